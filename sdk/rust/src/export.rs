@@ -1,0 +1,90 @@
+//! From the trait [`Filter`] to the exports of a component.
+
+use crate::prefetch::Prefetch;
+use crate::{ConfigErrors, Error, Exchange, Filter, Verdict, Wants, config};
+
+#[cfg(target_arch = "wasm32")]
+pub(crate) mod component;
+
+/// What the manifest says besides the schema. [`export!`](crate::export)
+/// implements it.
+pub trait Exported: Filter {
+    /// The filter's name.
+    const NAME: &'static str;
+    /// The filter's version.
+    const VERSION: &'static str;
+}
+
+/// Make this type the filter of the component. Name and version are those of
+/// the package; another name can be given with `name = "..."`.
+///
+/// Expands to exports on wasm32 only, so that the crate builds and tests
+/// natively.
+///
+/// ```
+/// # use lockgate_sdk::prelude::*;
+/// # struct Stamp;
+/// # impl Filter for Stamp {
+/// #     type Config = ();
+/// #     fn create(_: ()) -> Result<Self, ConfigErrors> { Ok(Stamp) }
+/// #     fn wants(&self) -> Wants { Wants::request() }
+/// # }
+/// lockgate_sdk::export!(Stamp, name = "example:stamp");
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! export {
+    ($filter:ty) => {
+        $crate::export!($filter, name = ::std::env!("CARGO_PKG_NAME"));
+    };
+    ($filter:ty, name = $name:expr) => {
+        impl $crate::Exported for $filter {
+            const NAME: &'static str = $name;
+            const VERSION: &'static str = ::std::env!("CARGO_PKG_VERSION");
+        }
+
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            type Component = $crate::Component<$filter>;
+    $crate::bindings::__export_component!(Component with_types_in $crate::bindings);
+        };
+    };
+}
+
+/// A filter and what it asked for, which tells how the packed fields are to be
+/// read.
+pub struct Instance<F> {
+    filter: F,
+    wants: Wants,
+}
+
+impl<F: Filter> Instance<F> {
+    pub(crate) fn create(json: &str) -> Result<Self, ConfigErrors> {
+        let filter = F::create(config::decode(json)?)?;
+        let wants = filter.wants();
+        Ok(Instance { filter, wants })
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn filter(&self) -> &F {
+        &self.filter
+    }
+
+    pub(crate) fn wants(&self) -> &Wants {
+        &self.wants
+    }
+
+    pub(crate) fn on_request(&self, packed: &[u8]) -> Result<Verdict, Error> {
+        let prefetch = Prefetch::new(&self.wants.request_fields, packed);
+        self.filter.on_request(&Exchange::in_request(prefetch))
+    }
+
+    pub(crate) fn on_response(&self, packed: &[u8]) -> Result<Verdict, Error> {
+        let prefetch = Prefetch::new(&self.wants.response_fields, packed);
+        self.filter.on_response(&Exchange::in_response(prefetch))
+    }
+
+    pub(crate) fn on_done(&self) {
+        self.filter.on_done(&Exchange::done());
+    }
+}

@@ -1,0 +1,137 @@
+//! The exports of a component, by the bindings.
+
+use std::marker::PhantomData;
+use std::panic::PanicHookInfo;
+use std::sync::Once;
+
+use crate::bindings::exports::lockgate::filter::http_filter as contract;
+use crate::export::{Exported, Instance};
+use crate::{ConfigError, ConfigErrors, Error, Reply, Verdict, Wants, config, host, log};
+
+/// What the macro `export!` exports: a filter behind the contract's interface.
+#[doc(hidden)]
+pub struct Component<F>(PhantomData<F>);
+
+impl<F: Exported> contract::Guest for Component<F> {
+    type Transform = NoTransform;
+    type Filter = Instance<F>;
+
+    fn describe() -> contract::Manifest {
+        hear_panics();
+        contract::Manifest {
+            name: F::NAME.to_owned(),
+            version: F::VERSION.to_owned(),
+            config_schema: Some(config::schema::<F::Config>()),
+        }
+    }
+}
+
+impl<F: Exported> contract::GuestFilter for Instance<F> {
+    fn create(config: String) -> Result<contract::Filter, Vec<contract::ConfigError>> {
+        hear_panics();
+        match Instance::<F>::create(&config) {
+            Ok(instance) => Ok(contract::Filter::new(instance)),
+            Err(errors) => Err(mistakes(errors)),
+        }
+    }
+
+    fn wants(&self) -> contract::Interest {
+        interest(Instance::wants(self))
+    }
+
+    fn on_request(&self, fields: contract::PackedFields) -> Result<contract::Verdict, String> {
+        verdict(Instance::on_request(self, &fields))
+    }
+
+    fn on_response(&self, fields: contract::PackedFields) -> Result<contract::Verdict, String> {
+        verdict(Instance::on_response(self, &fields))
+    }
+
+    fn on_done(&self) {
+        Instance::on_done(self);
+    }
+
+    fn on_request_body(&self, _: contract::Buffered) -> Result<contract::BodyVerdict, String> {
+        Ok(contract::BodyVerdict::Keep)
+    }
+
+    fn on_response_body(&self, _: contract::Buffered) -> Result<contract::BodyVerdict, String> {
+        Ok(contract::BodyVerdict::Keep)
+    }
+
+    fn on_request_trailers(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn on_response_trailers(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// The SDK has no verdict that would make one.
+#[doc(hidden)]
+pub enum NoTransform {}
+
+impl contract::GuestTransform for NoTransform {
+    fn push(&self, _: Vec<u8>) -> Result<Vec<u8>, String> {
+        match *self {}
+    }
+
+    fn finish(&self) -> Result<Vec<u8>, String> {
+        match *self {}
+    }
+}
+
+fn interest(wants: &Wants) -> contract::Interest {
+    let mut phases = contract::Phases::empty();
+    phases.set(contract::Phases::REQUEST, wants.request);
+    phases.set(contract::Phases::RESPONSE, wants.response);
+    phases.set(contract::Phases::DONE, wants.done);
+    contract::Interest {
+        phases,
+        request_fields: wants.request_fields.clone(),
+        response_fields: wants.response_fields.clone(),
+        clusters: wants.clusters.clone(),
+        retries: wants.retries.clone(),
+        routes: wants.routes.clone(),
+    }
+}
+
+fn verdict(verdict: Result<Verdict, Error>) -> Result<contract::Verdict, String> {
+    match verdict {
+        Ok(Verdict::Next) => Ok(contract::Verdict::Next),
+        Ok(Verdict::Leave) => Ok(contract::Verdict::Leave),
+        Ok(Verdict::Respond(reply)) => Ok(contract::Verdict::Respond(answer(reply))),
+        Ok(Verdict::Reset) => Ok(contract::Verdict::Reset),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn answer(reply: Reply) -> contract::Reply {
+    contract::Reply {
+        status: reply.status,
+        headers: reply.headers,
+        body: reply.body,
+    }
+}
+
+fn mistakes(errors: ConfigErrors) -> Vec<contract::ConfigError> {
+    let mistake = |ConfigError { at, message }| contract::ConfigError { at, message };
+    errors.into_iter().map(mistake).collect()
+}
+
+/// A panic ends the instance with a trap, which alone would not say where or
+/// why.
+fn hear_panics() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| std::panic::set_hook(Box::new(report_panic)));
+}
+
+fn report_panic(panic: &PanicHookInfo<'_>) {
+    let message = panic.payload_as_str().unwrap_or("panic without a message");
+    let place = panic
+        .location()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    host::log::log(log::Level::Error, message, &[("panicked_at", place)]);
+}

@@ -1,0 +1,191 @@
+//! The host functions of a component, by the bindings.
+
+use crate::bindings::lockgate::filter as contract;
+use crate::{HeadError, RouteError};
+
+pub(crate) use contract::host::{now, random};
+
+pub(crate) mod request {
+    use super::{HeadError, contract, head_result};
+
+    pub(crate) use contract::request::{authority, entries, get, get_all, method, path, scheme};
+
+    pub(crate) fn set(name: &str, value: &[u8]) -> Result<(), HeadError> {
+        head_result(contract::request::set(name, value))
+    }
+
+    pub(crate) fn append(name: &str, value: &[u8]) -> Result<(), HeadError> {
+        head_result(contract::request::append(name, value))
+    }
+
+    pub(crate) fn remove(name: &str) -> Result<(), HeadError> {
+        head_result(contract::request::remove(name))
+    }
+
+    pub(crate) fn set_method(method: &str) -> Result<(), HeadError> {
+        head_result(contract::request::set_method(method))
+    }
+
+    pub(crate) fn set_authority(authority: &str) -> Result<(), HeadError> {
+        head_result(contract::request::set_authority(authority))
+    }
+
+    pub(crate) fn set_path(path: &str) -> Result<(), HeadError> {
+        head_result(contract::request::set_path(path))
+    }
+}
+
+pub(crate) mod response {
+    use super::{HeadError, contract, head_result};
+
+    pub(crate) use contract::response::{entries, get, get_all, is_local, status};
+
+    pub(crate) fn set_status(status: u16) -> Result<(), HeadError> {
+        head_result(contract::response::set_status(status))
+    }
+
+    pub(crate) fn set(name: &str, value: &[u8]) -> Result<(), HeadError> {
+        head_result(contract::response::set(name, value))
+    }
+
+    pub(crate) fn append(name: &str, value: &[u8]) -> Result<(), HeadError> {
+        head_result(contract::response::append(name, value))
+    }
+
+    pub(crate) fn remove(name: &str) -> Result<(), HeadError> {
+        head_result(contract::response::remove(name))
+    }
+}
+
+pub(crate) mod exchange {
+    use std::time::Duration;
+
+    use super::{RouteError, contract, nanoseconds, route_result};
+    use crate::Timeout;
+
+    pub(crate) use contract::exchange::{
+        attribute, client_address, request_bytes, response_bytes, set_attribute, set_state, state,
+    };
+
+    pub(crate) fn route_to(cluster: &str) -> Result<(), RouteError> {
+        route_result(contract::exchange::route_to(cluster))
+    }
+
+    pub(crate) fn set_route(name: &str) -> Result<(), RouteError> {
+        route_result(contract::exchange::set_route(name))
+    }
+
+    pub(crate) fn set_subset(labels: &[(&str, &str)]) -> Result<(), RouteError> {
+        route_result(contract::exchange::set_subset(labels))
+    }
+
+    pub(crate) fn set_retry(policy: &str) -> Result<(), RouteError> {
+        route_result(contract::exchange::set_retry(policy))
+    }
+
+    pub(crate) fn set_hash_key(key: &[u8]) -> Result<(), RouteError> {
+        route_result(contract::exchange::set_hash_key(key))
+    }
+
+    pub(crate) fn mirror_to(cluster: &str, headers: &[(&str, &[u8])]) -> Result<(), RouteError> {
+        route_result(contract::exchange::mirror_to(cluster, headers))
+    }
+
+    pub(crate) fn delay(by: Duration) {
+        contract::exchange::delay(nanoseconds(by));
+    }
+
+    pub(crate) fn set_timeout(which: Timeout, after: Duration) {
+        let which = match which {
+            Timeout::Total => contract::exchange::Timeout::Total,
+            Timeout::Try => contract::exchange::Timeout::Try,
+            Timeout::Idle => contract::exchange::Timeout::Idle,
+        };
+        contract::exchange::set_timeout(which, nanoseconds(after));
+    }
+
+    pub(crate) fn elapsed() -> Duration {
+        Duration::from_nanos(contract::exchange::elapsed())
+    }
+}
+
+pub(crate) mod log {
+    use super::contract;
+    use crate::log::Level;
+
+    pub(crate) fn enabled(level: Level) -> bool {
+        contract::log::enabled(by_contract(level))
+    }
+
+    pub(crate) fn log(level: Level, message: &str, fields: &[(&str, String)]) {
+        let fields: Vec<_> = fields
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        contract::log::log(by_contract(level), message, &fields);
+    }
+
+    fn by_contract(level: Level) -> contract::log::Level {
+        match level {
+            Level::Trace => contract::log::Level::Trace,
+            Level::Debug => contract::log::Level::Debug,
+            Level::Info => contract::log::Level::Info,
+            Level::Warn => contract::log::Level::Warn,
+            Level::Error => contract::log::Level::Error,
+        }
+    }
+}
+
+pub(crate) mod metrics {
+    use super::contract;
+    use crate::MetricError;
+    use crate::metrics::Kind;
+
+    pub(crate) struct Metric(contract::metrics::Metric);
+
+    impl Metric {
+        pub(crate) fn define(
+            kind: Kind,
+            name: &str,
+            help: &str,
+            labels: &[&str],
+        ) -> Result<Self, MetricError> {
+            let kind = match kind {
+                Kind::Counter => contract::metrics::Kind::Counter,
+                Kind::Gauge => contract::metrics::Kind::Gauge,
+                Kind::Histogram => contract::metrics::Kind::Histogram,
+            };
+            contract::metrics::Metric::define(kind, name, help, labels)
+                .map(Metric)
+                .map_err(MetricError)
+        }
+
+        pub(crate) fn update(&self, value: f64, labels: &[&str]) {
+            self.0.update(value, labels);
+        }
+    }
+}
+
+fn head_result(result: Result<(), contract::types::HeadError>) -> Result<(), HeadError> {
+    result.map_err(|error| match error {
+        contract::types::HeadError::Invalid => HeadError::Invalid,
+        contract::types::HeadError::Forbidden => HeadError::Forbidden,
+        contract::types::HeadError::TooLate => HeadError::TooLate,
+        contract::types::HeadError::TooLarge => HeadError::TooLarge,
+        contract::types::HeadError::Other(message) => HeadError::Other(message),
+    })
+}
+
+fn route_result(result: Result<(), contract::types::RouteError>) -> Result<(), RouteError> {
+    result.map_err(|error| match error {
+        contract::types::RouteError::Unknown => RouteError::Unknown,
+        contract::types::RouteError::TooLate => RouteError::TooLate,
+        contract::types::RouteError::Unsupported => RouteError::Unsupported,
+        contract::types::RouteError::Other(message) => RouteError::Other(message),
+    })
+}
+
+/// The contract's durations; one longer than 584 years is that long.
+fn nanoseconds(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,13 @@
+//! The proxy as the SDK calls it, one function for each of the contract: the
+//! component's bindings on wasm32, elsewhere a simulated host that belongs to
+//! the thread. Nothing outside this folder may name either.
+
+#[cfg(target_arch = "wasm32")]
+mod component;
+#[cfg(target_arch = "wasm32")]
+pub(crate) use component::{exchange, log, metrics, now, random, request, response};
+
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) mod simulated;
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use simulated::{exchange, log, metrics, now, random, request, response};

@@ -1,0 +1,102 @@
+//! A proxy in a thread-local, for native tests. It keeps one exchange and the
+//! rules of the contract that a filter can run into: what may be set when,
+//! what must be declared.
+
+pub(crate) mod exchange;
+mod head;
+pub(crate) mod log;
+pub(crate) mod metrics;
+pub(crate) mod request;
+pub(crate) mod response;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::testing::{LogLine, Mirror};
+use crate::{Timeout, Wants, random as chance};
+
+pub(crate) use head::Head;
+
+/// What a call of the filter may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Phase {
+    #[default]
+    Outside,
+    Request,
+    Response,
+    Done,
+}
+
+/// One exchange as the proxy would keep it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct State {
+    pub(crate) method: String,
+    pub(crate) scheme: String,
+    pub(crate) authority: String,
+    pub(crate) path: String,
+    pub(crate) request: Head,
+    pub(crate) status: Option<u16>,
+    pub(crate) is_local: bool,
+    pub(crate) response: Head,
+    pub(crate) client_address: String,
+    pub(crate) attributes: BTreeMap<String, String>,
+    pub(crate) set_attributes: BTreeMap<String, String>,
+    pub(crate) state: Vec<u8>,
+    pub(crate) cluster: Option<String>,
+    pub(crate) route: Option<String>,
+    pub(crate) mirrors: Vec<Mirror>,
+    pub(crate) delay: Duration,
+    pub(crate) timeouts: Vec<(Timeout, Duration)>,
+    pub(crate) elapsed: Duration,
+    pub(crate) request_bytes: u64,
+    pub(crate) response_bytes: u64,
+}
+
+/// Everything a filter can reach.
+pub(crate) struct Simulated {
+    pub(crate) phase: Phase,
+    pub(crate) wants: Wants,
+    pub(crate) exchange: State,
+    pub(crate) level: crate::log::Level,
+    pub(crate) logs: Vec<LogLine>,
+    pub(crate) metrics: metrics::Registry,
+    pub(crate) now: Duration,
+    pub(crate) random: u64,
+}
+
+impl Default for Simulated {
+    fn default() -> Self {
+        Simulated {
+            phase: Phase::Outside,
+            wants: Wants::nothing(),
+            exchange: State::default(),
+            level: crate::log::Level::Trace,
+            logs: Vec::new(),
+            metrics: metrics::Registry::default(),
+            now: Duration::from_secs(1_700_000_000),
+            random: 0,
+        }
+    }
+}
+
+thread_local! {
+    static SIMULATED: RefCell<Simulated> = RefCell::default();
+}
+
+/// Look at or change what the filters of this thread see.
+pub(crate) fn with<T>(look: impl FnOnce(&mut Simulated) -> T) -> T {
+    SIMULATED.with_borrow_mut(look)
+}
+
+pub(crate) fn now() -> u64 {
+    with(|simulated| u64::try_from(simulated.now.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// SplitMix64: the state is a counter.
+pub(crate) fn random() -> u64 {
+    with(|simulated| {
+        simulated.random = simulated.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        chance::mixed(simulated.random)
+    })
+}

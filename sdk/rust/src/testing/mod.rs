@@ -1,0 +1,45 @@
+//! Test a filter natively, without WebAssembly and without a proxy.
+//!
+//! A [`Harness`] holds one filter with its configuration, and plays one
+//! exchange at a time through it. It keeps to the contract: fields that were
+//! asked for arrive packed, a failed call is rolled back, clusters and routes
+//! must be declared. Time stands still and chance repeats until told otherwise.
+//!
+//! ```
+//! use lockgate_sdk::prelude::*;
+//! use lockgate_sdk::testing::{self, Harness};
+//!
+//! struct Teapot;
+//!
+//! impl Filter for Teapot {
+//!     type Config = ();
+//!     fn create(_: ()) -> Result<Self, ConfigErrors> {
+//!         Ok(Teapot)
+//!     }
+//!     fn wants(&self) -> Wants {
+//!         Wants::request().request_field(":path")
+//!     }
+//!     fn on_request(&self, exchange: &Exchange) -> Result<Verdict, Error> {
+//!         match &*exchange.request().path() {
+//!             "/coffee" => Ok(Reply::text(418, "short and stout\n").into()),
+//!             _ => Ok(Verdict::Next),
+//!         }
+//!     }
+//! }
+//!
+//! let mut harness = Harness::<Teapot>::new(serde_json::Value::Null).unwrap();
+//! let outcome = harness.request(testing::Exchange::get("/coffee"));
+//! assert_eq!(outcome.reply().status, 418);
+//! ```
+
+mod exchange;
+mod harness;
+mod outcome;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+pub use exchange::Exchange;
+pub use harness::Harness;
+pub use outcome::{Head, LogLine, Mirror, Outcome};
+pub use schema::{undescribed_keys, undocumented_keys};

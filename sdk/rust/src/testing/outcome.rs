@@ -1,0 +1,107 @@
+//! What a filter did.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::log::Level;
+use crate::{Error, Reply, Timeout, Verdict};
+
+/// What a call came to, and the exchange after it.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// What the filter answered. After an error, everything else here is as it
+    /// was before the call, but for the logs.
+    pub verdict: Result<Verdict, Error>,
+    /// The method after the call.
+    pub method: String,
+    /// The authority after the call.
+    pub authority: String,
+    /// Path and query after the call.
+    pub path: String,
+    /// The fields of the request after the call.
+    pub request: Head,
+    /// The status after the call.
+    pub status: Option<u16>,
+    /// The fields of the response after the call.
+    pub response: Head,
+    /// Where `route_to` sent the request.
+    pub cluster: Option<String>,
+    /// What `set_route` named.
+    pub route: Option<String>,
+    /// The copies that `mirror_to` asked for.
+    pub mirrors: Vec<Mirror>,
+    /// The delays of this call, added up.
+    pub delay: Duration,
+    /// What `set_timeout` was given, in order.
+    pub timeouts: Vec<(Timeout, Duration)>,
+    /// What `set_attribute` left, by the filter's own names.
+    pub attributes: BTreeMap<String, String>,
+    /// The bytes that follow the exchange.
+    pub state: Vec<u8>,
+    /// What was logged during this call.
+    pub logs: Vec<LogLine>,
+}
+
+impl Outcome {
+    /// The filter's answer to the client.
+    ///
+    /// # Panics
+    /// When it did not answer.
+    #[track_caller]
+    pub fn reply(&self) -> &Reply {
+        match &self.verdict {
+            Ok(Verdict::Respond(reply)) => reply,
+            other => panic!("the filter did not respond: {other:?}"),
+        }
+    }
+
+    /// Whether the filter lets the exchange go on and stays in it.
+    pub fn is_next(&self) -> bool {
+        self.verdict == Ok(Verdict::Next)
+    }
+
+    /// A fact that the filter left.
+    pub fn attribute(&self, name: &str) -> Option<&str> {
+        self.attributes.get(name).map(String::as_str)
+    }
+}
+
+/// The fields of a message, in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Head(pub Vec<(String, Vec<u8>)>);
+
+impl Head {
+    /// The first value of a field, if it is UTF-8.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers(name).first().copied()
+    }
+
+    /// Every value of a field that is UTF-8.
+    pub fn headers(&self, name: &str) -> Vec<&str> {
+        self.0
+            .iter()
+            .filter(|(known, _)| known.eq_ignore_ascii_case(name))
+            .filter_map(|(_, value)| std::str::from_utf8(value).ok())
+            .collect()
+    }
+}
+
+/// A copy that the filter asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mirror {
+    /// Where the copy goes.
+    pub cluster: String,
+    /// What is set on it.
+    pub headers: Vec<(String, Vec<u8>)>,
+}
+
+/// A line that the filter logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// How much it matters.
+    pub level: Level,
+    /// The text.
+    pub message: String,
+    /// What it was logged with.
+    pub fields: Vec<(String, String)>,
+}
