@@ -1,0 +1,276 @@
+//! Starting and stopping: the only file that sees every part.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use anyhow::Context;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::config::Mistakes;
+use crate::control::admin::{self, Command, ReloadOutcome};
+use crate::control::log::LogHandle;
+use crate::control::reload::{self, Candidate, Loader};
+use crate::control::signals::Signals;
+use crate::control::status::Status;
+use crate::control::{self, Control, Ended, Resolving, Sources};
+use crate::exchange::{AccessLog, AccessLogSink, AccessLogThread};
+use crate::snapshot::{Published, Sockets};
+use crate::stats::Stats;
+use crate::worker::{self, Stage, WorkerSetup};
+
+/// Reloads and drains that may be waiting.
+const COMMANDS: usize = 16;
+
+/// How to start.
+pub struct Options {
+    config: PathBuf,
+    signals: bool,
+    log: bool,
+}
+
+impl Options {
+    pub fn new(config: &Path) -> Self {
+        Self {
+            config: config.to_owned(),
+            signals: false,
+            log: false,
+        }
+    }
+
+    /// Obey SIGHUP, SIGTERM and SIGINT, and log as the configuration says.
+    pub fn as_process(mut self) -> Self {
+        self.signals = true;
+        self.log = true;
+        self
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("{0}")]
+    Config(Mistakes),
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
+}
+
+/// A running Lockgate. Dropping it leaves it running; see [`App::stop`].
+pub struct App {
+    control: JoinHandle<Ended>,
+    commands: mpsc::Sender<Command>,
+    published: Arc<Published>,
+    status: Arc<Status>,
+    log: Option<AccessLogThread>,
+}
+
+impl App {
+    /// Starts everything and returns once it serves.
+    pub fn start(options: Options) -> Result<Self, StartError> {
+        let reading = reload::read_to_watch(&options.config);
+        let sources = Sources::of(&reading);
+        let loaded = reading.attempt.outcome.map_err(StartError::Config)?;
+        let process_log = match options.log {
+            true => Some(control::log::init(&loaded.config.log).map_err(anyhow::Error::new)?),
+            false => None,
+        };
+        let workers = loaded.config.workers.get();
+        let stats = Stats::new(workers);
+        let access_log = AccessLogSink::open(&loaded.config.access_log.to, &stats)
+            .context("cannot open the access log")?;
+        let (sink, log) = access_log.unzip();
+        let engine = reload::start_engine(&loaded.config).map_err(anyhow::Error::new)?;
+        let loader = Arc::new(Loader {
+            path: options.config,
+            engine,
+            stats: stats.clone(),
+            workers,
+        });
+        let candidate = loader
+            .build(loaded, None, Sockets::Bind)
+            .map_err(StartError::Config)?;
+        let (commands, inbox) = mpsc::channel(COMMANDS);
+        let (started, outcome) = std::sync::mpsc::channel();
+        let control = std::thread::Builder::new()
+            .name("control".to_owned())
+            .spawn({
+                let start = Start {
+                    signals: options.signals,
+                    process_log,
+                    loader,
+                    sources,
+                    candidate,
+                    sink,
+                    stats,
+                    commands: commands.clone(),
+                };
+                move || control_thread(start, inbox, started)
+            })
+            .map_err(anyhow::Error::new)?;
+        let (published, status) = outcome
+            .recv()
+            .context("the control thread ended while starting")??;
+        Ok(Self {
+            control,
+            commands,
+            published,
+            status,
+            log,
+        })
+    }
+
+    /// The address that a listener is bound to.
+    pub fn address(&self, listener: &str) -> Option<SocketAddr> {
+        let snapshot = self.published.load();
+        let listener = snapshot
+            .listeners
+            .iter()
+            .find(|known| &*known.config.name == listener)?;
+        Some(listener.socket.as_ref()?.address)
+    }
+
+    /// The address that the admin server is bound to, if on TCP.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.status.admin_address()
+    }
+
+    /// Reloads now; `None` if it is already stopping.
+    pub fn reload(&self) -> Option<ReloadOutcome> {
+        let (reply, outcome) = oneshot::channel();
+        self.commands
+            .blocking_send(Command::Reload { reply })
+            .ok()?;
+        outcome.blocking_recv().ok()
+    }
+
+    /// Waits until a signal or `stop` ends it.
+    pub fn wait(self) -> Ended {
+        drop(self.commands);
+        let ended = self
+            .control
+            .join()
+            .expect("the control thread does not panic");
+        if let Some(log) = self.log
+            && !log.finish()
+        {
+            tracing::warn!("the end of the access log could not be written in time");
+        }
+        ended
+    }
+
+    /// Drains and waits for the end of it.
+    pub fn stop(self) -> Ended {
+        // It may be stopping already.
+        self.commands.blocking_send(Command::Drain).ok();
+        self.wait()
+    }
+}
+
+/// What the control thread starts from.
+struct Start {
+    signals: bool,
+    process_log: Option<LogHandle>,
+    loader: Arc<Loader>,
+    sources: Sources,
+    candidate: Candidate,
+    sink: Option<AccessLogSink>,
+    stats: Arc<Stats>,
+    commands: mpsc::Sender<Command>,
+}
+
+type Started = anyhow::Result<(Arc<Published>, Arc<Status>)>;
+
+fn control_thread(
+    start: Start,
+    inbox: mpsc::Receiver<Command>,
+    started: std::sync::mpsc::Sender<Started>,
+) -> Ended {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            // `start` has no more to do than to wait for this.
+            started.send(Err(error.into())).ok();
+            return Ended::AtOnce;
+        }
+    };
+    let tasks = tokio::task::LocalSet::new();
+    let ended = tasks.block_on(&runtime, async {
+        // Held, so that the loop does not end because nobody can command it.
+        let _commands = start.commands.clone();
+        match bring_up(start).await {
+            Ok((control, signals)) => {
+                started
+                    .send(Ok((control.published.clone(), control.status.clone())))
+                    .ok();
+                control.run(inbox, signals).await
+            }
+            Err(error) => {
+                started.send(Err(error)).ok();
+                Ended::AtOnce
+            }
+        }
+    });
+    drop(tasks);
+    // Dropping it would wait for workers that a second signal does not wait for.
+    runtime.shutdown_background();
+    ended
+}
+
+/// Everything but the loop: admin address, first publish, workers.
+async fn bring_up(start: Start) -> anyhow::Result<(Control, Option<Signals>)> {
+    let signals = start.signals.then(Signals::new).transpose()?;
+    let mut resolving = Resolving::default();
+    resolving.add(start.candidate.resolvers).await;
+    for warning in &start.candidate.warnings {
+        tracing::warn!("{warning}");
+    }
+    let snapshot = Arc::new(start.candidate.snapshot);
+    let config = snapshot.config.clone();
+    let status = Status::new(start.stats.clone(), &snapshot);
+    if let Some(config) = &config.admin {
+        let state = status.admin_state(start.commands);
+        let server =
+            admin::Server::bind(&config.address, state).context("cannot open the admin address")?;
+        status.set_admin_address(server.address());
+        tokio::task::spawn_local(server.run());
+    }
+    let published = Arc::new(Published::new(snapshot.clone()));
+    let (stage, stages) = watch::channel(Stage::Running);
+    let mut workers = Vec::new();
+    for index in 0..start.loader.workers {
+        let log = match &start.sink {
+            Some(sink) => AccessLog::new(
+                sink.clone(),
+                config.access_log.format,
+                start.stats.access_log_dropped.clone(),
+                index,
+            ),
+            None => AccessLog::off(),
+        };
+        workers.push(worker::spawn(WorkerSetup {
+            index,
+            published: published.clone(),
+            stage: stages.clone(),
+            log,
+        })?);
+    }
+    for listener in &snapshot.listeners {
+        if let Some(socket) = &listener.socket {
+            tracing::info!(listener = %listener.config.name, address = %socket.address, "listening");
+        }
+    }
+    let control = Control {
+        loader: start.loader,
+        published,
+        stage,
+        workers,
+        status,
+        resolving,
+        log: start.process_log,
+        sources: start.sources,
+    };
+    Ok((control, signals))
+}

@@ -1,0 +1,60 @@
+//! `lockgate check`.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::config::Mistake;
+use crate::console::{Exit, print, print_json};
+use crate::control::reload::{self, Loader};
+use crate::snapshot::Sockets;
+use crate::stats::Stats;
+
+pub fn check(file: &Path, as_json: bool) -> anyhow::Result<Exit> {
+    let (mistakes, more, warnings) = find(file)?;
+    let ok = mistakes.is_empty();
+    if as_json {
+        print_json(&json!({ "ok": ok, "mistakes": mistakes, "more": more, "warnings": warnings }))?;
+    } else {
+        for warning in &warnings {
+            print(&format!("warning: {warning}"))?;
+        }
+        for mistake in &mistakes {
+            print(&format!("error: {mistake}"))?;
+        }
+        match (mistakes.len() + more, warnings.len()) {
+            (0, 0) => print(&format!("{}: good", file.display()))?,
+            (0, count) => print(&format!("{}: good, {count} to look at", file.display()))?,
+            (count, _) => print(&format!("{}: {count} to mend", file.display()))?,
+        };
+    }
+    Ok(if ok { Exit::Good } else { Exit::BadInput })
+}
+
+/// The same road as a reload, but for binding and publishing.
+fn find(file: &Path) -> anyhow::Result<(Vec<Mistake>, usize, Vec<Mistake>)> {
+    let loaded = match reload::read(file) {
+        Ok(loaded) => loaded,
+        Err(mistakes) => return Ok(split(&mistakes, Vec::new())),
+    };
+    let loader = Loader {
+        path: file.to_owned(),
+        engine: reload::start_engine(&loaded.config)?,
+        stats: Stats::new(1),
+        workers: 1,
+    };
+    let warnings = loaded.warnings.clone();
+    match loader.build(loaded, None, Sockets::Leave) {
+        Ok(candidate) => Ok((Vec::new(), 0, candidate.warnings)),
+        Err(mistakes) => Ok(split(&mistakes, warnings)),
+    }
+}
+
+fn split(
+    mistakes: &crate::config::Mistakes,
+    warnings: Vec<Mistake>,
+) -> (Vec<Mistake>, usize, Vec<Mistake>) {
+    let kept: Vec<_> = mistakes.iter().cloned().collect();
+    let more = mistakes.count() - kept.len();
+    (kept, more, warnings)
+}

@@ -1,0 +1,139 @@
+//! The command line: what each command takes, prints and exits with.
+//!
+//! Exit codes: 0 good, 2 bad input (arguments, configuration, component), 1
+//! anything else. Text for people goes to standard output; with `--json` that
+//! is one JSON document and nothing else.
+
+mod check;
+mod inspect;
+mod reload;
+mod run;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::console::{Exit, print, print_json};
+use crate::demo;
+
+/// A proxy whose routing, authentication, mirroring and fault injection are
+/// hot-reloadable WebAssembly filters.
+#[derive(Parser)]
+#[command(name = "lockgate", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve by a configuration file, until SIGTERM.
+    ///
+    /// SIGHUP, a change of any file that was read, and `lockgate reload` load
+    /// it anew; a bad file changes nothing. SIGTERM drains, a second one ends
+    /// at once.
+    Run {
+        /// The configuration file.
+        #[arg(long, short, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Check a configuration as a reload would, and report every mistake.
+    Check {
+        /// The configuration file.
+        file: PathBuf,
+        /// One JSON document: {"ok", "mistakes", "more", "warnings"}.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run a proxy with all shipped filters and embedded origins to try.
+    Demo(demo::Options),
+    /// Print the JSON Schema of the configuration file.
+    Schema,
+    /// Work with filter components.
+    #[command(subcommand)]
+    Filter(Filter),
+    /// Ask a running Lockgate to reload, and print what came of it.
+    Reload {
+        /// The configuration file of the running one: it tells the admin address and token.
+        #[arg(long, short, value_name = "FILE", required_unless_present = "admin")]
+        config: Option<PathBuf>,
+        /// Its admin address instead: HOST:PORT or unix:PATH.
+        #[arg(long, value_name = "ADDRESS")]
+        admin: Option<String>,
+        /// Its admin token, if it wants one and --config is not given.
+        #[arg(long, value_name = "TOKEN")]
+        token: Option<String>,
+        /// The outcome as one JSON document.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the version.
+    Version {
+        /// {"version", "contract"}, one JSON document.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum Filter {
+    /// Tell what a component is: manifest, world, imports, size, digest, schema.
+    Inspect {
+        /// A component file, or lockgate:NAME for a shipped one.
+        file: String,
+        /// As one JSON document.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Runs what the arguments say.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { 2 } else { 0 };
+            // A closed pipe is no reason to fail louder than the error itself.
+            error.print().ok();
+            return ExitCode::from(code);
+        }
+    };
+    let exit = match cli.command {
+        Command::Run { config } => run::run(&config),
+        Command::Check { file, json } => check::check(&file, json),
+        Command::Demo(options) => demo::run(&options),
+        Command::Schema => print_json(&crate::config::schema()),
+        Command::Filter(Filter::Inspect { file, json }) => inspect::inspect(&file, json),
+        Command::Reload {
+            config,
+            admin,
+            token,
+            json,
+        } => reload::reload(config, admin, token, json),
+        Command::Version { json } => version(json),
+    };
+    match exit {
+        Ok(Exit::Good) => ExitCode::SUCCESS,
+        Ok(Exit::BadInput) => ExitCode::from(2),
+        Ok(Exit::Failed) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("lockgate: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn version(json: bool) -> anyhow::Result<Exit> {
+    let version = env!("CARGO_PKG_VERSION");
+    if json {
+        return print_json(&serde_json::json!({
+            "version": version,
+            "contract": crate::filter::CONTRACT,
+        }));
+    }
+    print(&format!(
+        "lockgate {version} (filters: {})",
+        crate::filter::CONTRACT
+    ))
+}

@@ -1,0 +1,27 @@
+//! `lockgate run`.
+
+use std::path::Path;
+
+use crate::app::{App, Options, StartError};
+use crate::console::Exit;
+use crate::control::Ended;
+
+pub fn run(config: &Path) -> anyhow::Result<Exit> {
+    let app = match App::start(Options::new(config).as_process()) {
+        Ok(app) => app,
+        Err(StartError::Config(mistakes)) => {
+            eprintln!("{mistakes}");
+            eprintln!(
+                "lockgate: {} to mend in {}",
+                mistakes.count(),
+                config.display()
+            );
+            return Ok(Exit::BadInput);
+        }
+        Err(StartError::Other(error)) => return Err(error),
+    };
+    Ok(match app.wait() {
+        Ended::Drained | Ended::CutOff(_) => Exit::Good,
+        Ended::AtOnce => Exit::Failed,
+    })
+}

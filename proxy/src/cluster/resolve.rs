@@ -1,0 +1,201 @@
+//! Host names of clusters, turned into addresses on the control thread.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+use std::task::Poll;
+use std::time::Duration;
+
+use super::{Address, Cluster, EndpointSet};
+use crate::config::{self, EndpointAddress, Name};
+
+/// What a resolver may take before the last good answer is kept.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Addresses of one name beyond this are not used.
+const MAX_ADDRESSES: usize = 4096;
+
+/// A host name that did not resolve. Its last good addresses stay in use.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot resolve `{host}` of cluster `{cluster}`")]
+pub struct LookupFailure {
+    pub cluster: Name,
+    pub host: String,
+    #[source]
+    pub source: io::Error,
+}
+
+/// Resolves the host names of one cluster, and remembers the last good answer
+/// of each. Does not keep its cluster alive.
+#[derive(Debug)]
+pub struct Resolver {
+    cluster: Weak<Cluster>,
+    /// By the index of the endpoint in the configuration.
+    last_good: Vec<Vec<SocketAddr>>,
+}
+
+impl Resolver {
+    /// `None` for a cluster without host names: there is nothing to resolve.
+    pub fn new(cluster: &Arc<Cluster>) -> Option<Self> {
+        let endpoints = &cluster.config.endpoints;
+        let any_host = endpoints
+            .iter()
+            .any(|endpoint| matches!(endpoint.address, EndpointAddress::Host { .. }));
+        any_host.then(|| Self {
+            cluster: Arc::downgrade(cluster),
+            last_good: vec![Vec::new(); endpoints.len()],
+        })
+    }
+
+    /// Resolves every name once and publishes what came of it. A cluster may
+    /// be left without endpoints: its requests fail until a name resolves.
+    pub async fn refresh(&mut self) -> Vec<LookupFailure> {
+        self.refresh_by(lookup).await
+    }
+
+    /// Resolves again and again until the cluster is gone. Failures are logged.
+    /// Dropping it between two rounds loses nothing.
+    pub async fn run(mut self) {
+        while let Some(pause) = self.pause() {
+            tokio::time::sleep(pause).await;
+            for failure in self.refresh().await {
+                let source: &dyn std::error::Error = &failure.source;
+                tracing::warn!(error = source, "{failure}, its last addresses stay in use");
+            }
+        }
+    }
+
+    /// Up to a tenth earlier than configured, so that clusters spread out.
+    fn pause(&self) -> Option<Duration> {
+        let cluster = self.cluster.upgrade()?;
+        Some(
+            cluster
+                .config
+                .resolve_every
+                .mul_f64(0.9 + 0.1 * fastrand::f64()),
+        )
+    }
+
+    async fn refresh_by(
+        &mut self,
+        lookup: impl AsyncFn(&str, u16) -> io::Result<Vec<SocketAddr>>,
+    ) -> Vec<LookupFailure> {
+        let Some(cluster) = self.cluster.upgrade() else {
+            return Vec::new();
+        };
+        let lookups: Vec<_> = cluster
+            .config
+            .endpoints
+            .iter()
+            .zip(&mut self.last_good)
+            .map(|(endpoint, last_good)| refresh_one(&cluster, endpoint, last_good, &lookup))
+            .collect();
+        let failures = all(lookups).await.into_iter().flatten().collect();
+        self.publish(&cluster);
+        failures
+    }
+
+    fn publish(&self, cluster: &Cluster) {
+        let before = cluster.endpoints.load();
+        let after = EndpointSet::new(all_addresses(&cluster.config, &self.last_good), &before);
+        if !after.is_same(&before) {
+            cluster.endpoints.store(Arc::new(after));
+        }
+    }
+}
+
+async fn refresh_one(
+    cluster: &Cluster,
+    endpoint: &config::Endpoint,
+    last_good: &mut Vec<SocketAddr>,
+    lookup: impl AsyncFn(&str, u16) -> io::Result<Vec<SocketAddr>>,
+) -> Option<LookupFailure> {
+    let EndpointAddress::Host { host, port } = &endpoint.address else {
+        return None;
+    };
+    match lookup(host, *port).await {
+        Ok(addresses) => {
+            *last_good = addresses;
+            None
+        }
+        Err(source) => Some(LookupFailure {
+            cluster: cluster.name().clone(),
+            host: host.clone(),
+            source,
+        }),
+    }
+}
+
+/// Waits for all futures at the same time: one slow resolver answer after the
+/// other would add up.
+async fn all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+    let mut waiting: Vec<_> = futures
+        .into_iter()
+        .map(|future| (Box::pin(future), None))
+        .collect();
+    poll_fn(|cx| {
+        let mut is_ready = true;
+        for (future, output) in waiting.iter_mut().filter(|(_, output)| output.is_none()) {
+            match future.as_mut().poll(cx) {
+                Poll::Ready(value) => *output = Some(value),
+                Poll::Pending => is_ready = false,
+            }
+        }
+        if is_ready {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
+    waiting
+        .into_iter()
+        .filter_map(|(_, output)| output)
+        .collect()
+}
+
+/// The endpoints of a cluster whose addresses are in the configuration.
+pub(super) fn known_at_once(config: &config::Cluster) -> Vec<(Address, u32)> {
+    all_addresses(config, &vec![Vec::new(); config.endpoints.len()])
+}
+
+fn all_addresses(config: &config::Cluster, resolved: &[Vec<SocketAddr>]) -> Vec<(Address, u32)> {
+    let mut all = Vec::new();
+    for (endpoint, resolved) in config.endpoints.iter().zip(resolved) {
+        match &endpoint.address {
+            EndpointAddress::Socket(address) => {
+                all.push((Address::Socket(*address), endpoint.weight))
+            }
+            EndpointAddress::Unix(path) => all.push((Address::Unix(path.clone()), endpoint.weight)),
+            EndpointAddress::Host { .. } => {
+                all.extend(
+                    resolved
+                        .iter()
+                        .map(|a| (Address::Socket(*a), endpoint.weight)),
+                );
+            }
+        }
+    }
+    all
+}
+
+/// Addresses come sorted: an answer that only changed its order is the same.
+async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let found = tokio::time::timeout(LOOKUP_TIMEOUT, tokio::net::lookup_host((host, port))).await;
+    let mut addresses: Vec<_> = match found {
+        Ok(found) => found?.collect(),
+        Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+    };
+    if addresses.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "no address"));
+    }
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses.truncate(MAX_ADDRESSES);
+    Ok(addresses)
+}
+
+#[cfg(test)]
+#[path = "resolve/tests.rs"]
+mod tests;

@@ -1,0 +1,111 @@
+use super::*;
+use crate::config::{Balance, ClusterTimeouts, Endpoint, PoolLimits};
+use crate::stats::PerWorker;
+
+fn cluster(addresses: Vec<EndpointAddress>) -> Arc<Cluster> {
+    let config = config::Cluster {
+        name: "origin".into(),
+        endpoints: addresses
+            .into_iter()
+            .map(|address| Endpoint { address, weight: 1 })
+            .collect(),
+        balance: Balance::RoundRobin,
+        pool: PoolLimits {
+            max_idle: 1,
+            idle_timeout: Duration::from_secs(1),
+            max_lifetime: Duration::from_secs(1),
+        },
+        timeouts: ClusterTimeouts {
+            connect: Duration::from_secs(1),
+            answer: Duration::from_secs(1),
+            idle: Duration::from_secs(1),
+        },
+        resolve_every: Duration::from_secs(1),
+        refused_pause: Duration::from_secs(1),
+        max_head_bytes: 8192,
+    };
+    Cluster::new(config, Arc::new(PerWorker::new(1, Default::default)))
+}
+
+fn host(host: &str) -> EndpointAddress {
+    EndpointAddress::Host {
+        host: host.into(),
+        port: 80,
+    }
+}
+
+fn socket(last: u8) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, last], 80))
+}
+
+fn labels(cluster: &Cluster) -> Vec<String> {
+    let set = cluster.endpoints.load();
+    set.endpoints.iter().map(|e| e.label.to_string()).collect()
+}
+
+#[tokio::test]
+async fn the_last_good_answer_stays_when_a_name_fails() {
+    let cluster = cluster(vec![
+        host("a"),
+        EndpointAddress::Socket(socket(9)),
+        host("b"),
+    ]);
+    let mut resolver = Resolver::new(&cluster).unwrap();
+    assert_eq!(labels(&cluster), ["127.0.0.9:80"]);
+
+    let first = async |host: &str, _| match host {
+        "a" => Ok(vec![socket(1), socket(2)]),
+        _ => Err(io::ErrorKind::NotFound.into()),
+    };
+    let failures = resolver.refresh_by(first).await;
+    assert_eq!(failures.len(), 1);
+    assert_eq!(failures[0].host, "b");
+    assert_eq!(
+        labels(&cluster),
+        ["127.0.0.1:80", "127.0.0.2:80", "127.0.0.9:80"]
+    );
+    let before = cluster.endpoints.load_full();
+
+    let nothing = async |_: &str, _| Err(io::ErrorKind::TimedOut.into());
+    assert_eq!(resolver.refresh_by(nothing).await.len(), 2);
+    assert!(Arc::ptr_eq(&before, &cluster.endpoints.load_full()));
+
+    let moved = async |host: &str, _| match host {
+        "a" => Ok(vec![socket(2)]),
+        _ => Ok(vec![socket(3)]),
+    };
+    assert!(resolver.refresh_by(moved).await.is_empty());
+    assert_eq!(
+        labels(&cluster),
+        ["127.0.0.2:80", "127.0.0.9:80", "127.0.0.3:80"]
+    );
+    let after = cluster.endpoints.load();
+    assert!(Arc::ptr_eq(&after.endpoints[0], &before.endpoints[1]));
+}
+
+#[tokio::test]
+async fn names_of_the_hosts_file_resolve() {
+    let cluster = cluster(vec![host("localhost")]);
+    let mut resolver = Resolver::new(&cluster).unwrap();
+    assert!(resolver.refresh().await.is_empty());
+    let labels = labels(&cluster);
+    assert!(
+        labels.iter().any(|label| label.ends_with(":80")),
+        "{labels:?}"
+    );
+}
+
+#[tokio::test]
+async fn the_loop_ends_with_its_cluster() {
+    let cluster = cluster(vec![host("localhost")]);
+    let resolver = Resolver::new(&cluster).unwrap();
+    drop(cluster);
+    resolver.run().await;
+}
+
+#[test]
+fn a_cluster_of_addresses_has_nothing_to_resolve() {
+    let cluster = cluster(vec![EndpointAddress::Unix("/run/origin".into())]);
+    assert!(Resolver::new(&cluster).is_none());
+    assert_eq!(labels(&cluster), ["unix:/run/origin"]);
+}

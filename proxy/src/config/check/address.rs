@@ -1,0 +1,327 @@
+//! Addresses, networks and header names, from text.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use http::{HeaderName, HeaderValue};
+
+use crate::config::checked::{AdminAddress, EndpointAddress, Network};
+
+/// A text is not what was wanted.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Wrong {
+    pub(super) wanted: String,
+    pub(super) hint: Option<String>,
+}
+
+impl Wrong {
+    pub(super) fn new(wanted: impl Into<String>) -> Self {
+        Self {
+            wanted: wanted.into(),
+            hint: None,
+        }
+    }
+
+    fn with_hint(self, hint: Option<String>) -> Self {
+        Self { hint, ..self }
+    }
+}
+
+/// An address to listen on.
+pub(super) fn read_listen(text: &str) -> Result<SocketAddr, Wrong> {
+    let hint = || match text.strip_prefix(':').map(str::parse::<u16>) {
+        Some(Ok(port)) => Some(format!(
+            "`0.0.0.0:{port}` is every IPv4 address of the machine"
+        )),
+        _ => scheme_hint(text).or_else(|| brackets_hint(text)),
+    };
+    text.parse().map_err(|_| {
+        Wrong::new("an IP address with a port, such as `0.0.0.0:8080` or `[::]:8080`")
+            .with_hint(hint())
+    })
+}
+
+pub(super) fn read_admin(text: &str) -> Result<AdminAddress, Wrong> {
+    match text.strip_prefix("unix:") {
+        Some(path) => absolute(path).map(AdminAddress::Unix),
+        None => text.parse().map(AdminAddress::Tcp).map_err(|_| {
+            Wrong::new("`unix:/path` or an IP address with a port, such as `127.0.0.1:9901`")
+                .with_hint(scheme_hint(text).or_else(|| brackets_hint(text)))
+        }),
+    }
+}
+
+pub(super) fn read_endpoint(text: &str) -> Result<EndpointAddress, Wrong> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return absolute(path).map(EndpointAddress::Unix);
+    }
+    let wrong = || {
+        Wrong::new("`host:port`, `[v6]:port` or `unix:/path`")
+            .with_hint(scheme_hint(text).or_else(|| brackets_hint(text)))
+    };
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return match address.port() {
+            0 => Err(Wrong::new("a port from 1 to 65535")),
+            _ => Ok(EndpointAddress::Socket(address)),
+        };
+    }
+    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+    let port: u16 = port.parse().map_err(|_| wrong())?;
+    match is_host(host) && port != 0 {
+        true => Ok(EndpointAddress::Host {
+            host: host.to_ascii_lowercase(),
+            port,
+        }),
+        false => Err(wrong()),
+    }
+}
+
+/// A host name (RFC 1123, with the `_` that is found in practice). One that ends
+/// in a number would be a broken IPv4 address.
+pub(super) fn is_host(host: &str) -> bool {
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+    };
+    let last = name.rsplit('.').next().unwrap_or("");
+    name.len() <= 253 && name.split('.').all(is_label) && !last.chars().all(|c| c.is_ascii_digit())
+}
+
+fn absolute(path: &str) -> Result<PathBuf, Wrong> {
+    match Path::new(path).is_absolute() && !path.contains('\0') {
+        true => Ok(PathBuf::from(path)),
+        false => Err(Wrong::new("an absolute path after `unix:`")),
+    }
+}
+
+fn scheme_hint(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once("://")?;
+    Some(format!(
+        "without a scheme or a path: `{}`",
+        rest.split('/').next()?
+    ))
+}
+
+fn brackets_hint(text: &str) -> Option<String> {
+    let (address, port) = text.rsplit_once(':')?;
+    address.parse::<std::net::Ipv6Addr>().ok()?;
+    Some(format!("IPv6 needs brackets: `[{address}]:{port}`"))
+}
+
+/// A network, or an address alone.
+pub(super) fn read_network(text: &str) -> Result<Network, Wrong> {
+    let wrong = || Wrong::new("a network such as `10.0.0.0/8` or `fd00::/8`, or an address");
+    let (address, prefix) = match text.split_once('/') {
+        Some((address, prefix)) => (address, Some(prefix)),
+        None => (text, None),
+    };
+    let address: IpAddr = address.parse().map_err(|_| wrong())?;
+    let longest = if address.is_ipv4() { 32 } else { 128 };
+    let prefix = match prefix {
+        None => longest,
+        Some(prefix) if prefix.chars().all(|c| c.is_ascii_digit()) => {
+            prefix.parse().map_err(|_| wrong())?
+        }
+        Some(_) => return Err(wrong()),
+    };
+    if prefix > longest {
+        return Err(Wrong::new(format!("a prefix of at most {longest}")));
+    }
+    let network = first_of(address, prefix);
+    match network == address {
+        true => Ok(Network { address, prefix }),
+        false => Err(Wrong::new(format!(
+            "the first address of the network: `{network}/{prefix}`"
+        ))),
+    }
+}
+
+/// The address with nothing set beyond the prefix.
+fn first_of(address: IpAddr, prefix: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+            IpAddr::V4((v4.to_bits() & mask).into())
+        }
+        IpAddr::V6(v6) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+            IpAddr::V6((v6.to_bits() & mask).into())
+        }
+    }
+}
+
+/// A field that may be removed, or set by the proxy. Those that frame or route a
+/// message are the proxy's own.
+pub(super) fn read_header(text: &str) -> Result<HeaderName, Wrong> {
+    const OWN: &[&str] = &[
+        "connection",
+        "content-length",
+        "host",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    let name = HeaderName::from_bytes(text.as_bytes())
+        .map_err(|_| Wrong::new("the name of a header field, such as `x-user`"))?;
+    match OWN.contains(&name.as_str()) {
+        true => Err(Wrong::new("a field that is not the proxy's own")),
+        false => Ok(name),
+    }
+}
+
+pub(super) fn read_server(text: &str) -> Result<Option<HeaderValue>, Wrong> {
+    if text == "pass" {
+        return Ok(None);
+    }
+    let is_visible = |c: char| c == ' ' || c.is_ascii_graphic();
+    let good = !text.trim().is_empty() && text.trim() == text && text.chars().all(is_visible);
+    let value = HeaderValue::from_str(text).ok().filter(|_| good);
+    value
+        .map(Some)
+        .ok_or_else(|| Wrong::new("`pass` or a value of visible ASCII characters"))
+}
+
+/// A pseudonym is a token, or a host with a port (RFC 9110, 7.6.3).
+pub(super) fn read_via(text: &str) -> Result<Option<String>, Wrong> {
+    let is_good = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~:[]".contains(c);
+    match text {
+        "off" => Ok(None),
+        text if !text.is_empty() && text.chars().all(is_good) => Ok(Some(text.to_owned())),
+        _ => Err(Wrong::new("`off` or a name without spaces")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `wanted` is the value as Rust prints it, or `!` and the hint.
+    fn check<T: std::fmt::Debug>(read: fn(&str) -> Result<T, Wrong>, cases: &[(&str, &str)]) {
+        for (text, wanted) in cases {
+            let found = match read(text) {
+                Ok(value) => format!("{value:?}"),
+                Err(wrong) => format!("!{}", wrong.hint.unwrap_or_default()),
+            };
+            assert_eq!(found, *wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn listen_addresses() {
+        check(
+            read_listen,
+            &[
+                ("0.0.0.0:80", "0.0.0.0:80"),
+                ("[::]:0", "[::]:0"),
+                ("0.0.0.0", "!"),
+                ("localhost:80", "!"),
+                (":80", "!`0.0.0.0:80` is every IPv4 address of the machine"),
+                (
+                    "http://1.2.3.4:80/",
+                    "!without a scheme or a path: `1.2.3.4:80`",
+                ),
+                ("::1:80", "!IPv6 needs brackets: `[::1]:80`"),
+                ("1.2.3.4:99999", "!"),
+            ],
+        );
+    }
+
+    #[test]
+    fn endpoint_addresses() {
+        check(
+            read_endpoint,
+            &[
+                ("10.0.0.1:80", "Socket(10.0.0.1:80)"),
+                ("[::1]:80", "Socket([::1]:80)"),
+                ("Origin.svc:80", "Host { host: \"origin.svc\", port: 80 }"),
+                (
+                    "a_b.example.:80",
+                    "Host { host: \"a_b.example.\", port: 80 }",
+                ),
+                ("unix:/run/x.sock", "Unix(\"/run/x.sock\")"),
+                ("unix:x.sock", "!"),
+                ("unix:", "!"),
+                ("10.0.0.1:0", "!"),
+                ("origin:0", "!"),
+                ("origin", "!"),
+                ("10.0.0:80", "!"),
+                ("a b:80", "!"),
+                (":80", "!"),
+                ("a..b:80", "!"),
+                ("user@host:80", "!"),
+                (
+                    "https://origin:80",
+                    "!without a scheme or a path: `origin:80`",
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn networks() {
+        let network = |address: &str, prefix: u8| {
+            let address: IpAddr = address.parse().expect("an address");
+            Ok(Network { address, prefix })
+        };
+        assert_eq!(read_network("10.0.0.0/8"), network("10.0.0.0", 8));
+        assert_eq!(read_network("10.1.2.3"), network("10.1.2.3", 32));
+        assert_eq!(read_network("0.0.0.0/0"), network("0.0.0.0", 0));
+        assert_eq!(read_network("::/0"), network("::", 0));
+        assert_eq!(read_network("fd00::/8"), network("fd00::", 8));
+        let wanted = |text| read_network(text).expect_err(text).wanted;
+        assert_eq!(
+            wanted("10.1.0.0/8"),
+            "the first address of the network: `10.0.0.0/8`"
+        );
+        assert_eq!(wanted("10.0.0.0/33"), "a prefix of at most 32");
+        for text in [
+            "",
+            "10.0.0.0/",
+            "10.0.0.0/+8",
+            "10.0.0.0/300",
+            "10.0.0/8",
+            "x",
+        ] {
+            assert!(wanted(text).starts_with("a network such as"), "{text}");
+        }
+    }
+
+    #[test]
+    fn header_names_and_values() {
+        check(
+            read_header,
+            &[
+                ("X-User", "\"x-user\""),
+                ("host", "!"),
+                ("a b", "!"),
+                ("", "!"),
+                (":path", "!"),
+            ],
+        );
+        check(
+            read_server,
+            &[
+                ("a b/1", "Some(\"a b/1\")"),
+                ("pass", "None"),
+                ("", "!"),
+                ("a\r\n", "!"),
+            ],
+        );
+        check(
+            read_via,
+            &[
+                ("edge:80", "Some(\"edge:80\")"),
+                ("off", "None"),
+                ("", "!"),
+                ("a b", "!"),
+            ],
+        );
+    }
+}

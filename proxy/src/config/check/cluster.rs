@@ -1,0 +1,63 @@
+//! Clusters.
+
+use std::collections::HashSet;
+
+use super::Checker;
+use super::address::read_endpoint;
+use super::names::read_name;
+use crate::config::checked::{Cluster, ClusterTimeouts, Endpoint, PoolLimits};
+use crate::config::place::below;
+use crate::config::raw::{RawCluster, RawEndpoint};
+
+impl Checker<'_> {
+    pub(super) fn cluster(&mut self, at: &str, raw: &RawCluster) -> Option<Cluster> {
+        let name = self.required(at, "name", raw.name.as_ref(), read_name);
+        let endpoints = raw.endpoints.as_deref().unwrap_or_default();
+        let endpoints = self.endpoints(&below(at, "endpoints"), endpoints);
+        let pool = PoolLimits {
+            max_idle: raw.pool.max_idle,
+            idle_timeout: self.time(&below(at, "pool"), "idle_timeout", raw.pool.idle_timeout),
+            max_lifetime: self.time(&below(at, "pool"), "max_lifetime", raw.pool.max_lifetime),
+        };
+        let timeouts = ClusterTimeouts {
+            connect: self.time(&below(at, "timeouts"), "connect", raw.timeouts.connect),
+            answer: self.time(&below(at, "timeouts"), "answer", raw.timeouts.answer),
+            idle: self.time(&below(at, "timeouts"), "idle", raw.timeouts.idle),
+        };
+        Some(Cluster {
+            name: name?,
+            endpoints,
+            balance: raw.balance,
+            pool,
+            timeouts,
+            resolve_every: self.time(at, "resolve_every", raw.resolve_every),
+            refused_pause: self.time(at, "refused_pause", raw.refused_pause),
+            max_head_bytes: self.memory_size(at, "max_head_bytes", raw.max_head_bytes),
+        })
+    }
+
+    fn endpoints(&mut self, at: &str, raw: &[Option<RawEndpoint>]) -> Vec<Endpoint> {
+        let mut seen = HashSet::new();
+        let mut endpoints = Vec::new();
+        for (index, raw) in raw.iter().enumerate() {
+            let Some(raw) = raw else { continue };
+            let Some(text) = &raw.address else { continue };
+            let pointer = match raw.is_map {
+                true => below(&below(at, index), "address"),
+                false => below(at, index),
+            };
+            let Some(address) = self.text(&pointer, text, read_endpoint) else {
+                continue;
+            };
+            if !seen.insert(address.clone()) {
+                let found = format!("the endpoint {} again", self.found(&pointer, text));
+                self.warning(&pointer, found, "each endpoint once, with a `weight`");
+            }
+            endpoints.push(Endpoint {
+                address,
+                weight: raw.weight,
+            });
+        }
+        endpoints
+    }
+}

@@ -1,0 +1,134 @@
+//! Filters.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Checker;
+use super::address::Wrong;
+use super::names::read_name;
+use crate::config::checked::{
+    ComponentSource, Filter, FilterConfig, FilterLimits, Name, RouteConfig,
+};
+use crate::config::mistake::Mistake;
+use crate::config::place::below;
+use crate::config::raw::{RawFilter, RawFilterLimits, RawGrants, RawRoute};
+
+impl Checker<'_> {
+    pub(super) fn filter(&mut self, at: &str, name: &str, raw: &RawFilter) -> Option<Filter> {
+        let name = self.filter_name(at, name);
+        let component = self.component(at, raw.component.as_ref());
+        let limits = self.filter_limits(&below(at, "limits"), &raw.limits);
+        self.grants(&below(at, "grants"), &raw.grants);
+        let routes = self.routes(&below(at, "routes"), &raw.routes);
+        let config = FilterConfig {
+            value: raw.config.clone(),
+            pointer: below(at, "config"),
+        };
+        Some(Filter {
+            name,
+            component: component?,
+            on_error: raw.on_error,
+            limits,
+            config,
+            routes,
+            pointer: at.to_owned(),
+        })
+    }
+
+    /// The name of a filter is a key, and so has its place there.
+    fn filter_name(&mut self, pointer: &str, name: &str) -> Name {
+        read_name(name).unwrap_or_else(|Wrong { wanted, hint }| {
+            let found = crate::config::words::quoted(name);
+            let mistake = Mistake::at_key(self.places, pointer, found, wanted);
+            self.mistakes.push(Mistake { hint, ..mistake });
+            Arc::from(name)
+        })
+    }
+
+    fn component(&mut self, at: &str, text: Option<&String>) -> Option<ComponentSource> {
+        let source = self.required(at, "component", text, read_component)?;
+        Some(match source {
+            ComponentSource::Shipped(name) => ComponentSource::Shipped(name),
+            ComponentSource::File(path) => {
+                ComponentSource::File(self.path(&below(at, "component"), &path))
+            }
+        })
+    }
+
+    fn filter_limits(&mut self, at: &str, raw: &RawFilterLimits) -> FilterLimits {
+        FilterLimits {
+            cpu: self.time(at, "cpu", raw.cpu),
+            create_cpu: self.time(at, "create_cpu", raw.create_cpu),
+            memory_bytes: self.memory_size(at, "memory", raw.memory),
+            max_instances: raw.max_instances,
+            max_overruns: raw.max_overruns,
+            overrun_window: self.time(at, "overrun_window", raw.overrun_window),
+            pause: self.time(at, "pause", raw.pause),
+            max_delay: self.time(at, "max_delay", raw.max_delay),
+            max_reply_bytes: self.memory_size(at, "max_reply_bytes", raw.max_reply_bytes),
+            max_log_lines: raw.max_log_lines,
+            max_log_bytes: self.memory_size(at, "max_log_bytes", raw.max_log_bytes),
+            max_series: raw.max_series,
+            max_attribute_bytes: self.memory_size(
+                at,
+                "max_attribute_bytes",
+                raw.max_attribute_bytes,
+            ),
+            max_state_bytes: self.memory_size(at, "max_state_bytes", raw.max_state_bytes),
+        }
+    }
+
+    /// The interfaces that need a grant are not served yet, so to grant them would
+    /// promise what is not kept.
+    fn grants(&mut self, at: &str, raw: &RawGrants) {
+        let granted = [
+            ("call", !raw.call.is_empty()),
+            ("secrets", !raw.secrets.is_empty()),
+            ("shared", raw.shared),
+        ];
+        for (key, _) in granted.into_iter().filter(|(_, granted)| *granted) {
+            let found = format!("a grant of `{key}`, which is not served by this version yet");
+            self.mistake(&below(at, key), found, "no such grant");
+        }
+    }
+
+    fn routes(&mut self, at: &str, raw: &BTreeMap<String, RawRoute>) -> Vec<(Name, RouteConfig)> {
+        let routes = raw.iter().map(|(name, route)| {
+            let pointer = below(at, name);
+            if name.is_empty() {
+                let mistake =
+                    Mistake::at_key(self.places, &pointer, "an empty key", "the name of a route");
+                self.mistakes.push(mistake);
+            }
+            let config = match route {
+                RawRoute::Off => RouteConfig::Off,
+                RawRoute::Config(value) => RouteConfig::Config(FilterConfig {
+                    value: value.clone(),
+                    pointer: below(&pointer, "config"),
+                }),
+            };
+            (Arc::from(name.as_str()), config)
+        });
+        routes.collect()
+    }
+}
+
+fn read_component(text: &str) -> Result<ComponentSource, Wrong> {
+    let wrong = || Wrong::new("`lockgate:NAME` or the path of a component");
+    if let Some(name) = text.strip_prefix("lockgate:") {
+        return read_name(name)
+            .map(ComponentSource::Shipped)
+            .map_err(|_| wrong());
+    }
+    // A bare word is more often a shipped filter than a file.
+    if !text.contains(['/', '.']) {
+        let hint = (!text.is_empty())
+            .then(|| format!("`lockgate:{text}` is one that is shipped, `./{text}` a file"));
+        return Err(Wrong { hint, ..wrong() });
+    }
+    match text.contains("://") || text.contains('\0') {
+        true => Err(wrong()),
+        false => Ok(ComponentSource::File(Path::new(text).to_owned())),
+    }
+}

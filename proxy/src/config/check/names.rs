@@ -1,0 +1,143 @@
+//! The names that a configuration gives, and references to them.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::Checker;
+use super::address::Wrong;
+use crate::config::checked::{Filter, Listener, Name};
+use crate::config::mistake::{ENOUGH, Mistake};
+use crate::config::place::below;
+use crate::config::words;
+
+/// Characters of a name.
+const MAX_NAME: usize = 128;
+
+/// Names of things that can be referred to. They count even where the rest of
+/// the thing has a mistake, so that one mistake is not reported as two.
+pub(super) struct Names {
+    pub(super) filters: BTreeSet<String>,
+    pub(super) clusters: BTreeSet<String>,
+    /// Pointers to names given before, each with its kind, name and first pointer.
+    again: Vec<(String, &'static str, String, String)>,
+}
+
+impl Names {
+    pub(super) fn of(value: &Value) -> Self {
+        let mut again = Vec::new();
+        names_in(value, "listeners", "listener", &mut again);
+        let clusters = names_in(value, "clusters", "cluster", &mut again);
+        let filters = value.get("filters").and_then(Value::as_object);
+        let filters = filters
+            .into_iter()
+            .flat_map(|filters| filters.keys().cloned());
+        Self {
+            filters: filters.collect(),
+            clusters,
+            again,
+        }
+    }
+}
+
+fn names_in(
+    value: &Value,
+    key: &str,
+    kind: &'static str,
+    again: &mut Vec<(String, &'static str, String, String)>,
+) -> BTreeSet<String> {
+    let mut first: HashMap<&str, String> = HashMap::new();
+    let items = value.get(key).and_then(Value::as_array);
+    for (index, item) in items.into_iter().flatten().enumerate() {
+        let Some(name) = item.get("name").and_then(Value::as_str) else {
+            continue;
+        };
+        let pointer = format!("/{key}/{index}/name");
+        match first.get(name) {
+            Some(first) => again.push((pointer, kind, name.to_owned(), first.clone())),
+            None => {
+                first.insert(name, pointer);
+            }
+        }
+    }
+    first.into_keys().map(str::to_owned).collect()
+}
+
+impl Checker<'_> {
+    /// Report the names that were given before.
+    pub(super) fn duplicates(&mut self) {
+        for (pointer, kind, name, first) in std::mem::take(&mut self.names.again)
+            .into_iter()
+            .take(ENOUGH)
+        {
+            // Broken names are empty, and so are all alike.
+            if name.is_empty() {
+                continue;
+            }
+            let first = self.places.find(&first);
+            let found = format!(
+                "the {kind} {} again, first at {first}",
+                words::quoted(&name)
+            );
+            self.mistake(&pointer, found, format!("each {kind} once"));
+        }
+    }
+
+    pub(super) fn cluster_reference(&mut self, pointer: &str, name: &str) -> Name {
+        let wanted = reference("cluster", name, &self.names.clusters);
+        self.reference(pointer, name, wanted)
+    }
+
+    pub(super) fn filter_reference(&mut self, pointer: &str, name: &str) -> Name {
+        let wanted = reference("filter", name, &self.names.filters);
+        self.reference(pointer, name, wanted)
+    }
+
+    fn reference(&mut self, pointer: &str, name: &str, wanted: Result<(), Wrong>) -> Name {
+        self.text(pointer, name, |_| wanted);
+        Arc::from(name)
+    }
+
+    /// Filters that are checked and loaded for nothing.
+    pub(super) fn unused_filters(&mut self, listeners: &[Listener], filters: &[Filter]) {
+        let used: BTreeSet<_> = listeners
+            .iter()
+            .flat_map(|listener| &listener.filters)
+            .collect();
+        for filter in filters.iter().filter(|filter| !used.contains(&filter.name)) {
+            let found = format!("the filter `{}`, which no listener names", filter.name);
+            let wanted = "its name among the `filters` of a listener";
+            let pointer = below("/filters", &filter.name);
+            self.warnings
+                .push(Mistake::at_key(self.places, &pointer, found, wanted));
+        }
+    }
+}
+
+/// Whether a name is known; if not, what is.
+fn reference(kind: &str, name: &str, known: &BTreeSet<String>) -> Result<(), Wrong> {
+    if known.contains(name) {
+        return Ok(());
+    }
+    let known = || known.iter().map(String::as_str);
+    let wanted = match words::nearest(name, known()) {
+        Some(near) => format!("the name of a {kind}, such as {}", words::quoted(near)),
+        None if known().next().is_none() => format!("the name of a {kind}, and there is none"),
+        None => {
+            let known = words::one_of(known().map(words::quoted));
+            format!("the name of a {kind}: {known}")
+        }
+    };
+    Err(Wrong::new(wanted))
+}
+
+pub(super) fn read_name(name: &str) -> Result<Name, Wrong> {
+    let is_good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    match !name.is_empty() && name.len() <= MAX_NAME && name.chars().all(is_good) {
+        true => Ok(Arc::from(name)),
+        false => Err(Wrong::new(format!(
+            "a name of 1 to {MAX_NAME} letters, digits, `_`, `.` and `-`"
+        ))),
+    }
+}

@@ -1,0 +1,332 @@
+//! The configuration after checking: every value is good, every reference
+//! resolves, and nothing later checks again.
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::place::Places;
+
+/// A name given in the configuration: unique among its kind, never empty.
+pub type Name = Arc<str>;
+
+/// One checked configuration: a file with everything it includes.
+#[derive(Debug)]
+pub struct Config {
+    pub workers: NonZeroUsize,
+    pub admin: Option<Admin>,
+    pub log: Log,
+    pub access_log: AccessLog,
+    /// Where compiled components are kept; `None` keeps them in memory only.
+    pub cache_dir: Option<PathBuf>,
+    /// How long a drain waits for exchanges before it ends them.
+    pub drain_timeout: Duration,
+    /// Generations that may be alive at once; a reload beyond it is refused.
+    pub max_generations: NonZeroUsize,
+    pub listeners: Vec<Listener>,
+    pub filters: Vec<Filter>,
+    pub clusters: Vec<Cluster>,
+    /// Every file that was read, the main one first: what a reload watches
+    /// (component files are in `filters`).
+    pub files: Vec<PathBuf>,
+    /// The folders that a pattern of `include` was looked for in: a reload watches
+    /// them for new files.
+    pub folders: Vec<PathBuf>,
+    /// What `/config` shows: defaults filled in, secrets masked.
+    pub shown: serde_json::Value,
+    /// Where each value stands, for mistakes that are only found later.
+    pub places: Places,
+    /// JSON pointers of the values that came from `${ENV}`, masked wherever shown.
+    pub from_env: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    pub address: AdminAddress,
+    /// Host names that are answered to, beside the address itself and `localhost`.
+    pub hosts: Vec<String>,
+    /// What POST requests must carry as `Authorization: Bearer`.
+    pub token: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AdminAddress {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// A `tracing_subscriber::EnvFilter` directive, checked.
+    pub level: String,
+    pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessLog {
+    pub to: AccessLogTarget,
+    pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccessLogTarget {
+    Off,
+    Stdout,
+    File(PathBuf),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listener {
+    pub name: Name,
+    pub address: SocketAddr,
+    /// For what no filter routed. Without it such a request is answered 404.
+    pub cluster: Option<Name>,
+    /// Removed from every request before any filter sees it.
+    pub remove_request_headers: Vec<HeaderName>,
+    /// Filters by name, in the order of their request phases.
+    pub filters: Vec<Name>,
+    pub limits: Limits,
+    pub timeouts: Timeouts,
+    pub headers: MessageHeaders,
+    pub path: PathRules,
+}
+
+/// What one client may ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Whole head in bytes, request line included. Beyond it: 431.
+    pub max_head_bytes: usize,
+    /// Fields of one head. Beyond it: 431.
+    pub max_headers: usize,
+    /// Request target in bytes. Beyond it: 414.
+    pub max_target_bytes: usize,
+    /// Request body in bytes. Beyond it: 413.
+    pub max_body_bytes: u64,
+    /// Requests of one connection; the last is answered with `Connection: close`.
+    pub max_requests: u64,
+    /// Connections of this listener, over all workers.
+    pub max_connections: usize,
+}
+
+/// Times of one client connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Between two requests.
+    pub idle: Duration,
+    /// From a head's first byte to its last. Beyond it: 408.
+    pub head: Duration,
+    /// Without a byte of the request body, or without the client taking a byte
+    /// of the answer.
+    pub body: Duration,
+    /// From a request's first byte to its answer's last. Beyond it: 504.
+    pub total: Duration,
+    /// The longest that a filter may make any time of an exchange.
+    pub longest: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct MessageHeaders {
+    /// `Server` of every answer; `None` passes the origin's on.
+    pub server: Option<HeaderValue>,
+    /// The received-by part of `Via`; `None` adds no `Via`.
+    pub via: Option<String>,
+    pub forwarded: ForwardedStyle,
+    /// Peers whose `X-Forwarded-*`, `Forwarded` and request id are believed.
+    pub trusted_hops: Vec<Network>,
+    /// Field that carries the request id to the origin and back to the client.
+    pub request_id: HeaderName,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForwardedStyle {
+    /// `X-Forwarded-For`, `-Proto`, `-Host`.
+    XForwarded,
+    /// RFC 7239.
+    Forwarded,
+    Both,
+    None,
+}
+
+/// A range of addresses, `10.0.0.0/8`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    pub address: IpAddr,
+    pub prefix: u8,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathRules {
+    pub merge_slashes: bool,
+    pub encoded_slashes: EncodedSlashes,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EncodedSlashes {
+    /// Answer 400.
+    Refuse,
+    /// Leave `%2F` as it is.
+    Keep,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Filter {
+    pub name: Name,
+    pub component: ComponentSource,
+    pub on_error: OnError,
+    pub limits: FilterLimits,
+    /// The configuration for what no entry of `routes` names.
+    pub config: FilterConfig,
+    /// By the route that an earlier filter named.
+    pub routes: Vec<(Name, RouteConfig)>,
+    /// JSON pointer of this filter in the file, `/filters/auth`.
+    pub pointer: String,
+}
+
+impl Filter {
+    /// The configuration of no route, then those of routes.
+    pub fn configs(&self) -> impl Iterator<Item = &FilterConfig> {
+        let routes = self.routes.iter().filter_map(|(_, route)| match route {
+            RouteConfig::Config(config) => Some(config),
+            RouteConfig::Off => None,
+        });
+        std::iter::once(&self.config).chain(routes)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ComponentSource {
+    /// `lockgate:NAME`, built into the binary.
+    Shipped(Name),
+    File(PathBuf),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum RouteConfig {
+    Off,
+    Config(FilterConfig),
+}
+
+/// The configuration of a filter, opaque to the core.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FilterConfig {
+    pub value: serde_json::Value,
+    /// JSON pointer of the value in the file.
+    pub pointer: String,
+}
+
+/// What happens to an exchange whose filter failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnError {
+    /// Answer 500 (503 where the filter was not called at all).
+    Deny,
+    /// Go on as if the filter were not there.
+    Skip,
+    /// Close without an answer.
+    Reset,
+}
+
+/// The budgets of a filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilterLimits {
+    /// CPU time of one call.
+    pub cpu: Duration,
+    /// CPU time of `create` and `wants`.
+    pub create_cpu: Duration,
+    /// Linear memory of one instance in bytes.
+    pub memory_bytes: usize,
+    /// Instances of one worker.
+    pub max_instances: usize,
+    /// After this many overruns of the CPU budget within `overrun_window` the
+    /// filter is paused.
+    pub max_overruns: u32,
+    pub overrun_window: Duration,
+    /// First pause; each further one is twice as long, to a minute.
+    pub pause: Duration,
+    /// The largest delay that this filter may ask for in one exchange.
+    pub max_delay: Duration,
+    /// Bytes of one answer it makes.
+    pub max_reply_bytes: usize,
+    /// Log lines of one call, and bytes of one line.
+    pub max_log_lines: u32,
+    pub max_log_bytes: usize,
+    /// Series of its metrics.
+    pub max_series: usize,
+    /// Bytes of attributes and of state that it leaves in one exchange.
+    pub max_attribute_bytes: usize,
+    pub max_state_bytes: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    pub name: Name,
+    pub endpoints: Vec<Endpoint>,
+    pub balance: Balance,
+    pub pool: PoolLimits,
+    pub timeouts: ClusterTimeouts,
+    /// How often host names are resolved again.
+    pub resolve_every: Duration,
+    /// How long an endpoint that refused a connection is passed over.
+    pub refused_pause: Duration,
+    /// Bytes of an answer's head.
+    pub max_head_bytes: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    pub address: EndpointAddress,
+    pub weight: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum EndpointAddress {
+    Socket(SocketAddr),
+    /// Resolved at start and again every `resolve_every`.
+    Host {
+        host: String,
+        port: u16,
+    },
+    Unix(PathBuf),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Balance {
+    RoundRobin,
+    /// Power of two choices.
+    LeastRequest,
+    Random,
+}
+
+/// The connection pool of one worker to one cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolLimits {
+    /// Idle connections kept per endpoint.
+    pub max_idle: usize,
+    pub idle_timeout: Duration,
+    pub max_lifetime: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterTimeouts {
+    pub connect: Duration,
+    /// From the request's last byte to the answer's head. Beyond it: 504.
+    pub answer: Duration,
+    /// Without a byte of the answer's body.
+    pub idle: Duration,
+}

@@ -1,0 +1,206 @@
+//! The configuration: a YAML file and what it includes → a checked [`Config`].
+//!
+//! Takes a path, or a text, and the environment; gives a configuration in which
+//! every value is good and every reference resolves, or every mistake at once,
+//! each with file, line and column. The way: `gather` reads the files through
+//! `yaml` into one document, `structure` checks it by the JSON Schema that comes
+//! from the types in `raw`, `check` makes `checked` of it.
+//!
+//! It never loads a component, resolves a host name or opens a socket, and no
+//! text makes it panic or work without end.
+
+pub mod filter_config;
+
+mod check;
+mod checked;
+mod files;
+mod gather;
+mod mistake;
+mod place;
+mod raw;
+mod reference;
+mod structure;
+mod words;
+mod yaml;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+
+use serde_json::Value;
+
+pub use checked::*;
+pub use mistake::{Mistake, Mistakes};
+pub use place::{Place, Places, below};
+pub use reference::reference;
+
+use check::Checked;
+use files::Files;
+use gather::{Gathered, Unreadable};
+use structure::Schema;
+
+/// A configuration, and what about it may not be meant so.
+#[derive(Debug)]
+pub struct Loaded {
+    pub config: Config,
+    pub warnings: Vec<Mistake>,
+}
+
+/// A try to load a configuration, with what is known of it even if it is bad.
+#[derive(Debug)]
+pub struct Attempt {
+    pub outcome: Result<Loaded, Mistakes>,
+    /// Every file that was read or should have been, the main one first.
+    pub files: Vec<PathBuf>,
+    /// As in [`Config::folders`].
+    pub folders: Vec<PathBuf>,
+    /// Where the admin address is, if that much of it is good.
+    pub admin: Option<Admin>,
+}
+
+/// Load the configuration of a file and what it includes.
+pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Mistakes> {
+    attempt(path, env).outcome
+}
+
+/// As [`load`], and tells more of a configuration that is refused.
+pub fn attempt(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Attempt {
+    load_from(path, &Files::Disk, env)
+}
+
+/// Load the configuration of a text that stands in for the file `file_name`. It
+/// may not include any: nothing is read from the disk.
+pub fn load_text(
+    text: &str,
+    file_name: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Loaded, Mistakes> {
+    load_from(Path::new(file_name), &Files::Text(text), env).outcome
+}
+
+/// The JSON Schema of the configuration.
+pub fn schema() -> Value {
+    SCHEMA.value().clone()
+}
+
+static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
+    let schema = schemars::schema_for!(raw::RawConfig).to_value();
+    Schema::build(schema).expect("a schema generated from types is valid")
+});
+
+fn load_from(path: &Path, files: &Files<'_>, env: &dyn Fn(&str) -> Option<String>) -> Attempt {
+    let gathered = match gather::gather(path, files, env) {
+        Ok(gathered) => gathered,
+        Err(Unreadable {
+            files,
+            folders,
+            mistakes,
+        }) => {
+            let mistakes = sorted(mistakes, &files).expect("what is unreadable has a mistake");
+            return Attempt {
+                outcome: Err(mistakes),
+                files: paths(&files),
+                folders,
+                admin: None,
+            };
+        }
+    };
+    let masked = filter_config::mask_value(SCHEMA.value(), &gathered.value);
+    let Gathered {
+        value,
+        places,
+        broken,
+        mistakes,
+        ..
+    } = &gathered;
+    let structure = SCHEMA.check(value, &masked, "", places).into_iter();
+    // Of a value whose mistake is known, nothing more need be said.
+    let structure = structure.filter(|mistake| !broken.contains(&mistake.pointer));
+    let mistakes = mistakes.iter().cloned().chain(structure).collect();
+    let checked = check::check(value, places, broken, mistakes);
+    Attempt {
+        files: paths(&gathered.files),
+        folders: gathered.folders.clone(),
+        admin: checked
+            .process
+            .as_ref()
+            .and_then(|process| process.admin.clone()),
+        outcome: finish(gathered, checked),
+    }
+}
+
+fn paths(files: &[Arc<Path>]) -> Vec<PathBuf> {
+    files.iter().map(|file| file.to_path_buf()).collect()
+}
+
+fn finish(gathered: Gathered, checked: Checked) -> Result<Loaded, Mistakes> {
+    let Checked {
+        process,
+        listeners,
+        filters,
+        clusters,
+        raw,
+        mistakes,
+        warnings,
+    } = checked;
+    if let Some(mistakes) = sorted(mistakes, &gathered.files) {
+        return Err(mistakes);
+    }
+    let files = gathered.files;
+    let process = process.expect("without a mistake nothing is missing");
+    let shown = shown(&raw, &gathered.from_env);
+    let config = Config {
+        workers: process.workers,
+        admin: process.admin,
+        log: process.log,
+        access_log: process.access_log,
+        cache_dir: process.cache_dir,
+        drain_timeout: process.drain_timeout,
+        max_generations: process.max_generations,
+        listeners,
+        filters,
+        clusters,
+        files: paths(&files),
+        folders: gathered.folders,
+        shown,
+        places: gathered.places,
+        from_env: gathered.from_env,
+    };
+    let warnings = in_order(warnings, &files);
+    Ok(Loaded { config, warnings })
+}
+
+fn sorted(mistakes: Vec<Mistake>, files: &[Arc<Path>]) -> Option<Mistakes> {
+    Mistakes::of(in_order(mistakes, files))
+}
+
+/// In the order of the files, and of lines within.
+fn in_order(mut mistakes: Vec<Mistake>, files: &[Arc<Path>]) -> Vec<Mistake> {
+    let file = |mistake: &Mistake| files.iter().position(|file| *file == mistake.place.file);
+    mistakes
+        .sort_by_cached_key(|mistake| (file(mistake), mistake.place.line, mistake.place.column));
+    mistakes.dedup();
+    mistakes
+}
+
+/// The configuration with its defaults filled in and without what is secret. A
+/// filter's schema may say that there is more: see [`filter_config::mask`].
+fn shown(raw: &raw::RawConfig, from_env: &[String]) -> Value {
+    let raw = serde_json::to_value(raw).expect("the raw shapes are all JSON");
+    let mut shown = filter_config::mask_value(SCHEMA.value(), &raw);
+    let of_filters = from_env
+        .iter()
+        .filter(|pointer| is_of_filter(pointer))
+        .cloned();
+    filter_config::mask_pointers(&mut shown, "", &of_filters.collect::<Vec<_>>());
+    shown
+}
+
+/// Whether a pointer is into a filter's own configuration.
+fn is_of_filter(pointer: &str) -> bool {
+    let mut segments = place::segments(pointer);
+    segments.next().as_deref() == Some("filters")
+        && matches!(segments.nth(1).as_deref(), Some("config" | "routes"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+//! Where each value of a configuration stands.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+
+/// A place in a file. Lines and columns count from 1, columns in characters.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Place {
+    #[serde(serialize_with = "as_text")]
+    pub file: Arc<Path>,
+    pub line: u32,
+    pub column: u32,
+}
+
+fn as_text<S: Serializer>(path: &Arc<Path>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file.display(), self.line, self.column)
+    }
+}
+
+/// The place of every value of one configuration, by JSON pointer.
+pub struct Places {
+    files: Vec<Arc<Path>>,
+    root: Spot,
+}
+
+/// A place without its file's name: one of these is kept for each value.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct At {
+    pub(super) file: u16,
+    pub(super) line: u32,
+    pub(super) column: u32,
+}
+
+/// A value's place, and those of what is in it.
+pub(super) struct Spot {
+    pub(super) at: At,
+    pub(super) from_env: bool,
+    pub(super) below: Below,
+}
+
+pub(super) enum Below {
+    Nothing,
+    Items(Vec<Spot>),
+    /// With the place of each key.
+    Members(BTreeMap<Box<str>, (At, Spot)>),
+}
+
+impl Places {
+    pub(super) fn new(files: Vec<Arc<Path>>, root: Spot) -> Self {
+        Self { files, root }
+    }
+
+    /// The place of a value; of the nearest value around it, where the file has
+    /// no such value (a default, a missing key).
+    pub fn find(&self, pointer: &str) -> Place {
+        self.place(self.walk(pointer).0.at)
+    }
+
+    /// The place of the key under which a value stands, or of the value where it
+    /// has none.
+    pub fn find_key(&self, pointer: &str) -> Place {
+        let (spot, key) = self.walk(pointer);
+        self.place(key.unwrap_or(spot.at))
+    }
+
+    /// Whether a value, or one around it, came from `${ENV}`.
+    pub fn is_from_env(&self, pointer: &str) -> bool {
+        self.walk(pointer).0.from_env
+    }
+
+    pub(super) fn place(&self, at: At) -> Place {
+        Place {
+            file: self.files[usize::from(at.file)].clone(),
+            line: at.line,
+            column: at.column,
+        }
+    }
+
+    fn walk(&self, pointer: &str) -> (&Spot, Option<At>) {
+        let (mut spot, mut key) = (&self.root, None);
+        for segment in segments(pointer) {
+            let next = match &spot.below {
+                Below::Nothing => None,
+                Below::Items(items) => segment
+                    .parse()
+                    .ok()
+                    .and_then(|index: usize| items.get(index))
+                    .map(|item| (item, None)),
+                Below::Members(members) => members
+                    .get(segment.as_str())
+                    .map(|(key, value)| (value, Some(*key))),
+            };
+            match next {
+                Some(next) => (spot, key) = next,
+                None => return (spot, None),
+            }
+        }
+        (spot, key)
+    }
+}
+
+impl Default for Places {
+    /// Of no file at all: every value stands at its beginning.
+    fn default() -> Self {
+        let at = At {
+            file: 0,
+            line: 1,
+            column: 1,
+        };
+        Self::new(
+            vec![Path::new("").into()],
+            Spot {
+                at,
+                from_env: false,
+                below: Below::Nothing,
+            },
+        )
+    }
+}
+
+impl fmt::Debug for Places {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Places")
+            .field("files", &self.files)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The segments of a JSON pointer, unescaped.
+pub(super) fn segments(pointer: &str) -> impl Iterator<Item = String> {
+    pointer
+        .split('/')
+        .skip(1)
+        .map(|segment| segment.replace("~1", "/").replace("~0", "~"))
+}
+
+/// The pointer of a member or item of what `parent` points to.
+pub fn below(parent: &str, segment: impl fmt::Display) -> String {
+    let segment = segment.to_string().replace('~', "~0").replace('/', "~1");
+    format!("{parent}/{segment}")
+}

@@ -1,0 +1,181 @@
+//! The keys of a cluster.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use super::Items;
+use super::units::{HOUR, KIB, MIB, Size, Time};
+use crate::config::checked::Balance;
+
+const WANTED: &str = "`host:port`, `unix:/path` or a map with `address`";
+
+/// A service: endpoints of which any can answer.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Cluster")]
+pub(in crate::config) struct RawCluster {
+    /// Unique among clusters. Letters, digits, `_`, `.` and `-`.
+    #[schemars(required, with = "String", extend("x-wanted" = "a name"))]
+    pub(in crate::config) name: Option<String>,
+    /// Where the service runs: `10.0.0.1:8080`, `[::1]:8080`, `unix:/path`, or a
+    /// host name with a port, which stands for the addresses it resolves to. A map
+    /// of `address` and `weight` gives an endpoint more or less than others.
+    #[schemars(required, with = "Vec<RawEndpoint>", length(min = 1))]
+    pub(in crate::config) endpoints: Option<Items<RawEndpoint>>,
+    /// How an endpoint is picked: `round_robin` takes them in turn, by weight,
+    /// `least_request` the one of two drawn that has less to do, `random` any.
+    #[serde(default = "round_robin")]
+    pub(in crate::config) balance: Balance,
+    /// The connections that each worker keeps.
+    #[serde(default)]
+    pub(in crate::config) pool: RawPool,
+    /// Times of an exchange with an endpoint.
+    #[serde(default)]
+    pub(in crate::config) timeouts: RawClusterTimeouts,
+    /// How often host names are resolved again.
+    #[serde(default = "resolve_every")]
+    pub(in crate::config) resolve_every: Time<100, { 24 * HOUR }>,
+    /// How long an endpoint that refused a connection is passed over while others
+    /// can be had.
+    #[serde(default = "refused_pause")]
+    pub(in crate::config) refused_pause: Time<0, HOUR>,
+    /// An answer's head. Beyond it: 502.
+    #[serde(default = "max_head_bytes")]
+    pub(in crate::config) max_head_bytes: Size<KIB, { 16 * MIB }>,
+}
+
+fn round_robin() -> Balance {
+    Balance::RoundRobin
+}
+
+fn resolve_every() -> Time<100, { 24 * HOUR }> {
+    Time(30_000)
+}
+
+fn refused_pause() -> Time<0, HOUR> {
+    Time(1_000)
+}
+
+fn max_head_bytes() -> Size<KIB, { 16 * MIB }> {
+    Size(64 * KIB)
+}
+
+/// An endpoint, as an address alone or with its weight.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(from = "AddressOrEndpoint")]
+pub(in crate::config) struct RawEndpoint {
+    pub(in crate::config) address: Option<String>,
+    pub(in crate::config) weight: u32,
+    /// Whether it was written as a map, in which the address has its own place.
+    #[serde(skip)]
+    pub(in crate::config) is_map: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum AddressOrEndpoint {
+    Address(String),
+    Endpoint {
+        address: Option<String>,
+        weight: Option<u32>,
+    },
+}
+
+impl From<AddressOrEndpoint> for RawEndpoint {
+    fn from(raw: AddressOrEndpoint) -> Self {
+        let (address, weight, is_map) = match raw {
+            AddressOrEndpoint::Address(address) => (Some(address), None, false),
+            AddressOrEndpoint::Endpoint { address, weight } => (address, weight, true),
+        };
+        Self {
+            address,
+            weight: weight.unwrap_or(1),
+            is_map,
+        }
+    }
+}
+
+impl JsonSchema for RawEndpoint {
+    fn schema_name() -> Cow<'static, str> {
+        "Endpoint".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "An address, or a map of address and weight.",
+            "anyOf": [
+                {"type": "string", "x-wanted": "`host:port` or `unix:/path`"},
+                {
+                    "description": "One endpoint. An address alone has the weight 1.",
+                    "type": "object",
+                    "properties": {
+                        "address": {
+                            "description": "`host:port`, `[v6]:port` or `unix:/path`.",
+                            "type": "string",
+                            "x-wanted": "`host:port` or `unix:/path`",
+                        },
+                        "weight": {
+                            "description": "How much it gets, compared with the others.",
+                            "type": "integer",
+                            "minimum": 1,
+                            "maximum": 65535,
+                            "default": 1,
+                        },
+                    },
+                    "required": ["address"],
+                    "additionalProperties": false,
+                },
+            ],
+            "x-wanted": WANTED,
+        })
+    }
+}
+
+/// The connections that each worker keeps.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(rename = "Pool")]
+pub(in crate::config) struct RawPool {
+    /// Idle connections kept for each endpoint. 0 keeps none.
+    #[schemars(range(min = 0, max = 100_000))]
+    pub(in crate::config) max_idle: usize,
+    /// How long an idle connection is kept.
+    pub(in crate::config) idle_timeout: Time<1, { 24 * HOUR }>,
+    /// How old a connection may become. It is closed when it is next idle.
+    pub(in crate::config) max_lifetime: Time<1, { 720 * HOUR }>,
+}
+
+impl Default for RawPool {
+    fn default() -> Self {
+        Self {
+            max_idle: 128,
+            idle_timeout: Time(60_000),
+            max_lifetime: Time(HOUR),
+        }
+    }
+}
+
+/// Times of an exchange with an endpoint.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(rename = "ClusterTimeouts")]
+pub(in crate::config) struct RawClusterTimeouts {
+    /// To connect. Beyond it: 504.
+    pub(in crate::config) connect: Time<1, HOUR>,
+    /// From a request's last byte to the head of its answer. Beyond it: 504.
+    pub(in crate::config) answer: Time<1, { 24 * HOUR }>,
+    /// Without a byte of the answer's body. Beyond it the answer is cut off.
+    pub(in crate::config) idle: Time<1, { 24 * HOUR }>,
+}
+
+impl Default for RawClusterTimeouts {
+    fn default() -> Self {
+        Self {
+            connect: Time(2_000),
+            answer: Time(60_000),
+            idle: Time(60_000),
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The keys of a filter.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::Value;
+
+use super::units::{GIB, HOUR, KIB, MIB, Size, Time};
+use crate::config::checked::OnError;
+
+const MINUTE: u64 = HOUR / 60;
+
+/// A WebAssembly component with its configuration.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Filter")]
+pub(in crate::config) struct RawFilter {
+    /// `lockgate:NAME` for one that is shipped with Lockgate, or the path of a
+    /// file, relative to the file it is written in.
+    #[schemars(
+        required,
+        with = "String",
+        extend("x-wanted" = "`lockgate:NAME` or the path of a component")
+    )]
+    pub(in crate::config) component: Option<String>,
+    /// What happens to an exchange for which the filter fails: `deny` answers 500
+    /// (503 where the filter could not be called at all), `skip` goes on as if it
+    /// were not there, `reset` closes without an answer.
+    #[serde(default = "deny")]
+    pub(in crate::config) on_error: OnError,
+    /// The budgets of the filter.
+    #[serde(default)]
+    pub(in crate::config) limits: RawFilterLimits,
+    /// What the filter is allowed beyond its own exchange.
+    #[serde(default)]
+    pub(in crate::config) grants: RawGrants,
+    /// The filter's own configuration, of whatever form the filter wants.
+    #[serde(default = "super::empty_map")]
+    pub(in crate::config) config: Value,
+    /// For exchanges whose route an earlier filter named: `off`, or a `config`
+    /// that replaces the one above.
+    #[serde(default)]
+    pub(in crate::config) routes: BTreeMap<String, RawRoute>,
+}
+
+fn deny() -> OnError {
+    OnError::Deny
+}
+
+/// The budgets of a filter.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(rename = "FilterLimits")]
+pub(in crate::config) struct RawFilterLimits {
+    /// CPU time of one call.
+    pub(in crate::config) cpu: Time<1, 10_000>,
+    /// CPU time of taking one configuration.
+    pub(in crate::config) create_cpu: Time<1, MINUTE>,
+    /// Memory of one instance.
+    pub(in crate::config) memory: Size<{ 64 * KIB }, { 4 * GIB }>,
+    /// Instances of each worker.
+    #[schemars(range(min = 1, max = 1000))]
+    pub(in crate::config) max_instances: usize,
+    /// Calls beyond the CPU time, within `overrun_window`, after which the filter
+    /// is not called for a while.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub(in crate::config) max_overruns: u32,
+    /// See `max_overruns`.
+    pub(in crate::config) overrun_window: Time<1, HOUR>,
+    /// How long it is not called then. Each further pause is twice as long, to a
+    /// minute.
+    pub(in crate::config) pause: Time<1, MINUTE>,
+    /// The most that it may delay one exchange.
+    pub(in crate::config) max_delay: Time<0, HOUR>,
+    /// The body of an answer that it makes.
+    pub(in crate::config) max_reply_bytes: Size<0, { 64 * MIB }>,
+    /// Log lines of one call. Further ones are counted and dropped.
+    #[schemars(range(min = 0, max = 10_000))]
+    pub(in crate::config) max_log_lines: u32,
+    /// One log line. What is longer is cut.
+    pub(in crate::config) max_log_bytes: Size<64, MIB>,
+    /// Series of its metrics, that is metrics by values of their labels.
+    #[schemars(range(min = 0, max = 100_000))]
+    pub(in crate::config) max_series: usize,
+    /// Attributes that it leaves in one exchange.
+    pub(in crate::config) max_attribute_bytes: Size<0, { 16 * MIB }>,
+    /// State that it keeps in one exchange.
+    pub(in crate::config) max_state_bytes: Size<0, { 16 * MIB }>,
+}
+
+impl Default for RawFilterLimits {
+    fn default() -> Self {
+        Self {
+            cpu: Time(3),
+            create_cpu: Time(1_000),
+            memory: Size(64 * MIB),
+            max_instances: 16,
+            max_overruns: 5,
+            overrun_window: Time(10_000),
+            pause: Time(1_000),
+            max_delay: Time(30_000),
+            max_reply_bytes: Size(MIB),
+            max_log_lines: 32,
+            max_log_bytes: Size(4 * KIB),
+            max_series: 1_000,
+            max_attribute_bytes: Size(8 * KIB),
+            max_state_bytes: Size(4 * KIB),
+        }
+    }
+}
+
+/// What a filter is allowed beyond its own exchange.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(rename = "Grants")]
+pub(in crate::config) struct RawGrants {
+    /// Clusters that it may call. Not served by this version yet: must be empty.
+    pub(in crate::config) call: Vec<String>,
+    /// Secrets that it may use. Not served by this version yet: must be empty.
+    pub(in crate::config) secrets: Vec<String>,
+    /// Whether it may keep state that its instances share. Not served by this
+    /// version yet: must be `false`.
+    pub(in crate::config) shared: bool,
+}
+
+/// What a filter does on one route.
+#[derive(Debug, Clone)]
+pub(in crate::config) enum RawRoute {
+    Off,
+    Config(Value),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RouteConfig {
+    /// Missing only where that was told before.
+    #[serde(default = "super::empty_map")]
+    config: Value,
+}
+
+impl Serialize for RawRoute {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            RawRoute::Off => serializer.serialize_str("off"),
+            RawRoute::Config(config) => RouteConfig {
+                config: config.clone(),
+            }
+            .serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for RawRoute {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::Bool(false) => Ok(RawRoute::Off),
+            Value::String(text) if text == "off" => Ok(RawRoute::Off),
+            other => RouteConfig::deserialize(other)
+                .map(|route| RawRoute::Config(route.config))
+                .map_err(de::Error::custom),
+        }
+    }
+}
+
+impl JsonSchema for RawRoute {
+    fn schema_name() -> Cow<'static, str> {
+        "Route".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "`off`, or a configuration for this route.",
+            "anyOf": [
+                {"enum": ["off", false]},
+                {
+                    "description": "The filter on the route of this name.",
+                    "type": "object",
+                    "properties": {
+                        "config": {"description": "The filter's configuration on this route."},
+                    },
+                    "required": ["config"],
+                    "additionalProperties": false,
+                },
+            ],
+            "x-wanted": "`off` or a map with `config`",
+        })
+    }
+}

@@ -1,0 +1,173 @@
+//! The keys of a listener.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Items;
+use super::units::{GIB, HOUR, KIB, MIB, Size, Time};
+use crate::config::checked::{EncodedSlashes, ForwardedStyle};
+
+/// An address on which clients connect, and what is done with their requests.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Listener")]
+pub(in crate::config) struct RawListener {
+    /// Unique among listeners. Letters, digits, `_`, `.` and `-`.
+    #[schemars(required, with = "String", extend("x-wanted" = "a name"))]
+    pub(in crate::config) name: Option<String>,
+    /// An IP address with a port: `0.0.0.0:8080`, `[::]:8080`. Port 0 takes a free
+    /// one.
+    #[schemars(
+        required,
+        with = "String",
+        extend("x-wanted" = "an IP address with a port, such as `0.0.0.0:8080`")
+    )]
+    pub(in crate::config) address: Option<String>,
+    /// The cluster for requests that no filter routed. Without this key they are
+    /// answered 404.
+    #[schemars(with = "String", extend("x-wanted" = "the name of a cluster"))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) cluster: Option<String>,
+    /// Header fields that are removed from every request before any filter sees
+    /// it: those that only filters may set, such as an identity.
+    #[schemars(with = "Vec<String>")]
+    #[serde(default)]
+    pub(in crate::config) remove_request_headers: Items<String>,
+    /// Names of filters. Requests pass them in this order, responses in reverse.
+    #[schemars(with = "Vec<String>")]
+    #[serde(default)]
+    pub(in crate::config) filters: Items<String>,
+    /// What one client may ask for.
+    #[serde(default)]
+    pub(in crate::config) limits: RawLimits,
+    /// Times of a client's connection and its exchanges.
+    #[serde(default)]
+    pub(in crate::config) timeouts: RawTimeouts,
+    /// Header fields that the proxy itself sets or believes.
+    #[serde(default)]
+    pub(in crate::config) headers: RawMessageHeaders,
+    /// How paths are normalised, before any filter sees them.
+    #[serde(default)]
+    pub(in crate::config) path: RawPathRules,
+}
+
+/// What one client may ask for.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(rename = "Limits")]
+pub(in crate::config) struct RawLimits {
+    /// A request's head, its first line included. Beyond it: 431.
+    pub(in crate::config) max_head_bytes: Size<KIB, { 16 * MIB }>,
+    /// Header fields of one request. Beyond it: 431.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub(in crate::config) max_headers: usize,
+    /// A request's target, that is its path and query. Beyond it: 414.
+    pub(in crate::config) max_target_bytes: Size<64, { 16 * MIB }>,
+    /// A request's body. Beyond it: 413. Bodies are streamed and never collected,
+    /// so a large one takes no memory.
+    pub(in crate::config) max_body_bytes: Size<0, { 1024 * GIB }>,
+    /// Requests of one connection. The last is answered with `Connection: close`.
+    #[schemars(range(min = 1, max = 1_000_000_000_000_u64))]
+    pub(in crate::config) max_requests: u64,
+    /// Connections of this listener at once, over all workers.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub(in crate::config) max_connections: usize,
+}
+
+impl Default for RawLimits {
+    fn default() -> Self {
+        Self {
+            max_head_bytes: Size(64 * KIB),
+            max_headers: 100,
+            max_target_bytes: Size(8 * KIB),
+            max_body_bytes: Size(GIB),
+            max_requests: 100_000,
+            max_connections: 20_000,
+        }
+    }
+}
+
+/// Times of a client's connection and its exchanges.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(rename = "Timeouts")]
+pub(in crate::config) struct RawTimeouts {
+    /// Between two requests of a connection. Then it is closed.
+    pub(in crate::config) idle: Time<1, { 24 * HOUR }>,
+    /// From the first byte of a request's head to its last. Beyond it: 408.
+    pub(in crate::config) head: Time<1, HOUR>,
+    /// Without a byte of a request's body, or without the client taking a byte of
+    /// the answer.
+    pub(in crate::config) body: Time<1, { 24 * HOUR }>,
+    /// From a request's first byte to its answer's last. Beyond it: 504. Make it
+    /// long where answers are streams without an end.
+    pub(in crate::config) total: Time<1, { 720 * HOUR }>,
+    /// The longest that a filter may make any time of an exchange.
+    pub(in crate::config) longest: Time<1, { 720 * HOUR }>,
+}
+
+impl Default for RawTimeouts {
+    fn default() -> Self {
+        Self {
+            idle: Time(75_000),
+            head: Time(10_000),
+            body: Time(30_000),
+            total: Time(300_000),
+            longest: Time(3_600_000),
+        }
+    }
+}
+
+/// Header fields that the proxy itself sets or believes.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(rename = "MessageHeaders")]
+pub(in crate::config) struct RawMessageHeaders {
+    /// The `Server` field of every answer. `pass` passes the origin's on.
+    pub(in crate::config) server: String,
+    /// The name by which the proxy calls itself in `Via`, which a gateway must add
+    /// to requests (RFC 9110, 7.6.3). `off` adds none.
+    pub(in crate::config) via: String,
+    /// How the origin is told who asked: `x-forwarded` for `X-Forwarded-For`,
+    /// `-Proto` and `-Host`, `forwarded` for RFC 7239, `both` or `none`.
+    pub(in crate::config) forwarded: ForwardedStyle,
+    /// Peers whose own `X-Forwarded-*`, `Forwarded` and request id are believed,
+    /// as addresses or networks: `10.0.0.0/8`. Those of others are replaced.
+    #[schemars(with = "Vec<String>")]
+    pub(in crate::config) trusted_hops: Items<String>,
+    /// The field that carries the request id to the origin and back to the client.
+    #[schemars(extend("x-wanted" = "the name of a header field"))]
+    pub(in crate::config) request_id: String,
+}
+
+impl Default for RawMessageHeaders {
+    fn default() -> Self {
+        Self {
+            server: "lockgate".to_owned(),
+            via: "lockgate".to_owned(),
+            forwarded: ForwardedStyle::XForwarded,
+            trusted_hops: Vec::new(),
+            request_id: "x-request-id".to_owned(),
+        }
+    }
+}
+
+/// How paths are normalised.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(rename = "PathRules")]
+pub(in crate::config) struct RawPathRules {
+    /// Whether `//` becomes `/`.
+    pub(in crate::config) merge_slashes: bool,
+    /// What is done with `%2F`: `refuse` answers 400, `keep` leaves it as it is.
+    pub(in crate::config) encoded_slashes: EncodedSlashes,
+}
+
+impl Default for RawPathRules {
+    fn default() -> Self {
+        Self {
+            merge_slashes: true,
+            encoded_slashes: EncodedSlashes::Refuse,
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The configuration as it is written: the one place where its keys, their
+//! types, defaults and descriptions stand.
+//!
+//! From these types come the JSON Schema, the reference in the documentation and
+//! the checks of structure. What a type here lets pass may still be wrong: a
+//! reference to nothing, an address that is none. `check` finds that.
+//!
+//! What is required is an `Option` all the same: without it the rest of an item
+//! can still be checked, after the structure's check has told what is missing.
+
+mod cluster;
+mod filter;
+mod listener;
+mod units;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+pub(super) use cluster::{RawCluster, RawEndpoint};
+pub(super) use filter::{RawFilter, RawFilterLimits, RawGrants, RawRoute};
+pub(super) use listener::{RawLimits, RawListener, RawMessageHeaders, RawPathRules, RawTimeouts};
+use units::HOUR;
+pub(super) use units::{OutOfRange, Size, Time};
+
+use super::checked::LogFormat;
+
+/// The configuration of Lockgate: one YAML file and whatever it includes.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(title = "Lockgate")]
+pub(super) struct RawConfig {
+    /// Further files that belong to this one, by path, relative to the file that
+    /// names them. `*` in the last part of a path stands for anything, as in
+    /// `conf.d/*.yaml`; hidden files never match. The lists `listeners` and
+    /// `clusters` of all files are appended, the maps `filters` are united, and
+    /// every other key may stand in one file only.
+    #[schemars(inner(length(min = 1)))]
+    #[serde(skip_serializing)]
+    pub(super) include: Vec<String>,
+    /// Threads that serve connections: a number, or `auto` for as many as the
+    /// machine, or the container's CPU limit, can run at once.
+    pub(super) workers: Workers,
+    /// The address for metrics, health and reloads. Without this key there is
+    /// none; `admin: {}` takes the defaults.
+    #[schemars(with = "RawAdmin")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) admin: Option<RawAdmin>,
+    /// The log of the process, on standard error.
+    pub(super) log: RawLog,
+    /// One record for each exchange.
+    pub(super) access_log: RawAccessLog,
+    /// Folder for compiled components, so that they are compiled once only.
+    /// Relative to the file it is written in. Without this key the program picks
+    /// one.
+    #[schemars(with = "String", length(min = 1))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cache_dir: Option<PathBuf>,
+    /// How long a stop waits for the exchanges that are under way. Those that are
+    /// left then are ended.
+    pub(super) drain_timeout: Time<1, { 24 * HOUR }>,
+    /// Configurations that may be alive at once, because exchanges that began
+    /// under them have not ended. At that many, a reload is refused.
+    #[schemars(range(min = 2, max = 1024))]
+    pub(super) max_generations: usize,
+    /// Where clients connect. At least one is needed.
+    pub(super) listeners: Vec<RawListener>,
+    /// The filters that listeners may name, by name.
+    pub(super) filters: BTreeMap<String, RawFilter>,
+    /// Where requests are sent to.
+    pub(super) clusters: Vec<RawCluster>,
+}
+
+impl Default for RawConfig {
+    fn default() -> Self {
+        Self {
+            include: Vec::new(),
+            workers: Workers::Auto(Auto::Auto),
+            admin: None,
+            log: RawLog::default(),
+            access_log: RawAccessLog::default(),
+            cache_dir: None,
+            drain_timeout: Time(30_000),
+            max_generations: 16,
+            listeners: Vec::new(),
+            filters: BTreeMap::new(),
+            clusters: Vec::new(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Workers {
+    Auto(Auto),
+    Number(usize),
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Auto {
+    Auto,
+}
+
+impl JsonSchema for Workers {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Workers".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": ["integer", "string"],
+            "minimum": 1,
+            "maximum": 1024,
+            "pattern": "^auto$",
+            "x-wanted": "`auto` or a whole number from 1 to 1024",
+        })
+    }
+}
+
+/// The admin address.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(rename = "Admin")]
+pub(super) struct RawAdmin {
+    /// An IP address with a port, or `unix:` and the absolute path of a socket.
+    #[schemars(extend("x-wanted" = "`unix:/path` or an IP address with a port, such as `127.0.0.1:9901`"))]
+    pub(super) address: String,
+    /// Host names that are answered to on TCP, beside the address itself and
+    /// `localhost`: a page in a browser cannot reach it by any other.
+    #[schemars(with = "Vec<String>", inner(length(min = 1)))]
+    pub(super) hosts: Items<String>,
+    /// What a request that changes something must carry, as
+    /// `Authorization: Bearer TOKEN`. Without this key it needs no token.
+    #[schemars(with = "String", length(min = 1), extend("writeOnly" = true))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) token: Option<String>,
+}
+
+impl Default for RawAdmin {
+    fn default() -> Self {
+        Self {
+            address: "127.0.0.1:9901".to_owned(),
+            hosts: Vec::new(),
+            token: None,
+        }
+    }
+}
+
+/// The log of the process.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(rename = "Log")]
+pub(super) struct RawLog {
+    /// `off`, `error`, `warn`, `info`, `debug` or `trace`, and after it, separated
+    /// by commas, `target=level` for parts that differ: `info,lockgate::upstream=debug`.
+    pub(super) level: String,
+    /// `text` for people or `json`, one object in a line.
+    pub(super) format: LogFormat,
+}
+
+impl Default for RawLog {
+    fn default() -> Self {
+        Self {
+            level: "info".to_owned(),
+            format: LogFormat::Text,
+        }
+    }
+}
+
+/// The log of exchanges.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(rename = "AccessLog")]
+pub(super) struct RawAccessLog {
+    /// `stdout`, `off`, or the path of a file, relative to the file it is written
+    /// in. A path has a `/` in it.
+    #[schemars(extend("x-wanted" = "`stdout`, `off` or a path with a `/`"))]
+    pub(super) to: String,
+    /// `json`, one object in a line, or `text`.
+    pub(super) format: LogFormat,
+}
+
+impl Default for RawAccessLog {
+    fn default() -> Self {
+        Self {
+            to: "stdout".to_owned(),
+            format: LogFormat::Json,
+        }
+    }
+}
+
+/// A list. `None` stands where an item had the wrong structure.
+pub(super) type Items<T> = Vec<Option<T>>;
+
+/// The default of a filter's configuration.
+fn empty_map() -> Value {
+    Value::Object(Map::new())
+}

@@ -1,0 +1,265 @@
+use super::{check, check_with_listener, load};
+
+#[test]
+fn structure() {
+    check(
+        "",
+        &["1:1: found no listener, wanted at least one in `listeners`"],
+    );
+    check(
+        "listeners: []",
+        &["1:12: found no listener, wanted at least one in `listeners`"],
+    );
+    check(
+        "- a",
+        &["1:1: found a list, wanted a map of keys such as `listeners`"],
+    );
+    check_with_listener(
+        "worker: 2\nmax_generations: \"16\"\nlog: [info]\nfilters:\n",
+        &[
+            "2:1: found the unknown key `worker`, wanted `workers`",
+            "3:18: found the string `16`, wanted a whole number from 2 to 1024 (without quotes it is a number)",
+            "4:6: found a list, wanted a map",
+            "5:8: found nothing, wanted a map (`{}` is an empty map)",
+        ],
+    );
+    check_with_listener(
+        "log: { levl: debug, colour: red, format: xml }\nworkers: 0\nadmin: { hosts: [1] }",
+        &[
+            "2:8: found the unknown key `levl`, wanted `level`",
+            "2:21: found the unknown key `colour`, wanted `format` or `level`",
+            "2:42: found `xml`, wanted `text` or `json`",
+            "3:10: found the number 0, wanted `auto` or a whole number from 1 to 1024",
+            "4:18: found the number 1, wanted a string that is not empty (quotes make it a string)",
+        ],
+    );
+}
+
+#[test]
+fn quantities() {
+    check_with_listener(
+        "drain_timeout: 30\nclusters:\n- name: a\n  endpoints: [a:1]\n  resolve_every: 10 s\n  refused_pause: 2h\n  max_head_bytes: 64KB\n  pool: { max_idle: -1, idle_timeout: 99999999999999999999h }\n",
+        &[
+            "2:16: found the number 30, wanted a duration from 1ms to 24h, such as `250ms`, `10s`, `5m` or `1h`",
+            "6:18: found `10 s`, wanted a duration from 100ms to 24h, such as `250ms`, `10s`, `5m` or `1h`",
+            "7:18: found `2h`, wanted a duration from 0ms to 1h",
+            "8:19: found `64KB`, wanted a size from 1KiB to 16MiB: a number of bytes, or such as `64KiB` or `1MiB`",
+            "9:21: found the number -1, wanted a whole number from 0 to 100000",
+            "9:39: found `18446744073709551615ms`, wanted a duration from 1ms to 24h",
+        ],
+    );
+}
+
+#[test]
+fn listeners() {
+    check(
+        "listeners:\n- { name: a, address: 'localhost:80' }\n- { name: a, address: '1.1.1.1:80' }\n- { name: b c, address: '1.1.1.1:80' }\n- nmae: d\n  address: ':80'\n- 5\n",
+        &[
+            "2:23: found `localhost:80`, wanted an IP address with a port, such as `0.0.0.0:8080` or `[::]:8080`",
+            "3:11: found the listener `a` again, first at 2:11, wanted each listener once",
+            "4:11: found `b c`, wanted a name of 1 to 128 letters, digits, `_`, `.` and `-`",
+            "4:25: found the address `1.1.1.1:80` again, first at 3:23, wanted another address",
+            "5:3: found the unknown key `nmae`, wanted `name`",
+            "6:12: found `:80`, wanted an IP address with a port, such as `0.0.0.0:8080` or `[::]:8080` (`0.0.0.0:80` is every IPv4 address of the machine)",
+            "7:3: found the number 5, wanted a map with `name` and `address`",
+        ],
+    );
+    check(
+        "listeners:\n- name: a\n  cluster: shop\n  filters: [auth, router, auth, 7]\n  remove_request_headers: [x-user, 'a b', host]\nfilters: { auht: { component: 'lockgate:auth' } }\n",
+        &[
+            "2:3: found no key `address`, wanted `address` with an IP address with a port, such as `0.0.0.0:8080`",
+            "3:12: found `shop`, wanted the name of a cluster, and there is none",
+            "4:13: found `auth`, wanted the name of a filter, such as `auht`",
+            "4:19: found `router`, wanted the name of a filter: `auht`",
+            "4:27: found `auth`, wanted the name of a filter, such as `auht`",
+            "4:27: found `auth` again, wanted each filter once in a listener",
+            "4:33: found the number 7, wanted a string (quotes make it a string)",
+            "5:36: found `a b`, wanted the name of a header field, such as `x-user`",
+            "5:43: found `host`, wanted a field that is not the proxy's own",
+        ],
+    );
+    check(
+        "listeners:\n- name: a\n  address: '[::]:80'\n  limits: { max_target_bytes: 1MiB, max_headers: 0 }\n  timeouts: { idel: 1s }\n  headers:\n    forwarded: xforwarded\n    trusted_hops: [10.0.0.1/8, 10.0.0.0/40]\n    server: ''\n    via: a b\n  path: { merge_slashes: yes, encoded_slashes: decode }\n",
+        &[
+            "4:31: found 1048576 bytes for the target, wanted no more than `max_head_bytes`, which is 65536",
+            "4:50: found the number 0, wanted a whole number from 1 to 10000",
+            "5:15: found the unknown key `idel`, wanted `idle`",
+            "7:16: found `xforwarded`, wanted `both`, `none`, `x-forwarded` or `forwarded` (`x-forwarded` is near)",
+            "8:20: found `10.0.0.1/8`, wanted the first address of the network: `10.0.0.0/8`",
+            "8:32: found `10.0.0.0/40`, wanted a prefix of at most 32",
+            "9:13: found an empty string, wanted `pass` or a value of visible ASCII characters",
+            "10:10: found `a b`, wanted `off` or a name without spaces",
+            "11:26: found the string `yes`, wanted `true` or `false`",
+            "11:48: found `decode`, wanted `refuse` or `keep`",
+        ],
+    );
+}
+
+#[test]
+fn filters() {
+    check_with_listener(
+        "filters:\n  a b: { component: 'lockgate:x' }\n  b: { component: router }\n  c: { component: 'oci://x/y.wasm', on_error: denny }\n  d: {}\n  e:\n    component: ./e.wasm\n    grants: { call: [idp], secrets: [k], shared: true }\n    limits: { cpu: 1m, memroy: 1MiB }\n    routes: { w: of, x: { confg: {} }, y: off, z: false, v: { config: 1, x: 2 } }\n",
+        &[
+            "3:3: found `a b`, wanted a name of 1 to 128 letters, digits, `_`, `.` and `-`",
+            "4:19: found `router`, wanted `lockgate:NAME` or the path of a component (`lockgate:router` is one that is shipped, `./router` a file)",
+            "5:19: found `oci://x/y.wasm`, wanted `lockgate:NAME` or the path of a component",
+            "5:47: found `denny`, wanted `deny`, `skip` or `reset` (`deny` is near)",
+            "6:6: found no key `component`, wanted `component` with `lockgate:NAME` or the path of a component",
+            "9:21: found a grant of `call`, which is not served by this version yet, wanted no such grant",
+            "9:37: found a grant of `secrets`, which is not served by this version yet, wanted no such grant",
+            "9:50: found a grant of `shared`, which is not served by this version yet, wanted no such grant",
+            "10:20: found `1m`, wanted a duration from 1ms to 10s",
+            "10:24: found the unknown key `memroy`, wanted `memory`",
+            "11:18: found `of`, wanted `off` or a map with `config`",
+            "11:27: found the unknown key `confg`, wanted `config`",
+            "11:74: found the unknown key `x`, wanted `config`",
+        ],
+    );
+}
+
+#[test]
+fn clusters() {
+    check_with_listener(
+        "clusters:\n- name: a\n  endpoints: ['http://a:80', { address: a, weight: 0 }, { weight: 1 }, 5]\n- name: b\n  endpoints: []\n- name: c\n  balance: ring\n- name: a\n  endpoints: [unix:a.sock]\n",
+        &[
+            "4:15: found `http://a:80`, wanted `host:port`, `[v6]:port` or `unix:/path` (without a scheme or a path: `a:80`)",
+            "4:41: found `a`, wanted `host:port`, `[v6]:port` or `unix:/path`",
+            "4:52: found the number 0, wanted a whole number from 1 to 65535",
+            "4:57: found no key `address`, wanted `address` with `host:port` or `unix:/path`",
+            "4:72: found the number 5, wanted `host:port`, `unix:/path` or a map with `address`",
+            "6:14: found an empty list, wanted at least 1 item",
+            "7:3: found no key `endpoints`, wanted `endpoints` with a list",
+            "8:12: found `ring`, wanted `round_robin`, `random` or `least_request`",
+            "9:9: found the cluster `a` again, first at 3:9, wanted each cluster once",
+            "10:15: found `unix:a.sock`, wanted an absolute path after `unix:`",
+        ],
+    );
+}
+
+#[test]
+fn process() {
+    check_with_listener(
+        "admin: { address: '0.0.0.0:80', hosts: ['a:80'], token: 'a b' }\nlog: { level: 'info,hyper' }\naccess_log: { to: stdot }\ncache_dir: ''\n",
+        &[
+            "2:19: found the address `0.0.0.0:80` again, first at 1:35, wanted another address",
+            "2:41: found `a:80`, wanted a host name without a port",
+            "2:57: found a token that cannot be sent in a header field, wanted visible ASCII characters without spaces",
+            "3:15: found `info,hyper`, wanted `off`, `error`, `warn`, `info`, `debug` or `trace`, or `target=level`",
+            "4:19: found `stdot`, wanted `stdout`, `off` or a path with a `/`",
+            "5:12: found an empty string, wanted a string that is not empty",
+        ],
+    );
+}
+
+#[test]
+fn yaml() {
+    check_with_listener(
+        "workers: 1\nworkers: 2\nlog: { level: info, level: warn }\n<<: { a: 1 }\nadmin: !x {}\ndrain_timeout: !!int x\n",
+        &[
+            "3:1: found the key `workers` again, first in line 2, wanted each key once",
+            "4:21: found the key `level` again, first in line 4, wanted each key once",
+            "5:1: found the merge key `<<`, wanted the keys themselves: YAML 1.2 has no merge key",
+            "6:8: found the tag `!x`, wanted a value without a tag",
+            "7:16: found a value that is not of its tag `!!int`, wanted one that is",
+        ],
+    );
+    check(
+        "a: {\n",
+        &[
+            "2:1: found a syntax error: while parsing a node, did not find expected node content, wanted YAML",
+        ],
+    );
+    check(
+        "a:\n\tb: 1\n",
+        &[
+            "2:2: found a syntax error: tabs disallowed within this context (block indentation), wanted YAML (YAML is indented with spaces, not with tabs)",
+        ],
+    );
+    check(
+        "a: 1\n---\nb: 1\n",
+        &["2:1: found a second document, wanted one document in a file"],
+    );
+    check(
+        "? [a]\n: 1\n",
+        &["1:3: found a list or map as a key, wanted a plain word as a key"],
+    );
+    check(
+        "a: &x [*x]\n",
+        &["1:8: found an alias within the value it stands for, wanted a complete value"],
+    );
+    check_with_listener(
+        "drain_timeout: .inf\n",
+        &["2:16: found the number `.inf`, wanted a number that JSON can write"],
+    );
+}
+
+#[test]
+fn environment() {
+    check_with_listener(
+        "# ${COMMENT}\nworkers: ${NONE}\ncache_dir: 'a ${GONE} ${WORD} ${LOST}'\nlog: { level: \"${1}\" }\naccess_log:\n  to: >\n    x\n    ${FAR}\n",
+        &[
+            "3:10: found `${NONE}`, a variable that is not set, wanted it set, or with a default: `${NONE:-default}`",
+            "4:15: found `${GONE}`, a variable that is not set, wanted it set, or with a default: `${GONE:-default}`",
+            "4:31: found `${LOST}`, a variable that is not set, wanted it set, or with a default: `${LOST:-default}`",
+            "5:16: found `${1}`, wanted `${NAME}`, `${NAME:-default}`, or `$${` for a plain `${`",
+            "9:5: found `${FAR}`, a variable that is not set, wanted it set, or with a default: `${FAR:-default}`",
+        ],
+    );
+    check_with_listener(
+        "admin: { token: ${SECRET} }\n",
+        &[
+            "2:18: found a syntax error: while parsing a flow mapping, did not find expected ',' or '}', wanted YAML (within `{ }` and `[ ]`, a `${NAME}` needs quotes around it)",
+        ],
+    );
+}
+
+#[test]
+fn what_came_from_the_environment_is_not_repeated() {
+    check_with_listener(
+        "workers: ${SECRET}\nmax_generations: \"${SECRET}\"\nadmin: { address: \"${SECRET}\", token: [a] }\nlog: { level: \"${SECRET}\" }\ndrain_timeout: ${EMPTY}\n",
+        &[
+            "2:10: found a string from the environment, wanted `auto` or a whole number from 1 to 1024",
+            "3:18: found a string from the environment, wanted a whole number from 2 to 1024",
+            "4:19: found a string from the environment, wanted `unix:/path` or an IP address with a port, such as `127.0.0.1:9901`",
+            "4:39: found a list, wanted a string that is not empty",
+            "5:15: found a string from the environment, wanted `off`, `error`, `warn`, `info`, `debug` or `trace`, or `target=level`",
+            "6:16: found nothing from the environment, wanted a duration from 1ms to 24h, such as `250ms`, `10s`, `5m` or `1h`",
+        ],
+    );
+    check_with_listener(
+        "admin: { token: 12345 }\n",
+        &["2:17: found a number, wanted a string that is not empty (quotes make it a string)"],
+    );
+}
+
+#[test]
+fn includes_of_a_text() {
+    check_with_listener(
+        "include: [a.yaml]\n",
+        &["2:11: found `a.yaml`, wanted no `include`: this configuration is not read from a file"],
+    );
+    check_with_listener(
+        "include: a.yaml\n",
+        &["2:10: found a string, wanted a list of paths, such as `[clusters.yaml, conf.d/*.yaml]`"],
+    );
+}
+
+#[test]
+fn mistakes_are_also_json() {
+    let mistakes =
+        load("listeners: [{ name: a, address: '1.1.1.1:1', clustr: b }]").expect_err("a mistake");
+    assert_eq!(
+        serde_json::to_value(&mistakes).expect("JSON"),
+        serde_json::json!({
+            "mistakes": [{
+                "file": "x.yaml",
+                "line": 1,
+                "column": 46,
+                "pointer": "/listeners/0/clustr",
+                "found": "the unknown key `clustr`",
+                "wanted": "`cluster`",
+            }],
+            "more": 0,
+        }),
+    );
+}

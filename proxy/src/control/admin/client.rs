@@ -1,0 +1,147 @@
+//! Asks a running Lockgate through its admin address.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, HOST};
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{error::Elapsed, timeout};
+
+use super::ReloadOutcome;
+use super::io::Io;
+use crate::config::AdminAddress;
+
+/// Compiling the filters takes most of it.
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("cannot connect to the admin address")]
+    Connect(#[source] io::Error),
+    #[error("the admin address did not answer within {} seconds", TIMEOUT.as_secs())]
+    Timeout(#[from] Elapsed),
+    #[error("the admin address did not answer as one should")]
+    Http(#[from] hyper::Error),
+    #[error("cannot read the answer of the admin address")]
+    Body(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the admin address answered {status}: {text}")]
+    Refused { status: StatusCode, text: String },
+    #[error("the admin address answered what is no outcome of a reload")]
+    Json(#[source] serde_json::Error),
+    #[error("the token holds what no header can")]
+    Token(#[from] http::header::InvalidHeaderValue),
+    #[error("cannot start a runtime")]
+    Runtime(#[source] io::Error),
+}
+
+/// Asks for a reload and waits for what comes of it. Blocks; not for a thread
+/// that runs a tokio runtime already.
+pub fn post_reload(
+    address: &AdminAddress,
+    token: Option<&str>,
+) -> Result<ReloadOutcome, ClientError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(ClientError::Runtime)?;
+    runtime.block_on(reload(address, token))
+}
+
+/// As [`post_reload`], within a runtime.
+pub async fn reload(
+    address: &AdminAddress,
+    token: Option<&str>,
+) -> Result<ReloadOutcome, ClientError> {
+    let request = request(address, token)?;
+    let (status, body) = timeout(TIMEOUT, exchange(address, request)).await??;
+    match status {
+        StatusCode::OK | StatusCode::UNPROCESSABLE_ENTITY => {
+            serde_json::from_slice(&body).map_err(ClientError::Json)
+        }
+        status => Err(ClientError::Refused {
+            status,
+            text: String::from_utf8_lossy(&body).trim().to_owned(),
+        }),
+    }
+}
+
+fn request(
+    address: &AdminAddress,
+    token: Option<&str>,
+) -> Result<Request<Empty<Bytes>>, ClientError> {
+    let mut request = Request::new(Empty::new());
+    *request.method_mut() = http::Method::POST;
+    *request.uri_mut() = http::Uri::from_static("/reload");
+    let host = match address {
+        AdminAddress::Tcp(address) => HeaderValue::try_from(reachable(*address).to_string())?,
+        AdminAddress::Unix(_) => HeaderValue::from_static("localhost"),
+    };
+    request.headers_mut().insert(HOST, host);
+    if let Some(token) = token {
+        let mut value = HeaderValue::try_from(format!("Bearer {token}"))?;
+        value.set_sensitive(true);
+        request.headers_mut().insert(AUTHORIZATION, value);
+    }
+    Ok(request)
+}
+
+/// One that listens on every address is asked through the loopback.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        });
+    }
+    address
+}
+
+type Answer = (StatusCode, Bytes);
+
+async fn exchange(
+    address: &AdminAddress,
+    request: Request<Empty<Bytes>>,
+) -> Result<Answer, ClientError> {
+    match address {
+        AdminAddress::Tcp(address) => {
+            let stream = TcpStream::connect(reachable(*address)).await;
+            send(stream.map_err(ClientError::Connect)?, request).await
+        }
+        AdminAddress::Unix(path) => {
+            let stream = UnixStream::connect(path).await;
+            send(stream.map_err(ClientError::Connect)?, request).await
+        }
+    }
+}
+
+async fn send(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: Request<Empty<Bytes>>,
+) -> Result<Answer, ClientError> {
+    let (mut sender, connection) = http1::handshake(Io(stream)).await?;
+    let answer = async move {
+        let response = sender.send_request(request).await?;
+        read(response).await
+    };
+    // The connection must be driven while the answer is waited for.
+    let (driven, answer) = tokio::join!(connection, answer);
+    // An error of the connection that mattered is the answer's, too.
+    drop(driven);
+    answer
+}
+
+async fn read(response: Response<Incoming>) -> Result<Answer, ClientError> {
+    let status = response.status();
+    let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES);
+    let body = body.collect().await.map_err(ClientError::Body)?;
+    Ok((status, body.to_bytes()))
+}

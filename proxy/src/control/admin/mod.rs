@@ -1,0 +1,89 @@
+//! The admin address: what Lockgate is doing, and the request to reload.
+//!
+//! Takes: requests on a Unix socket or over TCP. Gives: metrics, readiness, and
+//! the last published [`AdminView`]; commands go to the control loop, which
+//! alone acts on them.
+//! Must never: answer to a host name that is not its own, change anything for a
+//! foreign page, show a secret, or hold a worker up.
+
+mod access;
+mod bind;
+pub mod client;
+mod io;
+mod routes;
+mod server;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::stats::Stats;
+
+pub use access::Access;
+pub use bind::BindError;
+pub use server::Server;
+
+/// What the server works with.
+#[derive(Clone)]
+pub struct AdminState {
+    pub stats: Arc<Stats>,
+    pub commands: mpsc::Sender<Command>,
+    pub view: Arc<ArcSwap<AdminView>>,
+}
+
+/// What is shown, published anew by the control loop whenever it changes.
+pub struct AdminView {
+    pub readiness: Readiness,
+    pub access: Access,
+    /// The configuration as checked, secrets masked.
+    pub config: Value,
+    /// Brings up to date what is only counted when it is asked for.
+    pub before_metrics: Box<dyn Fn() + Send + Sync>,
+    pub filters: Shown,
+    pub clusters: Shown,
+    pub generations: Shown,
+}
+
+/// Something that changes without being published, told when it is asked for.
+pub type Shown = Box<dyn Fn() -> Value + Send + Sync>;
+
+/// Whether new exchanges should be sent here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    Starting,
+    Ready,
+    Draining,
+}
+
+/// What the control loop is asked to do.
+#[derive(Debug)]
+pub enum Command {
+    Reload {
+        reply: oneshot::Sender<ReloadOutcome>,
+    },
+    /// Stop, as SIGTERM asks.
+    Drain,
+}
+
+/// What came of a reload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadOutcome {
+    /// The configuration was published.
+    pub ok: bool,
+    /// The newest generation after it: the old one if it was refused.
+    pub generation: u64,
+    /// What differs from the generation before.
+    #[serde(default)]
+    pub changed: Vec<String>,
+    /// Why it was refused.
+    #[serde(default)]
+    pub mistakes: Vec<String>,
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests;

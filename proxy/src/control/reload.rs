@@ -1,0 +1,152 @@
+//! From the files on disk to a snapshot that could be published. `check`, a
+//! start and a reload take this same road.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::watch::changed_since;
+use crate::cluster::Resolver;
+use crate::config::{self, ComponentSource, Config, Mistake, Mistakes};
+use crate::filter::{EngineOptions, FilterEngine};
+use crate::snapshot::{Builder, Snapshot, Sockets};
+use crate::stats::Stats;
+
+/// A configuration with everything it needs, not yet published.
+pub struct Candidate {
+    pub snapshot: Snapshot,
+    pub warnings: Vec<Mistake>,
+    /// Of the clusters that have host names, already asked once.
+    pub resolvers: Vec<Resolver>,
+}
+
+/// What stays the same from one reload to the next.
+pub struct Loader {
+    pub path: PathBuf,
+    pub engine: Arc<FilterEngine>,
+    pub stats: Arc<Stats>,
+    pub workers: usize,
+}
+
+/// Reads and checks a configuration file.
+pub fn read(path: &Path) -> Result<config::Loaded, Mistakes> {
+    attempt(path).outcome
+}
+
+/// As [`read`], and tells more of a file that is bad.
+pub fn attempt(path: &Path) -> config::Attempt {
+    config::attempt(path, &|name| std::env::var(name).ok())
+}
+
+/// The clock of file systems goes on by ticks of up to 10 ms, so a file that
+/// has just been written may bear a time that is past.
+const CLOCK_LAG: Duration = Duration::from_millis(15);
+
+/// A configuration as read for a start or a reload.
+pub struct Reading {
+    pub attempt: config::Attempt,
+    /// A file that bears this time or a later one may have changed after it was
+    /// read, and none that bears an earlier one.
+    pub since: SystemTime,
+}
+
+/// Reads a configuration file so that later changes can be told from what was
+/// read. Files written at this very moment are read again a moment later.
+pub fn read_to_watch(path: &Path) -> Reading {
+    let reading = read_now(path);
+    if !changed_since(&files_of(&reading.attempt), reading.since) {
+        return reading;
+    }
+    std::thread::sleep(CLOCK_LAG);
+    read_now(path)
+}
+
+fn read_now(path: &Path) -> Reading {
+    let since = SystemTime::now() - CLOCK_LAG;
+    let attempt = attempt(path);
+    Reading { attempt, since }
+}
+
+/// Everything that a configuration is read from, or would be with one file more.
+pub fn files_of(attempt: &config::Attempt) -> Vec<PathBuf> {
+    let folders = attempt
+        .folders
+        .iter()
+        .map(|folder| match folder.as_os_str() {
+            none if none.is_empty() => PathBuf::from("."),
+            _ => folder.clone(),
+        });
+    let filters = attempt
+        .outcome
+        .iter()
+        .flat_map(|loaded| &loaded.config.filters);
+    let components = filters.filter_map(|filter| match &filter.component {
+        ComponentSource::File(path) => Some(path.clone()),
+        ComponentSource::Shipped(_) => None,
+    });
+    let files = attempt.files.iter().cloned();
+    files.chain(folders).chain(components).collect()
+}
+
+/// The engine that a configuration asks for; its settings hold for the process.
+pub fn start_engine(config: &Config) -> Result<Arc<FilterEngine>, crate::filter::StartError> {
+    FilterEngine::start(EngineOptions {
+        cache_dir: config.cache_dir.clone().or_else(default_cache_dir),
+        ..EngineOptions::default()
+    })
+}
+
+impl Loader {
+    /// Everything that can fail, up to but without publishing. Blocking.
+    pub fn build(
+        &self,
+        loaded: config::Loaded,
+        before: Option<&Snapshot>,
+        sockets: Sockets,
+    ) -> Result<Candidate, Mistakes> {
+        let builder = Builder {
+            engine: &self.engine,
+            stats: &self.stats,
+            shipped: crate::shipped::SHIPPED,
+            workers: self.workers,
+            sockets,
+        };
+        let built = builder
+            .build(Arc::new(loaded.config), before)
+            .map_err(|mistakes| Mistakes::of(mistakes).expect("a refusal has a reason"))?;
+        let mut warnings = loaded.warnings;
+        warnings.extend(built.warnings);
+        let known = |cluster| {
+            before.is_some_and(|before| {
+                before
+                    .clusters
+                    .iter()
+                    .any(|known| Arc::ptr_eq(known, cluster))
+            })
+        };
+        let resolvers = built
+            .snapshot
+            .clusters
+            .iter()
+            .filter(|cluster| !known(cluster))
+            .filter_map(Resolver::new)
+            .collect();
+        Ok(Candidate {
+            snapshot: built.snapshot,
+            warnings,
+            resolvers,
+        })
+    }
+}
+
+/// `$XDG_CACHE_HOME/lockgate` or `~/.cache/lockgate`.
+fn default_cache_dir() -> Option<PathBuf> {
+    let folder = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    folder("XDG_CACHE_HOME")
+        .or_else(|| folder("HOME").map(|home| home.join(".cache")))
+        .map(|cache| cache.join("lockgate"))
+}

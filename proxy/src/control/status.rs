@@ -1,0 +1,348 @@
+//! What the control loop tells: the admin view, metrics of reloads, the log.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::admin::{Access, AdminState, AdminView, Command, Readiness, ReloadOutcome};
+use super::generations::Generations;
+use crate::cluster::Cluster;
+use crate::config::{self, Config, Mistakes, filter_config};
+use crate::filter::LoadedFilter;
+use crate::snapshot::Snapshot;
+use crate::stats::Stats;
+
+/// Shared with the admin server, which only reads.
+pub struct Status {
+    stats: Arc<Stats>,
+    view: Arc<ArcSwap<AdminView>>,
+    told: Arc<Told>,
+    admin_address: OnceLock<SocketAddr>,
+}
+
+/// What `/generations` tells.
+#[derive(Default)]
+struct Told {
+    generations: Generations,
+    last: Mutex<Option<ReloadOutcome>>,
+}
+
+impl Status {
+    pub fn new(stats: Arc<Stats>, first: &Arc<Snapshot>) -> Arc<Self> {
+        let told = Arc::new(Told::default());
+        told.generations.add(first);
+        stats.process.generation.set(1);
+        stats.process.live_generations.set(1);
+        let view = view(first, &told, &stats, Readiness::Ready);
+        Arc::new(Self {
+            stats,
+            view: Arc::new(ArcSwap::from_pointee(view)),
+            told,
+            admin_address: OnceLock::new(),
+        })
+    }
+
+    pub fn admin_state(&self, commands: mpsc::Sender<Command>) -> AdminState {
+        AdminState {
+            stats: self.stats.clone(),
+            commands,
+            view: self.view.clone(),
+        }
+    }
+
+    pub fn set_admin_address(&self, address: Option<SocketAddr>) {
+        if let Some(address) = address {
+            // Set once, where the server is bound.
+            self.admin_address.set(address).ok();
+        }
+    }
+
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin_address.get().copied()
+    }
+
+    pub fn generations(&self) -> &Generations {
+        &self.told.generations
+    }
+
+    /// A snapshot was published.
+    pub fn show(&self, snapshot: &Arc<Snapshot>) {
+        self.told.generations.add(snapshot);
+        self.stats
+            .process
+            .generation
+            .set(snapshot.generation as i64);
+        self.store_view(snapshot, Readiness::Ready);
+    }
+
+    /// A reload ended, in whichever way.
+    pub fn record(&self, outcome: &ReloadOutcome, why: &str, took: Duration) {
+        self.told.count_generations(&self.stats);
+        self.forget();
+        let count = match outcome.ok {
+            true => &self.stats.process.reloads_ok,
+            false => &self.stats.process.reloads_refused,
+        };
+        count.add(1);
+        *self
+            .told
+            .last
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(outcome.clone());
+        for warning in &outcome.warnings {
+            tracing::warn!("{warning}");
+        }
+        for mistake in &outcome.mistakes {
+            tracing::error!("{mistake}");
+        }
+        let generation = outcome.generation;
+        if outcome.ok {
+            let changed = outcome.changed.join(", ");
+            tracing::info!(why, generation, changed, ?took, "reloaded");
+        } else {
+            tracing::error!(
+                why,
+                generation,
+                ?took,
+                "reload refused; the old configuration stays"
+            );
+        }
+    }
+
+    pub fn drain(&self, snapshot: &Arc<Snapshot>) {
+        self.store_view(snapshot, Readiness::Draining);
+    }
+
+    fn store_view(&self, snapshot: &Arc<Snapshot>, readiness: Readiness) {
+        let view = view(snapshot, &self.told, &self.stats, readiness);
+        self.view.store(Arc::new(view));
+    }
+
+    /// Drops the series of what is neither configured nor still at work. Only
+    /// between two reloads: a candidate's series are not yet anyone's.
+    fn forget(&self) {
+        let alive = self.told.generations.snapshots();
+        let any = |has: &dyn Fn(&Snapshot) -> bool| alive.iter().any(|snapshot| has(snapshot));
+        self.stats.retain(
+            |listener| {
+                let is_it = |known: &config::Listener| &*known.name == listener;
+                any(&|snapshot| snapshot.config.listeners.iter().any(is_it))
+            },
+            |cluster| any(&|snapshot| snapshot.cluster(cluster).is_some()),
+            |filter, generation| {
+                any(&|snapshot| {
+                    let known = snapshot.filter(filter);
+                    known.is_some_and(|known| known.module().digest().starts_with(generation))
+                })
+            },
+        );
+    }
+}
+
+impl Told {
+    /// Generations end by themselves, so they are counted when someone asks.
+    fn count_generations(&self, stats: &Stats) {
+        let live = self.generations.live().len();
+        stats.process.live_generations.set(live as i64);
+    }
+}
+
+impl ReloadOutcome {
+    pub fn published(snapshot: &Snapshot, before: &Snapshot, warnings: Vec<String>) -> Self {
+        Self {
+            ok: true,
+            generation: snapshot.generation,
+            changed: changes(before, snapshot),
+            mistakes: Vec::new(),
+            warnings,
+        }
+    }
+
+    pub fn refused(before: &Snapshot, mistakes: &Mistakes) -> Self {
+        Self {
+            ok: false,
+            generation: before.generation,
+            changed: Vec::new(),
+            mistakes: mistakes.to_string().lines().map(str::to_owned).collect(),
+            warnings: Vec::new(),
+        }
+    }
+}
+
+/// Keys that were changed although they only count when the process starts.
+pub fn only_at_start(before: &Config, after: &Config) -> Vec<String> {
+    let address = |config: &Config| config.admin.as_ref().map(|admin| admin.address.clone());
+    [
+        ("workers", before.workers != after.workers),
+        ("admin.address", address(before) != address(after)),
+        ("access_log", before.access_log != after.access_log),
+        ("cache_dir", before.cache_dir != after.cache_dir),
+    ]
+    .into_iter()
+    .filter(|(_, changed)| *changed)
+    .map(|(key, _)| format!("`{key}` was changed, which counts from the next start on"))
+    .collect()
+}
+
+/// What differs, in the words of the file: `filter router`, `cluster a (new)`.
+fn changes(before: &Snapshot, after: &Snapshot) -> Vec<String> {
+    let filters = |snapshot: &Snapshot| -> Vec<(String, String)> {
+        let tell =
+            |filter: &Arc<LoadedFilter>| (filter.name().to_string(), filter.identity().to_owned());
+        snapshot.filters.iter().map(tell).collect()
+    };
+    let (old, new) = (&before.config, &after.config);
+    let mut changed = differing("filter", &filters(before), &filters(after));
+    changed.extend(differing(
+        "listener",
+        &named(&old.listeners, |l| &l.name),
+        &named(&new.listeners, |l| &l.name),
+    ));
+    changed.extend(differing(
+        "cluster",
+        &named(&old.clusters, |c| &c.name),
+        &named(&new.clusters, |c| &c.name),
+    ));
+    changed
+}
+
+fn named<T: std::fmt::Debug>(all: &[T], name: fn(&T) -> &config::Name) -> Vec<(String, String)> {
+    all.iter()
+        .map(|one| (name(one).to_string(), format!("{one:?}")))
+        .collect()
+}
+
+fn differing(kind: &str, before: &[(String, String)], after: &[(String, String)]) -> Vec<String> {
+    let find = |all: &[(String, String)], name: &str| {
+        all.iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, content)| content.clone())
+    };
+    let mut changed = Vec::new();
+    for (name, content) in after {
+        match find(before, name) {
+            None => changed.push(format!("{kind} {name} (new)")),
+            Some(old) if old != *content => changed.push(format!("{kind} {name}")),
+            Some(_) => {}
+        }
+    }
+    for (name, _) in before {
+        if find(after, name).is_none() {
+            changed.push(format!("{kind} {name} (gone)"));
+        }
+    }
+    changed
+}
+
+fn view(
+    snapshot: &Arc<Snapshot>,
+    told: &Arc<Told>,
+    stats: &Arc<Stats>,
+    readiness: Readiness,
+) -> AdminView {
+    // Whoever looks must not keep a generation alive.
+    let (of_filters, of_clusters) = (Arc::downgrade(snapshot), Arc::downgrade(snapshot));
+    let (told, counted, stats) = (told.clone(), told.clone(), stats.clone());
+    AdminView {
+        before_metrics: Box::new(move || counted.count_generations(&stats)),
+        readiness,
+        access: access(&snapshot.config),
+        config: masked(snapshot),
+        filters: Box::new(move || {
+            shown(&of_filters, |snapshot| {
+                snapshot.filters.iter().map(filter).collect()
+            })
+        }),
+        clusters: Box::new(move || {
+            shown(&of_clusters, |snapshot| {
+                snapshot.clusters.iter().map(cluster).collect()
+            })
+        }),
+        generations: Box::new(move || {
+            let last = told
+                .last
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
+            json!({ "live": told.generations.live(), "last_reload": last })
+        }),
+    }
+}
+
+fn shown(snapshot: &Weak<Snapshot>, tell: impl Fn(&Snapshot) -> Vec<Value>) -> Value {
+    snapshot
+        .upgrade()
+        .map_or(Value::Null, |snapshot| Value::Array(tell(&snapshot)))
+}
+
+fn access(config: &Config) -> Access {
+    match &config.admin {
+        Some(admin) => Access::from(admin),
+        // Without an admin address nobody is asked.
+        None => Access::default(),
+    }
+}
+
+/// The configuration as checked, with what filters call secret masked too.
+fn masked(snapshot: &Snapshot) -> Value {
+    let config = &snapshot.config;
+    let mut shown = config.shown.clone();
+    for filter in &config.filters {
+        let Some(loaded) = snapshot.filter(&filter.name) else {
+            continue;
+        };
+        let schema = loaded.module().manifest().config_schema.as_ref();
+        for own in filter.configs() {
+            if let Some(place) = shown.pointer_mut(&own.pointer) {
+                *place = filter_config::mask(schema, own, &config.from_env);
+            }
+        }
+    }
+    shown
+}
+
+fn filter(filter: &Arc<LoadedFilter>) -> Value {
+    let module = filter.module();
+    let manifest = module.manifest();
+    json!({
+        "name": &**filter.name(),
+        "digest": module.digest(),
+        "size": module.size(),
+        "manifest": { "name": manifest.name, "version": manifest.version },
+        "world": module.world(),
+        "imports": module.imports(),
+        "on_error": format!("{:?}", filter.on_error()).to_lowercase(),
+        "configurations": filter.configs().iter().map(|configured| json!({
+            "at": configured.pointer,
+            "clusters": texts(&configured.interest.clusters),
+            "routes": texts(&configured.interest.routes),
+        })).collect::<Vec<_>>(),
+    })
+}
+
+fn texts(names: &BTreeSet<config::Name>) -> Vec<&str> {
+    names.iter().map(|name| &**name).collect()
+}
+
+fn cluster(cluster: &Arc<Cluster>) -> Value {
+    let now = tokio::time::Instant::now();
+    let endpoints = cluster.endpoints.load();
+    json!({
+        "name": &**cluster.name(),
+        "balance": format!("{:?}", cluster.config.balance),
+        "endpoints": endpoints.endpoints.iter().map(|endpoint| json!({
+            "address": &*endpoint.label,
+            "weight": endpoint.weight,
+            "refusing": endpoint.is_refusing(now),
+        })).collect::<Vec<_>>(),
+        "active": cluster.stats.level(|stats| &stats.active),
+        "idle_connections": cluster.stats.level(|stats| &stats.connections_idle),
+        "requests": cluster.stats.sum(|stats| &stats.requests),
+        "connect_failures": cluster.stats.sum(|stats| &stats.connect_failures),
+    })
+}

@@ -1,0 +1,214 @@
+//! The life of one client connection.
+
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+
+use crate::client::Client;
+use crate::deadline::within;
+use crate::drain::Watcher;
+use crate::error::{ErrorKind, ProxyError};
+use crate::exchange::{self, After, Local, Scene};
+use crate::http::forwarded::Peer;
+use crate::http::h1::{HeadScanner, ParsedRequest, parse_request};
+use crate::listener::Socket;
+use crate::snapshot::{WorkerListener, WorkerSnapshot};
+
+/// Discarded of what a client still sends behind a final answer, at most.
+const LINGER_BYTES: usize = 256 * 1024;
+const LINGER: Duration = Duration::from_secs(2);
+
+/// A connection as the listener gives it.
+pub struct Accepted {
+    pub stream: TcpStream,
+    pub peer: SocketAddr,
+    pub socket: Arc<Socket>,
+}
+
+/// Serves one connection to its end. Dropping it closes the connection at once.
+pub async fn serve(local: Rc<Local>, accepted: Accepted) {
+    let mut connection = Connection {
+        client: Client::new(accepted.stream),
+        watcher: Watcher::new(local.drain.clone()),
+        peer: Peer::new(accepted.peer.ip()),
+        socket_peer: accepted.peer,
+        socket: accepted.socket,
+        requests: 0,
+    };
+    loop {
+        match connection.next(&local).await {
+            After::KeepAlive => {}
+            After::Reset => return connection.client.writer.reset(),
+            After::Close | After::Linger => return,
+        }
+    }
+}
+
+struct Connection {
+    client: Client,
+    watcher: Watcher,
+    socket_peer: SocketAddr,
+    peer: Peer,
+    socket: Arc<Socket>,
+    requests: u64,
+}
+
+impl Connection {
+    /// Waits for the next request and serves it.
+    async fn next(&mut self, local: &Rc<Local>) -> After {
+        if !self.wait(local).await {
+            return After::Close;
+        }
+        let snapshot = local.snapshot();
+        let Some(listener) = snapshot.listener(&self.socket) else {
+            return After::Close;
+        };
+        // Boxed, so that an idle connection does not carry room for an exchange.
+        let after = Box::pin(self.serve(local, &snapshot, listener)).await;
+        self.client.release();
+        after
+    }
+
+    /// Waits for the first byte of a request; false when the connection is to
+    /// be closed instead: idle for too long, draining, its listener removed.
+    async fn wait(&mut self, local: &Rc<Local>) -> bool {
+        if !self.client.reader.buffer.is_empty() {
+            return true;
+        }
+        let Some(idle) = idle_timeout(local, &self.socket) else {
+            return false;
+        };
+        let (reader, alarm) = (&mut self.client.reader, &mut self.client.alarm);
+        let (watcher, socket) = (&self.watcher, &self.socket);
+        let mut first = pin!(reader.first());
+        let mut deadline = None;
+        poll_fn(|context| {
+            if let Poll::Ready(first) = first.as_mut().poll(context) {
+                return Poll::Ready(first.is_ok_and(|count| count > 0));
+            }
+            if watcher.poll_draining(context) || idle_timeout(local, socket).is_none() {
+                return Poll::Ready(false);
+            }
+            let deadline = *deadline.get_or_insert_with(|| tokio::time::Instant::now() + idle);
+            alarm.poll_until(context, deadline).map(|()| false)
+        })
+        .await
+    }
+
+    async fn serve(
+        &mut self,
+        local: &Rc<Local>,
+        snapshot: &Rc<WorkerSnapshot>,
+        listener: &WorkerListener,
+    ) -> After {
+        let started = Instant::now();
+        let mut scene = Scene {
+            local,
+            snapshot,
+            listener,
+            socket_peer: self.socket_peer,
+            peer: &self.peer,
+            started,
+            keep_alive: true,
+        };
+        let read = read_head(&mut self.client, listener).await;
+        let after = match read {
+            Ok(Some(request)) => {
+                self.requests += 1;
+                let limit = listener.shared.config.limits.max_requests;
+                scene.keep_alive =
+                    request.keep_alive && self.requests < limit && !self.watcher.is_draining();
+                pin!(exchange::handle(&scene, request, &mut self.client)).await
+            }
+            Ok(None) => return After::Close,
+            Err(error) => {
+                exchange::refuse(&scene, error, &mut self.client).await;
+                After::Linger
+            }
+        };
+        if after == After::Linger {
+            self.linger().await;
+            return After::Close;
+        }
+        after
+    }
+
+    /// Closes so that the client can read what was answered: its unread bytes
+    /// would otherwise make the kernel reset the connection.
+    async fn linger(&mut self) {
+        self.client.writer.shutdown().await;
+        let reader = &mut self.client.reader;
+        let discard = async {
+            let mut left = LINGER_BYTES;
+            loop {
+                reader.buffer.clear();
+                match reader.fill_body().await {
+                    Ok(count) if count > 0 && count < left => left -= count,
+                    _ => return,
+                }
+            }
+        };
+        if within(&mut self.client.alarm, LINGER, pin!(discard))
+            .await
+            .is_none()
+        {
+            tracing::trace!(peer = %self.socket_peer, "client went on sending behind a final answer");
+        }
+    }
+}
+
+/// Reads until a whole head is there; `None` when the client closed first.
+async fn read_head(
+    client: &mut Client,
+    listener: &WorkerListener,
+) -> Result<Option<ParsedRequest>, ProxyError> {
+    let config = &listener.shared.config;
+    let reader = &mut client.reader;
+    let read = async {
+        let mut scanner = HeadScanner::default();
+        loop {
+            if !reader.buffer.is_empty()
+                && let Some(request) = parse_request(
+                    &mut reader.buffer,
+                    &mut scanner,
+                    &config.limits,
+                    &config.path,
+                )?
+            {
+                return Ok(Some(request));
+            }
+            match reader.fill().await {
+                Ok(0) if reader.buffer.is_empty() => return Ok(None),
+                Ok(0) => {
+                    return Err(ProxyError::because(
+                        ErrorKind::BadRequest,
+                        "the client closed in the middle of a head",
+                    ));
+                }
+                Ok(_) => {}
+                Err(error) if reader.buffer.is_empty() => {
+                    tracing::debug!(%error, "client connection lost");
+                    return Ok(None);
+                }
+                Err(error) => return Err(ProxyError::with(ErrorKind::ClientGone, error)),
+            }
+        }
+    };
+    match within(&mut client.alarm, config.timeouts.head, pin!(read)).await {
+        Some(outcome) => outcome,
+        None => Err(ErrorKind::HeadTimeout.into()),
+    }
+}
+
+/// `None` once the listener is gone.
+fn idle_timeout(local: &Local, socket: &Arc<Socket>) -> Option<Duration> {
+    let snapshot = local.snapshot();
+    let listener = snapshot.listener(socket)?;
+    Some(listener.shared.config.timeouts.idle)
+}

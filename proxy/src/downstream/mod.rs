@@ -1,0 +1,11 @@
+//! One client connection: its sockets' halves, its timers, and the loop that
+//! reads one request after another and hands each to the exchange.
+//!
+//! Takes an accepted socket and the worker's current snapshot; gives each
+//! exchange the head it parsed and the two halves to go on with. It answers
+//! heads that cannot be understood, through `exchange::reply`. It never looks
+//! at filters or origins.
+
+mod connection;
+
+pub use connection::{Accepted, serve};

@@ -1,0 +1,89 @@
+//! How the connections of a worker hear that they should end.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::{Context, Waker};
+
+/// What a worker's connections watch. Only its own thread touches it.
+#[derive(Default)]
+pub struct Drain {
+    draining: Cell<bool>,
+    waiting: RefCell<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    wakers: Vec<Option<Waker>>,
+    free: Vec<usize>,
+}
+
+impl Drain {
+    /// From now on connections end after the exchange they are in.
+    pub fn begin(&self) {
+        self.draining.set(true);
+        self.wake();
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Lets every idle connection look again at whether it should go on.
+    pub fn wake(&self) {
+        for waker in self.waiting.borrow().wakers.iter().flatten() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Connections that are open.
+    pub fn connections(&self) -> usize {
+        let waiting = self.waiting.borrow();
+        waiting.wakers.len() - waiting.free.len()
+    }
+}
+
+/// A connection's place among those that a drain wakes. Dropping it leaves.
+pub struct Watcher {
+    drain: Rc<Drain>,
+    slot: usize,
+}
+
+impl Watcher {
+    pub fn new(drain: Rc<Drain>) -> Self {
+        let mut waiting = drain.waiting.borrow_mut();
+        let slot = waiting.free.pop().unwrap_or(waiting.wakers.len());
+        if slot == waiting.wakers.len() {
+            waiting.wakers.push(None);
+        }
+        drop(waiting);
+        Self { drain, slot }
+    }
+
+    /// Whether the worker is draining; if not, the task is woken once it is.
+    pub fn poll_draining(&self, context: &mut Context<'_>) -> bool {
+        if self.drain.is_draining() {
+            return true;
+        }
+        let mut waiting = self.drain.waiting.borrow_mut();
+        let place = &mut waiting.wakers[self.slot];
+        if !place
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(context.waker()))
+        {
+            *place = Some(context.waker().clone());
+        }
+        false
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.drain.is_draining()
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        let mut waiting = self.drain.waiting.borrow_mut();
+        waiting.wakers[self.slot] = None;
+        waiting.free.push(self.slot);
+    }
+}

@@ -1,0 +1,126 @@
+//! What can go wrong with an exchange, in the words that the log and the
+//! metrics use. `exchange/reply.rs` alone turns it into an answer.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+/// Why an exchange failed.
+#[derive(Debug)]
+pub struct ProxyError {
+    pub kind: ErrorKind,
+    /// The cause, for the log only.
+    pub source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// Whose fault it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    Downstream,
+    Filter,
+    Upstream,
+    Internal,
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $variant:ident $origin:ident $status:literal $name:literal;)*) => {
+        /// What went wrong. Each has a name for logs and metrics and the status
+        /// that the client is answered with.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum ErrorKind { $($(#[$doc])* $variant,)* }
+
+        impl ErrorKind {
+            /// Every kind, so that metrics can hold one counter for each.
+            pub const ALL: &[ErrorKind] = &[$(ErrorKind::$variant,)*];
+
+            pub const fn origin(self) -> Origin {
+                match self { $(ErrorKind::$variant => Origin::$origin,)* }
+            }
+
+            /// The status of the answer, where there can be one.
+            pub const fn status(self) -> u16 {
+                match self { $(ErrorKind::$variant => $status,)* }
+            }
+
+            pub const fn name(self) -> &'static str {
+                match self { $(ErrorKind::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// The request's head breaks a rule of RFC 9110 or 9112.
+    BadRequest Downstream 400 "bad_request";
+    /// The head can be read in two ways: a smuggling attempt or a broken peer.
+    AmbiguousRequest Downstream 400 "ambiguous_request";
+    BadPath Downstream 400 "bad_path";
+    BadBody Downstream 400 "bad_body";
+    HeadTimeout Downstream 408 "head_timeout";
+    BodyTimeout Downstream 408 "body_timeout";
+    BodyTooLarge Downstream 413 "body_too_large";
+    TargetTooLong Downstream 414 "target_too_long";
+    ExpectationFailed Downstream 417 "expectation_failed";
+    HeadTooLarge Downstream 431 "head_too_large";
+    NotImplemented Downstream 501 "not_implemented";
+    BadVersion Downstream 505 "bad_version";
+    /// The client went away before the answer was complete.
+    ClientGone Downstream 499 "client_gone";
+    /// The client stopped reading the answer.
+    ClientStalled Downstream 499 "client_stalled";
+    /// No filter routed it and the listener has no cluster.
+    NoRoute Downstream 404 "no_route";
+    FilterFailed Filter 500 "filter_failed";
+    FilterUnavailable Filter 503 "filter_unavailable";
+    FilterReset Filter 0 "filter_reset";
+    NoEndpoint Upstream 503 "no_endpoint";
+    ConnectFailed Upstream 502 "connect_failed";
+    ConnectTimeout Upstream 504 "connect_timeout";
+    AnswerTimeout Upstream 504 "answer_timeout";
+    /// The origin closed or reset before a whole answer.
+    UpstreamReset Upstream 502 "upstream_reset";
+    /// The answer breaks a rule, or can be read in two ways.
+    BadAnswer Upstream 502 "bad_answer";
+    AnswerTooLarge Upstream 502 "answer_too_large";
+    UpstreamStalled Upstream 504 "upstream_stalled";
+    TotalTimeout Internal 504 "total_timeout";
+    Draining Internal 503 "draining";
+    Internal Internal 500 "internal";
+}
+
+impl ProxyError {
+    pub fn new(kind: ErrorKind) -> Self {
+        Self { kind, source: None }
+    }
+
+    pub fn with(kind: ErrorKind, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self {
+            kind,
+            source: Some(source.into()),
+        }
+    }
+
+    /// A fixed text for the log, where the kind alone says too little.
+    pub fn because(kind: ErrorKind, why: &'static str) -> Self {
+        Self::with(kind, why)
+    }
+}
+
+impl fmt::Display for ProxyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind.name())
+    }
+}
+
+impl StdError for ProxyError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source
+            .as_deref()
+            .map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+impl From<ErrorKind> for ProxyError {
+    fn from(kind: ErrorKind) -> Self {
+        Self::new(kind)
+    }
+}

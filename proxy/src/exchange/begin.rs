@@ -1,0 +1,113 @@
+//! From what the client sent to what filters see, which is also what is sent on.
+
+use http::header::USER_AGENT;
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderValue, Method, Version};
+
+use super::Scene;
+use super::upload::Upload;
+use crate::client::Reader;
+use crate::filter::{Decisions, HeadLimits, Lendable, View};
+use crate::http::forwarded::{self, Client};
+use crate::http::h1::{BodyDecoder, ParsedRequest};
+use crate::http::hop::{self, MaxForwards};
+use crate::http::{Framing, request_id, trace};
+
+/// What the client asked, before any filter changed it.
+pub struct Asked {
+    pub method: Method,
+    pub authority: Option<Authority>,
+    pub path: PathAndQuery,
+    pub version: Version,
+    pub user_agent: Option<HeaderValue>,
+    pub framing: Framing,
+    /// The client waits for `100 Continue` before it sends its body.
+    pub expects_continue: bool,
+    /// `Max-Forwards` says that it goes no further than here.
+    pub is_final: bool,
+}
+
+/// Cleans the head and puts on it what the proxy adds.
+pub fn begin(scene: &Scene<'_>, request: ParsedRequest) -> (Asked, Lendable) {
+    let config = &scene.listener.shared.config;
+    let rules = &config.headers;
+    let mut head = request.head;
+    let asked = Asked {
+        method: head.method.clone(),
+        authority: head.authority.clone(),
+        path: head.path.clone(),
+        version: request.version,
+        user_agent: head.headers.get(USER_AGENT).cloned(),
+        framing: request.framing,
+        expects_continue: request.expects_continue,
+        is_final: hop::count_down_max_forwards(&head.method, &mut head.headers)
+            == MaxForwards::Final,
+    };
+    for name in &config.remove_request_headers {
+        head.headers.remove(name);
+    }
+    // Both read what a hop before this one said, so before fields are removed.
+    let client = Client::find(
+        scene.peer,
+        &head.headers,
+        rules.forwarded,
+        &rules.trusted_hops,
+    );
+    let trace = trace::Trace::from_headers(&head.headers);
+    hop::remove_hop_by_hop(&mut head.headers);
+    forwarded::write(
+        &mut head.headers,
+        rules.forwarded,
+        scene.peer,
+        client,
+        &head.scheme,
+        head.authority.as_ref(),
+    );
+    let request_id = request_id::take_or_make(
+        &mut head.headers,
+        &rules.request_id,
+        client.is_behind_trusted,
+    );
+    trace.write(&mut head.headers);
+    if let Some(via) = &scene.listener.shared.via {
+        via.append(&mut head.headers, request.version);
+    }
+    let view = Lendable::new(View {
+        request: head,
+        response: None,
+        is_local: false,
+        client_address: client.address,
+        listener: config.name.clone(),
+        request_id,
+        trace_id: trace.trace_id(),
+        started: scene.started,
+        request_bytes: 0,
+        response_bytes: 0,
+        upstream: None,
+        decisions: Decisions::default(),
+        attributes: Vec::new(),
+        states: Vec::new(),
+        head_limits: HeadLimits {
+            max_bytes: config.limits.max_head_bytes,
+            max_fields: config.limits.max_headers,
+        },
+    });
+    (asked, view)
+}
+
+/// The request's body, not yet going anywhere.
+pub fn upload<'a>(scene: &Scene<'a>, asked: &Asked, reader: &'a mut Reader) -> Upload<'a> {
+    let config = &scene.listener.shared.config;
+    let decoder = BodyDecoder::new(asked.framing, config.limits.max_body_bytes);
+    let mut upload = Upload::new(
+        reader,
+        decoder,
+        asked.framing,
+        &config.remove_request_headers,
+        config.timeouts.body,
+    );
+    if asked.framing.exceeds(config.limits.max_body_bytes) {
+        upload.give_up();
+    }
+    upload
+}

@@ -1,0 +1,257 @@
+//! From the filters' verdict to the head of an answer.
+
+use std::cell::RefCell;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+
+use http::header::HOST;
+use http::{HeaderMap, HeaderValue, Method, Version};
+
+use super::answer::{Body, Facts, Outcome};
+use super::begin::Asked;
+use super::mirror::{BodyKind, Copy};
+use super::upload::{Upload, alongside};
+use super::{Scene, reply};
+use crate::client::Writer;
+use crate::deadline::{Alarm, before};
+use crate::error::{ErrorKind, ProxyError};
+use crate::filter::{Flow, View};
+use crate::http::h1;
+use crate::http::{Framing, ResponseHead, hop};
+use crate::upstream::{
+    self, Answer, ForwardTimeouts, OnInformational, RequestBody, UpstreamRequest, WorkerCluster,
+};
+
+/// The client's halves but for its body, which the upload reads.
+pub struct Towards<'a> {
+    pub writer: &'a mut Writer,
+    pub alarm: &'a mut Alarm,
+}
+
+/// Does what the request phases decided. Every failure is an answer here.
+pub async fn answer(
+    scene: &Scene<'_>,
+    view: &mut View,
+    flow: Flow,
+    asked: &Asked,
+    upload: &mut Upload<'_>,
+    client: Towards<'_>,
+    facts: &mut Facts,
+) -> Outcome {
+    match flow {
+        Flow::Next if asked.is_final => reply::of_final(&asked.method),
+        Flow::Next => {
+            let answer = pin!(forward(scene, view, asked, upload, client, facts)).await;
+            answer.map_or_else(|error| failed(error, facts), passed_on)
+        }
+        other => decided(other, facts),
+    }
+}
+
+/// What a filter decided in place of the origin.
+pub fn decided(flow: Flow, facts: &mut Facts) -> Outcome {
+    match flow {
+        Flow::Respond(reply) => {
+            facts.filter = Some(reply.filter.clone());
+            reply::of_filter(reply)
+        }
+        Flow::Fail(failure) => {
+            facts.filter = Some(failure.filter.clone());
+            failed(ProxyError::with(failure.kind, failure), facts)
+        }
+        Flow::Reset { filter } => {
+            facts.filter = Some(filter);
+            facts.error = Some(ErrorKind::FilterReset.into());
+            Outcome::Reset
+        }
+        Flow::Next => failed(ErrorKind::Internal.into(), facts),
+    }
+}
+
+pub fn failed(error: ProxyError, facts: &mut Facts) -> Outcome {
+    let outcome = reply::of_error(error.kind);
+    facts.error = Some(error);
+    outcome
+}
+
+fn passed_on(answer: Answer) -> Outcome {
+    let mut head = ResponseHead {
+        status: answer.status,
+        headers: answer.headers,
+    };
+    hop::remove_hop_by_hop(&mut head.headers);
+    Outcome::Answer(head, Body::Stream(answer.body))
+}
+
+/// Sends the request on and waits for the head of the answer; the body goes
+/// alongside.
+async fn forward(
+    scene: &Scene<'_>,
+    view: &mut View,
+    asked: &Asked,
+    upload: &mut Upload<'_>,
+    client: Towards<'_>,
+    facts: &mut Facts,
+) -> Result<Answer, ProxyError> {
+    let cluster = choose(scene, view)?;
+    facts.cluster = Some(cluster.name().clone());
+    if asked
+        .framing
+        .exceeds(scene.listener.shared.config.limits.max_body_bytes)
+    {
+        return Err(ErrorKind::BodyTooLarge.into());
+    }
+    let headers = headers_for(view, &cluster)?;
+    start_copies(scene, view, &headers, asked, upload);
+    let body = open_body(asked, upload);
+    if asked.expects_continue && !upload.has_begun() {
+        client.writer.buffer.extend_from_slice(h1::continue_100());
+        client.writer.flush().await?;
+        upload.was_asked_for = true;
+    }
+    let interim = Interim::default();
+    let request = UpstreamRequest {
+        method: view.request.method.clone(),
+        path: view.request.path.clone(),
+        headers,
+        body,
+        repeatable: is_repeatable(&view.request.method),
+        on_informational: (asked.version == Version::HTTP_11).then(|| interim.listener()),
+    };
+    let timeouts = timeouts_for(scene, view, &cluster);
+    let deadline = scene.deadline(view);
+    let sending = pin!(upstream::forward(&cluster, request, &timeouts));
+    let sending = pin!(interim.pass_on(sending, client.writer));
+    let sending = pin!(alongside(upload, sending));
+    let answer = match before(client.alarm, deadline, sending).await {
+        Some(answer) => answer??,
+        None => return Err(ErrorKind::TotalTimeout.into()),
+    };
+    facts.upstream = Some(answer.answer_time);
+    facts.endpoint = Some(answer.endpoint.clone());
+    facts.reused = answer.reused;
+    view.upstream = Some((cluster.name().clone(), answer.endpoint.label.clone()));
+    Ok(answer)
+}
+
+/// Where the filters sent it, or where the listener sends the rest.
+fn choose(scene: &Scene<'_>, view: &View) -> Result<Rc<WorkerCluster>, ProxyError> {
+    match &view.decisions.cluster {
+        Some(name) => scene.snapshot.cluster(name).cloned(),
+        None => scene.listener.cluster.clone(),
+    }
+    .ok_or_else(|| ErrorKind::NoRoute.into())
+}
+
+/// The view keeps its head for later phases, so the origin gets a copy: fields
+/// are counted references to the bytes that were read.
+fn headers_for(view: &View, cluster: &WorkerCluster) -> Result<HeaderMap, ProxyError> {
+    let mut headers = view.request.headers.clone();
+    let host = match &view.request.authority {
+        Some(authority) => HeaderValue::from_str(authority.as_str()),
+        None => HeaderValue::from_str(cluster.name()),
+    };
+    let host = host.map_err(|error| ProxyError::with(ErrorKind::Internal, error))?;
+    headers.insert(HOST, host);
+    Ok(headers)
+}
+
+fn start_copies(
+    scene: &Scene<'_>,
+    view: &mut View,
+    headers: &HeaderMap,
+    asked: &Asked,
+    upload: &mut Upload<'_>,
+) {
+    for mirror in &view.decisions.mirrors {
+        let Some(cluster) = scene.snapshot.cluster(&mirror.cluster) else {
+            continue;
+        };
+        let body = match asked.framing {
+            Framing::None => BodyKind::Empty,
+            Framing::Length(length) => BodyKind::Stream(Some(length)),
+            Framing::Chunked => BodyKind::Stream(None),
+        };
+        let copy = Copy::start(
+            scene.local,
+            cluster,
+            &view.request,
+            headers.clone(),
+            mirror,
+            body,
+        );
+        upload.copies.extend(copy);
+    }
+}
+
+fn open_body(asked: &Asked, upload: &mut Upload<'_>) -> RequestBody {
+    let length = match asked.framing {
+        Framing::None | Framing::Length(0) => return RequestBody::Empty,
+        Framing::Length(length) => Some(length),
+        Framing::Chunked => None,
+    };
+    let (sender, body) = upstream::body_channel(length);
+    upload.sender = Some(sender);
+    body
+}
+
+/// The cluster's times, as far as filters did not change them.
+fn timeouts_for(scene: &Scene<'_>, view: &View, cluster: &WorkerCluster) -> ForwardTimeouts {
+    let longest = scene.listener.shared.config.timeouts.longest;
+    let mut timeouts = ForwardTimeouts::from(&cluster.cluster().config.timeouts);
+    timeouts.try_timeout = view.decisions.try_timeout.map(|limit| limit.min(longest));
+    if let Some(idle) = view.decisions.idle_timeout {
+        timeouts.idle = idle.min(longest);
+    }
+    timeouts
+}
+
+/// Methods that may be sent twice (RFC 9110 section 9.2.2).
+fn is_repeatable(method: &Method) -> bool {
+    method.is_idempotent()
+}
+
+/// Interim answers of the origin on their way to the client.
+#[derive(Default)]
+struct Interim(Rc<RefCell<Vec<ResponseHead>>>);
+
+impl Interim {
+    fn listener(&self) -> OnInformational {
+        let heads = self.0.clone();
+        Rc::new(move |head| heads.borrow_mut().push(head))
+    }
+
+    /// Runs `work`, writing interim answers as they come. One that the client
+    /// does not take is no reason to give the answer up.
+    async fn pass_on<T>(
+        &self,
+        mut work: Pin<&mut impl Future<Output = T>>,
+        writer: &mut Writer,
+    ) -> T {
+        loop {
+            let done = std::future::poll_fn(|context| {
+                if let std::task::Poll::Ready(value) = work.as_mut().poll(context) {
+                    return std::task::Poll::Ready(Some(value));
+                }
+                if self.0.borrow().is_empty() {
+                    std::task::Poll::Pending
+                } else {
+                    std::task::Poll::Ready(None)
+                }
+            })
+            .await;
+            for mut head in self.0.take() {
+                hop::remove_hop_by_hop(&mut head.headers);
+                h1::encode_interim(&mut writer.buffer, &head);
+            }
+            match done {
+                Some(value) => return value,
+                None => {
+                    if let Err(error) = writer.flush().await {
+                        tracing::trace!(%error, "an interim answer was not taken");
+                    }
+                }
+            }
+        }
+    }
+}

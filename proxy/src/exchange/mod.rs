@@ -1,0 +1,135 @@
+//! The path of one exchange.
+//!
+//! Takes a checked head and the client's two halves; gives an answer, and says
+//! whether the connection may carry another request. It decides by one
+//! snapshot, held from its first byte to its last. Values move forward; nothing
+//! here is shared between exchanges but counters. `reply` alone turns errors
+//! into answers, and `record` alone tells what happened.
+
+mod access_log;
+mod answer;
+mod begin;
+mod forward;
+mod local;
+mod mirror;
+mod record;
+mod reply;
+mod respond;
+mod send;
+mod tell;
+mod upload;
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Instant;
+
+pub use access_log::{AccessLog, AccessLogSink, AccessLogThread};
+pub use local::Local;
+
+use crate::client::Client;
+use crate::error::ProxyError;
+use crate::filter::{Participants, View};
+use crate::http::forwarded::Peer;
+use crate::http::h1::ParsedRequest;
+use crate::snapshot::{WorkerListener, WorkerSnapshot};
+use crate::stats::ListenerStats;
+use answer::Facts;
+use forward::Towards;
+
+/// What an exchange runs by.
+pub struct Scene<'a> {
+    pub local: &'a Rc<Local>,
+    pub snapshot: &'a Rc<WorkerSnapshot>,
+    pub listener: &'a WorkerListener,
+    pub socket_peer: SocketAddr,
+    pub peer: &'a Peer,
+    /// When the request's first byte was there.
+    pub started: Instant,
+    /// Whether the connection may go on afterwards, as far as the request's
+    /// head and the proxy's own limits tell.
+    pub keep_alive: bool,
+}
+
+/// What becomes of the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    KeepAlive,
+    Close,
+    /// Close in a way that cannot be taken for the end of the answer.
+    Reset,
+    /// Close, but let the client read the answer first: it may still be sending.
+    Linger,
+}
+
+/// Serves one request. Dropping it abandons the exchange: the origin's
+/// connection is discarded, and nothing is recorded.
+pub async fn handle(scene: &Scene<'_>, request: ParsedRequest, client: &mut Client) -> After {
+    let chain = &scene.listener.chain;
+    let mut taken = Participants::default();
+    let mut facts = Facts::default();
+    let (asked, mut view) = begin::begin(scene, request);
+    let Client {
+        reader,
+        writer,
+        alarm,
+    } = client;
+    writer.stall = scene.listener.shared.config.timeouts.body;
+    let mut upload = begin::upload(scene, &asked, reader);
+
+    let flow = pin!(chain.on_request(&mut view, &mut taken)).await;
+    let towards = Towards { writer, alarm };
+    let outcome = pin!(forward::answer(
+        scene,
+        &mut view,
+        flow,
+        &asked,
+        &mut upload,
+        towards,
+        &mut facts,
+    ))
+    .await;
+    view.request_bytes = upload.bytes;
+    let body = pin!(respond::respond(
+        scene, &mut view, &mut taken, outcome, &mut facts
+    ))
+    .await;
+    let towards = Towards { writer, alarm };
+    let sent = pin!(send::send(
+        scene,
+        &asked,
+        &view,
+        body,
+        &mut upload,
+        towards,
+        &mut facts
+    ))
+    .await;
+
+    view.request_bytes = upload.bytes;
+    view.response_bytes = sent.body_bytes;
+    // Before the record, which shows what filters leave here too.
+    chain.on_done(&mut view, &mut taken);
+    tell::tell(scene, &asked, &view, &sent, &facts);
+    sent.after
+}
+
+/// Answers a head that could not be understood.
+pub async fn refuse(scene: &Scene<'_>, error: ProxyError, client: &mut Client) {
+    let status = send::refuse(scene, &error, &mut client.writer).await;
+    tell::tell_refused(scene, status, &error);
+}
+
+impl Scene<'_> {
+    fn stats(&self) -> &ListenerStats {
+        self.listener.shared.stats.of(self.local.worker)
+    }
+
+    /// When the whole exchange must be over.
+    fn deadline(&self, view: &View) -> tokio::time::Instant {
+        let timeouts = &self.listener.shared.config.timeouts;
+        let asked_for = view.decisions.total_timeout;
+        let total = asked_for.map_or(timeouts.total, |total| total.min(timeouts.longest));
+        (self.started + total).into()
+    }
+}

@@ -1,0 +1,263 @@
+//! The answer on its way to the client.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, HeaderValue};
+use http::{HeaderMap, Method};
+
+use super::answer::{Body, Facts, Outcome};
+use super::begin::Asked;
+use super::forward::Towards;
+use super::upload::{Upload, alongside};
+use super::{After, Scene, reply};
+use crate::client::Writer;
+use crate::deadline::{before, within};
+use crate::error::{ErrorKind, ProxyError};
+use crate::filter::View;
+use crate::http::h1::{self, OwnFields, Persistence};
+use crate::http::{AnswerFraming, ResponseHead, framing};
+use crate::upstream::{AnswerBody, Frame};
+
+/// What was encoded and not yet written may grow to this before it is.
+const FLUSH_BYTES: usize = 16 * 1024;
+/// A body that nobody wants is read to its end, so that the connection can go
+/// on, if it ends within this time and this many bytes.
+const UNWANTED: Duration = Duration::from_secs(2);
+const UNWANTED_BYTES: u64 = 64 * 1024;
+
+/// How sending ended.
+pub struct Sent {
+    pub after: After,
+    /// `None` when no head was sent.
+    pub status: Option<u16>,
+    pub body_bytes: u64,
+}
+
+/// Sends the head that the view holds, and the body, while the request's body
+/// may still be going to the origin. Errors end up in `facts`.
+pub async fn send(
+    scene: &Scene<'_>,
+    asked: &Asked,
+    view: &View,
+    body: Option<Body>,
+    upload: &mut Upload<'_>,
+    client: Towards<'_>,
+    facts: &mut Facts,
+) -> Sent {
+    let (Some(head), Some(body)) = (&view.response, body) else {
+        return Sent {
+            after: After::Close,
+            status: None,
+            body_bytes: 0,
+        };
+    };
+    let length = match &body {
+        Body::Full(bytes) => Some(bytes.len() as u64),
+        Body::Stream(stream) => stream.content_length(),
+    };
+    let how = framing::answer_framing(&asked.method, asked.version, head.status, length);
+    let keep_alive = scene.keep_alive
+        && !scene.local.drain.is_draining()
+        && how != AnswerFraming::Close
+        && may_finish(asked, upload);
+    encode_head(scene, asked, head, &body, how, keep_alive, client.writer);
+    let mut sending = Sending {
+        writer: client.writer,
+        how,
+        bytes: 0,
+    };
+    let deadline = scene.deadline(view);
+    let sent = {
+        let sending = pin!(sending.body(body));
+        let sending = pin!(alongside(upload, sending));
+        before(client.alarm, deadline, sending).await
+    };
+    let outcome = sent.unwrap_or_else(|| Err(ErrorKind::TotalTimeout.into()));
+    let body_bytes = sending.bytes;
+    let after = match outcome.and_then(|sent| sent) {
+        Ok(()) if !keep_alive => close_of(upload),
+        Ok(()) => finish_upload(upload, client.alarm).await,
+        Err(error) => {
+            facts.error.get_or_insert(error);
+            match how {
+                AnswerFraming::Close => After::Reset,
+                _ => After::Close,
+            }
+        }
+    };
+    Sent {
+        after,
+        status: Some(head.status.as_u16()),
+        body_bytes,
+    }
+}
+
+/// Answers a head that could not be understood; the connection ends.
+pub async fn refuse(scene: &Scene<'_>, error: &ProxyError, writer: &mut Writer) -> Option<u16> {
+    let Outcome::Answer(head, Body::Full(text)) = reply::of_error(error.kind) else {
+        return None;
+    };
+    if error.kind == ErrorKind::ClientGone {
+        return None;
+    }
+    let how = AnswerFraming::Length(text.len() as u64);
+    write_head(scene, &head, how, Persistence::Close, writer);
+    writer.buffer.extend_from_slice(&text);
+    writer.flush().await.ok()?;
+    Some(head.status.as_u16())
+}
+
+fn encode_head(
+    scene: &Scene<'_>,
+    asked: &Asked,
+    head: &ResponseHead,
+    body: &Body,
+    how: AnswerFraming,
+    keep_alive: bool,
+    writer: &mut Writer,
+) {
+    let persistence = Persistence::new(asked.version, keep_alive);
+    match body {
+        // A HEAD is told the length that the answer to a GET would have.
+        Body::Full(bytes) if asked.method == Method::HEAD => {
+            let mut head = head.clone();
+            head.headers
+                .insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+            write_head(scene, &head, how, persistence, writer);
+        }
+        _ => write_head(scene, head, how, persistence, writer),
+    }
+}
+
+fn write_head(
+    scene: &Scene<'_>,
+    head: &ResponseHead,
+    how: AnswerFraming,
+    persistence: Persistence,
+    writer: &mut Writer,
+) {
+    let mut date = scene.local.date.borrow_mut();
+    let own = OwnFields {
+        date: date.at(SystemTime::now()),
+        server: scene.listener.shared.config.headers.server.as_ref(),
+    };
+    h1::encode_response(&mut writer.buffer, head, how, persistence, own);
+}
+
+/// Whether the request's body may yet be read to its end.
+fn may_finish(asked: &Asked, upload: &Upload<'_>) -> bool {
+    if upload.is_broken() {
+        return false;
+    }
+    let waits_for_us = asked.expects_continue && !upload.was_asked_for && !upload.has_begun();
+    upload.is_done()
+        || upload.sender.is_some()
+        || !(waits_for_us || upload.remaining() > UNWANTED_BYTES)
+}
+
+fn close_of(upload: &Upload<'_>) -> After {
+    if upload.is_done() {
+        After::Close
+    } else {
+        After::Linger
+    }
+}
+
+/// Reads what is left of a body that the origin did not wait for.
+async fn finish_upload(upload: &mut Upload<'_>, alarm: &mut crate::deadline::Alarm) -> After {
+    if upload.is_done() {
+        return After::KeepAlive;
+    }
+    upload.discard(UNWANTED_BYTES);
+    match within(alarm, UNWANTED, pin!(upload.run())).await {
+        Some(Ok(())) => After::KeepAlive,
+        _ => After::Linger,
+    }
+}
+
+struct Sending<'a> {
+    writer: &'a mut Writer,
+    how: AnswerFraming,
+    bytes: u64,
+}
+
+impl Sending<'_> {
+    async fn body(&mut self, body: Body) -> Result<(), ProxyError> {
+        match body {
+            Body::Full(bytes) => {
+                if self.how != AnswerFraming::None {
+                    self.bytes += bytes.len() as u64;
+                    self.writer.push(bytes).await?;
+                }
+            }
+            Body::Stream(stream) => pin!(self.stream(stream)).await?,
+        }
+        self.writer.flush().await
+    }
+
+    async fn stream(&mut self, mut stream: AnswerBody) -> Result<(), ProxyError> {
+        let mut trailers = None;
+        while let Some(frame) = self.next(&mut stream).await? {
+            match frame {
+                Ok(Frame::Data(bytes)) => self.data(bytes).await?,
+                Ok(Frame::Trailers(fields)) => trailers = Some(fields),
+                Err(error) => {
+                    // So that the client sees an answer that was cut off.
+                    self.writer.flush().await?;
+                    return Err(error);
+                }
+            }
+        }
+        self.end(trailers);
+        Ok(())
+    }
+
+    /// The next part. What was encoded leaves before it is waited for, so that
+    /// a head and a short body leave together and a slow body is not held back.
+    async fn next(
+        &mut self,
+        stream: &mut AnswerBody,
+    ) -> Result<Option<Result<Frame, ProxyError>>, ProxyError> {
+        let at_once = poll_fn(|context| {
+            Poll::Ready(match stream.poll_frame(context) {
+                Poll::Ready(frame) => Some(frame),
+                Poll::Pending => None,
+            })
+        });
+        if let Some(frame) = at_once.await {
+            return Ok(frame);
+        }
+        self.writer.flush().await?;
+        Ok(stream.next_frame().await)
+    }
+
+    async fn data(&mut self, bytes: Bytes) -> Result<(), ProxyError> {
+        self.bytes += bytes.len() as u64;
+        match self.how {
+            AnswerFraming::None => return Ok(()),
+            AnswerFraming::Length(_) | AnswerFraming::Close => self.writer.push(bytes).await?,
+            AnswerFraming::Chunked => {
+                if bytes.is_empty() {
+                    return Ok(());
+                }
+                h1::encode_chunk_head(&mut self.writer.buffer, bytes.len());
+                self.writer.push(bytes).await?;
+                self.writer.buffer.extend_from_slice(b"\r\n");
+            }
+        }
+        if self.writer.buffer.len() >= FLUSH_BYTES {
+            self.writer.flush().await?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, trailers: Option<HeaderMap>) {
+        if self.how == AnswerFraming::Chunked {
+            h1::encode_last_chunk(&mut self.writer.buffer, trailers);
+        }
+    }
+}

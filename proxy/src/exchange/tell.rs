@@ -1,0 +1,74 @@
+//! Puts the record of an exchange together.
+
+use std::time::SystemTime;
+
+use super::Scene;
+use super::answer::Facts;
+use super::begin::Asked;
+use super::record::Record;
+use super::send::Sent;
+use crate::error::ProxyError;
+use crate::filter::View;
+
+pub fn tell(scene: &Scene<'_>, asked: &Asked, view: &View, sent: &Sent, facts: &Facts) {
+    let duration = scene.started.elapsed();
+    Record {
+        started: SystemTime::now() - duration,
+        listener: &view.listener,
+        request_id: &view.request_id,
+        trace_id: &view.trace_id,
+        client: view.client_address,
+        peer: scene.socket_peer,
+        method: Some(asked.method.as_str()),
+        authority: asked.authority.as_ref().map(|authority| authority.as_str()),
+        path: Some(asked.path.as_str()),
+        version: asked.version,
+        user_agent: asked.user_agent.as_ref().map(|agent| agent.as_bytes()),
+        status: sent.status,
+        route: view.decisions.route.as_deref(),
+        cluster: facts.cluster.as_deref(),
+        endpoint: facts.endpoint.as_ref().map(|endpoint| &*endpoint.label),
+        reused: facts.reused,
+        retries: facts.retries,
+        bytes_in: view.request_bytes,
+        bytes_out: view.response_bytes,
+        duration,
+        upstream: facts.upstream,
+        filter: facts.filter.as_deref(),
+        error: facts.error.as_ref(),
+        attributes: &view.attributes,
+    }
+    .emit(scene.stats(), &scene.local.log);
+}
+
+/// Of a head that could not be read, little is known.
+pub fn tell_refused(scene: &Scene<'_>, status: Option<u16>, error: &ProxyError) {
+    let duration = scene.started.elapsed();
+    Record {
+        started: SystemTime::now() - duration,
+        listener: &scene.listener.shared.config.name,
+        request_id: "",
+        trace_id: "",
+        client: scene.peer.address(),
+        peer: scene.socket_peer,
+        method: None,
+        authority: None,
+        path: None,
+        version: http::Version::HTTP_11,
+        user_agent: None,
+        status,
+        route: None,
+        cluster: None,
+        endpoint: None,
+        reused: false,
+        retries: 0,
+        bytes_in: 0,
+        bytes_out: 0,
+        duration,
+        upstream: None,
+        filter: None,
+        error: Some(error),
+        attributes: &[],
+    }
+    .emit(scene.stats(), &scene.local.log);
+}

@@ -1,0 +1,137 @@
+//! The Wasm engine of the process, and the modules that it holds.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread;
+use std::time::Duration;
+
+use wasmtime::component::Linker;
+use wasmtime::{Config, Enabled, Engine, PoolingAllocationConfig};
+
+use super::host;
+use super::library::Library;
+use super::module::{Digest, LoadError, Module};
+use super::state::HostState;
+
+/// How often a running guest is looked at.
+const TICK: Duration = Duration::from_millis(1);
+/// Some languages need many core instances for one component.
+const CORE_INSTANCES_PER_COMPONENT: u32 = 64;
+/// The most that `limits.memory_bytes` of a filter can be.
+pub const MAX_MEMORY_BYTES: usize = 1 << 30;
+const MAX_STACK_BYTES: usize = 512 << 10;
+
+/// How the engine is set up.
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// Where compiled components are kept; `None` keeps them in memory only.
+    pub cache_dir: Option<PathBuf>,
+    /// Instances of all filters on all workers.
+    pub max_instances: u32,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            cache_dir: None,
+            max_instances: 1000,
+        }
+    }
+}
+
+/// The engine could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot set up the Wasm engine: {0:#}")]
+    Engine(wasmtime::Error),
+    #[error("cannot start the thread that watches running filters")]
+    Ticker(#[source] std::io::Error),
+}
+
+/// One per process: compiles, caches and links filters.
+pub struct FilterEngine {
+    engine: Engine,
+    linker: Linker<HostState>,
+    library: Option<Library>,
+    /// Modules in use, so that the same bytes are compiled once.
+    modules: Mutex<HashMap<Digest, Weak<Module>>>,
+}
+
+impl FilterEngine {
+    pub fn start(options: EngineOptions) -> Result<Arc<Self>, StartError> {
+        let engine = Engine::new(&config(options.max_instances)).map_err(StartError::Engine)?;
+        let mut linker = Linker::new(&engine);
+        host::add_to_linker(&mut linker).map_err(StartError::Engine)?;
+        start_ticker(&engine).map_err(StartError::Ticker)?;
+        let library = options.cache_dir.map(|dir| Library::open(dir, &engine));
+        Ok(Arc::new(Self {
+            engine,
+            linker,
+            library,
+            modules: Mutex::default(),
+        }))
+    }
+
+    /// Makes a module of a component's bytes. Blocks while it compiles.
+    pub fn load(&self, bytes: &[u8]) -> Result<Arc<Module>, LoadError> {
+        let digest = Digest::of(bytes);
+        if let Some(known) = self.known(&digest) {
+            return Ok(known);
+        }
+        let library = self.library.as_ref();
+        let module = Module::load(&self.engine, &self.linker, library, digest, bytes)?;
+        let module = Arc::new(module);
+        let mut modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
+        modules.retain(|_, module| module.strong_count() > 0);
+        modules.insert(digest, Arc::downgrade(&module));
+        Ok(module)
+    }
+
+    fn known(&self, digest: &Digest) -> Option<Arc<Module>> {
+        let modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
+        modules.get(digest)?.upgrade()
+    }
+}
+
+fn config(max_instances: u32) -> Config {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(max_instances)
+        .total_core_instances(max_instances.saturating_mul(4))
+        .total_memories(max_instances)
+        .total_tables(max_instances.saturating_mul(2))
+        .total_stacks(1)
+        .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
+        .max_memories_per_component(1)
+        .max_tables_per_component(4)
+        .table_elements(20_000)
+        .max_memory_size(MAX_MEMORY_BYTES)
+        .linear_memory_keep_resident(2 << 20)
+        .table_keep_resident(64 << 10)
+        .pagemap_scan(Enabled::Auto);
+    let mut config = Config::new();
+    config
+        .concurrency_support(false)
+        .epoch_interruption(true)
+        .max_wasm_stack(MAX_STACK_BYTES)
+        // Compiling must leave the processors to the workers.
+        .parallel_compilation(false)
+        .allocation_strategy(pool);
+    config
+}
+
+/// Ends epochs until the engine is gone.
+fn start_ticker(engine: &Engine) -> std::io::Result<()> {
+    let engine = engine.weak();
+    let tick = move || {
+        while let Some(engine) = engine.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            thread::sleep(TICK);
+        }
+    };
+    thread::Builder::new()
+        .name("filter-ticker".into())
+        .spawn(tick)
+        .map(drop)
+}

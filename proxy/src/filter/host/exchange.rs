@@ -1,0 +1,242 @@
+//! `exchange`: facts about the exchange, and decisions about its way.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use wasmtime::Result;
+
+use super::HostState;
+use crate::config::Name;
+use crate::filter::bindings::lockgate::filter::exchange::{self, Timeout};
+use crate::filter::bindings::lockgate::filter::types::RouteError;
+use crate::filter::head_rules;
+use crate::filter::interest::Interest;
+use crate::filter::journal::{Journal, Undo};
+use crate::filter::state::{Phase, limit_broken};
+use crate::filter::view::{Mirror, View};
+
+/// Copies of one exchange.
+const MAX_MIRRORS: usize = 8;
+
+type Decision = Result<Result<(), RouteError>>;
+
+impl HostState {
+    /// Decides about the request's way, while it has not been sent.
+    fn decide(
+        &mut self,
+        decide: impl FnOnce(&Interest, &mut View, &mut Journal) -> Result<(), RouteError>,
+    ) -> Decision {
+        let (phase, config) = (self.call.phase, self.call.config);
+        let interests = self.interests.clone();
+        let (view, journal) = self.exchange()?;
+        Ok(match (phase, interests.get(config)) {
+            (Phase::Request, Some(interest)) => decide(interest, view, journal),
+            (Phase::Request | Phase::Outside | Phase::Response | Phase::Done, _) => {
+                Err(RouteError::TooLate)
+            }
+        })
+    }
+}
+
+impl exchange::Host for HostState {
+    fn client_address(&mut self) -> Result<String> {
+        Ok(self.view()?.client_address.to_string())
+    }
+
+    fn attribute(&mut self, name: String) -> Result<Option<String>> {
+        Ok(attribute(self.view()?, &name))
+    }
+
+    fn set_attribute(&mut self, name: String, value: String) -> Result<()> {
+        let max_bytes = self.owner.limits.max_attribute_bytes;
+        let filter = self.owner.name.clone();
+        let (view, journal) = self.exchange()?;
+        set_attribute(view, journal, &filter, &name, value, max_bytes)
+    }
+
+    fn state(&mut self) -> Result<Vec<u8>> {
+        let place = self.call.place;
+        let states = &self.view()?.states;
+        let own = states.iter().find(|(owner, _)| *owner == place);
+        Ok(own.map(|(_, state)| state.clone()).unwrap_or_default())
+    }
+
+    fn set_state(&mut self, state: Vec<u8>) -> Result<()> {
+        let (place, max_bytes) = (self.call.place, self.owner.limits.max_state_bytes);
+        if state.len() > max_bytes {
+            return Err(limit_broken(format!(
+                "a state of more than {max_bytes} bytes"
+            )));
+        }
+        let (view, journal) = self.exchange()?;
+        match view.states.iter().position(|(owner, _)| *owner == place) {
+            Some(index) => {
+                let before = std::mem::replace(&mut view.states[index].1, state);
+                journal.note(Undo::State(index, before));
+            }
+            None => {
+                view.states.push((place, state));
+                journal.note(Undo::NewState);
+            }
+        }
+        Ok(())
+    }
+
+    fn route_to(&mut self, cluster: String) -> Decision {
+        self.decide(|interest, view, journal| {
+            let cluster = interest
+                .clusters
+                .get(&*cluster)
+                .ok_or(RouteError::Unknown)?;
+            let before = view.decisions.cluster.replace(cluster.clone());
+            journal.note(Undo::Cluster(before));
+            Ok(())
+        })
+    }
+
+    fn set_route(&mut self, name: String) -> Decision {
+        self.decide(|interest, view, journal| {
+            let route = interest.routes.get(&*name).ok_or(RouteError::Unknown)?;
+            let before = view.decisions.route.replace(route.clone());
+            journal.note(Undo::Route(before));
+            Ok(())
+        })
+    }
+
+    fn set_subset(&mut self, _labels: Vec<(String, String)>) -> Decision {
+        self.decide(|_, _, _| Err(RouteError::Unsupported))
+    }
+
+    fn set_retry(&mut self, _policy: String) -> Decision {
+        self.decide(|_, _, _| Err(RouteError::Unsupported))
+    }
+
+    fn set_hash_key(&mut self, _key: Vec<u8>) -> Decision {
+        self.decide(|_, _, _| Err(RouteError::Unsupported))
+    }
+
+    fn mirror_to(&mut self, cluster: String, headers: Vec<(String, Vec<u8>)>) -> Decision {
+        self.decide(|interest, view, journal| {
+            let cluster = interest
+                .clusters
+                .get(&*cluster)
+                .ok_or(RouteError::Unknown)?;
+            let mirrors = &mut view.decisions.mirrors;
+            if mirrors.len() >= MAX_MIRRORS {
+                return Err(RouteError::Other("too many copies of one request".into()));
+            }
+            let headers = mirror_headers(headers, view.head_limits.max_bytes)?;
+            journal.note(Undo::Mirrors(mirrors.len()));
+            mirrors.push(Mirror {
+                cluster: cluster.clone(),
+                headers,
+            });
+            Ok(())
+        })
+    }
+
+    fn delay(&mut self, by: u64) -> Result<()> {
+        let left = self.call.delay_left;
+        let (view, _) = self.exchange()?;
+        let delay = &mut view.decisions.delay;
+        *delay = delay.saturating_add(Duration::from_nanos(by)).min(left);
+        Ok(())
+    }
+
+    fn set_timeout(&mut self, which: Timeout, after: u64) -> Result<()> {
+        let after = Some(Duration::from_nanos(after));
+        let (View { decisions, .. }, journal) = self.exchange()?;
+        journal.note(match which {
+            Timeout::Total => {
+                Undo::TotalTimeout(std::mem::replace(&mut decisions.total_timeout, after))
+            }
+            Timeout::Try => Undo::TryTimeout(std::mem::replace(&mut decisions.try_timeout, after)),
+            Timeout::Idle => {
+                Undo::IdleTimeout(std::mem::replace(&mut decisions.idle_timeout, after))
+            }
+        });
+        Ok(())
+    }
+
+    fn elapsed(&mut self) -> Result<u64> {
+        let elapsed = self.view()?.started.elapsed();
+        Ok(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    fn request_bytes(&mut self) -> Result<u64> {
+        Ok(self.view()?.request_bytes)
+    }
+
+    fn response_bytes(&mut self) -> Result<u64> {
+        Ok(self.view()?.response_bytes)
+    }
+}
+
+/// First the names that are well known, so that no filter can stand for one.
+fn attribute(view: &View, name: &str) -> Option<String> {
+    let of = |name: &Name| name.to_string();
+    let upstream = view.upstream.as_ref();
+    match name {
+        "route.name" => view.decisions.route.as_ref().map(of),
+        "listener.name" => Some(of(&view.listener)),
+        "client.address" => Some(view.client_address.to_string()),
+        "request.id" => Some(view.request_id.clone()),
+        "trace.id" => Some(view.trace_id.clone()),
+        "upstream.cluster" => upstream.map(|(cluster, _)| of(cluster)),
+        "upstream.endpoint" => upstream.map(|(_, endpoint)| of(endpoint)),
+        _ => {
+            let known = view.attributes.iter().find(|(known, _)| known == name);
+            known.map(|(_, value)| value.clone())
+        }
+    }
+}
+
+fn set_attribute(
+    view: &mut View,
+    journal: &mut Journal,
+    filter: &str,
+    name: &str,
+    value: String,
+    max_bytes: usize,
+) -> Result<()> {
+    let is_own = |full: &str| {
+        full.strip_prefix(filter)
+            .is_some_and(|rest| rest.starts_with('.'))
+    };
+    let full = format!("{filter}.{name}");
+    let others = view
+        .attributes
+        .iter()
+        .filter(|(key, _)| is_own(key) && *key != full);
+    let used: usize = others.map(|(key, value)| key.len() + value.len()).sum();
+    if used + full.len() + value.len() > max_bytes {
+        return Err(limit_broken(format!(
+            "attributes of more than {max_bytes} bytes"
+        )));
+    }
+    match view.attributes.iter().position(|(known, _)| *known == full) {
+        Some(index) => {
+            let before = std::mem::replace(&mut view.attributes[index].1, value);
+            journal.note(Undo::Attribute(index, before));
+        }
+        None => {
+            view.attributes.push((full, value));
+            journal.note(Undo::NewAttribute);
+        }
+    }
+    Ok(())
+}
+
+/// The fields of a copy, under the rules of every head.
+fn mirror_headers(raw: Vec<(String, Vec<u8>)>, max_bytes: usize) -> Result<HeaderMap, RouteError> {
+    let mut headers = HeaderMap::with_capacity(raw.len());
+    for (name, value) in raw {
+        let refused = |_| RouteError::Other(format!("the field `{}`", name.escape_debug()));
+        let value = head_rules::value(value).map_err(refused)?;
+        headers.append(head_rules::name(&name).map_err(refused)?, value);
+    }
+    match head_rules::size(&headers) > max_bytes {
+        true => Err(RouteError::Other("fields larger than a head may be".into())),
+        false => Ok(headers),
+    }
+}

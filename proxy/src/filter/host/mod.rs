@@ -1,0 +1,49 @@
+//! The host's side of the contract, one file for each interface.
+//!
+//! Functions take what the guest gave and the exchange of the call under way;
+//! they change the exchange, noting in the journal how to undo it. They must
+//! never panic, block, or keep anything of an exchange once its call is over.
+
+mod exchange;
+mod hot;
+mod log;
+pub mod metrics;
+mod request;
+mod response;
+mod runtime;
+mod trailers;
+
+use wasmtime::component::{HasSelf, Linker};
+
+use super::bindings::Filter;
+use super::bindings::lockgate::filter::types::{self, HeadError};
+use super::head_rules::Refusal;
+use super::state::HostState;
+use super::wasi;
+
+/// Links everything that a filter may import.
+pub fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+    wasi::add_to_linker(linker)?;
+    Filter::add_to_linker::<HostState, HasSelf<HostState>>(linker, |state| state)?;
+    hot::add_to_linker(linker)
+}
+
+impl types::Host for HostState {}
+
+impl From<Refusal> for HeadError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Invalid => HeadError::Invalid,
+            Refusal::Forbidden => HeadError::Forbidden,
+            Refusal::TooLarge => HeadError::TooLarge,
+        }
+    }
+}
+
+/// All fields in wire order, copied.
+fn entries(headers: &http::HeaderMap) -> Vec<(String, Vec<u8>)> {
+    let copy = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+        (name.as_str().to_owned(), value.as_bytes().to_vec())
+    };
+    headers.iter().map(copy).collect()
+}

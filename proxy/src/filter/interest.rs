@@ -1,0 +1,99 @@
+//! What a configuration wants to be called for, as `wants` answered it.
+
+use std::collections::BTreeSet;
+
+use super::bindings::exports::lockgate::filter::http_filter;
+use super::field::Field;
+use crate::config::Name;
+
+/// A checked answer of `wants`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Interest {
+    pub phases: Phases,
+    /// Handed over with `on-request`, in this order.
+    pub request_fields: Vec<Field>,
+    /// Handed over with `on-response`.
+    pub response_fields: Vec<Field>,
+    /// Every cluster that the configuration may name.
+    pub clusters: BTreeSet<Name>,
+    /// Every name that it may give to `set-route`.
+    pub routes: BTreeSet<Name>,
+}
+
+/// The phases in which it wants to be called.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Phases {
+    pub request: bool,
+    pub response: bool,
+    pub done: bool,
+}
+
+impl Interest {
+    /// An equal one that shares nothing with this: its names are counted by the
+    /// worker that has it, and workers do not wait for each other.
+    pub fn apart(&self) -> Self {
+        let apart = |names: &BTreeSet<Name>| names.iter().map(|name| Name::from(&**name)).collect();
+        Self {
+            phases: self.phases,
+            request_fields: self.request_fields.clone(),
+            response_fields: self.response_fields.clone(),
+            clusters: apart(&self.clusters),
+            routes: apart(&self.routes),
+        }
+    }
+
+    /// Everything that is wrong with the answer, or what it says.
+    pub fn check(raw: http_filter::Interest) -> Result<Self, Vec<String>> {
+        let mut mistakes = Vec::new();
+        let has = |phase| raw.phases.contains(phase);
+        if has(http_filter::Phases::REQUEST_TRAILERS) || has(http_filter::Phases::RESPONSE_TRAILERS)
+        {
+            mistakes.push("wants trailer phases, which are not served by this version".into());
+        }
+        if let Some(retry) = raw.retries.first() {
+            mistakes.push(format!(
+                "declares the retry policy `{}`; retry policies are not served by this version",
+                retry.escape_debug()
+            ));
+        }
+        let phases = Phases {
+            request: has(http_filter::Phases::REQUEST),
+            response: has(http_filter::Phases::RESPONSE),
+            done: has(http_filter::Phases::DONE),
+        };
+        let request_fields = fields(&raw.request_fields, Field::of_request, &mut mistakes);
+        let response_fields = fields(&raw.response_fields, Field::of_response, &mut mistakes);
+        if !mistakes.is_empty() {
+            return Err(mistakes);
+        }
+        Ok(Self {
+            phases,
+            request_fields,
+            response_fields,
+            clusters: names(raw.clusters),
+            routes: names(raw.routes),
+        })
+    }
+}
+
+fn fields(
+    raw: &[String],
+    parse: fn(&str) -> Option<Field>,
+    mistakes: &mut Vec<String>,
+) -> Vec<Field> {
+    let mut good = Vec::with_capacity(raw.len());
+    for name in raw {
+        match parse(name) {
+            Some(field) => good.push(field),
+            None => mistakes.push(format!(
+                "wants the field `{}`, which is no name of a field",
+                name.escape_debug()
+            )),
+        }
+    }
+    good
+}
+
+fn names(raw: Vec<String>) -> BTreeSet<Name> {
+    raw.into_iter().map(Name::from).collect()
+}

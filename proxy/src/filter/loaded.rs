@@ -1,0 +1,334 @@
+//! One entry of `filters:`, ready to be called: a module with every
+//! configuration accepted by its `create`. Immutable and shared by all workers.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest as _, Sha256};
+
+use super::engine::MAX_MEMORY_BYTES;
+use super::fault::Failure;
+use super::instance::Instance;
+use super::interest::Interest;
+use super::module::Module;
+use super::state::{Owner, Remark};
+use crate::config::{Filter, FilterConfig, Name, OnError, RouteConfig};
+use crate::stats::guest::GuestMetrics;
+use crate::stats::{FilterStats, PerWorker};
+
+/// Making the configurations of an instance takes long from here on: then one
+/// instance more than needed is kept, so that a worker need not wait.
+const SLOW_CREATE: Duration = Duration::from_micros(200);
+
+/// Names that a filter may not have, because facts begin with them.
+const RESERVED: [&str; 8] = [
+    "route", "listener", "client", "request", "response", "trace", "upstream", "tls",
+];
+
+/// A mistake that only the filter itself could find.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildError {
+    /// JSON pointer into the file: a configuration, or the filter as a whole.
+    pub pointer: String,
+    /// JSON pointer inside that configuration, "" for the whole.
+    pub at: String,
+    pub message: String,
+}
+
+/// A filter with all its configurations.
+pub struct LoadedFilter {
+    module: Arc<Module>,
+    pub(super) owner: Arc<Owner>,
+    on_error: OnError,
+    /// Distinct configurations; the first is that of no route.
+    pub(super) configs: Vec<Configured>,
+    routes: HashMap<Name, Selected>,
+    identity: String,
+    /// Instances that have every configuration and that no worker has taken.
+    #[allow(clippy::vec_box)] // They move on to workers as they are.
+    ready: Mutex<Vec<Box<Instance>>>,
+    is_slow: bool,
+}
+
+/// A configuration that the filter accepted.
+pub struct Configured {
+    pub(super) json: String,
+    /// Where it stands in the file.
+    pub pointer: String,
+    /// What the filter warned about, though it took the configuration.
+    pub remarks: Vec<Remark>,
+    pub interest: Interest,
+}
+
+/// The configuration of a filter for one exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Selected {
+    Off,
+    Config(u16),
+}
+
+impl LoadedFilter {
+    /// Makes an instance for each worker and gives it every configuration.
+    /// Blocks while guests run.
+    pub fn build(
+        module: Arc<Module>,
+        filter: &Filter,
+        stats: Arc<PerWorker<FilterStats>>,
+        metrics: Arc<GuestMetrics>,
+        workers: usize,
+    ) -> Result<Arc<Self>, Vec<BuildError>> {
+        check_filter(filter)?;
+        let (configs, routes) = distinct(filter)?;
+        let owner = Arc::new(Owner {
+            name: filter.name.clone(),
+            limits: filter.limits.clone(),
+            metrics,
+            stats,
+        });
+        let whole = |failure: Failure| vec![mistake(&filter.pointer, failure.to_string())];
+        let started = Instant::now();
+        let mut first = Instance::make(module.pre(), owner.clone(), 0).map_err(whole)?;
+        let configs = accept(&mut first, configs)?;
+        let is_slow = started.elapsed() > SLOW_CREATE;
+        let loaded = Self {
+            identity: identity(&module, filter, &configs),
+            module,
+            owner,
+            on_error: filter.on_error,
+            configs,
+            routes,
+            ready: Mutex::new(vec![Box::new(first)]),
+            is_slow,
+        };
+        for _ in 1..workers + usize::from(is_slow) {
+            let instance = loaded.make_ready().map_err(whole)?;
+            loaded.put(instance);
+        }
+        Ok(Arc::new(loaded))
+    }
+
+    pub fn name(&self) -> &Name {
+        &self.owner.name
+    }
+
+    pub fn module(&self) -> &Arc<Module> {
+        &self.module
+    }
+
+    pub fn on_error(&self) -> OnError {
+        self.on_error
+    }
+
+    /// Every distinct configuration with what it declares.
+    pub fn configs(&self) -> &[Configured] {
+        &self.configs
+    }
+
+    /// Equal for filters that behave alike: bytes, configurations, limits.
+    pub fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    pub(super) fn select(&self, route: Option<&Name>) -> Selected {
+        let selected = route.and_then(|route| self.routes.get(route));
+        selected.copied().unwrap_or(Selected::Config(0))
+    }
+
+    /// An instance with nothing created in it.
+    pub(super) fn make(&self, worker: usize) -> Result<Instance, Failure> {
+        Instance::make(self.module.pre(), self.owner.clone(), worker)
+    }
+
+    /// An instance that has every configuration already, if one is left.
+    pub(super) fn take(&self) -> Option<Box<Instance>> {
+        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        ready.pop()
+    }
+
+    /// Whether a lost instance is better replaced away from the worker.
+    pub(super) fn is_slow(&self) -> bool {
+        self.is_slow
+    }
+
+    /// Replaces an instance that a worker took from those that were ready.
+    pub(super) fn refill(&self) {
+        match self.make_ready() {
+            Ok(instance) => self.put(instance),
+            Err(failure) => tracing::warn!(
+                filter = &*self.owner.name,
+                %failure,
+                "cannot make an instance in advance"
+            ),
+        }
+    }
+
+    fn make_ready(&self) -> Result<Instance, Failure> {
+        let mut instance = self.make(0)?;
+        for (number, config) in self.configs.iter().enumerate() {
+            create_again(&mut instance, number, &config.json)?;
+        }
+        Ok(instance)
+    }
+
+    fn put(&self, instance: Instance) {
+        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        ready.push(Box::new(instance));
+    }
+}
+
+/// Creates a configuration that the same module accepted before.
+pub(super) fn create_again(
+    instance: &mut Instance,
+    config: usize,
+    json: &str,
+) -> Result<(), Failure> {
+    use super::fault::FilterFault::Create;
+    let mistakes = instance
+        .create(config, json)
+        .map_err(|failure| Failure::new(Create, failure.to_string()))?;
+    match mistakes.first() {
+        None => Ok(()),
+        Some(mistake) => Err(Failure::new(
+            Create,
+            format!("refused what it accepted before: {}", mistake.message),
+        )),
+    }
+}
+
+fn check_filter(filter: &Filter) -> Result<(), Vec<BuildError>> {
+    if RESERVED.contains(&&*filter.name) {
+        let message = format!(
+            "`{}` is reserved and cannot be a filter's name",
+            filter.name
+        );
+        return Err(vec![mistake(&filter.pointer, message)]);
+    }
+    if filter.limits.memory_bytes > MAX_MEMORY_BYTES {
+        let message = format!("more memory than {MAX_MEMORY_BYTES} bytes for one instance");
+        return Err(vec![mistake(&filter.pointer, message)]);
+    }
+    Ok(())
+}
+
+type Distinct<'a> = (Vec<&'a FilterConfig>, HashMap<Name, Selected>);
+
+/// Equal configurations are one.
+fn distinct(filter: &Filter) -> Result<Distinct<'_>, Vec<BuildError>> {
+    let mut configs = vec![&filter.config];
+    let mut routes = HashMap::new();
+    for (route, config) in &filter.routes {
+        let selected = match config {
+            RouteConfig::Off => Selected::Off,
+            RouteConfig::Config(config) => {
+                let known = configs.iter().position(|known| known.value == config.value);
+                let number = known.unwrap_or_else(|| {
+                    configs.push(config);
+                    configs.len() - 1
+                });
+                let too_many = |_| vec![mistake(&filter.pointer, "too many configurations".into())];
+                Selected::Config(u16::try_from(number).map_err(too_many)?)
+            }
+        };
+        routes.insert(route.clone(), selected);
+    }
+    Ok((configs, routes))
+}
+
+/// `create` and `wants` for every configuration; all mistakes at once, unless
+/// the instance is lost over one.
+fn accept(
+    instance: &mut Instance,
+    configs: Vec<&FilterConfig>,
+) -> Result<Vec<Configured>, Vec<BuildError>> {
+    let mut accepted = Vec::with_capacity(configs.len());
+    let mut mistakes = Vec::new();
+    for (number, config) in configs.into_iter().enumerate() {
+        match accept_one(instance, number, config) {
+            Ok(configured) => accepted.push(configured),
+            Err(Rejected::Mistakes(more)) => mistakes.extend(more),
+            Err(Rejected::Failed(failure)) => {
+                mistakes.push(failure);
+                break;
+            }
+        }
+    }
+    match mistakes.is_empty() {
+        true => Ok(accepted),
+        false => Err(mistakes),
+    }
+}
+
+enum Rejected {
+    Mistakes(Vec<BuildError>),
+    /// The instance is unusable.
+    Failed(BuildError),
+}
+
+fn accept_one(
+    instance: &mut Instance,
+    number: usize,
+    config: &FilterConfig,
+) -> Result<Configured, Rejected> {
+    let failed = |call: &'static str| {
+        let pointer = config.pointer.clone();
+        move |failure: Failure| {
+            Rejected::Failed(mistake(&pointer, format!("`{call}` failed: {failure}")))
+        }
+    };
+    let json = config.value.to_string();
+    let refused = instance.create(number, &json).map_err(failed("create"))?;
+    if !refused.is_empty() {
+        let mistakes = refused.into_iter().map(|refused| BuildError {
+            pointer: config.pointer.clone(),
+            at: refused.at,
+            message: super::log::clean(&refused.message, 2048),
+        });
+        return Err(Rejected::Mistakes(mistakes.collect()));
+    }
+    let raw = instance.wants(number).map_err(failed("wants"))?;
+    let interest = Interest::check(raw).map_err(|messages| {
+        let mistakes = messages.into_iter();
+        Rejected::Mistakes(
+            mistakes
+                .map(|message| mistake(&config.pointer, message))
+                .collect(),
+        )
+    })?;
+    Ok(Configured {
+        json,
+        pointer: config.pointer.clone(),
+        remarks: instance.take_remarks(),
+        interest,
+    })
+}
+
+fn mistake(pointer: &str, message: String) -> BuildError {
+    BuildError {
+        pointer: pointer.to_owned(),
+        at: String::new(),
+        message,
+    }
+}
+
+fn identity(module: &Module, filter: &Filter, configs: &[Configured]) -> String {
+    let mut hash = Sha256::new();
+    hash.update(module.digest_bytes());
+    for config in configs {
+        hash.update((config.json.len() as u64).to_le_bytes());
+        hash.update(&config.json);
+    }
+    hash.update(format!(
+        "{:?}",
+        (
+            &filter.name,
+            &filter.on_error,
+            &filter.limits,
+            &filter.routes
+        )
+    ));
+    hash.finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}

@@ -1,0 +1,54 @@
+//! The filter host: runs the WebAssembly components that are the proxy's
+//! policy.
+//!
+//! Takes: component bytes and checked configurations (on the control side, where
+//! everything that can fail does), and exchanges (on the workers). Gives: what
+//! the filters decided, or which of them failed and how.
+//! Must never: let a guest reach another exchange, another filter, the network
+//! or the disk; let it run, grow or write without a limit; or leave behind what
+//! a failed call did. Nothing here knows the name of any filter.
+//!
+//! On the control side: [`FilterEngine`] → [`Module`] → [`LoadedFilter`]. On a
+//! worker: [`WorkerFilter`] lends instances, [`WorkerChain`] calls them.
+
+mod bindings;
+mod budget;
+mod call;
+mod chain;
+mod contract;
+mod engine;
+mod fault;
+mod field;
+mod head_rules;
+mod host;
+mod instance;
+mod interest;
+mod journal;
+mod library;
+mod loaded;
+mod log;
+mod module;
+mod names;
+pub mod packed;
+mod participants;
+mod pool;
+mod state;
+#[cfg(test)]
+mod tests;
+mod verdict;
+pub mod view;
+mod wasi;
+
+pub use chain::{FilterFailed, Flow, WorkerChain};
+pub use contract::{Refusal, VERSION as CONTRACT};
+pub use engine::{EngineOptions, FilterEngine, MAX_MEMORY_BYTES, StartError};
+pub use fault::{Failure, FilterFault};
+pub use interest::{Interest, Phases};
+pub use loaded::{BuildError, Configured, LoadedFilter};
+pub use log::TARGET as LOG_TARGET;
+pub use module::{LoadError, Manifest, Module};
+pub use participants::Participants;
+pub use pool::WorkerFilter;
+pub use state::Remark;
+pub use verdict::Reply;
+pub use view::{Decisions, HeadLimits, Lendable, Mirror, View};

@@ -1,0 +1,232 @@
+//! One component, checked, compiled and linked: what all filters made of the
+//! same bytes share.
+
+use std::fmt;
+use std::thread;
+
+use sha2::{Digest as _, Sha256};
+use wasmtime::Engine;
+use wasmtime::component::{Component, Linker};
+
+use super::bindings::FilterPre;
+use super::contract::{self, Refusal};
+use super::fault::Failure;
+use super::instance;
+use super::library::Library;
+use super::state::HostState;
+
+/// SHA-256 of a component's bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// 64 lower-case hex digits.
+    pub fn hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256:{}", self.hex())
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Why bytes are not a filter.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("is not WebAssembly")]
+    NotWasm,
+    #[error("is a core module, not a component (build it for `wasm32-wasip2`)")]
+    CoreModule,
+    #[error("is not a valid component: {0}")]
+    Invalid(String),
+    #[error("{}", join(.0))]
+    Refused(Vec<Refusal>),
+    #[error("does not fit the contract: {0}")]
+    Misfit(String),
+    #[error("failed in `describe`: {0}")]
+    Describe(Failure),
+    #[error("its manifest is not good: {0}")]
+    Manifest(String),
+}
+
+fn join(refusals: &[Refusal]) -> String {
+    let texts: Vec<String> = refusals.iter().map(Refusal::to_string).collect();
+    texts.join("; ")
+}
+
+/// What a filter says about itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Manifest {
+    pub name: String,
+    pub version: String,
+    /// JSON Schema of its configuration.
+    pub config_schema: Option<serde_json::Value>,
+}
+
+/// A component that can be instantiated.
+pub struct Module {
+    digest: Digest,
+    /// `sha256:` and hex.
+    digest_text: String,
+    size: usize,
+    imports: Vec<String>,
+    exports: Vec<String>,
+    manifest: Manifest,
+    pre: FilterPre<HostState>,
+}
+
+impl Module {
+    pub(super) fn load(
+        engine: &Engine,
+        linker: &Linker<HostState>,
+        library: Option<&Library>,
+        digest: Digest,
+        bytes: &[u8],
+    ) -> Result<Self, LoadError> {
+        check_layer(bytes)?;
+        let found = library.and_then(|library| library.find(engine, &digest));
+        let is_new = found.is_none();
+        let component = match found {
+            Some(component) => component,
+            None => compile(engine, bytes)?,
+        };
+        let (imports, exports) = names(engine, &component);
+        let refusals = contract::check(
+            imports.iter().map(String::as_str),
+            exports.iter().map(String::as_str),
+        );
+        if !refusals.is_empty() {
+            return Err(LoadError::Refused(refusals));
+        }
+        let pre = linker.instantiate_pre(&component).map_err(misfit)?;
+        let pre = FilterPre::new(pre).map_err(misfit)?;
+        let manifest = manifest(&pre)?;
+        if let Some(library) = library.filter(|_| is_new) {
+            library.keep(&digest, &component);
+        }
+        Ok(Self {
+            digest,
+            digest_text: digest.to_string(),
+            size: bytes.len(),
+            imports,
+            exports,
+            manifest,
+            pre,
+        })
+    }
+
+    /// `sha256:` and 64 hex digits.
+    pub fn digest(&self) -> &str {
+        &self.digest_text
+    }
+
+    /// Bytes of the component.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// The name of the world that it was built for, as far as this host knows.
+    pub fn world(&self) -> &'static str {
+        "lockgate:filter/filter@0.1.0"
+    }
+
+    /// Full names of what it imports: its permissions.
+    pub fn imports(&self) -> &[String] {
+        &self.imports
+    }
+
+    pub fn exports(&self) -> &[String] {
+        &self.exports
+    }
+
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    pub(super) fn pre(&self) -> &FilterPre<HostState> {
+        &self.pre
+    }
+
+    pub(super) fn digest_bytes(&self) -> &[u8; 32] {
+        &self.digest.0
+    }
+}
+
+/// The first eight bytes tell a component from a core module.
+fn check_layer(bytes: &[u8]) -> Result<(), LoadError> {
+    match bytes.split_first_chunk::<8>() {
+        Some(([0, b'a', b's', b'm', _, _, 1, 0], _)) => Ok(()),
+        Some(([0, b'a', b's', b'm', 1, 0, 0, 0], _)) => Err(LoadError::CoreModule),
+        Some(_) | None => Err(LoadError::NotWasm),
+    }
+}
+
+/// Compiles in a thread of its own that gives way to every worker.
+fn compile(engine: &Engine, bytes: &[u8]) -> Result<Component, LoadError> {
+    let compiled = thread::scope(|scope| {
+        let compile = || {
+            yield_to_workers();
+            Component::new(engine, bytes)
+        };
+        let compiler = thread::Builder::new().name("filter-compiler".into());
+        let compiler = compiler.spawn_scoped(scope, compile);
+        compiler.map(|compiler| compiler.join())
+    });
+    match compiled {
+        Ok(Ok(component)) => component.map_err(invalid),
+        Ok(Err(_)) => Err(LoadError::Invalid("the compiler panicked".into())),
+        Err(error) => Err(LoadError::Invalid(format!(
+            "cannot start the compiler: {error}"
+        ))),
+    }
+}
+
+/// Without effect where the system does not let threads differ.
+#[allow(unsafe_code)] // The standard library knows no priorities.
+fn yield_to_workers() {
+    const NICENESS: libc::c_int = 10;
+    // SAFETY: takes numbers only. On Linux it means the calling thread, which
+    // ends with the compilation.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) };
+}
+
+/// Full names of imports and exports, in order.
+fn names(engine: &Engine, component: &Component) -> (Vec<String>, Vec<String>) {
+    let shape = component.component_type();
+    let imports = shape.imports(engine).map(|(name, _)| name.to_owned());
+    let exports = shape.exports(engine).map(|(name, _)| name.to_owned());
+    (imports.collect(), exports.collect())
+}
+
+fn manifest(pre: &FilterPre<HostState>) -> Result<Manifest, LoadError> {
+    let raw = instance::describe(pre).map_err(LoadError::Describe)?;
+    let schema = raw.config_schema.as_deref().map(serde_json::from_str);
+    let config_schema = schema.transpose().map_err(|error| {
+        LoadError::Manifest(format!("its configuration schema is not JSON: {error}"))
+    })?;
+    Ok(Manifest {
+        name: raw.name,
+        version: raw.version,
+        config_schema,
+    })
+}
+
+fn invalid(error: wasmtime::Error) -> LoadError {
+    LoadError::Invalid(format!("{error:#}"))
+}
+
+fn misfit(error: wasmtime::Error) -> LoadError {
+    LoadError::Misfit(format!("{error:#}"))
+}

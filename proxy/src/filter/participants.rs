@@ -1,0 +1,52 @@
+//! Which filters take part in one exchange, and with which configuration.
+
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+/// The part of every filter of a chain in one exchange.
+///
+/// Without heap for as many filters as most chains have.
+#[derive(Debug, Default)]
+pub struct Participants {
+    slots: SmallVec<[Slot; 8]>,
+    /// Filters whose response phase is still to come: those before this place.
+    pub(super) responses_left: Option<usize>,
+}
+
+/// One filter's part.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Slot {
+    pub part: Part,
+    /// How long it has held the exchange so far.
+    pub delayed: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Part {
+    /// It has not been called, so its configuration is not chosen yet.
+    #[default]
+    NotCalled,
+    /// It takes part, with the configuration of this number.
+    Taking(u16),
+    /// It left, failed, answered, or was off when its turn came.
+    Out,
+}
+
+impl Participants {
+    /// The part of the filter at this place of the chain.
+    pub(super) fn slot(&mut self, place: usize) -> &mut Slot {
+        if self.slots.len() <= place {
+            self.slots.resize(place + 1, Slot::default());
+        }
+        &mut self.slots[place]
+    }
+
+    /// Whether any filter was called and goes on taking part.
+    pub fn is_empty(&self) -> bool {
+        !self
+            .slots
+            .iter()
+            .any(|slot| matches!(slot.part, Part::Taking(_)))
+    }
+}

@@ -1,0 +1,201 @@
+//! What the store of an instance holds: all that host functions know.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderName;
+
+use super::budget::CpuBudget;
+use super::fault::LimitBroken;
+use super::field::Field;
+use super::interest::Interest;
+use super::journal::Journal;
+use super::log::LogBudget;
+use super::names::Names;
+use super::view::View;
+use super::wasi::Wasi;
+use crate::config::{FilterLimits, Name};
+use crate::stats::FilterStats;
+use crate::stats::PerWorker;
+use crate::stats::guest::GuestMetrics;
+
+/// The data of a store.
+pub struct HostState {
+    pub owner: Arc<Owner>,
+    pub worker: usize,
+    /// What each configuration declared; empty until a worker has the instance.
+    pub interests: Arc<[Interest]>,
+    pub wasi: Wasi,
+    pub memory: MemoryLimit,
+    pub budget: CpuBudget,
+    pub log: LogBudget,
+    pub journal: Journal,
+    /// What the guest warned about in `create`.
+    pub remarks: Vec<Remark>,
+    /// Fields that the guest read or changed before.
+    pub request_fields: Names<Field>,
+    pub response_fields: Names<Field>,
+    pub changed_fields: Names<HeaderName>,
+    pub call: Call,
+}
+
+/// A warning about a configuration that was accepted: a line of the level `warn`
+/// or `error` whose field `config_at` is a JSON pointer into it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remark {
+    pub at: String,
+    pub message: String,
+}
+
+/// The filter that an instance belongs to; the same for all its instances.
+pub struct Owner {
+    pub name: Name,
+    pub limits: FilterLimits,
+    pub metrics: Arc<GuestMetrics>,
+    pub stats: Arc<PerWorker<FilterStats>>,
+}
+
+impl Owner {
+    /// For a component that is not yet anybody's filter.
+    pub fn nobody() -> Self {
+        Self {
+            name: "(describe)".into(),
+            limits: FilterLimits {
+                cpu: Duration::from_millis(3),
+                create_cpu: Duration::from_secs(1),
+                memory_bytes: 256 << 20,
+                max_instances: 1,
+                max_overruns: 1,
+                overrun_window: Duration::ZERO,
+                pause: Duration::ZERO,
+                max_delay: Duration::ZERO,
+                max_reply_bytes: 0,
+                max_log_lines: 16,
+                max_log_bytes: 1024,
+                max_series: 0,
+                max_attribute_bytes: 0,
+                max_state_bytes: 0,
+            },
+            metrics: Arc::new(GuestMetrics::new(1, 0)),
+            stats: Arc::new(PerWorker::new(1, FilterStats::default)),
+        }
+    }
+}
+
+/// The call under way.
+#[derive(Default)]
+pub struct Call {
+    pub phase: Phase,
+    /// There while a phase runs.
+    pub view: Option<Box<View>>,
+    /// The filter's place in the chain.
+    pub place: usize,
+    /// The number of the configuration in use.
+    pub config: usize,
+    /// How much longer this filter may hold this exchange.
+    pub delay_left: Duration,
+}
+
+/// In which part of its life the guest is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Phase {
+    /// `describe`, `create`, `wants`: there is no exchange.
+    #[default]
+    Outside,
+    Request,
+    Response,
+    Done,
+}
+
+/// Asked whenever a memory or table wants to grow.
+#[derive(Debug)]
+pub struct MemoryLimit {
+    max_bytes: usize,
+    /// A growth was refused since the call began.
+    pub has_refused: bool,
+}
+
+impl Phase {
+    /// Its place among the phases that are counted.
+    pub fn index(self) -> usize {
+        match self {
+            Phase::Outside | Phase::Request => 0,
+            Phase::Response => 1,
+            Phase::Done => 2,
+        }
+    }
+}
+
+impl MemoryLimit {
+    pub fn new(max_bytes: usize) -> Self {
+        Self {
+            max_bytes,
+            has_refused: false,
+        }
+    }
+}
+
+impl wasmtime::ResourceLimiter for MemoryLimit {
+    fn memory_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let fits = desired <= self.max_bytes && maximum.is_none_or(|maximum| desired <= maximum);
+        self.has_refused |= !fits;
+        Ok(fits)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        _desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        // Tables are bounded by the pool.
+        Ok(true)
+    }
+}
+
+impl HostState {
+    pub fn new(owner: Arc<Owner>, worker: usize) -> Self {
+        Self {
+            worker,
+            interests: Arc::default(),
+            wasi: Wasi::new(),
+            memory: MemoryLimit::new(owner.limits.memory_bytes),
+            budget: CpuBudget::default(),
+            log: LogBudget::default(),
+            journal: Journal::default(),
+            remarks: Vec::new(),
+            request_fields: Names::default(),
+            response_fields: Names::default(),
+            changed_fields: Names::default(),
+            call: Call::default(),
+            owner,
+        }
+    }
+
+    /// The exchange, with the journal for what is changed in it.
+    pub fn exchange(&mut self) -> wasmtime::Result<(&mut View, &mut Journal)> {
+        match self.call.view.as_deref_mut() {
+            Some(view) => Ok((view, &mut self.journal)),
+            None => Err(wasmtime::Error::msg(
+                "there is no exchange in `describe`, `create` and `wants`",
+            )),
+        }
+    }
+
+    /// The exchange, to read.
+    pub fn view(&self) -> wasmtime::Result<&View> {
+        self.call.view.as_deref().ok_or_else(|| {
+            wasmtime::Error::msg("there is no exchange in `describe`, `create` and `wants`")
+        })
+    }
+}
+
+/// Ends the call with [`FilterFault::OutputLimit`](super::FilterFault).
+pub fn limit_broken(what: impl Into<String>) -> wasmtime::Error {
+    wasmtime::Error::new(LimitBroken(what.into()))
+}

@@ -1,0 +1,221 @@
+//! Configurations that are refused when a filter is built.
+
+use super::*;
+
+#[test]
+fn mistakes_are_told_with_their_place() {
+    check(
+        json!({ "create": ["error not like this"] }),
+        "/filters/guest/config",
+        "/create",
+        "not like this",
+    );
+    check(
+        json!({ "unknown": 1 }),
+        "/filters/guest/config",
+        "",
+        "unknown field `unknown`",
+    );
+    check(
+        json!({ "create": ["trap"] }),
+        "/filters/guest/config",
+        "",
+        "`create` failed: trap: wasm trap: wasm `unreachable` instruction executed",
+    );
+    check(
+        json!({ "create": ["loop"] }),
+        "/filters/guest/config",
+        "",
+        "`create` failed: overrun: ",
+    );
+    check(
+        json!({ "create": ["allocate"] }),
+        "/filters/guest/config",
+        "",
+        "`create` failed: memory: ",
+    );
+    check(
+        json!({ "create": ["read.line"] }),
+        "/filters/guest/config",
+        "",
+        "there is no exchange in `describe`, `create` and `wants`",
+    );
+    check(
+        json!({ "wants": { "steps": ["loop"] } }),
+        "/filters/guest/config",
+        "",
+        "`wants` failed: overrun: ",
+    );
+    check(
+        json!({ "wants": { "steps": ["trap"] } }),
+        "/filters/guest/config",
+        "",
+        "`wants` failed: trap: ",
+    );
+    check(
+        json!({ "wants": { "phases": ["request-trailers"] } }),
+        "/filters/guest/config",
+        "",
+        "wants trailer phases, which are not served by this version",
+    );
+    check(
+        json!({ "wants": { "retries": ["twice"] } }),
+        "/filters/guest/config",
+        "",
+        "declares the retry policy `twice`; retry policies are not served by this version",
+    );
+    check(
+        json!({ "wants": { "request_fields": ["a b"] } }),
+        "/filters/guest/config",
+        "",
+        "wants the field `a b`, which is no name of a field",
+    );
+}
+
+fn check(config: Value, pointer: &str, at: &str, message: &str) {
+    let mistakes = build(&entry("guest", config.clone()))
+        .err()
+        .expect("refused");
+    assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+    assert_eq!(
+        (&*mistakes[0].pointer, &*mistakes[0].at),
+        (pointer, at),
+        "{config}"
+    );
+    assert!(mistakes[0].message.contains(message), "{mistakes:?}");
+}
+
+#[test]
+fn every_configuration_is_checked() {
+    let bad = json!({ "create": ["error bad"] });
+    let mut filter = entry("guest", bad.clone());
+    let route = |name: &str, value: Value| {
+        let pointer = format!("/filters/guest/routes/{name}/config");
+        (
+            name.into(),
+            RouteConfig::Config(configured(value, &pointer)),
+        )
+    };
+    filter.routes = vec![
+        route("good", json!({})),
+        route("worse", json!({ "create": ["error worse"] })),
+        route("same", bad),
+    ];
+    let mistakes = build(&filter).err().expect("refused");
+    let places: Vec<_> = mistakes
+        .iter()
+        .map(|mistake| mistake.pointer.as_str())
+        .collect();
+    assert_eq!(
+        places,
+        [
+            "/filters/guest/config",
+            "/filters/guest/routes/worse/config"
+        ]
+    );
+}
+
+#[test]
+fn declarations_come_back() {
+    let config = json!({
+        "wants": { "phases": ["response", "done"], "clusters": ["b", "a"], "routes": ["r"] },
+    });
+    let loaded = build(&entry("guest", config)).unwrap();
+    let interest = &loaded.configs()[0].interest;
+    let names: Vec<&str> = interest.clusters.iter().map(|name| &**name).collect();
+    assert_eq!(names, ["a", "b"]);
+    let names: Vec<&str> = interest.routes.iter().map(|name| &**name).collect();
+    assert_eq!(names, ["r"]);
+    let Phases {
+        request,
+        response,
+        done,
+    } = interest.phases;
+    assert_eq!((request, response, done), (false, true, true));
+}
+
+#[test]
+fn names_that_facts_begin_with_are_reserved() {
+    let mistakes = build(&entry("route", json!({}))).err().expect("refused");
+    assert_eq!(mistakes[0].pointer, "/filters/route");
+    assert_eq!(
+        mistakes[0].message,
+        "`route` is reserved and cannot be a filter's name"
+    );
+}
+
+#[test]
+fn identity_follows_what_matters() {
+    let identity = |filter: &Filter| build(filter).unwrap().identity().to_owned();
+    let filter = entry("guest", json!({}));
+    assert_eq!(identity(&filter), identity(&filter.clone()));
+    let mut other = filter.clone();
+    other.config.value = json!({ "request": ["leave"] });
+    assert_ne!(identity(&filter), identity(&other));
+    let mut other = filter.clone();
+    other.limits.cpu *= 2;
+    assert_ne!(identity(&filter), identity(&other));
+    let mut other = filter.clone();
+    other.on_error = OnError::Skip;
+    assert_ne!(identity(&filter), identity(&other));
+}
+
+#[test]
+fn a_module_tells_about_itself() {
+    let module = module();
+    assert_eq!(module.manifest().name, "guest");
+    assert_eq!(
+        module.manifest().config_schema,
+        Some(json!({ "type": "object" }))
+    );
+    assert!(module.digest().starts_with("sha256:"));
+    assert_eq!(module.size(), guests::component().len());
+    assert!(
+        module
+            .imports()
+            .contains(&"lockgate:filter/request@0.1.0".to_owned())
+    );
+    assert_eq!(module.exports(), ["lockgate:filter/http-filter@0.1.0"]);
+    let again = engine().load(guests::component()).unwrap();
+    assert!(Arc::ptr_eq(&module, &again));
+}
+
+#[test]
+fn more_instances_than_the_engine_has_are_refused() {
+    let options = EngineOptions {
+        cache_dir: None,
+        max_instances: 1,
+    };
+    let engine = FilterEngine::start(options).unwrap();
+    let module = engine.load(guests::component()).unwrap();
+    let filter = entry("guest", json!({}));
+    let stats = Arc::new(PerWorker::new(2, FilterStats::default));
+    let metrics = Arc::new(GuestMetrics::new(2, 1));
+    let mistakes = LoadedFilter::build(module, &filter, stats, metrics, 2)
+        .err()
+        .expect("refused");
+    assert_eq!(mistakes[0].pointer, "/filters/guest");
+    assert!(
+        mistakes[0].message.starts_with("no-instance: "),
+        "{mistakes:?}"
+    );
+}
+
+#[test]
+fn where_create_is_slow_a_spare_is_ready() {
+    let slow = json!({ "create": ["busy 3000000"], "request": ["trap"], "wants": { "phases": ["request"] } });
+    let mut bench = Bench::new(&[entry("guest", slow)]);
+    let loaded = bench.filters[0].loaded().clone();
+    assert!(loaded.is_slow());
+    failure(bench.on_request());
+    bench.again();
+    // The spare serves this one, and its own replacement is made elsewhere.
+    failure(bench.on_request());
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let refilled = std::iter::repeat_with(|| loaded.take()).any(|spare| {
+        assert!(Instant::now() < deadline, "no spare was made");
+        std::thread::yield_now();
+        spare.is_some_and(|spare| spare.has(0))
+    });
+    assert!(refilled);
+}

@@ -1,0 +1,102 @@
+//! What the filters of an exchange see of it and leave on it. Host functions
+//! read and write here; the exchange acts on it once a phase is over.
+
+use std::net::IpAddr;
+use std::ops::{Deref, DerefMut};
+use std::time::{Duration, Instant};
+
+use http::HeaderMap;
+
+use crate::config::Name;
+use crate::http::{RequestHead, ResponseHead};
+
+/// One exchange, as far as filters are concerned. It moves into an instance's
+/// store for a call and back out of it, so it is boxed and `Send`.
+#[derive(Debug)]
+pub struct View {
+    pub request: RequestHead,
+    pub response: Option<ResponseHead>,
+    /// The proxy or a filter made the answer.
+    pub is_local: bool,
+    pub client_address: IpAddr,
+    pub listener: Name,
+    pub request_id: String,
+    /// Lower-case hex, 32 digits.
+    pub trace_id: String,
+    /// When the request's first byte arrived.
+    pub started: Instant,
+    pub request_bytes: u64,
+    pub response_bytes: u64,
+    /// `upstream.cluster` and `upstream.endpoint`, once the request was sent.
+    pub upstream: Option<(Name, Name)>,
+    pub decisions: Decisions,
+    /// Facts that filters left, names already prefixed, in the order of arrival.
+    pub attributes: Vec<(String, String)>,
+    /// `state` by the filter's place in the chain.
+    pub states: Vec<(usize, Vec<u8>)>,
+    /// How large filters may make the heads.
+    pub head_limits: HeadLimits,
+}
+
+/// Limits of one head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeadLimits {
+    /// All fields together, as on the wire.
+    pub max_bytes: usize,
+    pub max_fields: usize,
+}
+
+/// What filters decided so far.
+#[derive(Debug, Default)]
+pub struct Decisions {
+    pub route: Option<Name>,
+    pub cluster: Option<Name>,
+    pub mirrors: Vec<Mirror>,
+    /// Asked for in the current call; the chain waits as soon as it is over.
+    pub delay: Duration,
+    pub total_timeout: Option<Duration>,
+    pub try_timeout: Option<Duration>,
+    pub idle_timeout: Option<Duration>,
+}
+
+/// A copy to be sent elsewhere.
+#[derive(Debug, Clone)]
+pub struct Mirror {
+    pub cluster: Name,
+    /// Set on the copy.
+    pub headers: HeaderMap,
+}
+
+/// A [`View`] that may be lent to an instance. It is away only while a guest
+/// runs, and that is never across an await: whoever holds this sees the view,
+/// also after a phase was given up halfway.
+#[derive(Debug)]
+pub struct Lendable(Option<Box<View>>);
+
+impl Lendable {
+    pub fn new(view: View) -> Self {
+        Self(Some(Box::new(view)))
+    }
+
+    pub(super) fn lend(&mut self) -> Box<View> {
+        self.0.take().expect("one call at a time has the view")
+    }
+
+    pub(super) fn take_back(&mut self, view: Box<View>) {
+        self.0 = Some(view);
+    }
+}
+
+impl Deref for Lendable {
+    type Target = View;
+
+    fn deref(&self) -> &View {
+        self.0.as_deref().expect("calls give the view back")
+    }
+}
+
+impl DerefMut for Lendable {
+    fn deref_mut(&mut self) -> &mut View {
+        self.0.as_deref_mut().expect("calls give the view back")
+    }
+}

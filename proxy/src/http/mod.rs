@@ -1,0 +1,23 @@
+//! The words of HTTP and the HTTP/1 codec, as pure code.
+//!
+//! Here live: the heads of an exchange, the strict HTTP/1 codec (`h1/`), path
+//! normalisation, hop-by-hop removal, `Forwarded` and friends, `traceparent`,
+//! request ids, `Via`, `Date`, and which framing an answer gets.
+//! It takes bytes and header maps and gives values or an error with a reason.
+//! It must never touch a socket, a clock or a task: time and randomness come in
+//! as values (ids are drawn from the thread's generator, which is no secret).
+//! What could be read in two ways is refused here and nowhere else.
+
+pub mod date;
+pub mod forwarded;
+pub mod framing;
+pub mod h1;
+mod head;
+pub mod hop;
+pub mod path;
+pub mod request_id;
+pub mod trace;
+pub mod via;
+
+pub use framing::{AnswerFraming, Framing};
+pub use head::{RequestHead, ResponseHead};

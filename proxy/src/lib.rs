@@ -1,0 +1,29 @@
+//! Lockgate: a proxy whose whole policy is WebAssembly.
+//!
+//! `ARCHITECTURE.md` tells how the parts fit; each folder's `mod.rs` tells what
+//! lives there. A module uses only what stands below it:
+//! `cli`, `app`, `demo` / `control` / `worker`, `listener`, `downstream` /
+//! `exchange` / `snapshot` / `filter`, `upstream` / `cluster` / `config` /
+//! `http`, `client`, `deadline`, `drain`, `error`, `stats`, `console`.
+
+pub mod app;
+pub mod cli;
+pub mod client;
+pub mod cluster;
+pub mod config;
+pub mod console;
+pub mod control;
+pub mod deadline;
+pub mod demo;
+pub mod downstream;
+pub mod drain;
+pub mod error;
+pub mod exchange;
+pub mod filter;
+pub mod http;
+pub mod listener;
+pub mod shipped;
+pub mod snapshot;
+pub mod stats;
+pub mod upstream;
+pub mod worker;

@@ -1,0 +1,132 @@
+//! A snapshot as one worker uses it, with its pools and filter instances.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::{Listener, Snapshot};
+use crate::cluster::Cluster;
+use crate::config::Name;
+use crate::filter::{LoadedFilter, WorkerChain, WorkerFilter};
+use crate::listener::Socket;
+use crate::upstream::WorkerCluster;
+
+/// Held by every exchange from its start to its last byte.
+pub struct WorkerSnapshot {
+    pub shared: Arc<Snapshot>,
+    pub listeners: Vec<WorkerListener>,
+    clusters: HashMap<Name, Rc<WorkerCluster>>,
+    filters: Vec<(Arc<LoadedFilter>, Rc<WorkerFilter>)>,
+}
+
+pub struct WorkerListener {
+    pub shared: Arc<Listener>,
+    pub chain: WorkerChain,
+    /// Takes what no filter routed.
+    pub cluster: Option<Rc<WorkerCluster>>,
+}
+
+impl WorkerSnapshot {
+    /// Carries over the pools and instances of what `before` shares with it.
+    pub fn new(shared: Arc<Snapshot>, before: Option<&Self>, worker: usize) -> Rc<Self> {
+        let clusters: HashMap<_, _> = shared
+            .clusters
+            .iter()
+            .map(|cluster| {
+                (
+                    cluster.config.name.clone(),
+                    carry_cluster(cluster, before, worker),
+                )
+            })
+            .collect();
+        let filters: Vec<_> = shared
+            .filters
+            .iter()
+            .map(|filter| (filter.clone(), carry_filter(filter, before, worker)))
+            .collect();
+        let listeners = shared
+            .listeners
+            .iter()
+            .map(|listener| WorkerListener {
+                shared: listener.clone(),
+                chain: chain_of(listener, &filters),
+                cluster: listener
+                    .config
+                    .cluster
+                    .as_ref()
+                    .and_then(|name| clusters.get(name).cloned()),
+            })
+            .collect();
+        Rc::new(Self {
+            shared,
+            listeners,
+            clusters,
+            filters,
+        })
+    }
+
+    pub fn cluster(&self, name: &str) -> Option<&Rc<WorkerCluster>> {
+        self.clusters.get(name)
+    }
+
+    pub fn clusters(&self) -> impl Iterator<Item = &Rc<WorkerCluster>> {
+        self.clusters.values()
+    }
+
+    /// The listener of a socket, unless it was removed.
+    pub fn listener(&self, socket: &Arc<Socket>) -> Option<&WorkerListener> {
+        self.listeners.iter().find(|listener| {
+            listener
+                .shared
+                .socket
+                .as_ref()
+                .is_some_and(|own| Arc::ptr_eq(own, socket))
+        })
+    }
+
+    /// Makes an instance of each filter ready, so that no request waits for it.
+    pub fn warm(&self) {
+        for (_, filter) in &self.filters {
+            filter.warm();
+        }
+    }
+}
+
+fn carry_cluster(
+    cluster: &Arc<Cluster>,
+    before: Option<&WorkerSnapshot>,
+    worker: usize,
+) -> Rc<WorkerCluster> {
+    before
+        .and_then(|before| before.clusters.get(&cluster.config.name))
+        .filter(|known| Arc::ptr_eq(known.cluster(), cluster))
+        .cloned()
+        .unwrap_or_else(|| WorkerCluster::new(cluster.clone(), worker))
+}
+
+fn carry_filter(
+    filter: &Arc<LoadedFilter>,
+    before: Option<&WorkerSnapshot>,
+    worker: usize,
+) -> Rc<WorkerFilter> {
+    before
+        .into_iter()
+        .flat_map(|before| &before.filters)
+        .find(|(known, _)| Arc::ptr_eq(known, filter))
+        .map(|(_, local)| local.clone())
+        .unwrap_or_else(|| WorkerFilter::new(filter.clone(), worker))
+}
+
+fn chain_of(listener: &Listener, known: &[(Arc<LoadedFilter>, Rc<WorkerFilter>)]) -> WorkerChain {
+    let filters = listener
+        .chain
+        .iter()
+        .filter_map(|wanted| {
+            known
+                .iter()
+                .find(|(filter, _)| Arc::ptr_eq(filter, wanted))
+                .map(|(_, local)| local.clone())
+        })
+        .collect();
+    WorkerChain::new(filters)
+}

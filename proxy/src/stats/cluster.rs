@@ -1,0 +1,61 @@
+//! What one cluster did on one worker.
+
+use super::counter::{Counter, Gauge, Histogram};
+use super::listener::MAX_ERROR_KINDS;
+
+#[derive(Debug)]
+pub struct ClusterStats {
+    /// Requests handed to the cluster, each once, however often it was tried.
+    pub requests: Counter,
+    /// Requests without a complete answer, by the index of the error's kind.
+    errors: [Counter; MAX_ERROR_KINDS],
+    /// Requests under way, to the last byte of the answer.
+    pub active: Gauge,
+    /// From the choice of an endpoint to the head of its answer.
+    pub durations: Histogram,
+    pub connections_opened: Counter,
+    /// Requests that found an idle connection.
+    pub connections_reused: Counter,
+    /// Closed before they could be reused: broken, unfinished or not wanted.
+    pub connections_discarded: Counter,
+    /// Idle connections closed for their age, or by the origin.
+    pub connections_expired: Counter,
+    pub connections_idle: Gauge,
+    /// Connections that an endpoint refused, or that were not made in time.
+    pub connect_failures: Counter,
+    /// Requests sent again, because a reused connection turned out to be dead.
+    pub retries: Counter,
+    /// Copies of requests sent here, those not made because there were too many
+    /// under way, and those that did not end well.
+    pub copies: Counter,
+    pub copies_refused: Counter,
+    pub copies_failed: Counter,
+}
+
+impl ClusterStats {
+    /// Requests that failed with the kind of this index.
+    pub fn errors(&self, kind: usize) -> &Counter {
+        &self.errors[kind]
+    }
+}
+
+impl Default for ClusterStats {
+    fn default() -> Self {
+        Self {
+            requests: Counter::default(),
+            errors: std::array::from_fn(|_| Counter::default()),
+            active: Gauge::default(),
+            durations: Histogram::default(),
+            connections_opened: Counter::default(),
+            connections_reused: Counter::default(),
+            connections_discarded: Counter::default(),
+            connections_expired: Counter::default(),
+            connections_idle: Gauge::default(),
+            connect_failures: Counter::default(),
+            retries: Counter::default(),
+            copies: Counter::default(),
+            copies_refused: Counter::default(),
+            copies_failed: Counter::default(),
+        }
+    }
+}

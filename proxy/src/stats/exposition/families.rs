@@ -1,0 +1,380 @@
+//! What is told of listeners, clusters and filters.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::registry::Unit;
+
+use super::{Head, Labels, Observations, Page};
+use crate::stats::counter::{BOUNDS, Counter, Gauge, Histogram, PerWorker};
+use crate::stats::filter::{FAULTS, PHASES};
+use crate::stats::{ClusterStats, FilterKey, FilterStats, ListenerStats, Named, StatusClass};
+
+/// The series of one kind of thing, with the labels that tell them apart.
+type Rows<T> = Vec<(Labels, Arc<PerWorker<T>>)>;
+
+pub fn listeners(
+    named: &Named<Arc<str>, ListenerStats>,
+    error_kinds: &[&'static str],
+    page: &mut Page,
+) -> fmt::Result {
+    let rows = rows(named, |name| vec![("listener", name.clone())]);
+    let classes = StatusClass::ALL.map(StatusClass::name);
+    split(
+        page,
+        &Head::of(
+            "lockgate_requests",
+            "Exchanges that are over, by class of status.",
+        ),
+        ("status", &classes),
+        &rows,
+        |stats, class| stats.requests(StatusClass::ALL[class]),
+    )?;
+    happened(
+        page,
+        &Head::of(
+            "lockgate_request_errors",
+            "Exchanges that failed, by kind of error.",
+        ),
+        ("error", error_kinds),
+        &rows,
+        ListenerStats::errors,
+    )?;
+    histogram(
+        page,
+        &Head::of(
+            "lockgate_request_duration",
+            "From a request's first byte to its answer's last.",
+        ),
+        &rows,
+        |stats| &stats.durations,
+    )?;
+    counters(page, &rows, &LISTENER_COUNTERS)?;
+    gauge(
+        page,
+        &Head::of(
+            "lockgate_connections_active",
+            "Client connections that are open.",
+        ),
+        &rows,
+        |stats| &stats.connections_active,
+    )
+}
+
+const LISTENER_COUNTERS: [CounterFamily<ListenerStats>; 5] = [
+    CounterFamily {
+        name: "lockgate_request_body",
+        help: "Body bytes from clients.",
+        unit: Some(Unit::Bytes),
+        of: |stats| &stats.bytes_in,
+    },
+    CounterFamily {
+        name: "lockgate_response_body",
+        help: "Body bytes to clients.",
+        unit: Some(Unit::Bytes),
+        of: |stats| &stats.bytes_out,
+    },
+    CounterFamily {
+        name: "lockgate_connections_opened",
+        help: "Client connections that were accepted.",
+        unit: None,
+        of: |stats| &stats.connections_opened,
+    },
+    CounterFamily {
+        name: "lockgate_connections_refused",
+        help: "Client connections closed at once, beyond the listener's limit.",
+        unit: None,
+        of: |stats| &stats.connections_refused,
+    },
+    CounterFamily {
+        name: "lockgate_accept_errors",
+        help: "Connections that could not be accepted.",
+        unit: None,
+        of: |stats| &stats.accept_errors,
+    },
+];
+
+pub fn clusters(
+    named: &Named<Arc<str>, ClusterStats>,
+    error_kinds: &[&'static str],
+    page: &mut Page,
+) -> fmt::Result {
+    let rows = rows(named, |name| vec![("cluster", name.clone())]);
+    counters(page, &rows, &CLUSTER_COUNTERS)?;
+    happened(
+        page,
+        &Head::of(
+            "lockgate_cluster_errors",
+            "Requests without a complete answer, by kind of error.",
+        ),
+        ("error", error_kinds),
+        &rows,
+        ClusterStats::errors,
+    )?;
+    histogram(
+        page,
+        &Head::of(
+            "lockgate_cluster_answer_duration",
+            "From the choice of an endpoint to the head of its answer.",
+        ),
+        &rows,
+        |stats| &stats.durations,
+    )?;
+    gauge(
+        page,
+        &Head::of("lockgate_cluster_requests_active", "Requests under way."),
+        &rows,
+        |stats| &stats.active,
+    )?;
+    gauge(
+        page,
+        &Head::of(
+            "lockgate_cluster_connections_idle",
+            "Connections in the pools.",
+        ),
+        &rows,
+        |stats| &stats.connections_idle,
+    )
+}
+
+const CLUSTER_COUNTERS: [CounterFamily<ClusterStats>; 10] = [
+    CounterFamily {
+        name: "lockgate_cluster_requests",
+        help: "Requests handed to the cluster, each once, however often it was tried.",
+        unit: None,
+        of: |stats| &stats.requests,
+    },
+    CounterFamily {
+        name: "lockgate_cluster_retries",
+        help: "Requests sent again, because a reused connection turned out to be dead.",
+        unit: None,
+        of: |stats| &stats.retries,
+    },
+    CounterFamily {
+        name: "lockgate_cluster_copies",
+        help: "Copies of requests that filters sent here.",
+        unit: None,
+        of: |stats| &stats.copies,
+    },
+    CounterFamily {
+        name: "lockgate_cluster_copies_refused",
+        help: "Copies not made, because a worker had too many under way.",
+        unit: None,
+        of: |stats| &stats.copies_refused,
+    },
+    CounterFamily {
+        name: "lockgate_cluster_copies_failed",
+        help: "Copies that did not end well.",
+        unit: None,
+        of: |stats| &stats.copies_failed,
+    },
+    CounterFamily {
+        name: "lockgate_cluster_connections_opened",
+        help: "Connections made to endpoints.",
+        unit: None,
+        of: |stats| &stats.connections_opened,
+    },
+    CounterFamily {
+        name: "lockgate_cluster_connections_reused",
+        help: "Requests that found an idle connection.",
+        unit: None,
+        of: |stats| &stats.connections_reused,
+    },
+    CounterFamily {
+        name: "lockgate_cluster_connections_discarded",
+        help: "Connections closed before they could be reused: broken, unfinished or not wanted.",
+        unit: None,
+        of: |stats| &stats.connections_discarded,
+    },
+    CounterFamily {
+        name: "lockgate_cluster_connections_expired",
+        help: "Idle connections closed for their age, or by the origin.",
+        unit: None,
+        of: |stats| &stats.connections_expired,
+    },
+    CounterFamily {
+        name: "lockgate_cluster_connect_failures",
+        help: "Connections that were refused, or not made in time.",
+        unit: None,
+        of: |stats| &stats.connect_failures,
+    },
+];
+
+pub fn filters(named: &Named<FilterKey, FilterStats>, page: &mut Page) -> fmt::Result {
+    let rows = rows(named, |(name, generation)| {
+        vec![("filter", name.clone()), ("generation", generation.clone())]
+    });
+    split(
+        page,
+        &Head::of("lockgate_filter_calls", "Calls of a filter, by phase."),
+        ("phase", &PHASES),
+        &rows,
+        FilterStats::calls,
+    )?;
+    split(
+        page,
+        &Head::of(
+            "lockgate_filter_faults",
+            "Promises that a filter broke, by name.",
+        ),
+        ("fault", &FAULTS),
+        &rows,
+        FilterStats::faults,
+    )?;
+    sampled(page, &rows)?;
+    counters(page, &rows, &FILTER_COUNTERS)
+}
+
+const FILTER_COUNTERS: [CounterFamily<FilterStats>; 3] = [
+    CounterFamily {
+        name: "lockgate_filter_instances_made",
+        help: "Instances of a filter that were made.",
+        unit: None,
+        of: |stats| &stats.instances_made,
+    },
+    CounterFamily {
+        name: "lockgate_filter_instances_lost",
+        help: "Instances of a filter that were thrown away after a fault.",
+        unit: None,
+        of: |stats| &stats.instances_lost,
+    },
+    CounterFamily {
+        name: "lockgate_filter_log_lines_dropped",
+        help: "Log lines of a filter beyond its limit.",
+        unit: None,
+        of: |stats| &stats.log_lines_dropped,
+    },
+];
+
+/// Sum and number of the measured calls: their quotient is the mean.
+fn sampled(page: &mut Page, rows: &Rows<FilterStats>) -> fmt::Result {
+    let sums = rows.iter().map(|(labels, stats)| {
+        let parts = stats.iter().map(FilterStats::sampled);
+        let sum = parts.fold((0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1));
+        (labels, sum)
+    });
+    let sums: Vec<_> = sums.collect();
+    page.counter(
+        &Head::of(
+            "lockgate_filter_sampled_time",
+            "Time of the calls that were measured.",
+        )
+        .unit(Unit::Seconds),
+        sums.iter()
+            .map(|(labels, (nanoseconds, _))| ((*labels).clone(), *nanoseconds as f64 / 1e9)),
+    )?;
+    page.counter(
+        &Head::of("lockgate_filter_sampled_calls", "Calls that were measured."),
+        sums.iter()
+            .map(|(labels, (_, calls))| ((*labels).clone(), *calls)),
+    )
+}
+
+struct CounterFamily<T> {
+    name: &'static str,
+    help: &'static str,
+    unit: Option<Unit>,
+    of: fn(&T) -> &Counter,
+}
+
+fn rows<K, T>(named: &Named<K, T>, labels: impl Fn(&K) -> Labels) -> Rows<T> {
+    named
+        .iter()
+        .map(|(key, stats)| (labels(key), stats.clone()))
+        .collect()
+}
+
+fn counters<T>(page: &mut Page, rows: &Rows<T>, families: &[CounterFamily<T>]) -> fmt::Result {
+    for family in families {
+        let head = Head {
+            name: family.name,
+            help: family.help,
+            unit: family.unit.clone(),
+        };
+        let series = rows
+            .iter()
+            .map(|(labels, stats)| (labels.clone(), stats.sum(family.of)));
+        page.counter(&head, series)?;
+    }
+    Ok(())
+}
+
+fn gauge<T>(
+    page: &mut Page,
+    head: &Head,
+    rows: &Rows<T>,
+    of: impl Fn(&T) -> &Gauge,
+) -> fmt::Result {
+    let series = rows
+        .iter()
+        .map(|(labels, stats)| (labels.clone(), stats.level(&of)));
+    page.gauge(head, series)
+}
+
+/// One series for each value of a further label.
+fn split<T>(
+    page: &mut Page,
+    head: &Head,
+    (key, values): (&'static str, &[&'static str]),
+    rows: &Rows<T>,
+    of: impl Fn(&T, usize) -> &Counter,
+) -> fmt::Result {
+    page.counter(head, split_rows(key, values, rows, of))
+}
+
+/// As `split`, without what never happened: of the many kinds of errors most
+/// listeners and clusters see few.
+fn happened<T>(
+    page: &mut Page,
+    head: &Head,
+    (key, values): (&'static str, &[&'static str]),
+    rows: &Rows<T>,
+    of: impl Fn(&T, usize) -> &Counter,
+) -> fmt::Result {
+    let series = split_rows(key, values, rows, of).filter(|(_, count)| *count > 0);
+    page.counter(head, series)
+}
+
+fn split_rows<T>(
+    key: &'static str,
+    values: &[&'static str],
+    rows: &Rows<T>,
+    of: impl Fn(&T, usize) -> &Counter,
+) -> impl Iterator<Item = (Labels, u64)> {
+    let pairs = rows
+        .iter()
+        .flat_map(|row| values.iter().enumerate().map(move |value| (row, value)));
+    pairs.map(move |((labels, stats), (index, value))| {
+        let mut labels = labels.clone();
+        labels.push((key, (*value).into()));
+        (labels, stats.sum(|part| of(part, index)))
+    })
+}
+
+fn histogram<T>(
+    page: &mut Page,
+    head: &Head,
+    rows: &Rows<T>,
+    of: impl Fn(&T) -> &Histogram,
+) -> fmt::Result {
+    let head = Head {
+        unit: Some(Unit::Seconds),
+        ..*head
+    };
+    let series = rows
+        .iter()
+        .map(|(labels, stats)| (labels.clone(), observations(stats.iter().map(&of))));
+    page.histogram(&head, series)
+}
+
+fn observations<'a>(parts: impl Iterator<Item = &'a Histogram>) -> Observations {
+    let mut sum = 0.0;
+    let mut buckets = vec![0; BOUNDS.len() + 1];
+    for part in parts {
+        sum += part.sum().as_secs_f64();
+        for (bucket, more) in buckets.iter_mut().zip(part.buckets()) {
+            *bucket += more;
+        }
+    }
+    Observations { sum, buckets }
+}

@@ -1,0 +1,138 @@
+//! What Lockgate counts, and how it is told.
+//!
+//! Takes: additions by workers, each to its own slot of a [`PerWorker`], and
+//! the outcome of reloads by the control thread. Gives: the text of `/metrics`.
+//! Series outlive reloads, so that counters never go back; what has left the
+//! configuration is dropped by [`Stats::retain`].
+//! Must never: lock or allocate where a worker counts, or know any other part
+//! of the proxy.
+
+pub mod cluster;
+pub mod counter;
+pub mod exposition;
+pub mod filter;
+pub mod guest;
+pub mod listener;
+pub mod process;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use cluster::ClusterStats;
+pub use counter::{Counter, Gauge, Histogram, PerWorker};
+pub use filter::FilterStats;
+pub use guest::GuestMetrics;
+pub use listener::{ListenerStats, StatusClass};
+pub use process::ProcessStats;
+
+/// Every series of the process. Asked for a series by the control side only,
+/// when a configuration is built; workers keep what they were given.
+#[derive(Debug)]
+pub struct Stats {
+    pub process: ProcessStats,
+    /// Lines of the access log that were given up, because the disk or the
+    /// reader of the standard output did not keep up.
+    pub access_log_dropped: Arc<PerWorker<Counter>>,
+    workers: usize,
+    listeners: Mutex<Named<Arc<str>, ListenerStats>>,
+    clusters: Mutex<Named<Arc<str>, ClusterStats>>,
+    filters: Mutex<Named<FilterKey, FilterStats>>,
+    guests: Mutex<BTreeMap<Arc<str>, Arc<GuestMetrics>>>,
+}
+
+/// Series by what they are about.
+type Named<K, T> = BTreeMap<K, Arc<PerWorker<T>>>;
+
+/// A filter's name and the label of its generation.
+type FilterKey = (Arc<str>, Arc<str>);
+
+impl Stats {
+    pub fn new(workers: usize) -> Arc<Self> {
+        Arc::new(Self {
+            process: ProcessStats::default(),
+            access_log_dropped: Arc::new(PerWorker::new(workers, Counter::default)),
+            workers,
+            listeners: Mutex::default(),
+            clusters: Mutex::default(),
+            filters: Mutex::default(),
+            guests: Mutex::default(),
+        })
+    }
+
+    pub fn workers(&self) -> usize {
+        self.workers
+    }
+
+    pub fn listener(&self, name: &Arc<str>) -> Arc<PerWorker<ListenerStats>> {
+        self.find_or_make(&self.listeners, name.clone())
+    }
+
+    pub fn cluster(&self, name: &Arc<str>) -> Arc<PerWorker<ClusterStats>> {
+        self.find_or_make(&self.clusters, name.clone())
+    }
+
+    pub fn filter(&self, name: &Arc<str>, generation: &str) -> Arc<PerWorker<FilterStats>> {
+        self.find_or_make(&self.filters, (name.clone(), generation.into()))
+    }
+
+    /// The metrics that a filter defines for itself, with the limit that it had
+    /// when it was first asked for.
+    pub fn guest(&self, name: &Arc<str>, max_series: usize) -> Arc<GuestMetrics> {
+        locked(&self.guests)
+            .entry(name.clone())
+            .or_insert_with(|| Arc::new(GuestMetrics::new(self.workers, max_series)))
+            .clone()
+    }
+
+    /// Drops the series of what is neither in the configuration nor still at
+    /// work in an older one. Whoever holds such a series may go on counting; it
+    /// is not told any more.
+    pub fn retain(
+        &self,
+        listener: impl Fn(&str) -> bool,
+        cluster: impl Fn(&str) -> bool,
+        filter: impl Fn(&str, &str) -> bool,
+    ) {
+        locked(&self.listeners).retain(|name, _| listener(name));
+        locked(&self.clusters).retain(|name, _| cluster(name));
+        let mut filters = locked(&self.filters);
+        filters.retain(|(name, generation), _| filter(name, generation));
+        locked(&self.guests).retain(|name, _| filters.keys().any(|(other, _)| other == name));
+    }
+
+    fn listeners(&self) -> Named<Arc<str>, ListenerStats> {
+        locked(&self.listeners).clone()
+    }
+
+    fn clusters(&self) -> Named<Arc<str>, ClusterStats> {
+        locked(&self.clusters).clone()
+    }
+
+    fn filters(&self) -> Named<FilterKey, FilterStats> {
+        locked(&self.filters).clone()
+    }
+
+    fn guests(&self) -> Vec<(Arc<str>, Arc<GuestMetrics>)> {
+        let guests = locked(&self.guests);
+        guests
+            .iter()
+            .map(|(name, metrics)| (name.clone(), metrics.clone()))
+            .collect()
+    }
+
+    fn find_or_make<K: Ord, T: Default>(
+        &self,
+        series: &Mutex<Named<K, T>>,
+        key: K,
+    ) -> Arc<PerWorker<T>> {
+        locked(series)
+            .entry(key)
+            .or_insert_with(|| Arc::new(PerWorker::new(self.workers, T::default)))
+            .clone()
+    }
+}
+
+/// A panic while the lock was held leaves a map that is still whole.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

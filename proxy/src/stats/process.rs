@@ -1,0 +1,79 @@
+//! Facts about the process as a whole.
+
+use std::fs;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::counter::{Counter, Gauge};
+
+/// Written by the control thread, but where another is named.
+#[derive(Debug)]
+pub struct ProcessStats {
+    pub reloads_ok: Counter,
+    pub reloads_refused: Counter,
+    /// The number of the newest generation.
+    pub generation: Gauge,
+    /// Generations that still have exchanges, the newest included.
+    pub live_generations: Gauge,
+    /// Lines of the access log that could not be written. While its target is
+    /// being changed it has two writers, the threads of the old and the new.
+    pub access_log_lost: AtomicU64,
+    started: SystemTime,
+}
+
+impl Default for ProcessStats {
+    fn default() -> Self {
+        Self {
+            reloads_ok: Counter::default(),
+            reloads_refused: Counter::default(),
+            generation: Gauge::default(),
+            live_generations: Gauge::default(),
+            access_log_lost: AtomicU64::new(0),
+            started: SystemTime::now(),
+        }
+    }
+}
+
+impl ProcessStats {
+    /// When the process began to count, since 1970.
+    pub fn start_time(&self) -> Duration {
+        self.started.duration_since(UNIX_EPOCH).unwrap_or_default()
+    }
+}
+
+/// Bytes of memory that are really there, where the system tells.
+pub fn resident_memory() -> Option<u64> {
+    resident_of(&fs::read_to_string("/proc/self/status").ok()?)
+}
+
+fn resident_of(status: &str) -> Option<u64> {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
+}
+
+/// File descriptors in use, where the system tells. The one that is opened to
+/// count them is left out.
+pub fn open_descriptors() -> Option<u64> {
+    let count = fs::read_dir("/proc/self/fd").ok()?.count();
+    u64::try_from(count).ok()?.checked_sub(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resident_memory_is_read_from_the_status_file() {
+        check("Name:\tx\nVmRSS:\t    1234 kB\n", Some(1_263_616));
+        check("VmRSS:\t1 MB\n", None);
+        check("VmRSS:\t18446744073709551615 kB\n", None);
+        check("", None);
+    }
+
+    fn check(status: &str, expected: Option<u64>) {
+        assert_eq!(resident_of(status), expected, "{status:?}");
+    }
+}

@@ -1,0 +1,259 @@
+//! An origin's answer and its body.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use http_body::Body;
+use hyper::body::Incoming;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::classify::classify;
+use super::pool::{Active, Lease};
+use super::wire::WireState;
+use crate::cluster::Endpoint;
+use crate::deadline::Alarm;
+use crate::error::{ErrorKind, ProxyError};
+
+/// The head of an answer, with the body still to come.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    /// As they came, hop-by-hop fields and framing included.
+    pub headers: HeaderMap,
+    pub body: AnswerBody,
+    pub endpoint: Arc<Endpoint>,
+    /// Whether it came on a connection that had served before.
+    pub reused: bool,
+    /// What the new connection took to be made.
+    pub connect_time: Option<Duration>,
+    /// From the call of `forward` to the answer's head.
+    pub answer_time: Duration,
+}
+
+/// A part of a body.
+#[derive(Debug)]
+pub enum Frame {
+    Data(Bytes),
+    /// Always the last.
+    Trailers(HeaderMap),
+}
+
+/// The body of an answer. Read to its end it gives its connection back; dropped
+/// before, it closes it.
+pub struct AnswerBody {
+    state: State,
+    length: Option<u64>,
+    idle_timeout: Duration,
+    /// For the part that is waited for; none while none is.
+    deadline: Option<Instant>,
+    /// Counts the request as under way.
+    active: Option<Active>,
+}
+
+enum State {
+    Driven {
+        incoming: Incoming,
+        lease: Lease,
+    },
+    Apart {
+        incoming: Incoming,
+        driver: Apart,
+        alarm: Alarm,
+    },
+    Ended,
+}
+
+impl AnswerBody {
+    /// Reads the body by driving the lease's connection. What has no body is
+    /// over at once.
+    pub(super) fn driven(
+        incoming: Incoming,
+        lease: Lease,
+        idle_timeout: Duration,
+        active: Active,
+    ) -> Self {
+        let mut body = Self {
+            length: incoming.size_hint().exact(),
+            state: State::Driven { incoming, lease },
+            idle_timeout,
+            deadline: None,
+            active: Some(active),
+        };
+        body.finish_at_end();
+        body
+    }
+
+    /// For an answer that came before the request's end: the connection gets a
+    /// task, so that the one is received and the other sent whatever the caller
+    /// waits for. Such a connection is not used again.
+    pub(super) fn apart(
+        incoming: Incoming,
+        lease: Lease,
+        idle_timeout: Duration,
+        active: Active,
+    ) -> Self {
+        Self {
+            length: incoming.size_hint().exact(),
+            state: State::Apart {
+                incoming,
+                driver: Apart::spawn(lease),
+                alarm: Alarm::default(),
+            },
+            idle_timeout,
+            deadline: None,
+            active: Some(active),
+        }
+    }
+
+    /// The number of bytes, where it is known before they have come. Zero for
+    /// answers without a body, such as those to `HEAD`, whatever their
+    /// `Content-Length`.
+    pub fn content_length(&self) -> Option<u64> {
+        self.length
+    }
+
+    /// The next part, or `None` at the end. After an error or the end there is
+    /// nothing more. Dropping the future loses nothing.
+    pub async fn next_frame(&mut self) -> Option<Result<Frame, ProxyError>> {
+        poll_fn(|cx| self.poll_frame(cx)).await
+    }
+
+    /// The same for callers that poll.
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, ProxyError>>> {
+        let polled = match &mut self.state {
+            State::Driven { incoming, lease } => poll_driven(incoming, lease, cx),
+            State::Apart { incoming, .. } => Pin::new(incoming).poll_frame(cx),
+            State::Ended => return Poll::Ready(None),
+        };
+        match polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.deadline = None;
+                self.finish_at_end();
+                Poll::Ready(Some(Ok(to_frame(frame))))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                let error = self.classify(error);
+                Poll::Ready(Some(Err(self.fail(error))))
+            }
+            Poll::Ready(None) => {
+                self.finish();
+                Poll::Ready(None)
+            }
+            Poll::Pending => self.poll_stalled(cx),
+        }
+    }
+
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, ProxyError>>> {
+        let idle_timeout = self.idle_timeout;
+        let deadline = *self
+            .deadline
+            .get_or_insert_with(|| Instant::now() + idle_timeout);
+        let alarm = match &mut self.state {
+            State::Driven { lease, .. } => &mut lease.connection().alarm,
+            State::Apart { alarm, .. } => alarm,
+            State::Ended => return Poll::Ready(None),
+        };
+        if alarm.poll_until(cx, deadline).is_pending() {
+            return Poll::Pending;
+        }
+        let error = ErrorKind::UpstreamStalled.into();
+        Poll::Ready(Some(Err(self.fail(error))))
+    }
+
+    fn finish_at_end(&mut self) {
+        let is_at_end = match &self.state {
+            State::Driven { incoming, .. } | State::Apart { incoming, .. } => {
+                incoming.is_end_stream()
+            }
+            State::Ended => false,
+        };
+        if is_at_end {
+            self.finish();
+        }
+    }
+
+    fn finish(&mut self) {
+        self.active = None;
+        match std::mem::replace(&mut self.state, State::Ended) {
+            State::Driven { lease, .. } => lease.finish(),
+            State::Apart { .. } | State::Ended => {}
+        }
+    }
+
+    fn classify(&mut self, error: hyper::Error) -> ProxyError {
+        match &mut self.state {
+            State::Driven { lease, .. } => classify(error, &lease.connection().wire.borrow()),
+            State::Apart { driver, .. } => classify(error, &driver.wire.borrow()),
+            State::Ended => ProxyError::with(ErrorKind::UpstreamReset, error),
+        }
+    }
+
+    fn fail(&mut self, error: ProxyError) -> ProxyError {
+        self.state = State::Ended;
+        match self.active.take() {
+            Some(active) => active.failed(error),
+            None => error,
+        }
+    }
+}
+
+/// What hyper would wake for is looked at right here, so it wakes nobody.
+fn poll_driven(
+    incoming: &mut Incoming,
+    lease: &mut Lease,
+    cx: &mut Context<'_>,
+) -> Poll<Option<hyper::Result<http_body::Frame<Bytes>>>> {
+    let mut quiet = Context::from_waker(Waker::noop());
+    if let ready @ Poll::Ready(_) = Pin::new(&mut *incoming).poll_frame(&mut quiet) {
+        return ready;
+    }
+    lease.connection().poll(cx);
+    Pin::new(incoming).poll_frame(&mut quiet)
+}
+
+fn to_frame(frame: http_body::Frame<Bytes>) -> Frame {
+    match frame.into_data() {
+        Ok(data) => Frame::Data(data),
+        Err(frame) => Frame::Trailers(frame.into_trailers().unwrap_or_default()),
+    }
+}
+
+/// The task of a connection whose answer came early. Ends with the body that
+/// owns it.
+struct Apart {
+    task: JoinHandle<()>,
+    wire: Rc<RefCell<WireState>>,
+}
+
+impl Apart {
+    fn spawn(mut lease: Lease) -> Self {
+        let wire = Rc::clone(&lease.connection().wire);
+        let task = tokio::task::spawn_local(async move {
+            poll_fn(|cx| lease.connection().poll_apart(cx)).await;
+        });
+        Self { task, wire }
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl fmt::Debug for AnswerBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AnswerBody")
+            .field("length", &self.length)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,326 @@
+//! The body of a request on its way from the client to the origin.
+//!
+//! A channel of a few chunks inside one thread: the sender waits while the origin
+//! does not take them.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use smallvec::SmallVec;
+
+/// Chunks on their way of a body that waits for its origin.
+const CAPACITY: usize = 2;
+
+/// The body of an [`UpstreamRequest`](super::UpstreamRequest).
+#[derive(Debug)]
+pub enum RequestBody {
+    Empty,
+    Stream(BodyReceiver),
+}
+
+/// A body of `length` bytes, or of any length and chunked.
+pub fn body_channel(length: Option<u64>) -> (BodySender, RequestBody) {
+    body_channel_of(length, CAPACITY)
+}
+
+/// The same with room for so many chunks: a copy may lag behind by as much.
+pub fn body_channel_of(length: Option<u64>, capacity: usize) -> (BodySender, RequestBody) {
+    let channel = Rc::new(RefCell::new(Channel {
+        chunks: SmallVec::new(),
+        capacity,
+        trailers: None,
+        end: End::Open,
+        remaining: length,
+        receiver: Receiver::Reading,
+        receiver_waker: None,
+        sender_waker: None,
+    }));
+    let receiver = BodyReceiver(Rc::clone(&channel));
+    (BodySender(channel), RequestBody::Stream(receiver))
+}
+
+#[derive(Debug)]
+struct Channel {
+    chunks: SmallVec<[Bytes; CAPACITY]>,
+    capacity: usize,
+    trailers: Option<HeaderMap>,
+    end: End,
+    /// Of a known length, what the receiver has not seen yet.
+    remaining: Option<u64>,
+    receiver: Receiver,
+    receiver_waker: Option<Waker>,
+    sender_waker: Option<Waker>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Open,
+    Finished,
+    Abandoned,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Receiver {
+    Reading,
+    /// The answer began before the body ended: an abandoned body no longer
+    /// breaks the connection, it only never ends.
+    Answered,
+    Gone,
+}
+
+impl Channel {
+    fn wake_receiver(&mut self) {
+        if let Some(waker) = self.receiver_waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn wake_sender(&mut self) {
+        if let Some(waker) = self.sender_waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// The upstream side does not want more of the body: it has answered, or
+/// failed. The answer tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the origin takes no more of the body")]
+pub struct NotWanted;
+
+/// The end that the client's body is put into. Dropping it before
+/// [`finish`](Self::finish) or [`trailers`](Self::trailers) breaks the request
+/// off, so that the origin never takes half a body for a whole one.
+#[derive(Debug)]
+pub struct BodySender(Rc<RefCell<Channel>>);
+
+impl BodySender {
+    /// Waits until there is room. Dropping the future sends nothing.
+    pub async fn send(&mut self, chunk: Bytes) -> Result<(), NotWanted> {
+        poll_fn(|cx| self.poll_room(cx)).await?;
+        if !chunk.is_empty() {
+            let mut channel = self.0.borrow_mut();
+            channel.chunks.push(chunk);
+            channel.wake_receiver();
+        }
+        Ok(())
+    }
+
+    /// Waits until there is room. Dropping the future loses nothing.
+    pub async fn room(&mut self) -> Result<(), NotWanted> {
+        poll_fn(|cx| self.poll_room(cx)).await
+    }
+
+    /// Sends only if there is room now.
+    pub fn try_send(&mut self, chunk: Bytes) -> Result<(), TrySendError> {
+        let mut channel = self.0.borrow_mut();
+        if channel.receiver == Receiver::Gone {
+            return Err(TrySendError::NotWanted);
+        }
+        if channel.chunks.len() == channel.capacity {
+            return Err(TrySendError::Full);
+        }
+        if !chunk.is_empty() {
+            channel.chunks.push(chunk);
+            channel.wake_receiver();
+        }
+        Ok(())
+    }
+
+    /// The body is whole.
+    pub fn finish(self) {
+        self.end(End::Finished);
+    }
+
+    /// The body is whole, and these fields follow it. Only those that the
+    /// request's `Trailer` field announced are sent.
+    pub fn trailers(self, trailers: HeaderMap) {
+        self.0.borrow_mut().trailers = Some(trailers);
+        self.end(End::Finished);
+    }
+
+    /// Resolves once nobody wants the body any more.
+    pub async fn not_wanted(&mut self) {
+        poll_fn(|cx| {
+            let mut channel = self.0.borrow_mut();
+            if channel.receiver == Receiver::Gone {
+                return Poll::Ready(());
+            }
+            channel.sender_waker = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), NotWanted>> {
+        let mut channel = self.0.borrow_mut();
+        if channel.receiver == Receiver::Gone {
+            return Poll::Ready(Err(NotWanted));
+        }
+        if channel.chunks.len() < channel.capacity {
+            return Poll::Ready(Ok(()));
+        }
+        channel.sender_waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn end(&self, end: End) {
+        let mut channel = self.0.borrow_mut();
+        if channel.end == End::Open {
+            channel.end = end;
+            channel.wake_receiver();
+        }
+    }
+}
+
+impl Drop for BodySender {
+    fn drop(&mut self) {
+        self.end(End::Abandoned);
+    }
+}
+
+/// Why [`BodySender::try_send`] did not send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrySendError {
+    Full,
+    NotWanted,
+}
+
+/// Why a body cannot be sent to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokenBody {
+    #[error("the request's body was abandoned")]
+    Abandoned,
+    #[error("the request's body is not as long as announced")]
+    WrongLength,
+}
+
+/// The end that the connection reads from.
+#[derive(Debug)]
+pub struct BodyReceiver(Rc<RefCell<Channel>>);
+
+impl BodyReceiver {
+    /// What the connection's driver keeps, since hyper takes the receiver.
+    pub(super) fn watch(&self) -> BodyWatch {
+        BodyWatch(Rc::clone(&self.0))
+    }
+
+    /// Whoever polls has left its waker in the channel: see [`BodyWatch`].
+    fn poll_next(&mut self) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
+        let mut channel = self.0.borrow_mut();
+        if !channel.chunks.is_empty() {
+            let chunk = channel.chunks.remove(0);
+            channel.wake_sender();
+            return Poll::Ready(Some(channel.count(chunk)));
+        }
+        match channel.end {
+            End::Open => Poll::Pending,
+            End::Abandoned if channel.receiver == Receiver::Answered => Poll::Pending,
+            End::Abandoned => Poll::Ready(Some(Err(BrokenBody::Abandoned))),
+            End::Finished if channel.remaining.is_some_and(|remaining| remaining > 0) => {
+                Poll::Ready(Some(Err(BrokenBody::WrongLength)))
+            }
+            End::Finished => {
+                let trailers = channel.trailers.take();
+                Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
+            }
+        }
+    }
+}
+
+impl Channel {
+    fn count(&mut self, chunk: Bytes) -> Result<Frame<Bytes>, BrokenBody> {
+        if let Some(remaining) = &mut self.remaining {
+            *remaining = remaining
+                .checked_sub(chunk.len() as u64)
+                .ok_or(BrokenBody::WrongLength)?;
+        }
+        Ok(Frame::data(chunk))
+    }
+
+    fn is_drained(&self) -> bool {
+        self.end == End::Finished && self.chunks.is_empty() && self.trailers.is_none()
+    }
+}
+
+impl Drop for BodyReceiver {
+    fn drop(&mut self) {
+        let mut channel = self.0.borrow_mut();
+        channel.receiver = Receiver::Gone;
+        channel.wake_sender();
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BrokenBody;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
+        match self.get_mut() {
+            RequestBody::Empty => Poll::Ready(None),
+            RequestBody::Stream(receiver) => receiver.poll_next(),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            RequestBody::Empty => true,
+            RequestBody::Stream(receiver) => {
+                let channel = receiver.0.borrow();
+                channel.is_drained() && channel.remaining.is_none_or(|remaining| remaining == 0)
+            }
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            RequestBody::Empty => SizeHint::with_exact(0),
+            RequestBody::Stream(receiver) => match receiver.0.borrow().remaining {
+                Some(remaining) => SizeHint::with_exact(remaining),
+                None => SizeHint::default(),
+            },
+        }
+    }
+}
+
+/// What the driver of a connection knows about the body that it sends.
+#[derive(Debug)]
+pub(super) struct BodyWatch(Rc<RefCell<Channel>>);
+
+impl BodyWatch {
+    /// Has more of the body wake this task.
+    pub fn wake_by(&self, waker: &Waker) {
+        let mut channel = self.0.borrow_mut();
+        match &mut channel.receiver_waker {
+            Some(known) if known.will_wake(waker) => {}
+            known => *known = Some(waker.clone()),
+        }
+    }
+
+    /// Whether the connection has taken the last of it.
+    pub fn is_sent(&self) -> bool {
+        self.0.borrow().is_drained()
+    }
+
+    /// Whether there is something that the connection has not taken.
+    pub fn is_waiting(&self) -> bool {
+        !self.0.borrow().chunks.is_empty()
+    }
+
+    /// An answer came before the end of the body.
+    pub fn answered(&self) {
+        let mut channel = self.0.borrow_mut();
+        if channel.receiver == Receiver::Reading {
+            channel.receiver = Receiver::Answered;
+        }
+    }
+}

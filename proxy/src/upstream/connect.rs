@@ -1,0 +1,88 @@
+//! New connections to endpoints.
+
+use std::io;
+
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{Instant, timeout_at};
+
+use super::connection::Connection;
+use super::pool::{Lease, Pick};
+use super::wire::Socket;
+use super::worker_cluster::WorkerCluster;
+use crate::cluster::Address;
+use crate::error::{ErrorKind, ProxyError};
+
+/// Endpoints that are tried for one request, which has not been sent yet.
+const MAX_TRIES: usize = 3;
+
+/// A fresh connection to `pick`, or to another endpoint where that one takes
+/// none. Each has the connect timeout, and all have until `deadline`.
+pub(super) async fn connect(
+    cluster: &WorkerCluster,
+    mut pick: Pick,
+    deadline: Option<Instant>,
+) -> Result<Lease, ProxyError> {
+    let mut tries = 1;
+    loop {
+        let failure = match open(cluster, &pick, deadline).await {
+            Ok(connection) => {
+                pick.endpoint.shared.accepted();
+                let pool = cluster.pool.clone();
+                return Ok(Lease::new(connection, pick, pool, false));
+            }
+            Err(failure) => failure,
+        };
+        let now = Instant::now();
+        cluster.stats().connect_failures.add(1);
+        let shared = &pick.endpoint.shared;
+        tracing::debug!(cluster = %cluster.name(), endpoint = %shared.label, kind = failure.kind.name(), "cannot connect");
+        shared.refused(now, cluster.cluster().config.refused_pause);
+        if tries == MAX_TRIES || deadline.is_some_and(|deadline| now >= deadline) {
+            return Err(failure);
+        }
+        match another(cluster, &pick, now) {
+            Some(next) => pick = next,
+            None => return Err(failure),
+        }
+        tries += 1;
+    }
+}
+
+/// The endpoint that just refused is passed over; that it comes again says
+/// that there is no better one.
+fn another(cluster: &WorkerCluster, refused: &Pick, now: Instant) -> Option<Pick> {
+    let next = cluster.pick(now)?;
+    let is_other = !std::rc::Rc::ptr_eq(&next.endpoint, &refused.endpoint);
+    (is_other && !next.endpoint.shared.is_refusing(now)).then_some(next)
+}
+
+async fn open(
+    cluster: &WorkerCluster,
+    pick: &Pick,
+    deadline: Option<Instant>,
+) -> Result<Box<Connection>, ProxyError> {
+    let now = Instant::now();
+    let config = &cluster.cluster().config;
+    let own = now + config.timeouts.connect;
+    let deadline = deadline.map_or(own, |deadline| deadline.min(own));
+    let socket = match timeout_at(deadline, open_socket(&pick.endpoint.shared.address)).await {
+        Ok(Ok(socket)) => socket,
+        Ok(Err(error)) => return Err(ProxyError::with(ErrorKind::ConnectFailed, error)),
+        Err(_) => return Err(ProxyError::new(ErrorKind::ConnectTimeout)),
+    };
+    let expires = cluster.pool.expiry(now);
+    Connection::open(&cluster.builder, config.max_head_bytes, socket, expires)
+        .await
+        .map_err(|error| ProxyError::with(ErrorKind::ConnectFailed, error))
+}
+
+async fn open_socket(address: &Address) -> io::Result<Socket> {
+    match address {
+        Address::Socket(address) => {
+            let socket = TcpStream::connect(address).await?;
+            socket.set_nodelay(true)?;
+            Ok(Socket::Tcp(socket))
+        }
+        Address::Unix(path) => Ok(Socket::Unix(UnixStream::connect(path).await?)),
+    }
+}

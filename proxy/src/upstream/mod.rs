@@ -1,0 +1,32 @@
+//! The side of a worker that faces origins: one request in, its answer out.
+//!
+//! Takes: an [`UpstreamRequest`] and a [`WorkerCluster`]. Gives: an [`Answer`]
+//! whose body streams, or a `ProxyError` of the origin `Upstream`. In between
+//! an endpoint is picked (`balance/`), a connection is leased or made (`pool`,
+//! `connect`), and hyper is driven by the task that waits for the answer: no
+//! connection has a task of its own, except where an origin answers before it
+//! was sent the whole request.
+//! Must never: know filters or listeners, lock, or share anything with another
+//! worker but the tallies of `cluster/`. What is dropped unfinished is closed.
+
+mod answer;
+mod balance;
+mod body;
+mod classify;
+mod connect;
+mod connection;
+mod forward;
+mod interim;
+mod pool;
+mod request;
+mod wire;
+mod worker_cluster;
+
+#[cfg(test)]
+mod tests;
+
+pub use answer::{Answer, AnswerBody, Frame};
+pub use body::{BodySender, NotWanted, RequestBody, body_channel, body_channel_of};
+pub use forward::{ForwardTimeouts, forward};
+pub use request::{OnInformational, UpstreamRequest};
+pub use worker_cluster::WorkerCluster;

@@ -1,0 +1,223 @@
+//! The connections of one worker to one endpoint: idle ones in a stack, the
+//! others leased.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::connection::Connection;
+use crate::cluster::{Cluster, Endpoint};
+use crate::config::PoolLimits;
+use crate::error::ProxyError;
+use crate::stats::ClusterStats;
+
+/// An endpoint with what one worker knows about it.
+pub(super) struct WorkerEndpoint {
+    pub shared: Arc<Endpoint>,
+    /// The most recently used on top: the others grow old and are closed.
+    #[allow(
+        clippy::vec_box,
+        reason = "a connection is large, and moves with every lease"
+    )]
+    idle: RefCell<Vec<Box<Connection>>>,
+    active: Cell<u32>,
+    /// No longer in the cluster: nothing is kept.
+    is_retired: Cell<bool>,
+}
+
+impl WorkerEndpoint {
+    pub fn new(shared: Arc<Endpoint>) -> Rc<Self> {
+        Rc::new(Self {
+            shared,
+            idle: RefCell::default(),
+            active: Cell::new(0),
+            is_retired: Cell::new(false),
+        })
+    }
+
+    /// Requests under way there, connecting ones included.
+    pub fn active(&self) -> u32 {
+        self.active.get()
+    }
+
+    /// The idle connection that was used last, if one is still good.
+    pub fn checkout(&self, pool: &Pool, now: Instant) -> Option<Box<Connection>> {
+        loop {
+            let connection = self.idle.borrow_mut().pop()?;
+            pool.stats().connections_idle.sub(1);
+            if !connection.is_closed() && !pool.is_too_old(&connection, now) {
+                return Some(connection);
+            }
+            pool.stats().connections_expired.add(1);
+        }
+    }
+
+    fn give_back(&self, pool: &Pool, mut connection: Box<Connection>) -> Result<(), Discarded> {
+        let mut idle = self.idle.borrow_mut();
+        if self.is_retired.get() || idle.len() >= pool.limits().max_idle || !connection.rest() {
+            return Err(Discarded);
+        }
+        let now = Instant::now();
+        if now >= connection.expires {
+            return Err(Discarded);
+        }
+        connection.idle_since = now;
+        idle.push(connection);
+        pool.stats().connections_idle.add(1);
+        Ok(())
+    }
+
+    /// Closes idle connections that are too old, and finds those that the
+    /// origin has closed.
+    pub fn sweep(&self, pool: &Pool, now: Instant) {
+        let mut idle = self.idle.borrow_mut();
+        let before = idle.len();
+        idle.retain_mut(|connection| !pool.is_too_old(connection, now) && connection.is_alive());
+        let closed = before - idle.len();
+        pool.stats().connections_idle.sub(closed as i64);
+        pool.stats().connections_expired.add(closed as u64);
+    }
+
+    /// Closes what is idle and keeps nothing from now on. Leases go on to the
+    /// end of their answers.
+    pub fn retire(&self, pool: &Pool) {
+        self.is_retired.set(true);
+        let closed = std::mem::take(&mut *self.idle.borrow_mut()).len();
+        pool.stats().connections_idle.sub(closed as i64);
+        pool.stats().connections_expired.add(closed as u64);
+    }
+}
+
+struct Discarded;
+
+/// The rules of a cluster's pools on one worker, and where it counts.
+pub(super) struct Pool {
+    pub cluster: Arc<Cluster>,
+    pub worker: usize,
+}
+
+impl Pool {
+    pub fn stats(&self) -> &ClusterStats {
+        self.cluster.stats.of(self.worker)
+    }
+
+    /// When a connection that is made now is too old: up to a tenth before the
+    /// configured time, so that they do not all go at once.
+    pub fn expiry(&self, now: Instant) -> Instant {
+        let lifetime = self.limits().max_lifetime;
+        let jitter = lifetime.mul_f64(0.1 * fastrand::f64());
+        now.checked_add(lifetime.saturating_sub(jitter))
+            .unwrap_or(now + FAR)
+    }
+
+    fn limits(&self) -> &PoolLimits {
+        &self.cluster.config.pool
+    }
+
+    fn is_too_old(&self, connection: &Connection, now: Instant) -> bool {
+        now >= connection.expires
+            || now.saturating_duration_since(connection.idle_since) >= self.limits().idle_timeout
+    }
+}
+
+/// What stands for times that do not fit the clock.
+const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+
+/// The choice of an endpoint for one request, counted from the pick to the
+/// answer's last byte.
+pub(super) struct Pick {
+    pub endpoint: Rc<WorkerEndpoint>,
+}
+
+impl Pick {
+    pub fn new(endpoint: Rc<WorkerEndpoint>) -> Self {
+        endpoint.active.set(endpoint.active.get() + 1);
+        Self { endpoint }
+    }
+}
+
+impl Drop for Pick {
+    fn drop(&mut self) {
+        let active = &self.endpoint.active;
+        active.set(active.get() - 1);
+    }
+}
+
+/// A connection lent for one request and its answer. Dropped before it is
+/// finished, the connection is closed and counted as discarded.
+pub(super) struct Lease {
+    connection: Option<Box<Connection>>,
+    pick: Pick,
+    pool: Rc<Pool>,
+    pub reused: bool,
+}
+
+impl Lease {
+    pub fn new(connection: Box<Connection>, pick: Pick, pool: Rc<Pool>, reused: bool) -> Self {
+        let counter = match reused {
+            true => &pool.stats().connections_reused,
+            false => &pool.stats().connections_opened,
+        };
+        counter.add(1);
+        Self {
+            connection: Some(connection),
+            pick,
+            pool,
+            reused,
+        }
+    }
+
+    pub fn connection(&mut self) -> &mut Connection {
+        self.connection
+            .as_mut()
+            .expect("a lease has its connection until it is finished")
+    }
+
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.pick.endpoint.shared
+    }
+
+    /// The answer was read to its end: the connection may serve again.
+    pub fn finish(mut self) {
+        let Some(connection) = self.connection.take() else {
+            return;
+        };
+        if let Err(Discarded) = self.pick.endpoint.give_back(&self.pool, connection) {
+            self.pool.stats().connections_discarded.add(1);
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.connection.is_some() {
+            self.pool.stats().connections_discarded.add(1);
+        }
+    }
+}
+
+/// A request under way, from the call of `forward` to the answer's last byte.
+pub(super) struct Active(Rc<Pool>);
+
+impl Active {
+    pub fn begin(pool: &Rc<Pool>) -> Self {
+        pool.stats().requests.add(1);
+        pool.stats().active.add(1);
+        Self(Rc::clone(pool))
+    }
+
+    /// Counts the error, and gives it back.
+    pub fn failed(self, error: ProxyError) -> ProxyError {
+        self.0.stats().errors(error.kind as usize).add(1);
+        error
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.stats().active.sub(1);
+    }
+}

@@ -1,0 +1,150 @@
+//! What is asked of an origin.
+
+use std::fmt;
+use std::rc::Rc;
+
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Request, Uri};
+use http_body::Body;
+
+use super::body::RequestBody;
+use crate::http::ResponseHead;
+
+/// Called for every interim answer (1xx) but 100 and 101, before the answer.
+pub type OnInformational = Rc<dyn Fn(ResponseHead)>;
+
+/// One request for an origin.
+pub struct UpstreamRequest {
+    pub method: Method,
+    pub path: PathAndQuery,
+    /// With `host`, without hop-by-hop fields. The framing (`content-length`,
+    /// `transfer-encoding`) is taken from `body`, whatever stands here.
+    pub headers: HeaderMap,
+    pub body: RequestBody,
+    /// Whether it may be sent twice. Only one without a body ever is.
+    pub repeatable: bool,
+    pub on_informational: Option<OnInformational>,
+}
+
+impl fmt::Debug for UpstreamRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UpstreamRequest")
+            .field("method", &self.method)
+            .field("path", &self.path)
+            .field("headers", &self.headers)
+            .field("body", &self.body)
+            .field("repeatable", &self.repeatable)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The request as hyper sends it.
+pub(super) fn to_hyper(
+    method: Method,
+    path: PathAndQuery,
+    mut headers: HeaderMap,
+    body: RequestBody,
+) -> Request<RequestBody> {
+    set_framing(&mut headers, &method, &body);
+    let mut request = Request::new(body);
+    *request.method_mut() = method;
+    *request.uri_mut() = Uri::from(path);
+    *request.headers_mut() = headers;
+    request
+}
+
+/// Left alone, hyper would send no body with a GET whose length is unknown.
+fn set_framing(headers: &mut HeaderMap, method: &Method, body: &RequestBody) {
+    headers.remove(TRANSFER_ENCODING);
+    match body {
+        RequestBody::Empty if expects_body(method) => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        RequestBody::Empty => {
+            headers.remove(CONTENT_LENGTH);
+        }
+        RequestBody::Stream(_) => match body.size_hint().exact() {
+            Some(length) => {
+                headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+            }
+            None => {
+                headers.remove(CONTENT_LENGTH);
+                headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            }
+        },
+    }
+}
+
+/// Methods whose requests say so when they have no body (RFC 9110 §8.6).
+fn expects_body(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
+}
+
+/// Reads a request without a body back from the bytes that were sent, so that
+/// it can be sent again. `None` for what is not a whole head.
+pub(super) fn from_sent(sent: &[u8]) -> Option<Request<RequestBody>> {
+    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let mut head = httparse::Request::new(&mut fields);
+    if !head.parse(sent).ok()?.is_complete() {
+        return None;
+    }
+    let mut request = Request::new(RequestBody::Empty);
+    *request.method_mut() = Method::from_bytes(head.method?.as_bytes()).ok()?;
+    *request.uri_mut() = Uri::from(PathAndQuery::try_from(head.path?).ok()?);
+    for field in head.headers {
+        let name = http::HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+        let value = HeaderValue::from_bytes(field.value).ok()?;
+        request.headers_mut().append(name, value);
+    }
+    Some(request)
+}
+
+/// Fields of a head that can be read back; one with more is not repeated.
+const MAX_FIELDS: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::body_channel;
+
+    fn framing(method: Method, body: RequestBody) -> (Option<String>, bool) {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("77"));
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("gzip"));
+        set_framing(&mut headers, &method, &body);
+        let length = headers
+            .get(CONTENT_LENGTH)
+            .map(|v| v.to_str().unwrap().to_owned());
+        let chunked = headers
+            .get(TRANSFER_ENCODING)
+            .is_some_and(|v| v == "chunked");
+        (length, chunked)
+    }
+
+    #[test]
+    fn framing_follows_the_body() {
+        let stream = |length| body_channel(length).1;
+        assert_eq!(framing(Method::GET, RequestBody::Empty), (None, false));
+        assert_eq!(
+            framing(Method::POST, RequestBody::Empty),
+            (Some("0".into()), false)
+        );
+        assert_eq!(
+            framing(Method::POST, stream(Some(5))),
+            (Some("5".into()), false)
+        );
+        assert_eq!(framing(Method::GET, stream(None)), (None, true));
+    }
+
+    #[test]
+    fn a_head_can_be_read_back() {
+        let sent = b"OPTIONS * HTTP/1.1\r\nhost: a\r\nx: 1\r\nx: \xff\r\n\r\n";
+        let request = from_sent(sent).unwrap();
+        assert_eq!(request.method(), Method::OPTIONS);
+        assert_eq!(request.uri().to_string(), "*");
+        let values: Vec<_> = request.headers().get_all("x").iter().collect();
+        assert_eq!(values, ["1".as_bytes(), b"\xff"]);
+        assert!(from_sent(&sent[..sent.len() - 1]).is_none());
+    }
+}

@@ -1,0 +1,80 @@
+//! Endpoints as a worker follows and chooses them.
+
+use super::*;
+use crate::cluster::{Address, EndpointSet};
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+#[test]
+fn round_robin_goes_round() {
+    run(async {
+        let origins = [Origin::answering(OK).await, Origin::answering(OK).await];
+        let cluster = open(config(origins.iter().map(Origin::address)));
+        let mut labels = Vec::new();
+        for _ in 0..4 {
+            let answer = ask(&cluster, get()).await.unwrap();
+            labels.push(answer.endpoint.label.clone());
+            read(answer.body).await.unwrap();
+        }
+        assert_ne!(labels[0], labels[1]);
+        assert_eq!(labels[0], labels[2]);
+        assert_eq!(labels[1], labels[3]);
+    });
+}
+
+#[test]
+fn a_new_set_of_endpoints_is_followed() {
+    run(async {
+        let origins = [Origin::answering(OK).await, Origin::answering(OK).await];
+        let cluster = cluster(&origins[0]);
+        fetch(&cluster, get()).await;
+        let under_way = ask(&cluster, get()).await.unwrap();
+
+        let EndpointAddress::Socket(address) = origins[1].address() else {
+            unreachable!("origins listen on sockets");
+        };
+        let shared = cluster.cluster();
+        let before = shared.endpoints.load_full();
+        let after = EndpointSet::new([(Address::Socket(address), 1)], &before);
+        shared.endpoints.store(Arc::new(after));
+
+        let answer = ask(&cluster, get()).await.unwrap();
+        assert_eq!(&*answer.endpoint.label, address.to_string());
+        read(answer.body).await.unwrap();
+        // What is under way ends well, and its connection is not kept.
+        assert_eq!(read(under_way.body).await.unwrap().0, "ok");
+        assert_eq!(cluster.stats().connections_idle.get(), 1);
+        assert_eq!(cluster.stats().connections_discarded.get(), 1);
+    });
+}
+
+#[test]
+fn least_request_avoids_the_endpoint_that_holds_its_requests() {
+    run(async {
+        let slow = Origin::start(|mut peer, _| async move {
+            peer.read_head().await;
+            peer.read_to_end().await;
+        })
+        .await;
+        let quick = Origin::answering(OK).await;
+        let mut config = config([slow.address(), quick.address()]);
+        config.balance = Balance::LeastRequest;
+        let cluster = open(config);
+        // Held until one is at the slow one; the rest finds the quick one,
+        // but for the few whose draws were all the same.
+        let mut held = Vec::new();
+        let mut answered = 0;
+        for _ in 0..200 {
+            let mut asking = Box::pin(ask(&cluster, get()));
+            let timeout = tokio::time::timeout(SHORT, &mut asking);
+            match timeout.await {
+                Ok(answer) => {
+                    answered += 1;
+                    read(answer.unwrap().body).await.unwrap();
+                }
+                Err(_) => held.push(asking),
+            }
+        }
+        assert!(answered >= 180, "{answered}");
+    });
+}

@@ -1,0 +1,177 @@
+//! A cluster on one worker: balancer and pools.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::ops::Deref;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use arc_swap::cache::Cache;
+use fastrand::Rng;
+use hyper::client::conn::http1;
+use tokio::time::Instant;
+
+use super::balance::{Balancer, Candidates};
+use super::connection;
+use super::pool::{Pick, Pool, WorkerEndpoint};
+use crate::cluster::{Cluster, EndpointSet};
+use crate::config::Name;
+use crate::stats::ClusterStats;
+
+/// One cluster as one worker uses it. Carried over from snapshot to snapshot as
+/// long as its [`Cluster`] is the same. Dropping it closes idle connections.
+pub struct WorkerCluster {
+    pub(super) pool: Rc<Pool>,
+    pub(super) builder: http1::Builder,
+    choice: RefCell<Choice>,
+}
+
+struct Choice {
+    published: Cache<Published, Arc<EndpointSet>>,
+    /// Like `set.endpoints`, index by index.
+    endpoints: Vec<Rc<WorkerEndpoint>>,
+    set: Arc<EndpointSet>,
+    balancer: Balancer,
+    rng: Rng,
+}
+
+impl WorkerCluster {
+    pub fn new(cluster: Arc<Cluster>, worker: usize) -> Rc<Self> {
+        let mut rng = Rng::new();
+        let mut published = Cache::new(Published(Arc::clone(&cluster)));
+        let set = Arc::clone(published.load());
+        Rc::new(Self {
+            builder: connection::builder(cluster.config.max_head_bytes),
+            choice: RefCell::new(Choice {
+                published,
+                endpoints: set
+                    .endpoints
+                    .iter()
+                    .cloned()
+                    .map(WorkerEndpoint::new)
+                    .collect(),
+                set,
+                balancer: Balancer::new(cluster.config.balance, &mut rng),
+                rng,
+            }),
+            pool: Rc::new(Pool { cluster, worker }),
+        })
+    }
+
+    pub fn cluster(&self) -> &Arc<Cluster> {
+        &self.pool.cluster
+    }
+
+    pub fn name(&self) -> &Name {
+        self.cluster().name()
+    }
+
+    pub fn stats(&self) -> &ClusterStats {
+        self.pool.stats()
+    }
+
+    /// To be called now and then: closes idle connections that are too old or
+    /// that the origin has closed.
+    pub fn sweep(&self, now: Instant) {
+        let mut choice = self.choice.borrow_mut();
+        choice.follow(&self.pool);
+        for endpoint in &choice.endpoints {
+            endpoint.sweep(&self.pool, now);
+        }
+    }
+
+    /// `None` when the cluster has no endpoint.
+    pub(super) fn pick(&self, now: Instant) -> Option<Pick> {
+        let mut choice = self.choice.borrow_mut();
+        choice.follow(&self.pool);
+        choice.pick(now).map(Pick::new)
+    }
+}
+
+impl Choice {
+    /// Takes over a set that the control thread has published since.
+    fn follow(&mut self, pool: &Pool) {
+        let set = self.published.load();
+        if !Arc::ptr_eq(set, &self.set) {
+            let set = Arc::clone(set);
+            self.replace(set, pool);
+        }
+    }
+
+    fn replace(&mut self, set: Arc<EndpointSet>, pool: &Pool) {
+        let mut before: std::collections::HashMap<_, _> = self
+            .endpoints
+            .drain(..)
+            .map(|endpoint| (Arc::as_ptr(&endpoint.shared), endpoint))
+            .collect();
+        self.endpoints = set
+            .endpoints
+            .iter()
+            .map(|shared| match before.remove(&Arc::as_ptr(shared)) {
+                Some(endpoint) => endpoint,
+                None => WorkerEndpoint::new(Arc::clone(shared)),
+            })
+            .collect();
+        before.values().for_each(|endpoint| endpoint.retire(pool));
+        self.set = set;
+    }
+
+    fn pick(&mut self, now: Instant) -> Option<Rc<WorkerEndpoint>> {
+        let candidates = AtOneTime {
+            endpoints: &self.endpoints,
+            schedule: &self.set.schedule,
+            now,
+        };
+        let index = self.balancer.pick(&candidates, &mut self.rng)?;
+        Some(Rc::clone(&self.endpoints[index]))
+    }
+}
+
+struct AtOneTime<'a> {
+    endpoints: &'a [Rc<WorkerEndpoint>],
+    schedule: &'a [u32],
+    now: Instant,
+}
+
+impl Candidates for AtOneTime<'_> {
+    fn count(&self) -> usize {
+        self.endpoints.len()
+    }
+
+    fn schedule(&self) -> &[u32] {
+        self.schedule
+    }
+
+    fn weight(&self, index: usize) -> u32 {
+        self.endpoints[index].shared.weight
+    }
+
+    fn active(&self, index: usize) -> u32 {
+        self.endpoints[index].active()
+    }
+
+    fn is_passed_over(&self, index: usize) -> bool {
+        self.endpoints[index].shared.is_refusing(self.now)
+    }
+}
+
+/// Lets a cache hold the cluster whose endpoints it watches.
+struct Published(Arc<Cluster>);
+
+impl Deref for Published {
+    type Target = ArcSwap<EndpointSet>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0.endpoints
+    }
+}
+
+impl fmt::Debug for WorkerCluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkerCluster")
+            .field("name", self.name())
+            .field("worker", &self.pool.worker)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,225 @@
+//! A worker: one thread, one runtime, its own sockets, pools and instances.
+//!
+//! Takes published snapshots and the drain's stages; gives exchanges. It never
+//! writes to what it reads, and takes no lock that another thread holds.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, watch};
+use tokio::task::{JoinSet, LocalSet};
+
+use crate::downstream;
+use crate::exchange::{AccessLog, Local};
+use crate::listener::{AcceptLoop, Socket};
+use crate::snapshot::Published;
+use crate::stats::{Gauge, ListenerStats, PerWorker};
+
+/// How often a worker writes its log out and looks after its pools.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What all workers are told about stopping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    Running,
+    /// Finish what is under way, until then.
+    Draining {
+        until: Instant,
+    },
+}
+
+/// How the drain of a worker ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drained {
+    Clean,
+    /// So many connections were cut off at the limit.
+    CutOff(usize),
+}
+
+/// What a worker needs from the rest.
+pub struct WorkerSetup {
+    pub index: usize,
+    pub published: Arc<Published>,
+    pub stage: watch::Receiver<Stage>,
+    pub log: AccessLog,
+}
+
+/// Starts the thread.
+pub fn spawn(setup: WorkerSetup) -> io::Result<JoinHandle<Drained>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()?;
+    std::thread::Builder::new()
+        .name(format!("worker-{}", setup.index))
+        .spawn(move || {
+            let tasks = LocalSet::new();
+            tasks.block_on(&runtime, run(setup))
+        })
+}
+
+async fn run(setup: WorkerSetup) -> Drained {
+    let mut generations = setup.published.watch();
+    let mut stage = setup.stage;
+    let local = Local::new(setup.index, &setup.published, setup.log);
+    let mut listeners = Listeners::default();
+    listeners.follow(&local);
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => local.tick(tokio::time::Instant::now()),
+            changed = generations.changed() => {
+                if changed.is_err() {
+                    return Drained::Clean;
+                }
+                listeners.follow(&local);
+            }
+            changed = stage.changed() => {
+                let stage = *stage.borrow_and_update();
+                match stage {
+                    Stage::Draining { until } => return drain(&local, listeners, until).await,
+                    Stage::Running if changed.is_err() => return Drained::Clean,
+                    Stage::Running => {}
+                }
+            }
+        }
+    }
+}
+
+/// Stops accepting, then waits for the connections to end.
+async fn drain(local: &Rc<Local>, listeners: Listeners, until: Instant) -> Drained {
+    listeners.close().await;
+    local.drain.begin();
+    let mut tick = tokio::time::interval(Duration::from_millis(10));
+    while local.drain.connections() > 0 && Instant::now() < until {
+        tick.tick().await;
+        local.tick(tokio::time::Instant::now());
+    }
+    local.tick(tokio::time::Instant::now());
+    match local.drain.connections() {
+        0 => Drained::Clean,
+        open => Drained::CutOff(open),
+    }
+}
+
+/// The accept loops of a worker, by socket.
+#[derive(Default)]
+struct Listeners {
+    loops: JoinSet<()>,
+    open: HashMap<*const Socket, (Arc<Socket>, Rc<Notify>)>,
+}
+
+impl Listeners {
+    /// Opens what the current snapshot adds, closes what it no longer has.
+    fn follow(&mut self, local: &Rc<Local>) {
+        let snapshot = local.snapshot();
+        snapshot.warm();
+        let gone: Vec<_> = self
+            .open
+            .iter()
+            .filter(|(_, (socket, _))| snapshot.listener(socket).is_none())
+            .map(|(key, _)| *key)
+            .collect();
+        for key in gone {
+            if let Some((_, stop)) = self.open.remove(&key) {
+                stop.notify_one();
+            }
+        }
+        for listener in &snapshot.listeners {
+            if let Some(socket) = &listener.shared.socket {
+                self.open(local, socket.clone());
+            }
+        }
+        local.drain.wake();
+        while self.loops.try_join_next().is_some() {}
+    }
+
+    fn open(&mut self, local: &Rc<Local>, socket: Arc<Socket>) {
+        let key = Arc::as_ptr(&socket);
+        if self.open.contains_key(&key) {
+            return;
+        }
+        match AcceptLoop::new(socket.clone(), local.worker) {
+            Ok(Some(accept)) => {
+                let stop = Rc::new(Notify::new());
+                self.open.insert(key, (socket.clone(), stop.clone()));
+                self.loops
+                    .spawn_local(accept_on(local.clone(), accept, socket, stop));
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(%error, address = %socket.address, "cannot serve a listener");
+            }
+        }
+    }
+
+    async fn close(mut self) {
+        for (_, stop) in self.open.values() {
+            stop.notify_one();
+        }
+        while self.loops.join_next().await.is_some() {}
+    }
+}
+
+async fn accept_on(local: Rc<Local>, accept: AcceptLoop, socket: Arc<Socket>, stop: Rc<Notify>) {
+    let Some(stats) = local
+        .snapshot()
+        .listener(&socket)
+        .map(|listener| listener.shared.stats.clone())
+    else {
+        return;
+    };
+    let worker = local.worker;
+    let limit = RefCell::new(0);
+    let current_limit = || {
+        if let Some(listener) = local.snapshot().listener(&socket) {
+            *limit.borrow_mut() = listener.shared.config.limits.max_connections;
+        }
+        *limit.borrow()
+    };
+    let take = |stream, peer, permit| {
+        let active = Active::new(stats.clone(), worker);
+        let accepted = downstream::Accepted {
+            stream,
+            peer,
+            socket: socket.clone(),
+        };
+        let connection = downstream::serve(local.clone(), accepted);
+        tokio::task::spawn_local(async move {
+            connection.await;
+            drop((active, permit));
+        });
+    };
+    accept
+        .run(stats.of(worker), current_limit, stop.notified(), take)
+        .await;
+}
+
+/// Counts an open connection.
+struct Active {
+    stats: Arc<PerWorker<ListenerStats>>,
+    worker: usize,
+}
+
+impl Active {
+    fn new(stats: Arc<PerWorker<ListenerStats>>, worker: usize) -> Self {
+        Self::gauge(&stats, worker).add(1);
+        Self { stats, worker }
+    }
+
+    fn gauge(stats: &PerWorker<ListenerStats>, worker: usize) -> &Gauge {
+        &stats.of(worker).connections_active
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        Self::gauge(&self.stats, self.worker).sub(1);
+    }
+}

@@ -1,0 +1,149 @@
+//! How the real program takes signals, and how it ends.
+
+mod support;
+
+use std::net::TcpStream;
+
+use support::process::lockgate;
+use support::{Client, Origin, Process, Proxy, within};
+
+fn policy(origin: &Origin, drain_timeout: &str) -> String {
+    format!(
+        "drain_timeout: {drain_timeout}\n\
+         listeners: [{{ name: web, address: '127.0.0.1:0', cluster: origin }}]\n\
+         clusters: [{{ name: origin, endpoints: ['{}'] }}]\n",
+        origin.address
+    )
+}
+
+/// A process with a request that its origin holds.
+fn held(origin: &Origin, drain_timeout: &str) -> (Process, Client) {
+    let process = Process::start(&policy(origin, drain_timeout));
+    let mut client = process.connect();
+    client.send("GET /held HTTP/1.1\r\nhost: test\r\n\r\n");
+    assert!(origin.seen().line.contains("/held"));
+    (process, client)
+}
+
+#[test]
+fn sigterm_lets_what_is_under_way_finish_and_takes_nothing_new() {
+    let (origin, release) = Origin::holding("body");
+    let (mut process, mut client) = held(&origin, "20s");
+    let address = process.address();
+    let mut idle = process.connect();
+    idle.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n");
+    assert_eq!(idle.answer().status, 200);
+
+    process.signal("TERM");
+    process.logged("draining");
+    assert_eq!(idle.rest(), b"", "an idle connection is closed");
+    within("new connections are refused", || {
+        TcpStream::connect(address).err()
+    });
+    release.send(()).unwrap();
+    let answer = client.answer();
+    assert_eq!((answer.status, &*answer.text()), (200, "body"));
+    assert_eq!(answer.header("connection"), Some("close"));
+    assert_eq!(client.rest(), b"");
+    assert_eq!(process.exit_code(), Some(0));
+    process.logged("drained");
+}
+
+#[test]
+fn sigint_drains_too() {
+    let origin = Origin::saying("body");
+    let mut process = Process::start(&policy(&origin, "20s"));
+    process.signal("INT");
+    assert_eq!(process.exit_code(), Some(0));
+    process.logged("drained");
+}
+
+#[test]
+fn a_drain_ends_at_its_limit_and_says_so() {
+    let (origin, _release) = Origin::holding("body");
+    let (mut process, mut client) = held(&origin, "100ms");
+    process.signal("TERM");
+    assert_eq!(process.exit_code(), Some(0));
+    let line = process.logged("the drain limit was reached");
+    assert!(line.contains("open=1"), "{line}");
+    assert_eq!(client.rest(), b"");
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let (origin, _release) = Origin::holding("body");
+    let (mut process, mut client) = held(&origin, "1h");
+    process.signal("TERM");
+    process.logged("draining");
+    process.signal("TERM");
+    assert_eq!(process.exit_code(), Some(1));
+    process.logged("a second signal came");
+    assert_eq!(client.rest(), b"");
+}
+
+#[test]
+fn sighup_reloads() {
+    let (old, new) = (Origin::saying("old"), Origin::saying("new"));
+    let process = Process::start(&policy(&old, "1s"));
+    assert_eq!(process.get("/").text(), "old");
+    process.edit(&policy(&new, "1s"));
+    process.signal("HUP");
+    within("the new cluster", || {
+        (process.get("/").text() == "new").then_some(())
+    });
+    process.logged("SIGHUP");
+    process.edit("listeners: 7\n");
+    process.signal("HUP");
+    process.logged("reload refused; the old configuration stays");
+    assert_eq!(process.get("/").text(), "new");
+}
+
+#[test]
+fn a_signal_of_log_rotation_does_no_harm() {
+    let origin = Origin::saying("body");
+    let mut process = Process::start(&policy(&origin, "1s"));
+    process.signal("USR1");
+    process.signal("HUP");
+    process.logged("SIGHUP");
+    assert_eq!(process.get("/").text(), "body");
+    process.signal("TERM");
+    assert_eq!(process.exit_code(), Some(0));
+}
+
+#[test]
+fn a_second_lockgate_on_the_same_port_says_so() {
+    let origin = Origin::saying("body");
+    let process = Process::start(&policy(&origin, "1s"));
+    let address = process.address();
+    let taken = policy(&origin, "1s").replace("127.0.0.1:0", &address.to_string());
+    let mut second = Process::spawn_in(Proxy::folder(), &taken);
+    assert_eq!(second.exit_code(), Some(2));
+    let line = second.logged("is another Lockgate running?");
+    assert!(line.contains(&address.to_string()), "{line}");
+    assert!(line.contains("lockgate.yaml:"), "{line}");
+    assert_eq!(process.get("/").text(), "body");
+}
+
+#[test]
+fn a_taken_admin_address_ends_it_with_one_line() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let origin = Origin::saying("body");
+    let yaml = format!(
+        "admin: {{ address: '{address}' }}\n{}",
+        policy(&origin, "1s")
+    );
+    let mut process = Process::spawn_in(Proxy::folder(), &yaml);
+    assert_eq!(process.exit_code(), Some(1));
+    let line = process.logged("admin address");
+    assert!(line.contains(&address.to_string()), "{line}");
+}
+
+#[test]
+fn a_bad_configuration_does_not_start() {
+    let path = support::process::file("listeners: 7\n");
+    let output = lockgate(&["run", "--config"]).arg(&path).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("lockgate.yaml:"), "{told}");
+}

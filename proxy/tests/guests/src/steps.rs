@@ -1,0 +1,227 @@
+//! The steps that a configuration may ask for.
+
+use std::hint::black_box;
+
+use crate::Unused;
+use crate::exports::lockgate::filter::http_filter::{
+    Buffering, Overflow, Reply, Transform, Verdict,
+};
+use crate::lockgate::filter::exchange::Timeout;
+use crate::lockgate::filter::log::Level;
+use crate::lockgate::filter::metrics::{Kind, Metric};
+use crate::lockgate::filter::{exchange, host, log, request, response, trailers};
+
+/// Runs the steps until one gives a verdict.
+pub fn run(steps: &[String], fields: &[u8]) -> Result<Verdict, String> {
+    for step in steps {
+        let (name, rest) = step.split_once(' ').unwrap_or((step, ""));
+        if let Some(verdict) = step_of(name, rest, fields)? {
+            return Ok(verdict);
+        }
+    }
+    Ok(Verdict::Next)
+}
+
+fn step_of(name: &str, rest: &str, fields: &[u8]) -> Result<Option<Verdict>, String> {
+    let (first, second) = rest.split_once(' ').unwrap_or((rest, ""));
+    match name {
+        "leave" => return Ok(Some(Verdict::Leave)),
+        "reset" => return Ok(Some(Verdict::Reset)),
+        "error" => return Err(rest.into()),
+        "respond" => return Ok(Some(respond(number(first), &[], second))),
+        "respond-with" => return Ok(Some(respond(200, &[(first, second)], "with a field"))),
+        "respond-huge" => return Ok(Some(respond(200, &[], &"x".repeat(number(first))))),
+        "buffer" => {
+            return Ok(Some(Verdict::Buffer(Buffering {
+                limit: 1,
+                overflow: Overflow::Reject,
+            })));
+        }
+        "transform" => return Ok(Some(Verdict::Transform(Transform::new(Unused)))),
+        "trap" => core::arch::wasm32::unreachable(),
+        "panic" => panic!("{rest}"),
+        "loop" => spin(),
+        "allocate" => allocate(),
+        "leak" => leak(),
+        "recurse" => drop(black_box(recurse(1))),
+        "exit" => std::process::exit(3),
+        "sleep" => std::thread::sleep(std::time::Duration::from_millis(number(first))),
+        "busy" => busy(number(first)),
+        _ => return on_exchange(name, first, second, rest, fields).map(|()| None),
+    }
+    Ok(None)
+}
+
+fn on_exchange(
+    name: &str,
+    first: &str,
+    second: &str,
+    rest: &str,
+    fields: &[u8],
+) -> Result<(), String> {
+    let value = second.as_bytes();
+    match name {
+        "request.set" => outcome(request::set(first, value)),
+        "request.append" => outcome(request::append(first, value)),
+        "request.remove" => outcome(request::remove(first)),
+        "request.method" => outcome(request::set_method(first)),
+        "request.authority" => outcome(request::set_authority(first)),
+        "request.path" => outcome(request::set_path(rest)),
+        "request.fill" => outcome(request::set(first, &vec![b'x'; number(second)])),
+        "response.set" => outcome(response::set(first, value)),
+        "response.append" => outcome(response::append(first, value)),
+        "response.remove" => outcome(response::remove(first)),
+        "response.status" => outcome(response::set_status(number(first))),
+        "trailers.set" => outcome(trailers::set(first, value)),
+        "route-to" => outcome(exchange::route_to(first)),
+        "set-route" => outcome(exchange::set_route(first)),
+        "mirror-to" => outcome(exchange::mirror_to(
+            first,
+            &[("x-copy".into(), value.to_vec())],
+        )),
+        "set-retry" => outcome(exchange::set_retry(first)),
+        "set-hash-key" => outcome(exchange::set_hash_key(first.as_bytes())),
+        "set-subset" => outcome(exchange::set_subset(&[(first.into(), second.into())])),
+        "delay" => exchange::delay(number::<u64>(first) * 1_000_000),
+        "timeout" => exchange::set_timeout(timeout(first), number::<u64>(second) * 1_000_000),
+        "attribute" => exchange::set_attribute(first, second),
+        "attribute-fill" => exchange::set_attribute(first, &"x".repeat(number(second))),
+        "state" => exchange::set_state(rest.as_bytes()),
+        "state-fill" => exchange::set_state(&vec![b'x'; number(first)]),
+        "log" => log::log(Level::Info, rest, &[("key".into(), "a value".into())]),
+        "log-flood" => (0..number(first)).for_each(|line: u32| {
+            log::log(Level::Info, &format!("line {line}"), &[]);
+        }),
+        "stderr" => eprintln!("{rest}"),
+        "stdout" => println!("{rest}"),
+        "count" => Metric::define(Kind::Counter, first, "help", &["label".into()])?
+            .update(1.0, &[second.into()]),
+        _ => read(name, first, fields),
+    }
+    Ok(())
+}
+
+/// Steps that leave what they read as an attribute.
+fn read(name: &str, first: &str, fields: &[u8]) {
+    let found = match name {
+        "read.prefetched" => hex(fields),
+        "read.request" => hex(&packed(request::get_all(first))),
+        "read.response" => hex(&packed(response::get_all(first))),
+        "read.first" => format!("{:?}", request::get(first).map(text)),
+        "read.line" => format!(
+            "{} {} {} {}",
+            request::method(),
+            request::scheme(),
+            request::authority(),
+            request::path()
+        ),
+        "read.entries" => request::entries()
+            .into_iter()
+            .map(|(name, value)| format!("{name}={} ", text(value)))
+            .collect(),
+        "read.status" => format!("{:?} {}", response::status(), response::is_local()),
+        "read.attribute" => format!("{:?}", exchange::attribute(first)),
+        "read.state" => text(exchange::state()),
+        "read.client" => exchange::client_address(),
+        "read.time" => format!("{}", host::now() > 0 && exchange::elapsed() < u64::MAX),
+        "read.bytes" => format!(
+            "{} {}",
+            exchange::request_bytes(),
+            exchange::response_bytes()
+        ),
+        "read.world" => format!(
+            "{} {} {}",
+            std::env::args().count(),
+            std::env::vars().count(),
+            std::fs::read_dir("/").is_err()
+        ),
+        "read.random" => format!("{}", host::random() != host::random()),
+        _ => panic!("no step `{name}`"),
+    };
+    exchange::set_attribute("read", &found);
+}
+
+fn outcome<E: std::fmt::Debug>(result: Result<(), E>) {
+    let outcome = match result {
+        Ok(()) => "ok".into(),
+        Err(error) => format!("{error:?}"),
+    };
+    exchange::set_attribute("outcome", &outcome);
+}
+
+fn respond(status: u16, headers: &[(&str, &str)], body: &str) -> Verdict {
+    let field = |(name, value): &(&str, &str)| ((*name).into(), value.as_bytes().to_vec());
+    Verdict::Respond(Reply {
+        status,
+        headers: headers.iter().map(field).collect(),
+        body: body.as_bytes().to_vec(),
+    })
+}
+
+fn number<T: std::str::FromStr>(text: &str) -> T {
+    text.parse()
+        .unwrap_or_else(|_| panic!("`{text}` is no number"))
+}
+
+fn timeout(name: &str) -> Timeout {
+    match name {
+        "total" => Timeout::Total,
+        "try" => Timeout::Try,
+        "idle" => Timeout::Idle,
+        _ => panic!("no timeout `{name}`"),
+    }
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// One field as `packed-fields` would carry it.
+fn packed(values: Vec<Vec<u8>>) -> Vec<u8> {
+    let mut packed = (values.len() as u16).to_le_bytes().to_vec();
+    for value in values {
+        packed.extend((value.len() as u32).to_le_bytes());
+        packed.extend(value);
+    }
+    packed
+}
+
+fn spin() {
+    let mut turns = 0_u64;
+    loop {
+        turns = black_box(turns.wrapping_add(1));
+    }
+}
+
+fn busy(turns: u64) {
+    let mut sum = 0_u64;
+    for turn in 0..turns {
+        sum = black_box(sum.wrapping_add(turn));
+    }
+}
+
+fn allocate() {
+    let mut hoard = Vec::new();
+    loop {
+        hoard.push(black_box(vec![1_u8; 1 << 20]));
+    }
+}
+
+fn leak() {
+    loop {
+        std::mem::forget(Metric::define(Kind::Counter, "leak", "", &[]));
+    }
+}
+
+/// Without memory of its own, so that the stack of the machine is what ends.
+#[inline(never)]
+fn recurse(depth: u64) -> u64 {
+    if depth == 0 {
+        return 1;
+    }
+    recurse(depth + 1).wrapping_mul(depth) ^ depth
+}

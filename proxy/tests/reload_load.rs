@@ -1,0 +1,171 @@
+//! Reload after reload while clients are served: none of them notices, and
+//! nothing is left behind. `LOCKGATE_RELOADS=1000` makes it the full measure.
+
+mod support;
+
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use support::admin::{ask_unix, json};
+use support::{Client, Origin, Process, Proxy, within};
+
+const CLIENTS: usize = 3;
+/// Until caches and pools have what they need.
+const WARM_UP: usize = 40;
+
+#[test]
+fn many_reloads_under_load_lose_no_request() {
+    let reloads = std::env::var("LOCKGATE_RELOADS").map_or(200, |count| count.parse().unwrap());
+    let origin = Origin::saying("body");
+    let folder = Proxy::folder();
+    write_component(&folder, 0);
+    let process = Process::start_in(folder.clone(), &policy(&folder, &origin, 0));
+    let load = Load::start(process.address());
+    let began = Instant::now();
+    let mut slowest = Duration::ZERO;
+    let mut warm = 0;
+    for number in 1..=reloads {
+        if number % 10 == 0 {
+            write_component(&folder, number);
+        }
+        let since = Instant::now();
+        reload(&process, &folder, &policy(&folder, &origin, number));
+        slowest = slowest.max(since.elapsed());
+        if number == WARM_UP {
+            warm = resident(process.id());
+        }
+        if number % 100 == 0 {
+            println!("{number}: {} KiB", resident(process.id()));
+        }
+    }
+    let took = began.elapsed();
+    let last = |answer: &support::Answer| answer.header("x-policy") == Some(&*reloads.to_string());
+    assert!(last(&process.get("/")), "the last policy holds");
+    let (good, lost) = load.stop();
+    within("the old generations end", || {
+        let told = json(&ask_unix(&folder.join("admin.sock"), "GET", "/generations"));
+        (told["live"].as_array().unwrap().len() == 1).then_some(())
+    });
+    println!(
+        "{reloads} reloads in {took:?}, the slowest {slowest:?}: {good} requests answered, \
+         {} lost; resident {warm} KiB after {WARM_UP} reloads, {} KiB at the end",
+        lost.len(),
+        resident(process.id())
+    );
+    assert!(lost.is_empty(), "{lost:#?}");
+    assert!(good > reloads as u64, "there was load: {good}");
+}
+
+/// All four shipped filters; one is a file, and each reload changes another.
+fn policy(folder: &Path, origin: &Origin, number: usize) -> String {
+    format!(
+        "admin: {{ address: 'unix:{}/admin.sock' }}\n\
+         listeners: [{{ name: web, address: '127.0.0.1:0', filters: [router, auth, mirror, faults] }}]\n\
+         clusters: [{{ name: origin, endpoints: ['{}'] }}]\n\
+         filters:\n  \
+         router:\n    component: lockgate:router\n    config:\n      routes:\n      \
+         - name: all\n        match: {{ path_prefix: / }}\n        cluster: origin\n        \
+         headers: {{ response: {{ set: {{ x-policy: '{number}' }} }} }}\n  \
+         auth: {{ component: 'lockgate:auth', config: {{ api_keys: [{{ name: a, key: secret-key-a }}] }} }}\n  \
+         mirror: {{ component: 'lockgate:mirror', config: {{ cluster: origin, percent: 0 }} }}\n  \
+         faults: {{ component: ./faults.wasm, config: {{ headers: {{ abort: true }} }} }}\n",
+        folder.display(),
+        origin.address
+    )
+}
+
+/// Bytes never seen before.
+fn write_component(folder: &Path, number: usize) {
+    let shipped = lockgate::shipped::SHIPPED;
+    let (_, bytes) = shipped
+        .iter()
+        .find(|(name, _)| *name == "lockgate:fault")
+        .unwrap();
+    let mut bytes = bytes.to_vec();
+    bytes.extend_from_slice(b"\x00\x0d\x04note");
+    bytes.extend_from_slice(&number.to_le_bytes());
+    std::fs::write(folder.join(".faults.new"), bytes).unwrap();
+    std::fs::rename(folder.join(".faults.new"), folder.join("faults.wasm")).unwrap();
+}
+
+/// Until it is published, whether the watch or the command was first.
+fn reload(process: &Process, folder: &Path, yaml: &str) {
+    process.edit(yaml);
+    let outcome = ask_unix(&folder.join("admin.sock"), "POST", "/reload");
+    assert_eq!(outcome.status, 200, "{}", outcome.text());
+}
+
+fn resident(id: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// Clients that go on asking, and what became of it.
+struct Load {
+    over: Arc<AtomicBool>,
+    good: Arc<AtomicU64>,
+    clients: Vec<JoinHandle<Vec<String>>>,
+}
+
+impl Load {
+    fn start(address: SocketAddr) -> Self {
+        let (over, good) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicU64::new(0)),
+        );
+        let client = |_| {
+            let (over, good) = (over.clone(), good.clone());
+            std::thread::spawn(move || ask_until(&over, &good, address))
+        };
+        let clients = (0..CLIENTS).map(client).collect();
+        let load = Self {
+            over,
+            good,
+            clients,
+        };
+        within("there is load", || {
+            (load.good.load(Ordering::Relaxed) > 0).then_some(())
+        });
+        load
+    }
+
+    fn stop(self) -> (u64, Vec<String>) {
+        self.over.store(true, Ordering::Relaxed);
+        let lost = self
+            .clients
+            .into_iter()
+            .flat_map(|client| client.join().unwrap());
+        let lost = lost.collect();
+        (self.good.load(Ordering::Relaxed), lost)
+    }
+}
+
+/// Some requests on each connection, because both are to survive.
+fn ask_until(over: &AtomicBool, good: &AtomicU64, address: SocketAddr) -> Vec<String> {
+    let mut lost = Vec::new();
+    while !over.load(Ordering::Relaxed) {
+        let connection = AssertUnwindSafe(|| {
+            let mut client = Client::connect(address);
+            for _ in 0..100 {
+                client.send("GET / HTTP/1.1\r\nhost: test\r\nx-api-key: secret-key-a\r\n\r\n");
+                let answer = client.answer();
+                assert_eq!((answer.status, &*answer.text()), (200, "body"));
+                good.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        if let Err(panic) = catch_unwind(connection) {
+            let told = panic.downcast_ref::<String>().cloned();
+            lost.push(told.unwrap_or_else(|| "no answer".to_owned()));
+        }
+    }
+    lost
+}

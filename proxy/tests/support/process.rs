@@ -1,0 +1,131 @@
+//! The real program, as a child.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+
+use super::proxy::{Proxy, whole, within, write};
+use super::{Answer, Client};
+
+/// `lockgate run` by a configuration in a folder of its own.
+pub struct Process {
+    child: Child,
+    log: Arc<Mutex<String>>,
+    folder: PathBuf,
+}
+
+impl Process {
+    /// Starts, and returns once it serves.
+    pub fn start(yaml: &str) -> Self {
+        Self::start_in(Proxy::folder(), yaml)
+    }
+
+    pub fn start_in(folder: PathBuf, yaml: &str) -> Self {
+        let process = Self::spawn_in(folder, yaml);
+        process.logged("listening");
+        process
+    }
+
+    /// Starts, whether it comes to serve or not.
+    pub fn spawn_in(folder: PathBuf, yaml: &str) -> Self {
+        write(&folder, yaml);
+        let mut child = lockgate(&["run", "--config"])
+            .arg(folder.join("lockgate.yaml"))
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let (kept, lines) = (log.clone(), BufReader::new(child.stderr.take().unwrap()));
+        std::thread::spawn(move || {
+            for line in lines.lines().map_while(Result::ok) {
+                *kept.lock().unwrap() += &format!("{line}\n");
+            }
+        });
+        Self { child, log, folder }
+    }
+
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Waits for a line of the log with this in it.
+    pub fn logged(&self, what: &str) -> String {
+        within(&format!("`{what}` in the log"), || {
+            let log = self.log();
+            let line = log.lines().find(|line| line.contains(what))?;
+            Some(line.to_owned())
+        })
+    }
+
+    /// Of the listener `web`.
+    pub fn address(&self) -> SocketAddr {
+        let line = self.logged("listener=web");
+        let (_, address) = line.split_once("address=").unwrap();
+        address.parse().unwrap()
+    }
+
+    pub fn connect(&self) -> Client {
+        Client::connect(self.address())
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        self.connect()
+            .send(format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n"))
+            .answer()
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.folder
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn edit(&self, yaml: &str) {
+        write(&self.folder, yaml);
+    }
+
+    /// By its name without `SIG`.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let status = Command::new("kill").args(["-s", name, &id]).status();
+        assert!(status.unwrap().success());
+    }
+
+    /// Waits for it to end, and tells its exit code.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        let status = within("the process ends", || self.child.try_wait().unwrap());
+        status.code()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        self.child.kill().ok();
+        self.child.wait().ok();
+        std::fs::remove_dir_all(&self.folder).ok();
+    }
+}
+
+/// The program with these arguments, not yet started.
+pub fn lockgate(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lockgate"));
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// Runs the program with these arguments to its end.
+pub fn run(arguments: &[&str]) -> Output {
+    lockgate(arguments).output().unwrap()
+}
+
+/// A folder with a configuration, for commands that only read it.
+pub fn file(yaml: &str) -> PathBuf {
+    let path = Proxy::folder().join("lockgate.yaml");
+    std::fs::write(&path, whole(yaml)).unwrap();
+    path
+}
