@@ -1,0 +1,107 @@
+"""Cores, processes, CPU time, memory and ports of this machine."""
+
+import os
+import resource
+import signal
+import socket
+import subprocess
+import time
+
+TICKS = os.sysconf("SC_CLK_TCK")
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def cores():
+    """The core of the measured proxy, and the one of everything else."""
+    allowed = sorted(os.sched_getaffinity(0))
+    if len(allowed) < 2:
+        raise SystemExit("this needs two cores: one for the proxy, one for load and origin")
+    return allowed[0], allowed[1]
+
+
+def raise_file_limit():
+    """Both sides of every idle connection are ours."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Process:
+    """A program on one core, with all its children; ended when left."""
+
+    def __init__(self, argv, core, folder, stdout=None):
+        self.log = open(folder / "output.log", "ab")
+        self.out = open(stdout, "ab") if stdout else self.log
+        self.started = time.perf_counter()
+        self.popen = subprocess.Popen(
+            ["taskset", "-c", str(core), *map(str, argv)],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=self.out,
+            stderr=self.log,
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        # nginx and HAProxy, too, drop everything at SIGTERM.
+        self.popen.send_signal(signal.SIGTERM)
+        try:
+            self.popen.wait(3)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            self.popen.wait()
+        self.log.close()
+        if self.out is not self.log:
+            self.out.close()
+
+    def alive(self):
+        return self.popen.poll() is None
+
+    def pids(self):
+        """This process and all its descendants."""
+        parents = {}
+        for entry in os.listdir("/proc"):
+            if entry.isdigit() and (fields := _stat(entry)):
+                parents[int(entry)] = int(fields[1])
+        family = [self.popen.pid]
+        for pid in family:
+            family.extend(child for child, parent in parents.items() if parent == pid)
+        return family
+
+    def cpu_seconds(self):
+        """User and system time of the whole family."""
+        stats = filter(None, map(_stat, self.pids()))
+        return sum(int(fields[11]) + int(fields[12]) for fields in stats) / TICKS
+
+    def resident_bytes(self):
+        """Resident memory of the whole family; what is shared counts for each."""
+        stats = filter(None, map(_stat, self.pids()))
+        return sum(int(fields[21]) for fields in stats) * PAGE
+
+    def settled_bytes(self):
+        """Resident memory once it no longer moves."""
+        before = self.resident_bytes()
+        for _ in range(30):
+            time.sleep(0.1)
+            now = self.resident_bytes()
+            if now == before:
+                break
+            before = now
+        return before
+
+
+def _stat(pid):
+    """The fields of /proc/PID/stat behind the name, or nothing."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()
+    except OSError:
+        return None
