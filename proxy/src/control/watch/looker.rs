@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 
@@ -117,23 +117,38 @@ impl Looker {
     /// Takes a new list of files.
     fn adopt(&mut self, wanted: Wanted) {
         let mut known = mem::take(&mut self.files);
-        let listed = wanted.files.into_iter().map(|path| {
-            let before = known.remove(&path).unwrap_or_default();
-            (path, before)
+        let listed = wanted.files.iter().map(|path| {
+            let before = known.remove(path).unwrap_or_default();
+            (path.clone(), before)
         });
         self.files = listed.collect();
         if wanted.others == Others::Keep {
             self.files.append(&mut known);
         }
         self.follow();
-        for (path, before) in &mut self.files {
-            let now = Fingerprint::of(path);
-            let differs = now.content() != before.content();
-            if differs && Trail::of(path).changed_at >= Some(wanted.read_since) {
+        for path in &wanted.files {
+            self.compare(path, wanted.read_since);
+        }
+    }
+
+    /// Reports a file that has changed since it was read for the configuration.
+    fn compare(&mut self, path: &Path, read_since: SystemTime) {
+        // In this order: what is put there in between is seen by its content.
+        let changed_at = Trail::of(path).changed_at;
+        let now = Fingerprint::of(path);
+        let Some(before) = self.files.get_mut(path) else {
+            return;
+        };
+        if changed_at >= Some(read_since) {
+            // Also when it looks as it did before: something else may have been
+            // there when it was read. But the clock of a file server may go
+            // ahead, and would say so for a long time.
+            let is_credible = changed_at <= Some(SystemTime::now());
+            if is_credible || now.content() != before.content() {
                 self.shared.report(path);
             }
-            *before = now;
         }
+        *before = now;
     }
 
     /// Watches the folders in which files and links are found now. Comes before

@@ -34,15 +34,18 @@ impl Scene {
     /// those that exist; with that it is known to have begun.
     async fn watch(&self, names: &[&str]) -> Watch {
         let watch = Watch::start(self.paths(names), SystemTime::UNIX_EPOCH).unwrap();
-        let mut existing: Vec<_> = names
-            .iter()
-            .filter(|name| self.path(name).exists())
-            .collect();
-        while !existing.is_empty() {
-            let changed = self.changed(&watch).await;
-            existing.retain(|name| !changed.iter().any(|other| other == *name));
-        }
+        let mut existing = names.to_vec();
+        existing.retain(|name| self.path(name).exists());
+        self.all_changed(&watch, existing).await;
         watch
+    }
+
+    /// Waits until all of these were reported, at once or one by one.
+    async fn all_changed(&self, watch: &Watch, mut names: Vec<&str>) {
+        while !names.is_empty() {
+            let changed = self.changed(watch).await;
+            names.retain(|name| !changed.iter().any(|other| other == name));
+        }
     }
 
     /// The names of what changed next, without the folder.
@@ -165,6 +168,19 @@ async fn what_changed_while_it_was_read_is_reported() {
     assert_eq!(scene.changed(&watch).await, ["a.yaml"]);
 }
 
+/// What was read in between may have been something else.
+#[tokio::test]
+async fn what_changed_since_it_was_read_is_reported_though_it_looks_the_same() {
+    let scene = Scene::new("restored");
+    scene.write("a.yaml", "one");
+    let watch = scene.watch(&["a.yaml"]).await;
+    watch.also(
+        scene.paths(&["a.yaml"]),
+        SystemTime::now() - Duration::from_secs(60),
+    );
+    assert_eq!(scene.changed(&watch).await, ["a.yaml"]);
+}
+
 #[tokio::test]
 async fn what_was_read_already_is_not_reported() {
     let scene = Scene::new("read");
@@ -208,7 +224,7 @@ async fn files_are_added_and_left() {
 
     scene.write("c.yaml", "one");
     watch.replace(scene.paths(&["b.yaml", "c.yaml"]), SystemTime::UNIX_EPOCH);
-    assert_eq!(scene.changed(&watch).await, ["c.yaml"]);
+    scene.all_changed(&watch, vec!["b.yaml", "c.yaml"]).await;
     scene.write("a.yaml", "three");
     scene.write("b.yaml", "two");
     assert_eq!(scene.changed(&watch).await, ["b.yaml"]);
