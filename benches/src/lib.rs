@@ -19,6 +19,7 @@ use lockgate::filter::{
     Decisions, EngineOptions, FilterEngine, Flow, HeadLimits, Lendable, Participants, View,
 };
 use lockgate::http::h1::{HeadScanner, ParsedRequest, parse_request};
+use lockgate::http::request_id::Hex;
 use lockgate::http::{RequestHead, ResponseHead};
 use lockgate::shipped::SHIPPED;
 use lockgate::snapshot::{Builder, Sockets, WorkerSnapshot};
@@ -155,8 +156,8 @@ fn view(listener: &Listener) -> View {
         is_local: false,
         client_address: [192, 0, 2, 7].into(),
         listener: listener.name.clone(),
-        request_id: "0190d5b2-7c3e-7f00-9d5e-3f1c0b6a9d8e".to_owned(),
-        trace_id: "0af7651916cd43dd8448eb211c80319c".to_owned(),
+        request_id: HeaderValue::from_static("0190d5b2-7c3e-7f00-9d5e-3f1c0b6a9d8e"),
+        trace_id: Hex::of(0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c),
         started: Instant::now(),
         request_bytes: 0,
         response_bytes: 0,

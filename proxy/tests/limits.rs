@@ -2,10 +2,12 @@
 
 mod support;
 
-use std::io::Write;
+use std::io::{BufReader, Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 
-use support::{Origin, Proxy, within};
+use support::admin::metric_sum;
+use support::{Origin, Proxy, Seen, read_request, within};
 
 /// A proxy whose listener has `more` keys.
 fn proxy_to(origin: &Origin, more: &str) -> Proxy {
@@ -44,22 +46,22 @@ fn a_head_that_does_not_end_is_answered_408() {
 fn a_head_that_trickles_is_answered_408() {
     let origin = Origin::saying("ok");
     let proxy = proxy_to(&origin, "timeouts: { head: 150ms }");
-    let mut stream = std::net::TcpStream::connect(proxy.address()).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_millis(5)))
-        .unwrap();
-    stream
-        .write_all(b"GET / HTTP/1.1\r\nhost: a\r\nx: ")
-        .unwrap();
-    let mut answer = Vec::new();
-    within("the proxy loses patience", || {
+    check_trickle(&proxy, "GET / HTTP/1.1\r\nhost: a\r\nx: ");
+}
+
+/// Sends `begin` and then byte after byte until there is an answer, a 408.
+fn check_trickle(proxy: &Proxy, begin: &str) {
+    let mut stream = TcpStream::connect(proxy.address()).unwrap();
+    let patience = Duration::from_millis(5);
+    stream.set_read_timeout(Some(patience)).unwrap();
+    stream.write_all(begin.as_bytes()).unwrap();
+    let answer = within("the proxy loses patience", || {
         stream.write_all(b"y").ok();
         let mut piece = [0; 512];
-        let count = std::io::Read::read(&mut stream, &mut piece).unwrap_or(0);
-        answer.extend_from_slice(&piece[..count]);
-        (count > 0).then_some(())
+        let count = stream.read(&mut piece).unwrap_or(0);
+        (count > 0).then(|| piece[..count].to_vec())
     });
-    assert!(answer.starts_with(b"HTTP/1.1 408 "));
+    assert!(answer.starts_with(b"HTTP/1.1 408 "), "{answer:?}");
 }
 
 #[test]
@@ -95,10 +97,51 @@ fn a_body_that_stops_coming_is_answered_408() {
     assert_eq!(origin.seen_now(), None, "no whole request");
 }
 
+/// Each byte in time, and yet the body as a whole is too slow.
+#[test]
+fn a_body_that_trickles_is_answered_408() {
+    let origin = Origin::saying("ok");
+    let proxy = proxy_to(&origin, "timeouts: { total: 200ms }");
+    let head = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\n";
+    check_trickle(&proxy, head);
+    assert_eq!(origin.seen_now(), None);
+}
+
+/// Nobody waits for the answer any more, so the origin is left alone too.
+#[test]
+fn a_client_that_goes_away_takes_its_request_with_it() {
+    let origin = Origin::scripted(|stream, seen| {
+        let mut reader = BufReader::new(stream);
+        while let Some(request) = read_request(&mut reader) {
+            seen.send(request).ok();
+        }
+        seen.send(Seen::named("closed")).ok();
+    });
+    let admin = "admin: { address: '127.0.0.1:0' }\n";
+    let proxy = Proxy::start(&format!(
+        "{admin}listeners: [{{ name: web, address: '127.0.0.1:0', cluster: origin }}]\n\
+         clusters: [{{ name: origin, endpoints: ['{}'] }}]\n",
+        origin.address
+    ));
+    let mut client = proxy.connect();
+    client.send("GET /slow HTTP/1.1\r\nhost: a\r\n\r\n");
+    assert_eq!(origin.seen().line, "GET /slow HTTP/1.1");
+    drop(client);
+    assert_eq!(origin.seen().line, "closed");
+    within("the exchange is counted", || {
+        let count = metric_sum(
+            proxy.admin(),
+            "lockgate_request_errors_total",
+            "client_gone",
+        );
+        (count == 1.0).then_some(())
+    });
+}
+
 #[test]
 fn an_exchange_that_takes_too_long_is_answered_504() {
     let origin = Origin::scripted(|stream, _| {
-        let mut reader = std::io::BufReader::new(stream);
+        let mut reader = BufReader::new(stream);
         while !support::read_some(&mut reader).is_empty() {}
     });
     let proxy = proxy_to(&origin, "timeouts: { total: 100ms }");
@@ -108,13 +151,13 @@ fn an_exchange_that_takes_too_long_is_answered_504() {
 #[test]
 fn a_client_that_does_not_read_is_given_up() {
     let origin = Origin::scripted(|mut stream, seen| {
-        let mut reader = std::io::BufReader::new(stream.try_clone().unwrap());
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
         support::read_head(&mut reader);
         stream
             .write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n")
             .unwrap();
         while stream.write_all(&[b'x'; 65536]).is_ok() {}
-        seen.send(support::Seen::named("cut off")).ok();
+        seen.send(Seen::named("cut off")).ok();
     });
     let proxy = proxy_to(&origin, "timeouts: { body: 100ms }");
     let mut client = proxy.connect();

@@ -268,13 +268,15 @@ fn a_body_streams_on_while_its_answer_streams_back() {
     assert_eq!(client.exactly(5), b"0\r\n\r\n");
 }
 
+/// As with other proxies: there is no telling it from one that is gone.
 #[test]
-fn a_client_that_sends_no_more_still_gets_its_answer() {
-    let origin = Origin::saying("ok");
+fn a_client_that_closes_its_side_is_not_waited_for() {
+    let (origin, _never) = Origin::holding("ok");
     let proxy = proxy_to(&origin);
     let mut client = proxy.connect();
-    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").finish();
-    assert_eq!(client.answer().text(), "ok");
+    client.send("GET /held HTTP/1.1\r\nhost: a\r\n\r\n");
+    assert_eq!(origin.seen().line, "GET /held HTTP/1.1");
+    assert_eq!(client.finish().answer().status, 499);
     assert_eq!(client.rest(), b"", "and the connection ends");
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::console::{Exit, print, print_json};
-use crate::filter::{EngineOptions, FilterEngine, Module};
+use crate::filter::{EngineOptions, FilterEngine, Module, Pace};
 use crate::shipped::SHIPPED;
 
 pub fn inspect(file: &str, as_json: bool) -> anyhow::Result<Exit> {
@@ -15,7 +15,7 @@ pub fn inspect(file: &str, as_json: bool) -> anyhow::Result<Exit> {
         }
     };
     let engine = FilterEngine::start(EngineOptions::default())?;
-    match engine.load(&bytes) {
+    match engine.load(&bytes, Pace::Full) {
         Ok(module) if as_json => print_json(&as_value(&module)),
         Ok(module) => print(&as_text(&module)?),
         Err(error) => {

@@ -53,6 +53,22 @@ impl Reader {
         self.fill_up_to(READ_BYTES).await
     }
 
+    /// Waits until the client closes its side. What it sends before, such as its
+    /// next request, is kept, up to a bound; beyond that nothing is noticed.
+    /// Cancel-safe.
+    pub async fn closed(&mut self) -> io::Result<()> {
+        while self.buffer.len() < HEAD_BYTES {
+            self.io.readable().await?;
+            match self.try_fill(HEAD_BYTES) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.release(),
+                Err(error) => return Err(error),
+            }
+        }
+        std::future::pending().await
+    }
+
     async fn fill_up_to(&mut self, wanted: usize) -> io::Result<usize> {
         loop {
             match self.try_fill(wanted) {

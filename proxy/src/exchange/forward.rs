@@ -1,6 +1,5 @@
 //! From the filters' verdict to the head of an answer.
 
-use std::cell::RefCell;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 
@@ -19,7 +18,7 @@ use crate::filter::{Flow, View};
 use crate::http::h1;
 use crate::http::{Framing, ResponseHead, hop};
 use crate::upstream::{
-    self, Answer, ForwardTimeouts, OnInformational, RequestBody, UpstreamRequest, WorkerCluster,
+    self, Answer, ForwardTimeouts, InterimAnswers, RequestBody, UpstreamRequest, WorkerCluster,
 };
 
 /// The client's halves but for its body, which the upload reads.
@@ -101,7 +100,7 @@ async fn forward(
     {
         return Err(ErrorKind::BodyTooLarge.into());
     }
-    let headers = headers_for(view, &cluster)?;
+    let headers = headers_for(scene, view, &cluster)?;
     start_copies(scene, view, &headers, asked, upload);
     let body = open_body(asked, upload);
     if asked.expects_continue && !upload.has_begun() {
@@ -116,15 +115,20 @@ async fn forward(
         headers,
         body,
         repeatable: is_repeatable(&view.request.method),
-        on_informational: (asked.version == Version::HTTP_11).then(|| interim.listener()),
+        interim: (asked.version == Version::HTTP_11).then_some(&interim.0),
     };
     let timeouts = timeouts_for(scene, view, &cluster);
     let deadline = scene.deadline(view);
-    let sending = pin!(upstream::forward(&cluster, request, &timeouts));
-    let sending = pin!(interim.pass_on(sending, client.writer));
-    let sending = pin!(alongside(upload, sending));
-    let answer = match before(client.alarm, deadline, sending).await {
+    let answer = {
+        let sending = pin!(upstream::forward(&cluster, request, &timeouts));
+        let sending = pin!(interim.pass_on(sending, client.writer));
+        let sending = pin!(alongside(upload, sending));
+        before(client.alarm, deadline, sending).await
+    };
+    let answer = match answer {
         Some(answer) => answer??,
+        // It was the client, if the origin has taken all that there was.
+        None if upload.waits_for_client() => return Err(ErrorKind::BodyTimeout.into()),
         None => return Err(ErrorKind::TotalTimeout.into()),
     };
     facts.upstream = Some(answer.answer_time);
@@ -143,10 +147,19 @@ fn choose(scene: &Scene<'_>, view: &View) -> Result<Rc<WorkerCluster>, ProxyErro
     .ok_or_else(|| ErrorKind::NoRoute.into())
 }
 
-/// The view keeps its head for later phases, so the origin gets a copy: fields
-/// are counted references to the bytes that were read.
-fn headers_for(view: &View, cluster: &WorkerCluster) -> Result<HeaderMap, ProxyError> {
-    let mut headers = view.request.headers.clone();
+/// The origin gets a copy where filters may still look at the head: fields are
+/// counted references to the bytes that were read. Elsewhere the view gives up
+/// its own.
+fn headers_for(
+    scene: &Scene<'_>,
+    view: &mut View,
+    cluster: &WorkerCluster,
+) -> Result<HeaderMap, ProxyError> {
+    let chain = &scene.listener.chain;
+    let mut headers = match chain.wants_response() || chain.wants_done() {
+        true => view.request.headers.clone(),
+        false => std::mem::take(&mut view.request.headers),
+    };
     let host = match &view.request.authority {
         Some(authority) => HeaderValue::from_str(authority.as_str()),
         None => HeaderValue::from_str(cluster.name()),
@@ -213,14 +226,9 @@ fn is_repeatable(method: &Method) -> bool {
 
 /// Interim answers of the origin on their way to the client.
 #[derive(Default)]
-struct Interim(Rc<RefCell<Vec<ResponseHead>>>);
+struct Interim(InterimAnswers);
 
 impl Interim {
-    fn listener(&self) -> OnInformational {
-        let heads = self.0.clone();
-        Rc::new(move |head| heads.borrow_mut().push(head))
-    }
-
     /// Runs `work`, writing interim answers as they come. One that the client
     /// does not take is no reason to give the answer up.
     async fn pass_on<T>(

@@ -56,7 +56,7 @@ impl Copy {
             headers: with_fields(headers, mirror),
             body,
             repeatable: false,
-            on_informational: None,
+            interim: None,
         };
         let counted = Counted::new(local.clone());
         let cluster = cluster.clone();
@@ -105,7 +105,7 @@ fn with_fields(mut headers: HeaderMap, mirror: &Mirror) -> HeaderMap {
     headers
 }
 
-async fn send(cluster: &Rc<WorkerCluster>, request: UpstreamRequest) {
+async fn send(cluster: &Rc<WorkerCluster>, request: UpstreamRequest<'_>) {
     let timeouts = ForwardTimeouts::from(&cluster.cluster().config.timeouts);
     let sent = tokio::time::timeout(TOTAL, async {
         let mut answer = upstream::forward(cluster, request, &timeouts).await?;

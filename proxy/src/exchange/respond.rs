@@ -37,9 +37,7 @@ pub async fn respond(
 fn add_own(scene: &Scene<'_>, view: &View, headers: &mut HeaderMap) {
     let shared = &scene.listener.shared;
     let name = &shared.config.headers.request_id;
-    if let Some(id) = view.request.headers.get(name) {
-        headers.insert(name, id.clone());
-    }
+    headers.insert(name, view.request_id.clone());
     if let Some(via) = &shared.via {
         via.append(headers, Version::HTTP_11);
     }

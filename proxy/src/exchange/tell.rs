@@ -15,7 +15,7 @@ pub fn tell(scene: &Scene<'_>, asked: &Asked, view: &View, sent: &Sent, facts: &
     Record {
         started: SystemTime::now() - duration,
         listener: &view.listener,
-        request_id: &view.request_id,
+        request_id: view.request_id(),
         trace_id: &view.trace_id,
         client: view.client_address,
         peer: scene.socket_peer,

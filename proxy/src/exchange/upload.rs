@@ -96,6 +96,11 @@ impl<'a> Upload<'a> {
         self.bytes > 0 || !self.reader.buffer.is_empty()
     }
 
+    /// Whether there is more of it, and all that came has been taken.
+    pub fn waits_for_client(&self) -> bool {
+        !self.done && !self.is_broken && self.pending.is_none()
+    }
+
     /// What is still to come, where that is known; else nothing is.
     pub fn remaining(&self) -> u64 {
         self.length
@@ -200,14 +205,18 @@ impl<'a> Upload<'a> {
     }
 }
 
-/// Runs `work` to its end and the upload beside it for as long. An upload that
-/// fails ends both: `work` is dropped.
+/// Runs `work` to its end and the upload beside it for as long; once the body is
+/// there, it looks whether the client is. An upload that fails or a client that
+/// goes away ends both: `work` is dropped.
 pub async fn alongside<T>(
     upload: &mut Upload<'_>,
     mut work: Pin<&mut impl Future<Output = T>>,
 ) -> Result<T, ProxyError> {
-    if upload.is_done() || upload.is_broken() {
+    if upload.is_broken() {
         return Ok(work.await);
+    }
+    if upload.is_done() {
+        return while_there(upload.reader, work).await;
     }
     let first = {
         let mut running = pin!(upload.run());
@@ -221,6 +230,25 @@ pub async fn alongside<T>(
     };
     match first {
         Some(value) => Ok(value),
-        None => Ok(work.await),
+        None => while_there(upload.reader, work).await,
     }
+}
+
+/// A client that closes its sending side has gone away: what nobody waits for
+/// is not worth an origin's time.
+async fn while_there<T>(
+    reader: &mut Reader,
+    mut work: Pin<&mut impl Future<Output = T>>,
+) -> Result<T, ProxyError> {
+    let mut closed = pin!(reader.closed());
+    poll_fn(|context| {
+        if let Poll::Ready(value) = work.as_mut().poll(context) {
+            return Poll::Ready(Ok(value));
+        }
+        closed.as_mut().poll(context).map(|closed| match closed {
+            Ok(()) => Err(ErrorKind::ClientGone.into()),
+            Err(error) => Err(ProxyError::with(ErrorKind::ClientGone, error)),
+        })
+    })
+    .await
 }

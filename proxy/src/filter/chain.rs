@@ -223,7 +223,7 @@ impl WorkerChain {
         tracing::warn!(
             filter = &**filter.loaded().name(),
             route = view.decisions.route.as_deref(),
-            trace_id = view.trace_id,
+            trace_id = &*view.trace_id,
             fault = failure.fault.name(),
             reason = failure.detail,
             withheld,

@@ -11,7 +11,7 @@ use wasmtime::{Config, Enabled, Engine, PoolingAllocationConfig};
 
 use super::host;
 use super::library::Library;
-use super::module::{Digest, LoadError, Module};
+use super::module::{Digest, LoadError, Module, Pace};
 use super::state::HostState;
 
 /// How often a running guest is looked at.
@@ -74,13 +74,13 @@ impl FilterEngine {
     }
 
     /// Makes a module of a component's bytes. Blocks while it compiles.
-    pub fn load(&self, bytes: &[u8]) -> Result<Arc<Module>, LoadError> {
+    pub fn load(&self, bytes: &[u8], pace: Pace) -> Result<Arc<Module>, LoadError> {
         let digest = Digest::of(bytes);
         if let Some(known) = self.known(&digest) {
             return Ok(known);
         }
         let library = self.library.as_ref();
-        let module = Module::load(&self.engine, &self.linker, library, digest, bytes)?;
+        let module = Module::load(&self.engine, &self.linker, library, digest, bytes, pace)?;
         let module = Arc::new(module);
         let mut modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
         modules.retain(|_, module| module.strong_count() > 0);

@@ -67,7 +67,7 @@ pub fn emit(state: &mut HostState, level: Level, message: &str, fields: &[(Strin
     let filter = &*state.owner.name;
     let view = state.call.view.as_deref();
     let route = view.and_then(|view| view.decisions.route.as_deref());
-    let trace_id = view.map(|view| view.trace_id.as_str());
+    let trace_id = view.map(|view| &*view.trace_id);
     macro_rules! write {
         ($level:expr) => {
             tracing::event!(target: TARGET, $level, filter, route, trace_id, fields, "{message}")

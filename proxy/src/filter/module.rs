@@ -66,6 +66,15 @@ fn join(refusals: &[Refusal]) -> String {
     texts.join("; ")
 }
 
+/// How a component is compiled that was not compiled before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// As fast as can be: nothing else is to be done yet.
+    Full,
+    /// Workers are serving, and go first.
+    GiveWay,
+}
+
 /// What a filter says about itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Manifest {
@@ -94,13 +103,14 @@ impl Module {
         library: Option<&Library>,
         digest: Digest,
         bytes: &[u8],
+        pace: Pace,
     ) -> Result<Self, LoadError> {
         check_layer(bytes)?;
         let found = library.and_then(|library| library.find(engine, &digest));
         let is_new = found.is_none();
         let component = match found {
             Some(component) => component,
-            None => compile(engine, bytes)?,
+            None => compile(engine, bytes, pace)?,
         };
         let (imports, exports) = names(engine, &component);
         let refusals = contract::check(
@@ -173,8 +183,15 @@ fn check_layer(bytes: &[u8]) -> Result<(), LoadError> {
     }
 }
 
+fn compile(engine: &Engine, bytes: &[u8], pace: Pace) -> Result<Component, LoadError> {
+    match pace {
+        Pace::Full => Component::new(engine, bytes).map_err(invalid),
+        Pace::GiveWay => compile_aside(engine, bytes),
+    }
+}
+
 /// Compiles in a thread of its own that gives way to every worker.
-fn compile(engine: &Engine, bytes: &[u8]) -> Result<Component, LoadError> {
+fn compile_aside(engine: &Engine, bytes: &[u8]) -> Result<Component, LoadError> {
     let compiled = thread::scope(|scope| {
         let compile = || {
             yield_to_workers();

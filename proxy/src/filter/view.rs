@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 
 use crate::config::Name;
+use crate::http::request_id::Hex;
 use crate::http::{RequestHead, ResponseHead};
 
 /// One exchange, as far as filters are concerned. It moves into an instance's
@@ -20,9 +21,9 @@ pub struct View {
     pub is_local: bool,
     pub client_address: IpAddr,
     pub listener: Name,
-    pub request_id: String,
-    /// Lower-case hex, 32 digits.
-    pub trace_id: String,
+    /// Visible ASCII.
+    pub request_id: HeaderValue,
+    pub trace_id: Hex,
     /// When the request's first byte arrived.
     pub started: Instant,
     pub request_bytes: u64,
@@ -72,6 +73,12 @@ pub struct Mirror {
 /// also after a phase was given up halfway.
 #[derive(Debug)]
 pub struct Lendable(Option<Box<View>>);
+
+impl View {
+    pub fn request_id(&self) -> &str {
+        self.request_id.to_str().unwrap_or_default()
+    }
+}
 
 impl Lendable {
     pub fn new(view: View) -> Self {

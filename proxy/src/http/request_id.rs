@@ -1,5 +1,7 @@
 //! The id that an exchange carries through logs, origin and client.
 
+use std::ops::Deref;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Longer ids are replaced: they would be copied into every log line.
@@ -10,24 +12,24 @@ const MAX_BYTES: usize = 128;
 /// `headers` for the origin.
 ///
 /// A fresh id is unique, not secret: it comes from the thread's fast generator.
-pub fn take_or_make(headers: &mut HeaderMap, name: &HeaderName, is_trusted: bool) -> String {
+pub fn take_or_make(headers: &mut HeaderMap, name: &HeaderName, is_trusted: bool) -> HeaderValue {
     if is_trusted && let Some(id) = take(headers, name) {
         return id;
     }
-    let id = hex_32(fastrand::u128(..));
-    let value = HeaderValue::from_str(&id).expect("hex digits are visible ASCII");
-    headers.insert(name, value);
+    let id = Hex::of(fastrand::u128(..));
+    let id = HeaderValue::from_str(&id).expect("hex digits are visible ASCII");
+    headers.insert(name, id.clone());
     id
 }
 
-fn take(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+fn take(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?;
     if values.next().is_some() || value.is_empty() || value.len() > MAX_BYTES {
         return None;
     }
     let text = value.to_str().ok()?;
-    text.bytes().all(is_safe).then(|| text.to_owned())
+    text.bytes().all(is_safe).then(|| value.clone())
 }
 
 /// What can stand in a log line, a URL or a shell without being quoted.
@@ -35,16 +37,27 @@ fn is_safe(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-_.:/+=@".contains(&byte)
 }
 
-/// 32 lower-case hex digits. `format!` takes five times as long.
-pub(super) fn hex_32(number: u128) -> String {
-    number
-        .to_be_bytes()
-        .iter()
-        .fold(String::with_capacity(32), |mut text, byte| {
-            text.push(char::from(hex_digit(byte >> 4)));
-            text.push(char::from(hex_digit(byte & 15)));
-            text
-        })
+/// A number in 32 lower-case hex digits, without an allocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hex([u8; 32]);
+
+impl Hex {
+    pub fn of(number: u128) -> Self {
+        let mut digits = [0; 32];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(number.to_be_bytes()) {
+            pair[0] = hex_digit(byte >> 4);
+            pair[1] = hex_digit(byte & 15);
+        }
+        Self(digits)
+    }
+}
+
+impl Deref for Hex {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("hex digits are ASCII")
+    }
 }
 
 pub(super) const fn hex_digit(nibble: u8) -> u8 {
@@ -64,13 +77,14 @@ mod tests {
         }
         let id = take_or_make(&mut headers, &NAME, is_trusted);
         let kept: Vec<_> = headers.get_all(NAME).iter().collect();
-        assert_eq!(kept, [id.as_str()], "the origin gets what the log gets");
-        let was_kept = values.first() == Some(&id.as_str());
+        assert_eq!(kept, [&id], "the origin gets what the log gets");
+        let id = id.to_str().unwrap();
+        let was_kept = values.first() == Some(&id);
         if !was_kept {
             assert_eq!(id.len(), 32);
             assert!(id.bytes().all(|byte| byte.is_ascii_hexdigit()));
         }
-        was_kept.then_some(id)
+        was_kept.then(|| id.to_owned())
     }
 
     #[test]
@@ -94,6 +108,6 @@ mod tests {
         let first = take_or_make(&mut headers, &NAME, false);
         let second = take_or_make(&mut headers, &NAME, false);
         assert_ne!(first, second);
-        assert_eq!(hex_32(0xabc), format!("{:032x}", 0xabc));
+        assert_eq!(*Hex::of(0xabc), format!("{:032x}", 0xabc));
     }
 }

@@ -3,7 +3,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::request_id::{hex_32, hex_digit};
+use super::request_id::{Hex, hex_digit};
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
@@ -63,8 +63,8 @@ impl Trace {
     }
 
     /// 32 lower-case hex digits.
-    pub fn trace_id(&self) -> String {
-        hex_32(self.trace_id)
+    pub fn trace_id(&self) -> Hex {
+        Hex::of(self.trace_id)
     }
 }
 
@@ -169,16 +169,16 @@ mod tests {
         let text = headers[TRACEPARENT].to_str().unwrap();
         assert_eq!(headers.get_all(TRACEPARENT).iter().count(), 1);
         assert_eq!(text.len(), 55);
-        assert_eq!(&text[..36], format!("00-{}-", trace.trace_id()));
+        assert_eq!(&text[..36], format!("00-{}-", &*trace.trace_id()));
         assert_ne!(&text[36..52], "00f067aa0ba902b7", "the parent is this hop");
         match continues_with_flags {
             Some(flags) => {
-                assert_eq!(trace.trace_id(), ID, "{parents:?}");
+                assert_eq!(*trace.trace_id(), *ID, "{parents:?}");
                 assert_eq!(&text[53..], flags, "{parents:?}");
                 assert_eq!(headers[TRACESTATE], "a=1");
             }
             None => {
-                assert_ne!(trace.trace_id(), ID, "{parents:?}");
+                assert_ne!(*trace.trace_id(), *ID, "{parents:?}");
                 assert_eq!(&text[53..], "01");
                 assert!(!headers.contains_key(TRACESTATE), "{parents:?}");
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Listener, Snapshot, references};
 use crate::cluster::Cluster;
 use crate::config::{self, ComponentSource, Config, Mistake, filter_config};
-use crate::filter::{BuildError, FilterEngine, LoadedFilter, Module};
+use crate::filter::{BuildError, FilterEngine, LoadedFilter, Module, Pace};
 use crate::http::via::Via;
 use crate::listener::{self, Socket};
 use crate::stats::Stats;
@@ -106,7 +106,11 @@ impl Builder<'_> {
         let bytes = self
             .component(filter)
             .map_err(|(found, wanted)| refuse(found, &wanted))?;
-        let module = self.engine.load(&bytes).map_err(|error| {
+        let pace = match before {
+            Some(_) => Pace::GiveWay,
+            None => Pace::Full,
+        };
+        let module = self.engine.load(&bytes, pace).map_err(|error| {
             refuse(
                 error.to_string(),
                 "a component of the world `lockgate:filter/filter`",

@@ -36,6 +36,7 @@ pub fn body_channel_of(length: Option<u64>, capacity: usize) -> (BodySender, Req
         capacity,
         trailers: None,
         end: End::Open,
+        end_is_known: false,
         remaining: length,
         receiver: Receiver::Reading,
         receiver_waker: None,
@@ -51,6 +52,8 @@ struct Channel {
     capacity: usize,
     trailers: Option<HeaderMap>,
     end: End,
+    /// The receiver has been told of the end.
+    end_is_known: bool,
     /// Of a known length, what the receiver has not seen yet.
     remaining: Option<u64>,
     receiver: Receiver,
@@ -138,8 +141,7 @@ impl BodySender {
         self.end(End::Finished);
     }
 
-    /// The body is whole, and these fields follow it. Only those that the
-    /// request's `Trailer` field announced are sent.
+    /// The body is whole, and these fields follow it.
     pub fn trailers(self, trailers: HeaderMap) {
         self.0.borrow_mut().trailers = Some(trailers);
         self.end(End::Finished);
@@ -226,9 +228,11 @@ impl BodyReceiver {
             End::Finished if channel.remaining.is_some_and(|remaining| remaining > 0) => {
                 Poll::Ready(Some(Err(BrokenBody::WrongLength)))
             }
+            // Trailers go past hyper, which would send only those that the
+            // request's `Trailer` field announces: see `wire`.
             End::Finished => {
-                let trailers = channel.trailers.take();
-                Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
+                channel.end_is_known = true;
+                Poll::Ready(None)
             }
         }
     }
@@ -293,7 +297,7 @@ impl Body for RequestBody {
 }
 
 /// What the driver of a connection knows about the body that it sends.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct BodyWatch(Rc<RefCell<Channel>>);
 
 impl BodyWatch {
@@ -309,6 +313,15 @@ impl BodyWatch {
     /// Whether the connection has taken the last of it.
     pub fn is_sent(&self) -> bool {
         self.0.borrow().is_drained()
+    }
+
+    /// The trailers, once everything before them has been taken.
+    pub fn take_trailers(&self) -> Option<HeaderMap> {
+        let mut channel = self.0.borrow_mut();
+        match channel.end_is_known {
+            true => channel.trailers.take(),
+            false => None,
+        }
     }
 
     /// Whether there is something that the connection has not taken.

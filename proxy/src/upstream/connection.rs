@@ -105,11 +105,12 @@ impl Connection {
         request: Request<RequestBody>,
         keep_sent: bool,
     ) -> impl Future<Output = Sent> + use<> {
-        self.wire.borrow_mut().begin(keep_sent);
         self.request_body = match request.body() {
             RequestBody::Empty => None,
             RequestBody::Stream(receiver) => Some(receiver.watch()),
         };
+        let body = self.request_body.clone();
+        self.wire.borrow_mut().begin(body, keep_sent);
         self.sender.try_send_request(request)
     }
 

@@ -17,7 +17,7 @@ use super::classify::classify;
 use super::connect::connect;
 use super::connection::Connection;
 use super::pool::{Active, Lease, Pick};
-use super::request::{OnInformational, UpstreamRequest, from_sent, to_hyper};
+use super::request::{InterimAnswers, UpstreamRequest, from_sent, to_hyper};
 use super::worker_cluster::WorkerCluster;
 use crate::config::ClusterTimeouts;
 use crate::error::{ErrorKind, ProxyError};
@@ -53,7 +53,7 @@ impl From<&ClusterTimeouts> for ForwardTimeouts {
 /// Dropping the future breaks the request off and closes its connection.
 pub async fn forward(
     cluster: &Rc<WorkerCluster>,
-    request: UpstreamRequest,
+    request: UpstreamRequest<'_>,
     timeouts: &ForwardTimeouts,
 ) -> Result<Answer, ProxyError> {
     let active = Active::begin(&cluster.pool);
@@ -61,7 +61,7 @@ pub async fn forward(
     let asked = Asked {
         method: request.method.clone(),
         repeatable: request.repeatable && matches!(request.body, RequestBody::Empty),
-        on_informational: request.on_informational,
+        interim: request.interim,
         timeouts,
         try_deadline: timeouts.try_timeout.map(|timeout| start + timeout),
     };
@@ -98,7 +98,7 @@ pub async fn forward(
 struct Asked<'a> {
     method: Method,
     repeatable: bool,
-    on_informational: Option<OnInformational>,
+    interim: Option<&'a InterimAnswers>,
     timeouts: &'a ForwardTimeouts,
     try_deadline: Option<Instant>,
 }
@@ -181,7 +181,9 @@ async fn send(
         let connection = lease.connection();
         connection.poll(cx);
         while let Some(head) = connection.take_interim() {
-            asked.on_informational.as_ref().inspect(|tell| tell(head));
+            if let Some(interim) = asked.interim {
+                interim.borrow_mut().push(head);
+            }
         }
         let mut quiet = Context::from_waker(Waker::noop());
         match sent.as_mut().poll(&mut quiet) {

@@ -1,7 +1,6 @@
 //! What is asked of an origin.
 
-use std::fmt;
-use std::rc::Rc;
+use std::cell::RefCell;
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
@@ -11,11 +10,13 @@ use http_body::Body;
 use super::body::RequestBody;
 use crate::http::ResponseHead;
 
-/// Called for every interim answer (1xx) but 100 and 101, before the answer.
-pub type OnInformational = Rc<dyn Fn(ResponseHead)>;
+/// Where interim answers (1xx) but 100 and 101 are put as they come, before the
+/// answer.
+pub type InterimAnswers = RefCell<Vec<ResponseHead>>;
 
 /// One request for an origin.
-pub struct UpstreamRequest {
+#[derive(Debug)]
+pub struct UpstreamRequest<'a> {
     pub method: Method,
     pub path: PathAndQuery,
     /// With `host`, without hop-by-hop fields. The framing (`content-length`,
@@ -24,19 +25,7 @@ pub struct UpstreamRequest {
     pub body: RequestBody,
     /// Whether it may be sent twice. Only one without a body ever is.
     pub repeatable: bool,
-    pub on_informational: Option<OnInformational>,
-}
-
-impl fmt::Debug for UpstreamRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UpstreamRequest")
-            .field("method", &self.method)
-            .field("path", &self.path)
-            .field("headers", &self.headers)
-            .field("body", &self.body)
-            .field("repeatable", &self.repeatable)
-            .finish_non_exhaustive()
-    }
+    pub interim: Option<&'a InterimAnswers>,
 }
 
 /// The request as hyper sends it.

@@ -6,11 +6,18 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
+use bytes::{Buf, BytesMut};
 use hyper::rt::{Read, ReadBufCursor, Write};
+use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::body::BodyWatch;
 use super::interim::{AnswerStream, Arrived, Refused};
+use crate::http::h1;
+
+/// Behind the last chunk of a body, and behind its trailers if there are any.
+const END_OF_BODY: usize = "\r\n".len();
 
 /// A connected socket.
 #[derive(Debug)]
@@ -36,6 +43,10 @@ pub(super) struct WireState {
     /// The request as it was sent, when it is worth keeping.
     pub sent: Vec<u8>,
     pub keep_sent: bool,
+    /// The body of the current request, for its trailers.
+    body: Option<BodyWatch>,
+    /// The trailers and the empty line behind them, as far as they are not sent.
+    tail: BytesMut,
 }
 
 impl WireState {
@@ -49,16 +60,28 @@ impl WireState {
             write_broken: false,
             sent: Vec::new(),
             keep_sent: false,
+            body: None,
+            tail: BytesMut::new(),
         }
     }
 
     /// A request goes out next.
-    pub fn begin(&mut self, keep_sent: bool) {
+    pub fn begin(&mut self, body: Option<BodyWatch>, keep_sent: bool) {
         self.answers.expect_answer();
         self.read = 0;
         self.written = 0;
         self.sent.clear();
         self.keep_sent = keep_sent;
+        self.body = body;
+        self.tail.clear();
+    }
+
+    /// Has the trailers written when it is time for them.
+    fn look_for_trailers(&mut self) {
+        let trailers = self.body.as_ref().and_then(BodyWatch::take_trailers);
+        if let Some(trailers) = trailers {
+            h1::encode_trailers(&mut self.tail, trailers);
+        }
     }
 
     /// What comes before any of the request was sent is no answer to it. hyper
@@ -107,6 +130,30 @@ impl Wire {
             (Socket::Tcp(socket), slices) => Pin::new(socket).poll_write_vectored(cx, slices),
             (Socket::Unix(socket), slices) => Pin::new(socket).poll_write_vectored(cx, slices),
         }
+    }
+
+    /// hyper has been told of the body's end, so what it writes from now on goes
+    /// up to the end of the message. Its last two bytes are the empty line, in
+    /// whose place the tail is sent.
+    fn poll_write_before_tail(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+        tail: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        let whole: usize = slices.iter().map(|slice| slice.len()).sum();
+        if whole > END_OF_BODY {
+            let before = without_end(slices, whole - END_OF_BODY);
+            return self.poll_socket_write(cx, &before);
+        }
+        while !tail.is_empty() {
+            match ready!(self.poll_socket_write(cx, &[IoSlice::new(tail)])) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(count) => tail.advance(count),
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(whole))
     }
 
     fn poll_socket_read(
@@ -168,6 +215,19 @@ impl Read for Wire {
     }
 }
 
+/// The first `left` bytes.
+fn without_end<'a>(slices: &'a [IoSlice<'a>], mut left: usize) -> SmallVec<[IoSlice<'a>; 4]> {
+    let mut before = SmallVec::new();
+    for slice in slices {
+        let count = slice.len().min(left);
+        left -= count;
+        if count > 0 {
+            before.push(IoSlice::new(&slice[..count]));
+        }
+    }
+    before
+}
+
 fn refusal(refused: Refused) -> io::Error {
     let why = match refused {
         Refused::Bad(why) => why,
@@ -201,8 +261,14 @@ impl Write for Wire {
         if state.write_broken {
             return Poll::Ready(Ok(whole));
         }
-        let mut cx = Context::from_waker(&state.waker);
-        match ready!(wire.poll_socket_write(&mut cx, slices)) {
+        state.look_for_trailers();
+        let WireState { waker, tail, .. } = state;
+        let mut cx = Context::from_waker(waker);
+        let outcome = match tail.is_empty() {
+            true => ready!(wire.poll_socket_write(&mut cx, slices)),
+            false => ready!(wire.poll_write_before_tail(&mut cx, slices, tail)),
+        };
+        match outcome {
             Ok(count) => {
                 state.written += count as u64;
                 Poll::Ready(Ok(count))

@@ -65,8 +65,7 @@ pub struct Checked {
 /// Runs `lockgate check` on this text, beside whatever lies in `folder`.
 pub fn check(folder: &Path, yaml: &str) -> Checked {
     let file = folder.join("checked.yaml");
-    let cache = folder.join("cache");
-    let yaml = format!("cache_dir: {}\n{yaml}", cache.display());
+    let yaml = format!("cache_dir: {}\n{yaml}", super::component_cache());
     std::fs::write(&file, yaml).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_lockgate"))
         .arg("check")

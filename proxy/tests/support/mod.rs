@@ -12,7 +12,7 @@ mod proxy;
 pub use client::{Answer, Client, read_answer};
 pub use origin::{Origin, Seen, read_head, read_request, read_some};
 pub use process::Process;
-pub use proxy::{Proxy, whole, within};
+pub use proxy::{Proxy, component_cache, whole, within};
 
 /// No wait of a test is longer; each waits for a condition, not for this.
-pub const LIMIT: std::time::Duration = std::time::Duration::from_secs(20);
+pub const LIMIT: std::time::Duration = std::time::Duration::from_secs(60);

@@ -130,13 +130,17 @@ pub(super) fn write(folder: &Path, yaml: &str) {
     std::fs::rename(aside, path).unwrap();
 }
 
-/// Every test keeps its compiled components together, in one cache, and its
-/// access log out of the way.
+/// Where all tests keep their compiled components, so that each is compiled once.
+pub fn component_cache() -> String {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("components");
+    folder.display().to_string()
+}
+
+/// Adds what every test wants, the access log out of the way among it.
 pub fn whole(yaml: &str) -> String {
-    let cache = std::env::temp_dir().join(format!("lockgate-test-cache-{}", std::process::id()));
     let mut text = String::new();
     for (key, line) in [
-        ("cache_dir:", format!("cache_dir: {}", cache.display())),
+        ("cache_dir:", format!("cache_dir: {}", component_cache())),
         ("access_log:", "access_log: { to: off }".to_owned()),
         ("workers:", "workers: 2".to_owned()),
         ("drain_timeout:", "drain_timeout: 1s".to_owned()),

@@ -180,8 +180,8 @@ fn attribute(view: &View, name: &str) -> Option<String> {
         "route.name" => view.decisions.route.as_ref().map(of),
         "listener.name" => Some(of(&view.listener)),
         "client.address" => Some(view.client_address.to_string()),
-        "request.id" => Some(view.request_id.clone()),
-        "trace.id" => Some(view.trace_id.clone()),
+        "request.id" => Some(view.request_id().to_owned()),
+        "trace.id" => Some(view.trace_id.to_string()),
         "upstream.cluster" => upstream.map(|(cluster, _)| of(cluster)),
         "upstream.endpoint" => upstream.map(|(_, endpoint)| of(endpoint)),
         _ => {

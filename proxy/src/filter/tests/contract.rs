@@ -3,7 +3,11 @@
 use super::*;
 
 fn check(bytes: &[u8], message: &str) {
-    let refused = engine().load(bytes).err().expect("refused").to_string();
+    let refused = engine()
+        .load(bytes, Pace::Full)
+        .err()
+        .expect("refused")
+        .to_string();
     assert!(refused.contains(message), "{refused}");
 }
 

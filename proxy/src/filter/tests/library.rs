@@ -26,7 +26,7 @@ impl Folder {
         };
         FilterEngine::start(options)
             .unwrap()
-            .load(guests::component())
+            .load(guests::component(), Pace::Full)
             .unwrap()
     }
 

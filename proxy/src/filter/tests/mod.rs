@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 use super::view::HeadLimits;
 use super::*;
 use crate::config::{ComponentSource, Filter, FilterConfig, FilterLimits, OnError, RouteConfig};
+use crate::http::request_id::Hex;
 use crate::http::{RequestHead, ResponseHead};
 use crate::stats::guest::GuestMetrics;
 use crate::stats::{FilterStats, PerWorker};
@@ -35,7 +36,7 @@ fn engine() -> &'static FilterEngine {
 fn module() -> Arc<Module> {
     static MODULE: OnceLock<Arc<Module>> = OnceLock::new();
     MODULE
-        .get_or_init(|| engine().load(guests::component()).unwrap())
+        .get_or_init(|| engine().load(guests::component(), Pace::Full).unwrap())
         .clone()
 }
 
@@ -192,8 +193,8 @@ fn view() -> View {
         is_local: false,
         client_address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
         listener: "web".into(),
-        request_id: "id-1".into(),
-        trace_id: "0af7651916cd43dd8448eb211c80319c".into(),
+        request_id: HeaderValue::from_static("id-1"),
+        trace_id: Hex::of(0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c),
         started: Instant::now(),
         request_bytes: 3,
         response_bytes: 5,

@@ -175,11 +175,15 @@ pub fn encode_chunk_head(out: &mut BytesMut, length: usize) {
 /// Writes the end of a chunked body, without the trailers that must not be.
 pub fn encode_last_chunk(out: &mut BytesMut, trailers: Option<HeaderMap>) {
     out.extend_from_slice(b"0\r\n");
-    if let Some(mut trailers) = trailers {
-        remove_forbidden_trailers(&mut trailers);
-        for (name, value) in &trailers {
-            write_field(out, name, value);
-        }
+    encode_trailers(out, trailers.unwrap_or_default());
+}
+
+/// Writes a trailer section and the empty line behind it, without the trailers
+/// that must not be.
+pub fn encode_trailers(out: &mut BytesMut, mut trailers: HeaderMap) {
+    remove_forbidden_trailers(&mut trailers);
+    for (name, value) in &trailers {
+        write_field(out, name, value);
     }
     out.extend_from_slice(b"\r\n");
 }

@@ -28,7 +28,7 @@ pub use answer_gate::AnswerGate;
 pub use body::{BodyDecoder, Decoded};
 pub use encode::{
     OwnFields, Persistence, continue_100, encode_chunk, encode_chunk_head, encode_interim,
-    encode_last_chunk, encode_response,
+    encode_last_chunk, encode_response, encode_trailers,
 };
 pub use error::{BodyError, HeadError};
 pub use request::{ParsedRequest, parse_request};

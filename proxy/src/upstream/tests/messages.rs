@@ -113,10 +113,9 @@ fn interim_answers_are_told_before_the_answer() {
         let origin = Origin::answering(answer).await;
         let cluster = cluster(&origin);
         for _ in 0..2 {
-            let told = Rc::new(RefCell::new(Vec::new()));
-            let sink = Rc::clone(&told);
+            let told = RefCell::new(Vec::new());
             let mut request = get();
-            request.on_informational = Some(Rc::new(move |head| sink.borrow_mut().push(head)));
+            request.interim = Some(&told);
             assert_eq!(fetch(&cluster, request).await.1, "ok");
             let told = told.take();
             assert_eq!(told.len(), 1);

@@ -77,7 +77,7 @@ fn cluster(origin: &Origin) -> Rc<WorkerCluster> {
     open(config([origin.address()]))
 }
 
-fn request(method: Method, body: RequestBody) -> UpstreamRequest {
+fn request(method: Method, body: RequestBody) -> UpstreamRequest<'static> {
     let mut headers = HeaderMap::new();
     headers.insert("host", HeaderValue::from_static("origin"));
     UpstreamRequest {
@@ -86,21 +86,24 @@ fn request(method: Method, body: RequestBody) -> UpstreamRequest {
         path: "/path?query".parse().unwrap(),
         headers,
         body,
-        on_informational: None,
+        interim: None,
     }
 }
 
-fn get() -> UpstreamRequest {
+fn get() -> UpstreamRequest<'static> {
     request(Method::GET, RequestBody::Empty)
 }
 
 /// With the cluster's own timeouts.
-async fn ask(cluster: &Rc<WorkerCluster>, request: UpstreamRequest) -> Result<Answer, ProxyError> {
+async fn ask(
+    cluster: &Rc<WorkerCluster>,
+    request: UpstreamRequest<'_>,
+) -> Result<Answer, ProxyError> {
     let timeouts = ForwardTimeouts::from(&cluster.cluster().config.timeouts);
     forward(cluster, request, &timeouts).await
 }
 
-async fn ask_kind(cluster: &Rc<WorkerCluster>, request: UpstreamRequest) -> ErrorKind {
+async fn ask_kind(cluster: &Rc<WorkerCluster>, request: UpstreamRequest<'_>) -> ErrorKind {
     ask(cluster, request)
         .await
         .expect_err("no answer wanted")
@@ -121,7 +124,7 @@ async fn read(mut body: AnswerBody) -> Result<(Bytes, Option<HeaderMap>), ProxyE
 }
 
 /// Asks and reads a whole answer.
-async fn fetch(cluster: &Rc<WorkerCluster>, request: UpstreamRequest) -> (u16, String, bool) {
+async fn fetch(cluster: &Rc<WorkerCluster>, request: UpstreamRequest<'_>) -> (u16, String, bool) {
     let answer = ask(cluster, request).await.unwrap();
     let (status, reused) = (answer.status.as_u16(), answer.reused);
     let (body, _) = read(answer.body).await.unwrap();
