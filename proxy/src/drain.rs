@@ -8,6 +8,7 @@ use std::task::{Context, Waker};
 #[derive(Default)]
 pub struct Drain {
     draining: Cell<bool>,
+    cut_off: Cell<bool>,
     waiting: RefCell<Waiting>,
 }
 
@@ -28,7 +29,17 @@ impl Drain {
         self.draining.get()
     }
 
-    /// Lets every idle connection look again at whether it should go on.
+    /// The time is up: exchanges end where they are.
+    pub fn cut_off(&self) {
+        self.cut_off.set(true);
+        self.wake();
+    }
+
+    pub fn is_cut_off(&self) -> bool {
+        self.cut_off.get()
+    }
+
+    /// Lets every connection look again at whether it should go on.
     pub fn wake(&self) {
         for waker in self.waiting.borrow().wakers.iter().flatten() {
             waker.wake_by_ref();
@@ -61,9 +72,12 @@ impl Watcher {
 
     /// Whether the worker is draining; if not, the task is woken once it is.
     pub fn poll_draining(&self, context: &mut Context<'_>) -> bool {
-        if self.drain.is_draining() {
-            return true;
-        }
+        self.attend(context);
+        self.drain.is_draining()
+    }
+
+    /// Has this task woken when there is something to hear.
+    pub fn attend(&self, context: &Context<'_>) {
         let mut waiting = self.drain.waiting.borrow_mut();
         let place = &mut waiting.wakers[self.slot];
         if !place
@@ -72,7 +86,6 @@ impl Watcher {
         {
             *place = Some(context.waker().clone());
         }
-        false
     }
 
     pub fn is_draining(&self) -> bool {

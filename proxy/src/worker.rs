@@ -23,6 +23,9 @@ use crate::stats::{Gauge, ListenerStats, PerWorker};
 /// How often a worker writes its log out and looks after its pools.
 const TICK: Duration = Duration::from_millis(100);
 
+/// For exchanges that are cut off to be told of, in their answers and in the log.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
 /// What all workers are told about stopping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
@@ -101,8 +104,16 @@ async fn drain(local: &Rc<Local>, listeners: Listeners, until: Instant) -> Drain
         tick.tick().await;
         local.tick(tokio::time::Instant::now());
     }
+    let open = local.drain.connections();
+    if open > 0 {
+        local.drain.cut_off();
+        let until = Instant::now() + LAST_WORDS;
+        while local.drain.connections() > 0 && Instant::now() < until {
+            tick.tick().await;
+        }
+    }
     local.tick(tokio::time::Instant::now());
-    match local.drain.connections() {
+    match open {
         0 => Drained::Clean,
         open => Drained::CutOff(open),
     }
@@ -168,11 +179,12 @@ impl Listeners {
 }
 
 async fn accept_on(local: Rc<Local>, accept: AcceptLoop, socket: Arc<Socket>, stop: Rc<Notify>) {
-    let Some(stats) = local
-        .snapshot()
-        .listener(&socket)
-        .map(|listener| listener.shared.stats.clone())
-    else {
+    let current_stats = || {
+        let snapshot = local.snapshot();
+        let listener = snapshot.listener(&socket);
+        listener.map(|listener| listener.shared.stats.clone())
+    };
+    let Some(stats) = current_stats() else {
         return;
     };
     let worker = local.worker;
@@ -184,7 +196,8 @@ async fn accept_on(local: Rc<Local>, accept: AcceptLoop, socket: Arc<Socket>, st
         *limit.borrow()
     };
     let take = |stream, peer, permit| {
-        let active = Active::new(stats.clone(), worker);
+        // A reload may have given the listener another name.
+        let active = Active::new(current_stats().unwrap_or_else(|| stats.clone()), worker);
         let accepted = downstream::Accepted {
             stream,
             peer,

@@ -87,14 +87,20 @@ fn fields_that_only_filters_may_set_are_removed_from_heads_and_trailers() {
     let proxy = proxy_to(&origin, ", remove_request_headers: [x-user, X-Role]");
     let mut client = proxy.connect();
     client.send(
-        "POST / HTTP/1.1\r\nhost: a\r\nX-User: root\r\nx-user: root\r\nx-role: admin\r\nx-kept: 1\r\n\
+        "POST / HTTP/1.1\r\nhost: a\r\nX-User: root\r\nx-user: root\r\nx-role: admin\r\nX_Role: admin\r\nx-kept: 1\r\nx_kept: 2\r\n\
          transfer-encoding: chunked\r\ntrailer: x-user, x-sum\r\n\r\n\
-         2\r\nok\r\n0\r\nx-user: root\r\nx-sum: 1\r\n\r\n",
+         2\r\nok\r\n0\r\nx-user: root\r\nx_user: root\r\nx-sum: 1\r\n\r\n",
     );
     assert_eq!(client.answer().status, 200);
     let seen = origin.seen();
     assert_eq!((seen.header("x-user"), seen.header("x-role")), (None, None));
+    assert_eq!(
+        seen.header("x_role"),
+        None,
+        "CGI would take it for the other"
+    );
     assert_eq!(seen.header("x-kept"), Some("1"));
+    assert_eq!(seen.header("x_kept"), Some("2"));
     assert_eq!(seen.trailers, [("x-sum".to_owned(), "1".to_owned())]);
 }
 

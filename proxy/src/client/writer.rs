@@ -25,6 +25,9 @@ pub struct Writer {
     /// How long the client may take no byte; set by each exchange.
     pub stall: Duration,
     alarm: Alarm,
+    /// Something was written in part and will never be written whole: whatever
+    /// came behind it would be taken for the rest.
+    is_torn: bool,
 }
 
 impl Writer {
@@ -34,6 +37,7 @@ impl Writer {
             buffer: BytesMut::new(),
             stall: DEFAULT_STALL,
             alarm: Alarm::default(),
+            is_torn: false,
         }
     }
 
@@ -61,6 +65,11 @@ impl Writer {
     }
 
     async fn write_all(&mut self, mut bytes: &[u8]) -> Result<(), ProxyError> {
+        if self.is_torn {
+            return Err(ErrorKind::ClientGone.into());
+        }
+        // Until it is whole; this future may be dropped halfway.
+        self.is_torn = true;
         while !bytes.is_empty() {
             match self.io.try_write(bytes) {
                 Ok(0) => return Err(ErrorKind::ClientGone.into()),
@@ -71,6 +80,7 @@ impl Writer {
                 Err(error) => return Err(ProxyError::with(ErrorKind::ClientGone, error)),
             }
         }
+        self.is_torn = false;
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use bytes::{Buf, BytesMut};
 use tokio::net::TcpStream;
 
 use crate::client::Client;
@@ -41,6 +42,11 @@ pub async fn serve(local: Rc<Local>, accepted: Accepted) {
         socket: accepted.socket,
         requests: 0,
     };
+    poll_fn(|context| {
+        connection.watcher.attend(context);
+        Poll::Ready(())
+    })
+    .await;
     loop {
         match connection.next(&local).await {
             After::KeepAlive => {}
@@ -78,16 +84,29 @@ impl Connection {
     /// Waits for the first byte of a request; false when the connection is to
     /// be closed instead: idle for too long, draining, its listener removed.
     async fn wait(&mut self, local: &Rc<Local>) -> bool {
-        if !self.client.reader.buffer.is_empty() {
-            return true;
+        let mut deadline = None;
+        loop {
+            skip_empty_lines(&mut self.client.reader.buffer);
+            if !self.client.reader.buffer.is_empty() {
+                return true;
+            }
+            if !self.wait_for_bytes(local, &mut deadline).await {
+                return false;
+            }
         }
+    }
+
+    async fn wait_for_bytes(
+        &mut self,
+        local: &Rc<Local>,
+        deadline: &mut Option<tokio::time::Instant>,
+    ) -> bool {
         let Some(idle) = idle_timeout(local, &self.socket) else {
             return false;
         };
         let (reader, alarm) = (&mut self.client.reader, &mut self.client.alarm);
         let (watcher, socket) = (&self.watcher, &self.socket);
         let mut first = pin!(reader.first());
-        let mut deadline = None;
         poll_fn(|context| {
             if let Poll::Ready(first) = first.as_mut().poll(context) {
                 return Poll::Ready(first.is_ok_and(|count| count > 0));
@@ -203,6 +222,13 @@ async fn read_head(
     match within(&mut client.alarm, config.timeouts.head, pin!(read)).await {
         Some(outcome) => outcome,
         None => Err(ErrorKind::HeadTimeout.into()),
+    }
+}
+
+/// Some clients send one behind a body (RFC 9112 section 2.2).
+fn skip_empty_lines(buffer: &mut BytesMut) {
+    while buffer.starts_with(b"\r\n") {
+        buffer.advance(2);
     }
 }
 

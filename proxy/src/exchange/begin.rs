@@ -2,16 +2,20 @@
 
 use http::header::USER_AGENT;
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderValue, Method, Version};
+use http::{HeaderName, HeaderValue, Method, Version};
 
 use super::Scene;
 use super::upload::Upload;
 use crate::client::Reader;
+use crate::config::Listener;
 use crate::filter::{Decisions, HeadLimits, Lendable, View};
+use crate::http::disguise::remove_disguised;
 use crate::http::forwarded::{self, Client};
 use crate::http::h1::{BodyDecoder, ParsedRequest};
 use crate::http::hop::{self, MaxForwards};
 use crate::http::{Framing, request_id, trace};
+
+static FORWARDING: [HeaderName; 4] = forwarded::FIELDS;
 
 /// What the client asked, before any filter changed it.
 pub struct Asked {
@@ -21,6 +25,8 @@ pub struct Asked {
     pub version: Version,
     pub user_agent: Option<HeaderValue>,
     pub framing: Framing,
+    /// The client will send another request if it may.
+    pub keeps_alive: bool,
     /// The client waits for `100 Continue` before it sends its body.
     pub expects_continue: bool,
     /// `Max-Forwards` says that it goes no further than here.
@@ -39,12 +45,16 @@ pub fn begin(scene: &Scene<'_>, request: ParsedRequest) -> (Asked, Lendable) {
         version: request.version,
         user_agent: head.headers.get(USER_AGENT).cloned(),
         framing: request.framing,
+        keeps_alive: request.keep_alive,
         expects_continue: request.expects_continue,
         is_final: hop::count_down_max_forwards(&head.method, &mut head.headers)
             == MaxForwards::Final,
     };
     for name in &config.remove_request_headers {
         head.headers.remove(name);
+    }
+    if request.may_be_disguised {
+        remove_disguised(&mut head.headers, protected(config));
     }
     // Both read what a hop before this one said, so before fields are removed.
     let client = Client::find(
@@ -93,6 +103,13 @@ pub fn begin(scene: &Scene<'_>, request: ParsedRequest) -> (Asked, Lendable) {
         },
     });
     (asked, view)
+}
+
+/// Fields that only filters or this proxy may set.
+fn protected(config: &Listener) -> impl Iterator<Item = &HeaderName> + Clone {
+    let own = [&config.headers.request_id].into_iter();
+    let removed = config.remove_request_headers.iter();
+    own.chain(removed).chain(&FORWARDING)
 }
 
 /// The request's body, not yet going anywhere.

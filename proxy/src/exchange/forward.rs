@@ -2,6 +2,7 @@
 
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::Poll;
 
 use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Method, Version};
@@ -12,13 +13,13 @@ use super::mirror::{BodyKind, Copy};
 use super::upload::{Upload, alongside};
 use super::{Scene, reply};
 use crate::client::Writer;
-use crate::deadline::{Alarm, before};
+use crate::deadline::Alarm;
 use crate::error::{ErrorKind, ProxyError};
 use crate::filter::{Flow, View};
 use crate::http::h1;
 use crate::http::{Framing, ResponseHead, hop};
 use crate::upstream::{
-    self, Answer, ForwardTimeouts, InterimAnswers, RequestBody, UpstreamRequest, WorkerCluster,
+    self, Answer, ForwardTimeouts, Progress, RequestBody, UpstreamRequest, WorkerCluster,
 };
 
 /// The client's halves but for its body, which the upload reads.
@@ -41,7 +42,14 @@ pub async fn answer(
         Flow::Next if asked.is_final => reply::of_final(&asked.method),
         Flow::Next => {
             let answer = pin!(forward(scene, view, asked, upload, client, facts)).await;
-            answer.map_or_else(|error| failed(error, facts), passed_on)
+            answer.map_or_else(
+                |error| {
+                    // The rest of the body has nowhere to go.
+                    upload.sender = None;
+                    failed(error, facts)
+                },
+                passed_on,
+            )
         }
         other => decided(other, facts),
     }
@@ -108,33 +116,43 @@ async fn forward(
         client.writer.flush().await?;
         upload.was_asked_for = true;
     }
-    let interim = Interim::default();
+    let progress = Progress::default();
     let request = UpstreamRequest {
         method: view.request.method.clone(),
         path: view.request.path.clone(),
         headers,
         body,
         repeatable: is_repeatable(&view.request.method),
-        interim: (asked.version == Version::HTTP_11).then_some(&interim.0),
     };
     let timeouts = timeouts_for(scene, view, &cluster);
     let deadline = scene.deadline(view);
     let answer = {
-        let sending = pin!(upstream::forward(&cluster, request, &timeouts));
-        let sending = pin!(interim.pass_on(sending, client.writer));
+        let sending = pin!(upstream::forward(&cluster, request, &timeouts, &progress));
+        let sending = pin!(pass_on_interim(
+            &progress,
+            asked.version,
+            sending,
+            client.writer
+        ));
         let sending = pin!(alongside(upload, sending));
-        before(client.alarm, deadline, sending).await
+        scene.until(deadline, client.alarm, sending).await
     };
+    facts.endpoint = progress.endpoint();
+    facts.retries = progress.retries();
+    view.upstream = facts
+        .endpoint
+        .as_ref()
+        .map(|endpoint| (cluster.name().clone(), endpoint.label.clone()));
     let answer = match answer {
-        Some(answer) => answer??,
         // It was the client, if the origin has taken all that there was.
-        None if upload.waits_for_client() => return Err(ErrorKind::BodyTimeout.into()),
-        None => return Err(ErrorKind::TotalTimeout.into()),
+        Err(late) if late.kind == ErrorKind::TotalTimeout && upload.waits_for_client() => {
+            upload.give_up();
+            return Err(ErrorKind::BodyTimeout.into());
+        }
+        answer => answer???,
     };
     facts.upstream = Some(answer.answer_time);
-    facts.endpoint = Some(answer.endpoint.clone());
     facts.reused = answer.reused;
-    view.upstream = Some((cluster.name().clone(), answer.endpoint.label.clone()));
     Ok(answer)
 }
 
@@ -224,40 +242,37 @@ fn is_repeatable(method: &Method) -> bool {
     method.is_idempotent()
 }
 
-/// Interim answers of the origin on their way to the client.
-#[derive(Default)]
-struct Interim(InterimAnswers);
-
-impl Interim {
-    /// Runs `work`, writing interim answers as they come. One that the client
-    /// does not take is no reason to give the answer up.
-    async fn pass_on<T>(
-        &self,
-        mut work: Pin<&mut impl Future<Output = T>>,
-        writer: &mut Writer,
-    ) -> T {
-        loop {
-            let done = std::future::poll_fn(|context| {
-                if let std::task::Poll::Ready(value) = work.as_mut().poll(context) {
-                    return std::task::Poll::Ready(Some(value));
-                }
-                if self.0.borrow().is_empty() {
-                    std::task::Poll::Pending
-                } else {
-                    std::task::Poll::Ready(None)
-                }
-            })
-            .await;
-            for mut head in self.0.take() {
+/// Runs `work`, writing interim answers of the origin as they come, but for a
+/// client of HTTP/1.0. One that the client does not take is no reason to give the
+/// answer up.
+async fn pass_on_interim<T>(
+    progress: &Progress,
+    version: Version,
+    mut work: Pin<&mut impl Future<Output = T>>,
+    writer: &mut Writer,
+) -> T {
+    loop {
+        let done = std::future::poll_fn(|context| {
+            if let Poll::Ready(value) = work.as_mut().poll(context) {
+                return Poll::Ready(Some(value));
+            }
+            match progress.interim.borrow().is_empty() {
+                true => Poll::Pending,
+                false => Poll::Ready(None),
+            }
+        })
+        .await;
+        for mut head in progress.interim.take() {
+            if version == Version::HTTP_11 {
                 hop::remove_hop_by_hop(&mut head.headers);
                 h1::encode_interim(&mut writer.buffer, &head);
             }
-            match done {
-                Some(value) => return value,
-                None => {
-                    if let Err(error) = writer.flush().await {
-                        tracing::trace!(%error, "an interim answer was not taken");
-                    }
+        }
+        match done {
+            Some(value) => return value,
+            None => {
+                if let Err(error) = writer.flush().await {
+                    tracing::trace!(%error, "an interim answer was not taken");
                 }
             }
         }

@@ -13,7 +13,7 @@ use super::Local;
 use crate::filter::Mirror;
 use crate::http::RequestHead;
 use crate::upstream::{
-    self, BodySender, ForwardTimeouts, RequestBody, UpstreamRequest, WorkerCluster,
+    self, BodySender, ForwardTimeouts, Progress, RequestBody, UpstreamRequest, WorkerCluster,
 };
 
 /// Copies that one worker has under way at once; further ones are not made.
@@ -56,7 +56,6 @@ impl Copy {
             headers: with_fields(headers, mirror),
             body,
             repeatable: false,
-            interim: None,
         };
         let counted = Counted::new(local.clone());
         let cluster = cluster.clone();
@@ -105,10 +104,11 @@ fn with_fields(mut headers: HeaderMap, mirror: &Mirror) -> HeaderMap {
     headers
 }
 
-async fn send(cluster: &Rc<WorkerCluster>, request: UpstreamRequest<'_>) {
+async fn send(cluster: &Rc<WorkerCluster>, request: UpstreamRequest) {
     let timeouts = ForwardTimeouts::from(&cluster.cluster().config.timeouts);
     let sent = tokio::time::timeout(TOTAL, async {
-        let mut answer = upstream::forward(cluster, request, &timeouts).await?;
+        let mut answer =
+            upstream::forward(cluster, request, &timeouts, &Progress::default()).await?;
         // Read to its end, so that the connection can be used again.
         while let Some(frame) = answer.body.next_frame().await {
             frame?;

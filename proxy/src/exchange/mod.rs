@@ -19,16 +19,19 @@ mod send;
 mod tell;
 mod upload;
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Instant;
 
 pub use access_log::{AccessLog, AccessLogSink, AccessLogThread};
 pub use local::Local;
 
 use crate::client::Client;
-use crate::error::ProxyError;
+use crate::deadline::Alarm;
+use crate::error::{ErrorKind, ProxyError};
 use crate::filter::{Participants, View};
 use crate::http::forwarded::Peer;
 use crate::http::h1::ParsedRequest;
@@ -77,21 +80,31 @@ pub async fn handle(scene: &Scene<'_>, request: ParsedRequest, client: &mut Clie
     writer.stall = scene.listener.shared.config.timeouts.body;
     let mut upload = begin::upload(scene, &asked, reader);
 
-    let flow = pin!(chain.on_request(&mut view, &mut taken)).await;
+    let flow = {
+        let deadline = scene.deadline(&view);
+        let asking = pin!(chain.on_request(&mut view, &mut taken));
+        let asking = pin!(upload.beside(asking));
+        scene.until(deadline, alarm, asking).await
+    };
     let towards = Towards { writer, alarm };
-    let outcome = pin!(forward::answer(
-        scene,
-        &mut view,
-        flow,
-        &asked,
-        &mut upload,
-        towards,
-        &mut facts,
-    ))
-    .await;
+    let outcome = match flow.and_then(|flow| flow) {
+        Ok(flow) => {
+            pin!(forward::answer(
+                scene,
+                &mut view,
+                flow,
+                &asked,
+                &mut upload,
+                towards,
+                &mut facts,
+            ))
+            .await
+        }
+        Err(error) => forward::failed(error, &mut facts),
+    };
     view.request_bytes = upload.bytes;
     let body = pin!(respond::respond(
-        scene, &mut view, &mut taken, outcome, &mut facts
+        scene, &mut view, &mut taken, outcome, alarm, &mut facts
     ))
     .await;
     let towards = Towards { writer, alarm };
@@ -116,13 +129,33 @@ pub async fn handle(scene: &Scene<'_>, request: ParsedRequest, client: &mut Clie
 
 /// Answers a head that could not be understood.
 pub async fn refuse(scene: &Scene<'_>, error: ProxyError, client: &mut Client) {
-    let status = send::refuse(scene, &error, &mut client.writer).await;
-    tell::tell_refused(scene, status, &error);
+    let refused = send::refuse(scene, &error, &mut client.writer).await;
+    tell::tell_refused(scene, &refused, &error);
 }
 
 impl Scene<'_> {
     fn stats(&self) -> &ListenerStats {
         self.listener.shared.stats.of(self.local.worker)
+    }
+
+    /// Runs `work` until `deadline`, or until a drain cuts off what is left.
+    async fn until<T>(
+        &self,
+        deadline: tokio::time::Instant,
+        alarm: &mut Alarm,
+        mut work: Pin<&mut impl Future<Output = T>>,
+    ) -> Result<T, ProxyError> {
+        poll_fn(|context| {
+            if let Poll::Ready(value) = work.as_mut().poll(context) {
+                return Poll::Ready(Ok(value));
+            }
+            if self.local.drain.is_cut_off() {
+                return Poll::Ready(Err(ErrorKind::Draining.into()));
+            }
+            let late = || Err(ErrorKind::TotalTimeout.into());
+            alarm.poll_until(context, deadline).map(|()| late())
+        })
+        .await
     }
 
     /// When the whole exchange must be over.

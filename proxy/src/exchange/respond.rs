@@ -6,6 +6,7 @@ use http::{HeaderMap, Version};
 
 use super::answer::{Body, Facts, Outcome};
 use super::{Scene, forward};
+use crate::deadline::Alarm;
 use crate::filter::{Flow, Lendable, Participants, View};
 
 /// Runs the response phases of the filters that took part. One that answers
@@ -16,8 +17,10 @@ pub async fn respond(
     view: &mut Lendable,
     taken: &mut Participants,
     mut outcome: Outcome,
+    alarm: &mut Alarm,
     facts: &mut Facts,
 ) -> Option<Body> {
+    let deadline = scene.deadline(view);
     loop {
         let (mut head, body) = match outcome {
             Outcome::Answer(head, body) => (head, body),
@@ -26,9 +29,11 @@ pub async fn respond(
         add_own(scene, view, &mut head.headers);
         view.is_local = matches!(body, Body::Full(_));
         view.response = Some(head);
-        outcome = match pin!(scene.listener.chain.on_response(view, taken)).await {
-            Flow::Next => return Some(body),
-            other => forward::decided(other, facts),
+        let asking = pin!(scene.listener.chain.on_response(view, taken));
+        outcome = match scene.until(deadline, alarm, asking).await {
+            Ok(Flow::Next) => return Some(body),
+            Ok(other) => forward::decided(other, facts),
+            Err(error) => forward::failed(error, facts),
         };
     }
 }

@@ -15,11 +15,13 @@ use super::forward::Towards;
 use super::upload::{Upload, alongside};
 use super::{After, Scene, reply};
 use crate::client::Writer;
-use crate::deadline::{before, within};
+use crate::deadline::within;
 use crate::error::{ErrorKind, ProxyError};
 use crate::filter::View;
+use crate::http::framing::{self, is_bodiless};
 use crate::http::h1::{self, OwnFields, Persistence};
-use crate::http::{AnswerFraming, ResponseHead, framing};
+use crate::http::request_id;
+use crate::http::{AnswerFraming, ResponseHead};
 use crate::upstream::{AnswerBody, Frame};
 
 /// What was encoded and not yet written may grow to this before it is.
@@ -35,6 +37,27 @@ pub struct Sent {
     /// `None` when no head was sent.
     pub status: Option<u16>,
     pub body_bytes: u64,
+    /// From the request's first byte to the answer's last.
+    pub duration: Duration,
+}
+
+/// The answer to a head that could not be understood.
+pub struct Refused {
+    /// Empty if there was nothing to answer.
+    pub request_id: HeaderValue,
+    /// `None` when no head was sent.
+    pub status: Option<u16>,
+    pub body_bytes: u64,
+}
+
+impl Default for Refused {
+    fn default() -> Self {
+        Self {
+            request_id: HeaderValue::from_static(""),
+            status: None,
+            body_bytes: 0,
+        }
+    }
 }
 
 /// Sends the head that the view holds, and the body, while the request's body
@@ -53,6 +76,7 @@ pub async fn send(
             after: After::Close,
             status: None,
             body_bytes: 0,
+            duration: scene.started.elapsed(),
         };
     };
     let length = match &body {
@@ -74,12 +98,12 @@ pub async fn send(
     let sent = {
         let sending = pin!(sending.body(body));
         let sending = pin!(alongside(upload, sending));
-        before(client.alarm, deadline, sending).await
+        scene.until(deadline, client.alarm, sending).await
     };
-    let outcome = sent.unwrap_or_else(|| Err(ErrorKind::TotalTimeout.into()));
+    let duration = scene.started.elapsed();
     let body_bytes = sending.bytes;
-    let after = match outcome.and_then(|sent| sent) {
-        Ok(()) if !keep_alive => close_of(upload),
+    let after = match sent.and_then(|sent| sent).and_then(|sent| sent) {
+        Ok(()) if !keep_alive => close_of(asked, upload),
         Ok(()) => finish_upload(upload, client.alarm).await,
         Err(error) => {
             facts.error.get_or_insert(error);
@@ -93,22 +117,29 @@ pub async fn send(
         after,
         status: Some(head.status.as_u16()),
         body_bytes,
+        duration,
     }
 }
 
 /// Answers a head that could not be understood; the connection ends.
-pub async fn refuse(scene: &Scene<'_>, error: &ProxyError, writer: &mut Writer) -> Option<u16> {
-    let Outcome::Answer(head, Body::Full(text)) = reply::of_error(error.kind) else {
-        return None;
+pub async fn refuse(scene: &Scene<'_>, error: &ProxyError, writer: &mut Writer) -> Refused {
+    let mut refused = Refused::default();
+    let Outcome::Answer(mut head, Body::Full(text)) = reply::of_error(error.kind) else {
+        return refused;
     };
     if error.kind == ErrorKind::ClientGone {
-        return None;
+        return refused;
     }
+    let name = &scene.listener.shared.config.headers.request_id;
+    refused.request_id = request_id::take_or_make(&mut head.headers, name, false);
     let how = AnswerFraming::Length(text.len() as u64);
     write_head(scene, &head, how, Persistence::Close, writer);
     writer.buffer.extend_from_slice(&text);
-    writer.flush().await.ok()?;
-    Some(head.status.as_u16())
+    if writer.flush().await.is_ok() {
+        refused.status = Some(head.status.as_u16());
+        refused.body_bytes = text.len() as u64;
+    }
+    refused
 }
 
 fn encode_head(
@@ -123,7 +154,9 @@ fn encode_head(
     let persistence = Persistence::new(asked.version, keep_alive);
     match body {
         // A HEAD is told the length that the answer to a GET would have.
-        Body::Full(bytes) if asked.method == Method::HEAD => {
+        Body::Full(bytes)
+            if asked.method == Method::HEAD && !is_bodiless(&Method::GET, head.status) =>
+        {
             let mut head = head.clone();
             head.headers
                 .insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
@@ -159,11 +192,12 @@ fn may_finish(asked: &Asked, upload: &Upload<'_>) -> bool {
         || !(waits_for_us || upload.remaining() > UNWANTED_BYTES)
 }
 
-fn close_of(upload: &Upload<'_>) -> After {
-    if upload.is_done() {
-        After::Close
-    } else {
-        After::Linger
+/// What the client may have sent behind its request would make the kernel reset
+/// the connection, and the answer with it (RFC 9112 section 9.6).
+fn close_of(asked: &Asked, upload: &Upload<'_>) -> After {
+    match upload.is_done() && !asked.keeps_alive {
+        true => After::Close,
+        false => After::Linger,
     }
 }
 

@@ -6,14 +6,14 @@ use super::Scene;
 use super::answer::Facts;
 use super::begin::Asked;
 use super::record::Record;
-use super::send::Sent;
+use super::send::{Refused, Sent};
 use crate::error::ProxyError;
 use crate::filter::View;
 
 pub fn tell(scene: &Scene<'_>, asked: &Asked, view: &View, sent: &Sent, facts: &Facts) {
-    let duration = scene.started.elapsed();
+    let duration = sent.duration;
     Record {
-        started: SystemTime::now() - duration,
+        started: SystemTime::now() - scene.started.elapsed(),
         listener: &view.listener,
         request_id: view.request_id(),
         trace_id: &view.trace_id,
@@ -42,12 +42,12 @@ pub fn tell(scene: &Scene<'_>, asked: &Asked, view: &View, sent: &Sent, facts: &
 }
 
 /// Of a head that could not be read, little is known.
-pub fn tell_refused(scene: &Scene<'_>, status: Option<u16>, error: &ProxyError) {
+pub fn tell_refused(scene: &Scene<'_>, refused: &Refused, error: &ProxyError) {
     let duration = scene.started.elapsed();
     Record {
         started: SystemTime::now() - duration,
         listener: &scene.listener.shared.config.name,
-        request_id: "",
+        request_id: refused.request_id.to_str().unwrap_or_default(),
         trace_id: "",
         client: scene.peer.address(),
         peer: scene.socket_peer,
@@ -56,14 +56,14 @@ pub fn tell_refused(scene: &Scene<'_>, status: Option<u16>, error: &ProxyError) 
         path: None,
         version: http::Version::HTTP_11,
         user_agent: None,
-        status,
+        status: refused.status,
         route: None,
         cluster: None,
         endpoint: None,
         reused: false,
         retries: 0,
         bytes_in: 0,
-        bytes_out: 0,
+        bytes_out: refused.body_bytes,
         duration,
         upstream: None,
         filter: None,

@@ -13,6 +13,7 @@ use crate::client::Reader;
 use crate::deadline::{Alarm, within};
 use crate::error::{ErrorKind, ProxyError};
 use crate::http::Framing;
+use crate::http::disguise::remove_disguised;
 use crate::http::h1::{BodyDecoder, Decoded};
 use crate::upstream::BodySender;
 
@@ -96,6 +97,18 @@ impl<'a> Upload<'a> {
         self.bytes > 0 || !self.reader.buffer.is_empty()
     }
 
+    /// Runs `work`, for which no more of the body is read, as long as the client
+    /// is there.
+    pub async fn beside<T>(
+        &mut self,
+        work: Pin<&mut impl Future<Output = T>>,
+    ) -> Result<T, ProxyError> {
+        match self.done {
+            true => while_there(self.reader, work).await,
+            false => Ok(work.await),
+        }
+    }
+
     /// Whether there is more of it, and all that came has been taken.
     pub fn waits_for_client(&self) -> bool {
         !self.done && !self.is_broken && self.pending.is_none()
@@ -134,6 +147,7 @@ impl<'a> Upload<'a> {
                     for name in self.removed {
                         trailers.remove(name);
                     }
+                    remove_disguised(&mut trailers, self.removed.iter());
                     for copy in self.copies.drain(..) {
                         copy.trailers(&trailers);
                     }

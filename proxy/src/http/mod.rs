@@ -9,6 +9,7 @@
 //! What could be read in two ways is refused here and nowhere else.
 
 pub mod date;
+pub mod disguise;
 pub mod forwarded;
 pub mod framing;
 pub mod h1;

@@ -7,6 +7,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::connection::Connection;
 use super::pool::{Lease, Pick};
+use super::request::Progress;
 use super::wire::Socket;
 use super::worker_cluster::WorkerCluster;
 use crate::cluster::Address;
@@ -21,9 +22,11 @@ pub(super) async fn connect(
     cluster: &WorkerCluster,
     mut pick: Pick,
     deadline: Option<Instant>,
+    progress: &Progress,
 ) -> Result<Lease, ProxyError> {
     let mut tries = 1;
     loop {
+        progress.tried(&pick.endpoint.shared);
         let failure = match open(cluster, &pick, deadline).await {
             Ok(connection) => {
                 pick.endpoint.shared.accepted();
@@ -36,7 +39,9 @@ pub(super) async fn connect(
         cluster.stats().connect_failures.add(1);
         let shared = &pick.endpoint.shared;
         tracing::debug!(cluster = %cluster.name(), endpoint = %shared.label, kind = failure.kind.name(), "cannot connect");
-        shared.refused(now, cluster.cluster().config.refused_pause);
+        if is_endpoints_fault(&failure) {
+            shared.refused(now, cluster.cluster().config.refused_pause);
+        }
         if tries == MAX_TRIES || deadline.is_some_and(|deadline| now >= deadline) {
             return Err(failure);
         }
@@ -63,17 +68,35 @@ async fn open(
 ) -> Result<Box<Connection>, ProxyError> {
     let now = Instant::now();
     let config = &cluster.cluster().config;
-    let own = now + config.timeouts.connect;
-    let deadline = deadline.map_or(own, |deadline| deadline.min(own));
+    let own = (now + config.timeouts.connect, ErrorKind::ConnectTimeout);
+    let whole = deadline.map(|deadline| (deadline, ErrorKind::AnswerTimeout));
+    let (deadline, late) = whole.map_or(own, |whole| std::cmp::min_by_key(own, whole, |at| at.0));
     let socket = match timeout_at(deadline, open_socket(&pick.endpoint.shared.address)).await {
         Ok(Ok(socket)) => socket,
         Ok(Err(error)) => return Err(ProxyError::with(ErrorKind::ConnectFailed, error)),
-        Err(_) => return Err(ProxyError::new(ErrorKind::ConnectTimeout)),
+        Err(_) => return Err(late.into()),
     };
     let expires = cluster.pool.expiry(now);
     Connection::open(&cluster.builder, config.max_head_bytes, socket, expires)
         .await
         .map_err(|error| ProxyError::with(ErrorKind::ConnectFailed, error))
+}
+
+/// Not when the request had less time than connecting may take, nor when this
+/// machine has no descriptor or port left.
+fn is_endpoints_fault(failure: &ProxyError) -> bool {
+    const OWN: [i32; 5] = [
+        libc::EMFILE,
+        libc::ENFILE,
+        libc::EADDRNOTAVAIL,
+        libc::ENOBUFS,
+        libc::ENOMEM,
+    ];
+    let source = failure.source.as_deref();
+    let code = source
+        .and_then(|source| source.downcast_ref::<io::Error>())
+        .and_then(io::Error::raw_os_error);
+    failure.kind != ErrorKind::AnswerTimeout && !code.is_some_and(|code| OWN.contains(&code))
 }
 
 async fn open_socket(address: &Address) -> io::Result<Socket> {

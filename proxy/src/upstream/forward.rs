@@ -17,7 +17,7 @@ use super::classify::classify;
 use super::connect::connect;
 use super::connection::Connection;
 use super::pool::{Active, Lease, Pick};
-use super::request::{InterimAnswers, UpstreamRequest, from_sent, to_hyper};
+use super::request::{Progress, UpstreamRequest, from_sent, to_hyper};
 use super::worker_cluster::WorkerCluster;
 use crate::config::ClusterTimeouts;
 use crate::error::{ErrorKind, ProxyError};
@@ -53,15 +53,16 @@ impl From<&ClusterTimeouts> for ForwardTimeouts {
 /// Dropping the future breaks the request off and closes its connection.
 pub async fn forward(
     cluster: &Rc<WorkerCluster>,
-    request: UpstreamRequest<'_>,
+    request: UpstreamRequest,
     timeouts: &ForwardTimeouts,
+    progress: &Progress,
 ) -> Result<Answer, ProxyError> {
     let active = Active::begin(&cluster.pool);
     let start = Instant::now();
     let asked = Asked {
         method: request.method.clone(),
         repeatable: request.repeatable && matches!(request.body, RequestBody::Empty),
-        interim: request.interim,
+        progress,
         timeouts,
         try_deadline: timeouts.try_timeout.map(|timeout| start + timeout),
     };
@@ -98,7 +99,7 @@ pub async fn forward(
 struct Asked<'a> {
     method: Method,
     repeatable: bool,
-    interim: Option<&'a InterimAnswers>,
+    progress: &'a Progress,
     timeouts: &'a ForwardTimeouts,
     try_deadline: Option<Instant>,
 }
@@ -124,6 +125,7 @@ async fn reuse(
         return Box::pin(fresh(cluster, pick, request, asked)).await;
     };
     let endpoint = Rc::clone(&pick.endpoint);
+    asked.progress.tried(&endpoint.shared);
     let lease = Lease::new(connection, pick, Rc::clone(&cluster.pool), true);
     match send(lease, request, asked, now).await {
         Ok((response, lease)) => Ok(Answered {
@@ -146,7 +148,7 @@ async fn fresh(
     asked: &Asked<'_>,
 ) -> Result<Answered, ProxyError> {
     let start = Instant::now();
-    let lease = connect(cluster, pick, asked.try_deadline).await?;
+    let lease = connect(cluster, pick, asked.try_deadline, asked.progress).await?;
     let connected = Instant::now();
     match send(lease, request, asked, connected).await {
         Ok((response, lease)) => Ok(Answered {
@@ -181,9 +183,7 @@ async fn send(
         let connection = lease.connection();
         connection.poll(cx);
         while let Some(head) = connection.take_interim() {
-            if let Some(interim) = asked.interim {
-                interim.borrow_mut().push(head);
-            }
+            asked.progress.interim.borrow_mut().push(head);
         }
         let mut quiet = Context::from_waker(Waker::noop());
         match sent.as_mut().poll(&mut quiet) {

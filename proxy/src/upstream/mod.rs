@@ -28,5 +28,5 @@ mod tests;
 pub use answer::{Answer, AnswerBody, Frame};
 pub use body::{BodySender, NotWanted, RequestBody, body_channel, body_channel_of};
 pub use forward::{ForwardTimeouts, forward};
-pub use request::{InterimAnswers, UpstreamRequest};
+pub use request::{Progress, UpstreamRequest};
 pub use worker_cluster::WorkerCluster;

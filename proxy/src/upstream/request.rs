@@ -1,6 +1,7 @@
 //! What is asked of an origin.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
@@ -8,15 +9,39 @@ use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use http_body::Body;
 
 use super::body::RequestBody;
+use crate::cluster::Endpoint;
 use crate::http::ResponseHead;
 
-/// Where interim answers (1xx) but 100 and 101 are put as they come, before the
-/// answer.
-pub type InterimAnswers = RefCell<Vec<ResponseHead>>;
+/// What is known of a request while its answer is awaited, and if none comes.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Interim answers (1xx) but 100 and 101, as they come.
+    pub interim: RefCell<Vec<ResponseHead>>,
+    endpoint: RefCell<Option<Arc<Endpoint>>>,
+    tries: Cell<u32>,
+}
+
+impl Progress {
+    /// It is tried there now.
+    pub(super) fn tried(&self, endpoint: &Arc<Endpoint>) {
+        *self.endpoint.borrow_mut() = Some(Arc::clone(endpoint));
+        self.tries.set(self.tries.get() + 1);
+    }
+
+    /// Where it was tried last.
+    pub fn endpoint(&self) -> Option<Arc<Endpoint>> {
+        self.endpoint.borrow().clone()
+    }
+
+    /// Tries beyond the first, those of connecting included.
+    pub fn retries(&self) -> u32 {
+        self.tries.get().saturating_sub(1)
+    }
+}
 
 /// One request for an origin.
 #[derive(Debug)]
-pub struct UpstreamRequest<'a> {
+pub struct UpstreamRequest {
     pub method: Method,
     pub path: PathAndQuery,
     /// With `host`, without hop-by-hop fields. The framing (`content-length`,
@@ -25,7 +50,6 @@ pub struct UpstreamRequest<'a> {
     pub body: RequestBody,
     /// Whether it may be sent twice. Only one without a body ever is.
     pub repeatable: bool,
-    pub interim: Option<&'a InterimAnswers>,
 }
 
 /// The request as hyper sends it.

@@ -89,6 +89,15 @@ impl WorkerCluster {
     }
 }
 
+/// What is leased still is closed when it comes back.
+impl Drop for WorkerCluster {
+    fn drop(&mut self) {
+        for endpoint in &self.choice.get_mut().endpoints {
+            endpoint.retire(&self.pool);
+        }
+    }
+}
+
 impl Choice {
     /// Takes over a set that the control thread has published since.
     fn follow(&mut self, pool: &Pool) {

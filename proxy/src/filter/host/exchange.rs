@@ -13,7 +13,7 @@ use crate::filter::head_rules;
 use crate::filter::interest::Interest;
 use crate::filter::journal::{Journal, Undo};
 use crate::filter::state::{Phase, limit_broken};
-use crate::filter::view::{Mirror, View};
+use crate::filter::view::{HeadLimits, Mirror, View};
 
 /// Copies of one exchange.
 const MAX_MIRRORS: usize = 8;
@@ -125,7 +125,7 @@ impl exchange::Host for HostState {
             if mirrors.len() >= MAX_MIRRORS {
                 return Err(RouteError::Other("too many copies of one request".into()));
             }
-            let headers = mirror_headers(headers, view.head_limits.max_bytes)?;
+            let headers = mirror_headers(headers, view.head_limits)?;
             journal.note(Undo::Mirrors(mirrors.len()));
             mirrors.push(Mirror {
                 cluster: cluster.clone(),
@@ -228,14 +228,20 @@ fn set_attribute(
 }
 
 /// The fields of a copy, under the rules of every head.
-fn mirror_headers(raw: Vec<(String, Vec<u8>)>, max_bytes: usize) -> Result<HeaderMap, RouteError> {
-    let mut headers = HeaderMap::with_capacity(raw.len());
+fn mirror_headers(
+    raw: Vec<(String, Vec<u8>)>,
+    limits: HeadLimits,
+) -> Result<HeaderMap, RouteError> {
+    if raw.len() > limits.max_fields {
+        return Err(RouteError::Other("more fields than a head may have".into()));
+    }
+    let mut headers = HeaderMap::new();
     for (name, value) in raw {
         let refused = |_| RouteError::Other(format!("the field `{}`", name.escape_debug()));
         let value = head_rules::value(value).map_err(refused)?;
         headers.append(head_rules::name(&name).map_err(refused)?, value);
     }
-    match head_rules::size(&headers) > max_bytes {
+    match head_rules::size(&headers) > limits.max_bytes {
         true => Err(RouteError::Other("fields larger than a head may be".into())),
         false => Ok(headers),
     }

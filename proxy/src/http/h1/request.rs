@@ -16,6 +16,7 @@ use super::scan::HeadScanner;
 use super::target::{Target, read_target};
 use crate::config::{Limits, PathRules};
 use crate::error::ErrorKind;
+use crate::http::disguise::may_be_disguised;
 use crate::http::{Framing, RequestHead};
 
 /// A request head with what the connection has to know about it.
@@ -29,6 +30,8 @@ pub struct ParsedRequest {
     pub keep_alive: bool,
     /// Whether a body comes and the client waits for `100 Continue` before it.
     pub expects_continue: bool,
+    /// Whether a field may be another in [disguise](crate::http::disguise).
+    pub may_be_disguised: bool,
     pub head_bytes: usize,
 }
 
@@ -67,6 +70,7 @@ fn read_head(
         headers,
         host,
         has_facts,
+        may_be_disguised,
     } = read_fields(&head, fields)?;
     let facts = if has_facts {
         read_facts(version, &headers)?
@@ -86,6 +90,7 @@ fn read_head(
         framing: facts.framing,
         keep_alive: facts.keep_alive,
         expects_continue: facts.expects_continue,
+        may_be_disguised,
         head_bytes: head.len(),
     })
 }
@@ -122,6 +127,7 @@ struct Fields {
     /// Whether a field came that `read_facts` looks at. Most requests have none,
     /// and need not be searched for each.
     has_facts: bool,
+    may_be_disguised: bool,
 }
 
 fn read_fields(head: &Bytes, lines: &[Range<usize>]) -> Result<Fields, HeadError> {
@@ -131,9 +137,12 @@ fn read_fields(head: &Bytes, lines: &[Range<usize>]) -> Result<Fields, HeadError
         headers: HeaderMap::try_with_capacity(lines.len() + 6).map_err(too_many)?,
         host: None,
         has_facts: false,
+        may_be_disguised: false,
     };
     for line in lines {
-        let (name, value) = split_field(&head[line.clone()]).map_err(HeadError::bad)?;
+        let line = &head[line.clone()];
+        let (name, value) = split_field(line).map_err(HeadError::bad)?;
+        fields.may_be_disguised |= may_be_disguised(&line[..name.as_str().len()]);
         match name {
             HOST => {
                 if fields.host.replace(head.slice_ref(value)).is_some() {

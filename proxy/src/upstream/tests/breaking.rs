@@ -193,7 +193,9 @@ fn a_silent_origin_runs_out_of_time() {
         };
         let (_sender, body) = body_channel(None);
         let post = request(Method::POST, body);
-        let error = forward(&cluster, post, &timeouts).await.unwrap_err();
+        let error = forward(&cluster, post, &timeouts, &Progress::default())
+            .await
+            .unwrap_err();
         assert_eq!(error.kind, ErrorKind::AnswerTimeout);
         let answer = ask(&cluster, get()).await.unwrap();
         assert_eq!(

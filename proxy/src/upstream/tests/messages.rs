@@ -1,7 +1,5 @@
 //! What is sent, and what is understood.
 
-use std::cell::RefCell;
-
 use http::StatusCode;
 use tokio::net::UnixListener;
 
@@ -113,11 +111,10 @@ fn interim_answers_are_told_before_the_answer() {
         let origin = Origin::answering(answer).await;
         let cluster = cluster(&origin);
         for _ in 0..2 {
-            let told = RefCell::new(Vec::new());
-            let mut request = get();
-            request.interim = Some(&told);
-            assert_eq!(fetch(&cluster, request).await.1, "ok");
-            let told = told.take();
+            let progress = Progress::default();
+            let answer = ask_telling(&cluster, get(), &progress).await.unwrap();
+            assert_eq!(read(answer.body).await.unwrap().0, "ok");
+            let told = progress.interim.take();
             assert_eq!(told.len(), 1);
             assert_eq!(told[0].status, StatusCode::EARLY_HINTS);
             assert_eq!(told[0].headers["link"], "</a.css>");

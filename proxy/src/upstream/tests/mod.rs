@@ -77,7 +77,7 @@ fn cluster(origin: &Origin) -> Rc<WorkerCluster> {
     open(config([origin.address()]))
 }
 
-fn request(method: Method, body: RequestBody) -> UpstreamRequest<'static> {
+fn request(method: Method, body: RequestBody) -> UpstreamRequest {
     let mut headers = HeaderMap::new();
     headers.insert("host", HeaderValue::from_static("origin"));
     UpstreamRequest {
@@ -86,24 +86,28 @@ fn request(method: Method, body: RequestBody) -> UpstreamRequest<'static> {
         path: "/path?query".parse().unwrap(),
         headers,
         body,
-        interim: None,
     }
 }
 
-fn get() -> UpstreamRequest<'static> {
+fn get() -> UpstreamRequest {
     request(Method::GET, RequestBody::Empty)
 }
 
 /// With the cluster's own timeouts.
-async fn ask(
-    cluster: &Rc<WorkerCluster>,
-    request: UpstreamRequest<'_>,
-) -> Result<Answer, ProxyError> {
-    let timeouts = ForwardTimeouts::from(&cluster.cluster().config.timeouts);
-    forward(cluster, request, &timeouts).await
+async fn ask(cluster: &Rc<WorkerCluster>, request: UpstreamRequest) -> Result<Answer, ProxyError> {
+    ask_telling(cluster, request, &Progress::default()).await
 }
 
-async fn ask_kind(cluster: &Rc<WorkerCluster>, request: UpstreamRequest<'_>) -> ErrorKind {
+async fn ask_telling(
+    cluster: &Rc<WorkerCluster>,
+    request: UpstreamRequest,
+    progress: &Progress,
+) -> Result<Answer, ProxyError> {
+    let timeouts = ForwardTimeouts::from(&cluster.cluster().config.timeouts);
+    forward(cluster, request, &timeouts, progress).await
+}
+
+async fn ask_kind(cluster: &Rc<WorkerCluster>, request: UpstreamRequest) -> ErrorKind {
     ask(cluster, request)
         .await
         .expect_err("no answer wanted")
@@ -124,7 +128,7 @@ async fn read(mut body: AnswerBody) -> Result<(Bytes, Option<HeaderMap>), ProxyE
 }
 
 /// Asks and reads a whole answer.
-async fn fetch(cluster: &Rc<WorkerCluster>, request: UpstreamRequest<'_>) -> (u16, String, bool) {
+async fn fetch(cluster: &Rc<WorkerCluster>, request: UpstreamRequest) -> (u16, String, bool) {
     let answer = ask(cluster, request).await.unwrap();
     let (status, reused) = (answer.status.as_u16(), answer.reused);
     let (body, _) = read(answer.body).await.unwrap();
