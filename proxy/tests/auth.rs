@@ -17,6 +17,32 @@ const NO_SCOPE: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJhbm4iLCJ
 const FORGED: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJhbm4iLCJpc3MiOiJodHRwczovL2xvZ2luLnRlc3QiLCJhdWQiOiJzaG9wIiwiZXhwIjo0MTAyNDQ0ODAwLCJzY29wZSI6InJlYWQgd3JpdGUifQ.0yTEciDQrDhhvEeHX-u7-hkGqhKUKJFGcsSUl3WOWKo";
 const UNSIGNED: &str = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.eyJzdWIiOiJhbm4iLCJpc3MiOiJodHRwczovL2xvZ2luLnRlc3QiLCJhdWQiOiJzaG9wIiwiZXhwIjo0MTAyNDQ0ODAwLCJzY29wZSI6InJlYWQgd3JpdGUifQ.";
 
+/// A key set with a key of each asymmetric algorithm.
+const KEY_SET: &str = r#"
+        jwks:
+          keys:
+            - {"kty": "RSA", "kid": "r", "alg": "RS256", "use": "sig", "n": "xUs_CnoEIk06lh4D2RPR2SMVYBBODcwM3VxRzH1fdWxb3AHCl-IsxFDQi8GVRpFqv8snUHoDG8PqQuVdH0xRo59647ul1JkWNbpPfPPJnuiLpRjb8zw7_5lvjuqF_sbTszl0Py7kSMwFdGhpDx8DAG5Pf5mmxxfbGf4fYmMBk4o6OAoYlcIQvlDaeaP4xT31ZFLQtxLzU3TVBOH8WSuJtcT-XGmMAnwB8cCwvuk7th_bwmNz_7VD1BE5tW43JF0C7PCVM0q5cZbW8WNwfAOsJrrr_GnZ4ryTeGuWdURpr5laG2X8urIgHIaXD4nMTcy0O4giQlV5Vf5HsVDRUGLaiw", "e": "AQAB"}
+            - {"kty": "EC", "kid": "e", "crv": "P-256", "x": "FoalC6xWEokDoIXsBQGkcOLFgf6cmB754ZOXaqbCgSU", "y": "8OdgX5WGlUQjIPZDRAe1_83mSd5oCRtcf5bqC_Z6WP0"}
+            - {"kty": "OKP", "kid": "d", "crv": "Ed25519", "x": "WPaKboSAFwOC9UZe4IN8SM5JEqizK-VVzGPiWU4q-NE"}
+        issuer: https://login.test
+        audience: shop
+"#;
+/// By these keys, of `ann`, until the year 2100; then by others of the same names.
+const ASYMMETRIC: [(&str, &str); 3] = [
+    (
+        "eyJhbGciOiJSUzI1NiIsImtpZCI6InIiLCJ0eXAiOiJKV1QifQ.eyJzdWIiOiJhbm4iLCJpc3MiOiJodHRwczovL2xvZ2luLnRlc3QiLCJhdWQiOiJzaG9wIiwiZXhwIjo0MTAyNDQ0ODAwfQ.W5PBd6iOKdgUnD4vLLu_ys_Sz3zfgh-fi2PPjWa7qKzuHGR6D1vVjSRgzUCV3Zi-I85Ju64RjGk-SBI4zlxij2PdEhccyL5964abF17zIt4otwsGgr_fSAyfA_RYNi2Q-YsyYThM1_ID5r1ZKkZ6Ac6vISUKpB3gcDrnHY93Luk7bEoRPmZpNSr3nn-uOzEPMX82uirm7Qc7ZGruLEIbFX7r0lkCiuHChZyHUqcWGD1pyg7Ir-T9F5KQmlz5txVmVO0iUf2yoOthE6If7GgVjQIJaqEPUexFNXF_h_kT5c3QrD0CSrOWfZbDn5IDhd5HvjQyhZd7KX-ofTEiGWOVHg",
+        "eyJhbGciOiJSUzI1NiIsImtpZCI6InIiLCJ0eXAiOiJKV1QifQ.eyJzdWIiOiJhbm4iLCJpc3MiOiJodHRwczovL2xvZ2luLnRlc3QiLCJhdWQiOiJzaG9wIiwiZXhwIjo0MTAyNDQ0ODAwfQ.M_gPQPWcuB8OR6niYCpqi_-E0oAHovGTR9UjLzj4I6dOzswxCNW9v6XoYzLNRcHEdluluSoAp1-maco6vW-Vke6aoy0wxXKu4HIAvwahKa_xv1_1YmHLOv9ZjQ0_uO1wK7AfAewSAjRZ5R-zTL4hmeXMRFk5wJHXyMht1qrgdUbBEDlN8YGQ4PJIDKJJFpFcC2nAvF2H_bI0WazXOu0GbHUrbek2rh2FZbKdxzAACB65o3RmyBYRuZYrpjRNQnkGePhJcq1_TRSUjT_Osn5HQeZ9LBhxKdaHWoY5gqUWAlC9URspvqe7TSXcQdKZELsWX-aZsuugrZFizZsLNrXENw",
+    ),
+    (
+        "eyJhbGciOiJFUzI1NiIsImtpZCI6ImUiLCJ0eXAiOiJKV1QifQ.eyJzdWIiOiJhbm4iLCJpc3MiOiJodHRwczovL2xvZ2luLnRlc3QiLCJhdWQiOiJzaG9wIiwiZXhwIjo0MTAyNDQ0ODAwfQ.e0ViSIr4ThHPiMbP8YMAsWNkPVKD5j4R_Gdd6x9AkA1ijxahETo4Vy85S7qDCTGPEfTHwrwYpx0FyQWjJnAP5g",
+        "eyJhbGciOiJFUzI1NiIsImtpZCI6ImUiLCJ0eXAiOiJKV1QifQ.eyJzdWIiOiJhbm4iLCJpc3MiOiJodHRwczovL2xvZ2luLnRlc3QiLCJhdWQiOiJzaG9wIiwiZXhwIjo0MTAyNDQ0ODAwfQ.n-bbni-jo38PGUa9XVBDL9iGUOkVxZsh0jd7D07my_mgh18iBQM4MPeIW5X22rkEkxoCdrsTBq3Thz2c6acNoQ",
+    ),
+    (
+        "eyJhbGciOiJFZERTQSIsImtpZCI6ImQiLCJ0eXAiOiJKV1QifQ.eyJzdWIiOiJhbm4iLCJpc3MiOiJodHRwczovL2xvZ2luLnRlc3QiLCJhdWQiOiJzaG9wIiwiZXhwIjo0MTAyNDQ0ODAwfQ.IOOehGJJ2Cvpv9v1YsTp361pKXC6XOiGev5cSLRjYxaSf2z2A5nHzKIKLtZy7sDpa8o6XuKcO-2D3tKZ_juWDQ",
+        "eyJhbGciOiJFZERTQSIsImtpZCI6ImQiLCJ0eXAiOiJKV1QifQ.eyJzdWIiOiJhbm4iLCJpc3MiOiJodHRwczovL2xvZ2luLnRlc3QiLCJhdWQiOiJzaG9wIiwiZXhwIjo0MTAyNDQ0ODAwfQ.xQQkbBatXgqMyeEDhtgFirFvBkbfpL3mgih1AbAVjfCvWDAAhZ544XYygWcyc2GEWPd0BrDpftfFAJjMtdBIDA",
+    ),
+];
+
 /// All three ways, and a route `health` for which the filter is off.
 const FILTERS: &str = "
   router:
@@ -122,6 +148,31 @@ fn nobody_else_passes_and_each_way_has_its_challenge() {
         assert!(told.iter().any(is_told), "{told:?}");
     }
     assert!(origin.seen_now().is_none(), "nothing got through");
+}
+
+#[test]
+fn tokens_of_asymmetric_keys_pass_and_those_of_other_keys_do_not() {
+    let origin = Origin::saying("ok");
+    let filters = format!(
+        "  auth:\n    component: lockgate:auth\n    config:\n      identity_header: x-user\n      \
+         jwt:{KEY_SET}"
+    );
+    let proxy = Proxy::start(&yaml(
+        "auth",
+        &format!(", cluster: o {REMOVED}"),
+        &filters,
+        &[("o", &origin)],
+    ));
+    for (good, forged) in ASYMMETRIC {
+        assert_eq!(bearer(&proxy, good).status, 200, "{good}");
+        assert_eq!(origin.seen().header("x-user"), Some("ann"));
+        let (head, _) = good.rsplit_once('.').unwrap();
+        let (_, signature) = forged.rsplit_once('.').unwrap();
+        for bad in [forged, &format!("{head}.{signature}"), &format!("{head}.")] {
+            assert_eq!(bearer(&proxy, bad).status, 401, "{bad}");
+        }
+    }
+    assert_eq!(origin.seen_now(), None);
 }
 
 #[test]

@@ -2,11 +2,13 @@
 //!
 //! What is read here runs as native code. So the folder belongs to us and to
 //! nobody else, a file is checked the same way, and its content carries a
-//! digest. A file that fails any check is compiled anew, and the log says so.
+//! digest, at its end. A file that fails any check is compiled anew, and the log
+//! says so. One that is good is mapped and not read: what is never run takes no
+//! memory.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -17,6 +19,8 @@ use wasmtime::component::Component;
 use super::module::Digest;
 
 const DIGEST_BYTES: usize = 32;
+/// Read at once to be hashed.
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// A folder of compiled components.
 pub struct Library {
@@ -97,13 +101,15 @@ impl Library {
         if !metadata.is_file() {
             return Err(Unusable::NotOurs);
         }
-        let mut content = Vec::new();
-        file.read_to_end(&mut content)?;
-        let compiled = checked(&content).ok_or(Unusable::Damaged)?;
+        if !is_whole(&mut file, metadata.len())? {
+            return Err(Unusable::Damaged);
+        }
         // SAFETY: the bytes are those that `write` kept: only this user could
-        // have written the file, and they match the digest before them.
-        // wasmtime checks version and settings itself.
-        unsafe { Component::deserialize(engine, compiled) }.map_err(Unusable::Unfit)
+        // have written the file, or put another in its place since, and they
+        // match the digest behind them. Files here are replaced and never
+        // changed, so the mapping stays as it is. wasmtime checks version and
+        // settings itself, and passes over what stands behind its own sections.
+        unsafe { Component::deserialize_file(engine, path) }.map_err(Unusable::Unfit)
     }
 
     /// Writes aside and renames, so that a half-written file is never read.
@@ -133,8 +139,8 @@ fn write_new(path: &Path, compiled: &[u8]) -> io::Result<()> {
         .create_new(true)
         .mode(0o600)
         .open(path)?;
-    file.write_all(&Sha256::digest(compiled))?;
-    file.write_all(compiled)
+    file.write_all(compiled)?;
+    file.write_all(&Sha256::digest(compiled))
 }
 
 /// Ours, and nobody else may write to it.
@@ -152,8 +158,22 @@ fn effective_user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-/// The compiled code, if it matches the digest before it.
-fn checked(content: &[u8]) -> Option<&[u8]> {
-    let (digest, compiled) = content.split_at_checked(DIGEST_BYTES)?;
-    (Sha256::digest(compiled).as_slice() == digest).then_some(compiled)
+/// Whether the compiled code matches the digest behind it.
+fn is_whole(file: &mut File, length: u64) -> io::Result<bool> {
+    let Some(compiled) = length.checked_sub(DIGEST_BYTES as u64) else {
+        return Ok(false);
+    };
+    let mut hasher = Sha256::new();
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut left = (&mut *file).take(compiled);
+    loop {
+        match left.read(&mut piece)? {
+            0 => break,
+            count => hasher.update(&piece[..count]),
+        }
+    }
+    let mut digest = [0; DIGEST_BYTES];
+    file.seek(SeekFrom::Start(compiled))?;
+    file.read_exact(&mut digest)?;
+    Ok(hasher.finalize().as_slice() == digest)
 }
