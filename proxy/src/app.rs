@@ -9,6 +9,7 @@ use anyhow::Context;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::Mistakes;
+use crate::console::Exit;
 use crate::control::admin::{self, Command, ReloadOutcome};
 use crate::control::log::LogHandle;
 use crate::control::reload::{self, Candidate, Loader};
@@ -53,6 +54,15 @@ pub enum StartError {
     Config(Mistakes),
     #[error(transparent)]
     Other(#[from] anyhow::Error),
+}
+
+impl From<Ended> for Exit {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Drained | Ended::CutOff(_) => Exit::Good,
+            Ended::AtOnce => Exit::Failed,
+        }
+    }
 }
 
 /// A running Lockgate. Dropping it leaves it running; see [`App::stop`].
@@ -150,7 +160,9 @@ impl App {
             .control
             .join()
             .expect("the control thread does not panic");
-        if let Some(log) = self.log
+        // At once, workers are not waited for, and they hold the access log.
+        if ended != Ended::AtOnce
+            && let Some(log) = self.log
             && !log.finish()
         {
             tracing::warn!("the end of the access log could not be written in time");

@@ -2,7 +2,11 @@
 
 mod support;
 
+use std::fs::File;
 use std::net::TcpStream;
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use support::process::lockgate;
 use support::{Client, Origin, Process, Proxy, within};
@@ -69,16 +73,87 @@ fn a_drain_ends_at_its_limit_and_says_so() {
     assert_eq!(client.rest(), b"");
 }
 
+/// An access log is what it could wait for.
 #[test]
 fn a_second_signal_ends_it_at_once() {
     let (origin, _release) = Origin::holding("body");
-    let (mut process, mut client) = held(&origin, "1h");
+    let folder = Proxy::folder();
+    let log = folder.join("access.log");
+    let access_log = format!("access_log: {{ to: '{}' }}\n", log.display());
+    let mut process = Process::start_in(folder, &(access_log + &policy(&origin, "1h")));
+    let mut client = process.connect();
+    client.send("GET /held HTTP/1.1\r\nhost: test\r\n\r\n");
+    origin.seen();
     process.signal("TERM");
     process.logged("draining");
-    process.signal("TERM");
+    // Those that come right after the first are one with it.
+    within("a second signal is taken", || {
+        process.signal("TERM");
+        let log = process.log();
+        log.contains("a second signal came").then_some(())
+    });
+    let taken = Instant::now();
     assert_eq!(process.exit_code(), Some(1));
-    process.logged("a second signal came");
+    let took = taken.elapsed();
+    assert!(took < Duration::from_secs(3), "{took:?}");
     assert_eq!(client.rest(), b"");
+}
+
+/// `timeout` signals the process and its group.
+#[test]
+fn signals_that_come_together_are_one() {
+    let (origin, release) = Origin::holding("body");
+    let (mut process, mut client) = held(&origin, "20s");
+    let both = "kill -s TERM \"$0\"; kill -s INT \"$0\"";
+    let mut shell = Command::new("sh");
+    shell.args(["-c", both, &process.id().to_string()]);
+    assert!(shell.status().unwrap().success());
+    process.logged("draining");
+    release.send(()).unwrap();
+    assert_eq!(client.answer().status, 200);
+    assert_eq!(process.exit_code(), Some(0));
+    process.logged("drained");
+}
+
+/// A reload that waits for the bytes of a component, and the pipe that they
+/// would come by.
+fn reloading(process: &Process, origin: &Origin) -> File {
+    let pipe = process.path().join("late.wasm");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let late = "filters: { late: { component: ./late.wasm } }\n";
+    process.edit(&format!("{late}{}", policy(origin, "1s")));
+    // It opens once there is a reader.
+    within("the reload reads the component", || {
+        let mut options = File::options();
+        let writing = options.write(true).custom_flags(libc::O_NONBLOCK);
+        writing.open(&pipe).ok()
+    })
+}
+
+#[test]
+fn a_drain_does_not_wait_for_a_reload() {
+    let origin = Origin::saying("body");
+    let mut process = Process::start(&policy(&origin, "1s"));
+    let _pipe = reloading(&process, &origin);
+    process.signal("TERM");
+    assert_eq!(process.exit_code(), Some(0));
+    process.logged("drained");
+    assert!(!process.log().contains("reload refused"));
+}
+
+#[test]
+fn a_sighup_during_a_reload_means_another_one() {
+    let (old, new) = (Origin::saying("old"), Origin::saying("new"));
+    let process = Process::start(&policy(&old, "1s"));
+    let pipe = reloading(&process, &old);
+    process.signal("HUP");
+    process.edit(&policy(&new, "1s"));
+    std::fs::remove_file(process.path().join("late.wasm")).unwrap();
+    drop(pipe);
+    process.logged("reload refused");
+    process.logged("reloaded why=\"SIGHUP\"");
+    assert_eq!(process.get("/").text(), "new");
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod support;
 
 use std::net::TcpStream;
 
-use support::admin::{get, json, live, metric, metric_sum};
+use support::admin::{get, json, live, metric, metric_sum, refusal};
 use support::{Client, Origin, Proxy, within};
 
 /// Everything goes to the origin, and the router says by which policy.
@@ -200,6 +200,37 @@ fn at_the_limit_of_generations_a_reload_is_refused_and_no_exchange_ends() {
     assert_eq!(held.answer().header("x-policy"), Some("one"));
     within("there is room again", || proxy.reload().ok.then_some(()));
 }
+
+#[test]
+fn a_change_that_found_no_room_is_loaded_when_there_is_some() {
+    let (origin, release) = Origin::holding("body");
+    let folder = Proxy::folder();
+    std::fs::write(folder.join("router.wasm"), component(0)).unwrap();
+    let proxy = Proxy::start_in(folder, &limited(&origin, "one"));
+    let mut held = hold(&proxy, &origin);
+    let wait_for = |policy: &str| {
+        within(&format!("the policy {policy}"), || {
+            (proxy.get("/").header("x-policy") == Some(policy)).then_some(())
+        });
+    };
+    proxy.edit(&limited(&origin, "two"));
+    wait_for("two");
+    proxy.edit(&limited(&origin, "three"));
+    assert!(refusal(&proxy).contains("2 live generations"));
+    let refused = metric(proxy.admin(), REFUSED);
+    assert_eq!(proxy.get("/").header("x-policy"), Some("two"));
+
+    release.send(()).unwrap();
+    assert_eq!(held.answer().status, 200);
+    wait_for("three");
+    assert_eq!(
+        metric(proxy.admin(), REFUSED),
+        refused,
+        "it is not tried in vain"
+    );
+}
+
+const REFUSED: &str = "lockgate_reloads_total{outcome=\"refused\"}";
 
 #[test]
 fn the_series_of_a_filter_stay_as_long_as_its_last_exchange() {

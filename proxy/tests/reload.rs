@@ -9,7 +9,7 @@ use std::path::Path;
 
 use support::admin::{get, json, metric, refusal};
 use support::process::run;
-use support::{Proxy, whole, within};
+use support::{Process, Proxy, whole, within};
 
 const ADMIN: &str = "admin: { address: '127.0.0.1:0' }\n";
 
@@ -149,6 +149,38 @@ fn a_reload_that_is_asked_for_tells_what_changed() {
     let told = json(&get(proxy.admin(), "/generations"));
     assert_eq!(told["last_reload"]["ok"], true);
     assert!(told["last_reload"]["generation"].as_u64() >= Some(outcome.generation));
+}
+
+#[test]
+fn a_key_that_counts_at_the_start_is_told_as_long_as_it_differs() {
+    let proxy = Proxy::start(&whole_policy("one"));
+    let more = |text: &str| format!("workers: 3\ncache_dir: ./elsewhere\n{}", whole_policy(text));
+    let warned = || {
+        let warnings = proxy.reload().warnings.join("\n");
+        let is_told = |key: &str| warnings.contains(&format!("`{key}` is not what"));
+        (is_told("workers"), is_told("cache_dir"), warnings)
+    };
+    assert_eq!(warned().2, "");
+    proxy.edit(&more("one"));
+    for text in ["one", "two"] {
+        proxy.edit(&more(text));
+        let (workers, cache_dir, all) = warned();
+        assert!(workers && cache_dir, "{all}");
+        assert_eq!(all.lines().count(), 2, "{all}");
+    }
+    proxy.edit(&whole_policy("three"));
+    assert_eq!(warned().2, "");
+}
+
+#[test]
+fn settings_are_among_what_changed() {
+    let process = Process::start(&whole_policy("one"));
+    process.edit(&format!("drain_timeout: 7s\n{}", whole_policy("one")));
+    let line = process.logged("reloaded");
+    assert!(line.contains("changed=\"settings\""), "{line}");
+    process.signal("HUP");
+    let line = process.logged("reloaded why=\"SIGHUP\"");
+    assert!(line.contains("changed=\"nothing\""), "{line}");
 }
 
 const REFUSED: &str = "lockgate_reloads_total{outcome=\"refused\"}";

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use crate::app::{App, Options, StartError};
 use crate::console::Exit;
-use crate::control::Ended;
 
 pub fn run(config: &Path) -> anyhow::Result<Exit> {
     let app = match App::start(Options::new(config).as_process()) {
@@ -20,8 +19,5 @@ pub fn run(config: &Path) -> anyhow::Result<Exit> {
         }
         Err(StartError::Other(error)) => return Err(error),
     };
-    Ok(match app.wait() {
-        Ended::Drained | Ended::CutOff(_) => Exit::Good,
-        Ended::AtOnce => Exit::Failed,
-    })
+    Ok(app.wait().into())
 }

@@ -7,6 +7,7 @@
 
 pub mod admin;
 mod generations;
+mod inbox;
 pub mod log;
 pub mod reload;
 pub mod signals;
@@ -19,19 +20,28 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, watch as watch_channel};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use crate::cluster::Resolver;
-use crate::config::{Mistake, Mistakes};
+use crate::config::{Mistake, Mistakes, Places};
 use crate::snapshot::{Published, Snapshot, Sockets};
 use crate::worker::{Drained, Stage};
 use admin::{Command, ReloadOutcome};
+use inbox::{Asked, Inbox, drain_signal};
 use reload::{Candidate, Loader};
-use signals::{Signal, Signals};
+use signals::Signals;
 use watch::Watch;
 
 /// How a first lookup of host names may hold up a start or a reload.
 const FIRST_LOOKUP: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether there is room for one more generation: the
+/// last exchange of one tells nobody.
+const ROOM_LOOK: Duration = Duration::from_secs(1);
+
+/// Signals to stop that come so close together are one: `timeout` and terminals
+/// signal a process and its group.
+const TOGETHER: Duration = Duration::from_millis(100);
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +69,7 @@ pub struct Control {
 }
 
 /// What a configuration was read from: what the watch looks after.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Sources {
     files: Vec<PathBuf>,
     /// As in [`reload::Reading`].
@@ -117,32 +127,21 @@ impl Control {
     /// Runs until a signal or a command ends it.
     pub async fn run(
         mut self,
-        mut commands: mpsc::Receiver<Command>,
-        mut signals: Option<Signals>,
+        commands: mpsc::Receiver<Command>,
+        signals: Option<Signals>,
     ) -> Ended {
-        let mut watch = self.start_watch();
-        loop {
-            tokio::select! {
-                command = commands.recv() => match command {
-                    Some(Command::Reload { reply }) => {
-                        let outcome = self.reload("asked for", &mut watch).await;
-                        // Who asked may have gone away meanwhile.
-                        reply.send(outcome).ok();
-                    }
-                    Some(Command::Drain) | None => break,
-                },
-                () = changed(&mut watch) => {
-                    self.reload("a file changed", &mut watch).await;
-                }
-                signal = next_signal(&mut signals) => match signal {
-                    Signal::Reload => {
-                        self.reload("SIGHUP", &mut watch).await;
-                    }
-                    Signal::Drain => break,
-                },
+        let mut inbox = Inbox::new(commands, signals, self.start_watch());
+        while let Asked::Reload { why, replies } = inbox.next(self.room()).await {
+            let Some(outcome) = self.reload(why, &mut inbox).await else {
+                tracing::info!(why, "a reload was given up to drain");
+                break;
+            };
+            for reply in replies {
+                // Who asked may have gone away meanwhile.
+                reply.send(outcome.clone()).ok();
             }
         }
-        self.drain(&mut commands, signals).await
+        self.drain(inbox).await
     }
 
     fn start_watch(&self) -> Option<Watch> {
@@ -159,66 +158,71 @@ impl Control {
         }
     }
 
-    /// Builds aside and publishes, or changes nothing and says why.
-    async fn reload(&mut self, why: &'static str, watch: &mut Option<Watch>) -> ReloadOutcome {
+    /// Ends when there may be one more generation.
+    async fn room(&self) {
+        while self.full(&self.published.load()).is_some() {
+            tokio::time::sleep(ROOM_LOOK).await;
+        }
+    }
+
+    /// Why there may be no further generation now.
+    fn full(&self, current: &Snapshot) -> Option<String> {
+        let limit = current.config.max_generations.get();
+        self.status.generations().full(limit)
+    }
+
+    /// Builds aside and publishes, or changes nothing and says why. `None` if
+    /// a drain was asked for before: what was built is dropped then.
+    async fn reload(&mut self, why: &'static str, inbox: &mut Inbox) -> Option<ReloadOutcome> {
         let began = Instant::now();
         let before = self.published.load();
-        let outcome = match self.candidate(before.clone()).await {
+        let prepared = tokio::select! {
+            biased;
+            () = inbox.drain() => return None,
+            prepared = self.prepare(&before) => prepared,
+        };
+        inbox.owe(matches!(prepared, Err(Refused::Full(_))));
+        let outcome = match prepared {
             Ok((candidate, sources)) => {
-                let outcome = self.publish(candidate, &before).await;
-                if let Some(watch) = watch {
-                    watch.replace(sources.files, sources.since);
-                }
-                outcome
+                inbox.watch_only(sources);
+                self.publish(candidate, &before)
             }
-            Err(Refused { mistakes, sources }) => {
-                if let (Some(watch), Some(sources)) = (watch, sources) {
-                    watch.also(sources.files, sources.since);
-                }
+            Err(Refused::Bad(mistakes, sources)) => {
+                inbox.watch_also(sources);
                 ReloadOutcome::refused(&before, &mistakes)
+            }
+            Err(Refused::Full(mistake) | Refused::Failed(mistake)) => {
+                ReloadOutcome::refused(&before, &mistake.into())
             }
         };
         self.status.record(&outcome, why, began.elapsed());
-        outcome
+        Some(outcome)
     }
 
-    async fn candidate(&mut self, before: Arc<Snapshot>) -> Result<(Candidate, Sources), Refused> {
-        if let Some(reason) = self
-            .status
-            .generations()
-            .full(before.config.max_generations.get())
-        {
-            return Err(Refused::because(&before, reason));
+    /// Everything that takes its time. Dropping the future leaves the building
+    /// thread to itself, and what it makes is dropped when it comes to its end.
+    async fn prepare(&mut self, before: &Arc<Snapshot>) -> Result<(Prepared, Sources), Refused> {
+        if let Some(reason) = self.full(before) {
+            return Err(Refused::full(&before.config.places, reason));
         }
-        let loader = self.loader.clone();
-        let built = tokio::task::spawn_blocking(move || {
-            let reading = reload::read_to_watch(&loader.path);
-            let sources = Sources::of(&reading);
-            let built = reading
-                .attempt
-                .outcome
-                .and_then(|loaded| loader.build(loaded, Some(&before), Sockets::Bind));
-            match built {
-                Ok(candidate) => Ok((candidate, sources)),
-                Err(mistakes) => Err(Refused {
-                    mistakes,
-                    sources: Some(sources),
-                }),
-            }
-        });
-        built.await.expect("building a snapshot does not panic")
+        let (loader, known) = (self.loader.clone(), before.clone());
+        let built = tokio::task::spawn_blocking(move || build(&loader, &known));
+        let (candidate, sources) = match built.await {
+            Ok(built) => built?,
+            Err(error) => return Err(Refused::failed(&before.config.places, &error)),
+        };
+        self.resolving.add(candidate.resolvers).await;
+        let prepared = Prepared {
+            snapshot: Arc::new(candidate.snapshot),
+            warnings: candidate.warnings,
+        };
+        Ok((prepared, sources))
     }
 
-    async fn publish(&mut self, candidate: Candidate, before: &Snapshot) -> ReloadOutcome {
-        let Candidate {
-            snapshot,
-            warnings,
-            resolvers,
-        } = candidate;
-        self.resolving.add(resolvers).await;
-        let snapshot = Arc::new(snapshot);
+    fn publish(&mut self, prepared: Prepared, before: &Snapshot) -> ReloadOutcome {
+        let Prepared { snapshot, warnings } = prepared;
         let mut warnings: Vec<_> = warnings.iter().map(Mistake::to_string).collect();
-        warnings.extend(status::only_at_start(&before.config, &snapshot.config));
+        warnings.extend(self.status.only_from_next_start(&snapshot.config));
         if let Some(log) = &self.log
             && let Err(error) = log.apply(&snapshot.config.log)
         {
@@ -230,17 +234,14 @@ impl Control {
         outcome
     }
 
-    async fn drain(
-        self,
-        commands: &mut mpsc::Receiver<Command>,
-        mut signals: Option<Signals>,
-    ) -> Ended {
+    async fn drain(self, inbox: Inbox) -> Ended {
         let snapshot = self.published.load();
         let limit = snapshot.config.drain_timeout;
         tracing::info!(?limit, "draining");
         self.status.drain(&snapshot);
         drop(snapshot);
-        commands.close();
+        // The watch ends last, because that may wait for a disk.
+        let (mut signals, _watch) = inbox.close();
         self.stage.send_replace(Stage::Draining {
             until: Instant::now() + limit,
         });
@@ -258,6 +259,20 @@ impl Control {
                 Ended::AtOnce
             }
         }
+    }
+}
+
+/// Reads, checks and builds. Blocking.
+fn build(loader: &Loader, before: &Snapshot) -> Result<(Candidate, Sources), Refused> {
+    let reading = reload::read_to_watch(&loader.path);
+    let sources = Sources::of(&reading);
+    let built = reading
+        .attempt
+        .outcome
+        .and_then(|loaded| loader.build(loaded, Some(before), Sockets::Bind));
+    match built {
+        Ok(candidate) => Ok((candidate, sources)),
+        Err(mistakes) => Err(Refused::Bad(mistakes, sources)),
     }
 }
 
@@ -282,42 +297,64 @@ fn ended(workers: Vec<std::thread::Result<Drained>>) -> Ended {
     }
 }
 
-/// Why nothing was published, and which files might mend it.
-struct Refused {
-    mistakes: Mistakes,
-    sources: Option<Sources>,
+/// What only has to be published.
+struct Prepared {
+    snapshot: Arc<Snapshot>,
+    warnings: Vec<Mistake>,
+}
+
+/// Why nothing was published.
+#[derive(Debug)]
+enum Refused {
+    /// With what was read, where it may be mended.
+    Bad(Mistakes, Sources),
+    /// There is no room for one more generation yet.
+    Full(Mistake),
+    /// The building thread panicked.
+    Failed(Mistake),
 }
 
 impl Refused {
-    fn because(before: &Snapshot, reason: String) -> Self {
-        let mistake = Mistake::at(
-            &before.config.places,
-            "/max_generations",
-            reason,
-            "fewer live generations",
-        );
-        Self {
-            mistakes: mistake.into(),
-            sources: None,
+    fn full(places: &Places, reason: String) -> Self {
+        let mistake = Mistake::at(places, "/max_generations", reason, "fewer live generations");
+        Self::Full(mistake.with_hint("it is loaded as soon as there is room"))
+    }
+
+    fn failed(places: &Places, error: &JoinError) -> Self {
+        let found = format!("a configuration that cannot be built: {error}");
+        let mistake = Mistake::at(places, "", found, "one that can");
+        Self::Failed(mistake.with_hint("a fault of Lockgate's own; please report it"))
+    }
+}
+
+/// Being asked to stop once more. A reload makes no sense any more.
+async fn second_drain(signals: &mut Option<Signals>) {
+    let mut together = std::pin::pin!(tokio::time::sleep(TOGETHER));
+    loop {
+        tokio::select! {
+            // What came in time is one with the first, even if it is seen late.
+            biased;
+            () = drain_signal(signals) => {}
+            () = &mut together => break,
         }
     }
+    drain_signal(signals).await;
 }
 
-async fn changed(watch: &mut Option<Watch>) {
-    match watch {
-        Some(watch) => drop(watch.changed().await),
-        None => std::future::pending().await,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_while_building_is_a_refusal() {
+        let building = tokio::task::spawn_blocking(|| panic!("out of luck"));
+        let built: Result<(), JoinError> = building.await;
+        let error = built.unwrap_err();
+        let Refused::Failed(mistake) = Refused::failed(&Places::default(), &error) else {
+            panic!("another refusal");
+        };
+        let told = mistake.to_string();
+        assert!(told.contains("out of luck"), "{told}");
+        assert!(told.contains("please report"), "{told}");
     }
-}
-
-async fn next_signal(signals: &mut Option<Signals>) -> Signal {
-    match signals {
-        Some(signals) => signals.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// A reload makes no sense any more; only being asked to stop again does.
-async fn second_drain(signals: &mut Option<Signals>) {
-    while next_signal(signals).await != Signal::Drain {}
 }

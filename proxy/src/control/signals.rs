@@ -46,6 +46,16 @@ impl Signals {
             }
         }
     }
+
+    /// The next signal that asks to stop. A SIGHUP stays for [`Signals::next`].
+    /// Dropping the future loses none.
+    pub async fn drain(&mut self) {
+        tokio::select! {
+            Some(()) = self.terminate.recv() => {}
+            Some(()) = self.interrupt.recv() => {}
+            else => std::future::pending().await,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -66,6 +76,10 @@ mod tests {
         assert_eq!(signals.next().await, Signal::Reload);
         raise("INT");
         assert_eq!(signals.next().await, Signal::Drain);
+        raise("HUP");
+        raise("TERM");
+        signals.drain().await;
+        assert_eq!(signals.next().await, Signal::Reload);
     }
 
     fn raise(name: &str) {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use tokio::sync::mpsc;
 use super::admin::{Access, AdminState, AdminView, Command, Readiness, ReloadOutcome};
 use super::generations::Generations;
 use crate::cluster::Cluster;
-use crate::config::{self, Config, Mistakes, filter_config};
+use crate::config::{self, AccessLog, AdminAddress, Config, Mistakes, filter_config};
 use crate::filter::LoadedFilter;
 use crate::snapshot::Snapshot;
 use crate::stats::Stats;
@@ -23,6 +25,15 @@ pub struct Status {
     view: Arc<ArcSwap<AdminView>>,
     told: Arc<Told>,
     admin_address: OnceLock<SocketAddr>,
+    started_with: StartedWith,
+}
+
+/// What a process keeps from its start to its end, whatever a reload brings.
+struct StartedWith {
+    workers: NonZeroUsize,
+    admin_address: Option<AdminAddress>,
+    access_log: AccessLog,
+    cache_dir: Option<PathBuf>,
 }
 
 /// What `/generations` tells.
@@ -44,6 +55,7 @@ impl Status {
             view: Arc::new(ArcSwap::from_pointee(view)),
             told,
             admin_address: OnceLock::new(),
+            started_with: StartedWith::of(&first.config),
         })
     }
 
@@ -64,6 +76,14 @@ impl Status {
 
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin_address.get().copied()
+    }
+
+    /// A warning for each key that is not what the process runs by.
+    pub fn only_from_next_start(&self, config: &Config) -> Vec<String> {
+        let warn = |key| {
+            format!("`{key}` is not what this process started with; it counts from the next start")
+        };
+        self.started_with.differing(config).map(warn).collect()
     }
 
     pub fn generations(&self) -> &Generations {
@@ -102,7 +122,7 @@ impl Status {
         }
         let generation = outcome.generation;
         if outcome.ok {
-            let changed = outcome.changed.join(", ");
+            let changed = outcome.what_changed();
             tracing::info!(why, generation, changed, ?took, "reloaded");
         } else {
             tracing::error!(
@@ -172,24 +192,41 @@ impl ReloadOutcome {
             warnings: Vec::new(),
         }
     }
+
+    /// For people.
+    pub fn what_changed(&self) -> String {
+        match self.changed.is_empty() {
+            true => "nothing".to_owned(),
+            false => self.changed.join(", "),
+        }
+    }
 }
 
-/// Keys that were changed although they only count when the process starts.
-pub fn only_at_start(before: &Config, after: &Config) -> Vec<String> {
-    let address = |config: &Config| config.admin.as_ref().map(|admin| admin.address.clone());
-    [
-        ("workers", before.workers != after.workers),
-        ("admin.address", address(before) != address(after)),
-        ("access_log", before.access_log != after.access_log),
-        ("cache_dir", before.cache_dir != after.cache_dir),
-    ]
-    .into_iter()
-    .filter(|(_, changed)| *changed)
-    .map(|(key, _)| format!("`{key}` was changed, which counts from the next start on"))
-    .collect()
+impl StartedWith {
+    fn of(config: &Config) -> Self {
+        Self {
+            workers: config.workers,
+            admin_address: config.admin.as_ref().map(|admin| admin.address.clone()),
+            access_log: config.access_log.clone(),
+            cache_dir: config.cache_dir.clone(),
+        }
+    }
+
+    fn differing(&self, config: &Config) -> impl Iterator<Item = &'static str> {
+        let now = Self::of(config);
+        let keys = [
+            ("workers", self.workers != now.workers),
+            ("admin.address", self.admin_address != now.admin_address),
+            ("access_log", self.access_log != now.access_log),
+            ("cache_dir", self.cache_dir != now.cache_dir),
+        ];
+        let differing = keys.into_iter().filter(|(_, differs)| *differs);
+        differing.map(|(key, _)| key)
+    }
 }
 
-/// What differs, in the words of the file: `filter router`, `cluster a (new)`.
+/// What differs, in the words of the file: `filter router`, `cluster a (new)`,
+/// and `settings` for the keys that are of neither kind.
 fn changes(before: &Snapshot, after: &Snapshot) -> Vec<String> {
     let filters = |snapshot: &Snapshot| -> Vec<(String, String)> {
         let tell =
@@ -208,7 +245,23 @@ fn changes(before: &Snapshot, after: &Snapshot) -> Vec<String> {
         &named(&old.clusters, |c| &c.name),
         &named(&new.clusters, |c| &c.name),
     ));
+    if settings(old) != settings(new) {
+        changed.push("settings".to_owned());
+    }
     changed
+}
+
+/// What is of no filter, listener or cluster.
+fn settings(config: &Config) -> impl PartialEq {
+    (
+        config.workers,
+        config.admin.clone(),
+        config.log.clone(),
+        config.access_log.clone(),
+        config.cache_dir.clone(),
+        config.drain_timeout,
+        config.max_generations,
+    )
 }
 
 fn named<T: std::fmt::Debug>(all: &[T], name: fn(&T) -> &config::Name) -> Vec<(String, String)> {

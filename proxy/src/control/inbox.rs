@@ -1,0 +1,150 @@
+//! What the control loop is asked to do, from wherever it comes.
+
+use std::future::Future;
+use std::mem;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::Sources;
+use super::admin::{Command, ReloadOutcome};
+use super::signals::{Signal, Signals};
+use super::watch::Watch;
+
+/// Who waits for what comes of a reload.
+pub type Reply = oneshot::Sender<ReloadOutcome>;
+
+/// What there is to do next.
+pub enum Asked {
+    Reload {
+        why: &'static str,
+        replies: Vec<Reply>,
+    },
+    Drain,
+}
+
+/// Commands, signals, changes of files.
+pub struct Inbox {
+    commands: mpsc::Receiver<Command>,
+    signals: Option<Signals>,
+    /// Absent where files cannot be watched.
+    watch: Option<Watch>,
+    /// Who asked while another reload was built. No more than the admin address
+    /// has connections.
+    waiting: Vec<Reply>,
+    /// A reload found no room for one more generation.
+    is_owed: bool,
+}
+
+impl Inbox {
+    pub fn new(
+        commands: mpsc::Receiver<Command>,
+        signals: Option<Signals>,
+        watch: Option<Watch>,
+    ) -> Self {
+        Self {
+            commands,
+            signals,
+            watch,
+            waiting: Vec::new(),
+            is_owed: false,
+        }
+    }
+
+    /// The next thing to do. `room` ends when there is room for one more
+    /// generation. Dropping the future loses nothing.
+    pub async fn next(&mut self, room: impl Future<Output = ()>) -> Asked {
+        if !self.waiting.is_empty() {
+            return Asked::by_command(mem::take(&mut self.waiting));
+        }
+        tokio::select! {
+            command = self.commands.recv() => match command {
+                Some(Command::Reload { reply }) => Asked::by_command(vec![reply]),
+                Some(Command::Drain) | None => Asked::Drain,
+            },
+            signal = next_signal(&mut self.signals) => match signal {
+                Signal::Reload => Asked::unasked("SIGHUP"),
+                Signal::Drain => Asked::Drain,
+            },
+            () = changed(&self.watch) => Asked::unasked("a file changed"),
+            () = room, if self.is_owed => Asked::unasked("there is room again"),
+        }
+    }
+
+    /// Waits for a drain and nothing else. Whatever asks for a reload meanwhile
+    /// is kept for [`Inbox::next`], also when the future is dropped.
+    pub async fn drain(&mut self) {
+        tokio::select! {
+            () = drain_command(&mut self.commands, &mut self.waiting) => {}
+            () = drain_signal(&mut self.signals) => {}
+        }
+    }
+
+    /// Nothing is taken any more, and who waits is told so. Gives what a drain
+    /// still needs.
+    pub fn close(self) -> (Option<Signals>, Option<Watch>) {
+        (self.signals, self.watch)
+    }
+
+    /// Whether a reload is to be tried again when there is room.
+    pub fn owe(&mut self, is_owed: bool) {
+        self.is_owed = is_owed;
+    }
+
+    /// These files were published: they are what changes matter in.
+    pub fn watch_only(&self, sources: Sources) {
+        if let Some(watch) = &self.watch {
+            watch.replace(sources.files, sources.since);
+        }
+    }
+
+    /// These files were refused: mending them matters too.
+    pub fn watch_also(&self, sources: Sources) {
+        if let Some(watch) = &self.watch {
+            watch.also(sources.files, sources.since);
+        }
+    }
+}
+
+impl Asked {
+    fn by_command(replies: Vec<Reply>) -> Self {
+        Self::Reload {
+            why: "asked for",
+            replies,
+        }
+    }
+
+    fn unasked(why: &'static str) -> Self {
+        Self::Reload {
+            why,
+            replies: Vec::new(),
+        }
+    }
+}
+
+/// SIGTERM or SIGINT; a SIGHUP stays for later.
+pub async fn drain_signal(signals: &mut Option<Signals>) {
+    match signals {
+        Some(signals) => signals.drain().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn drain_command(commands: &mut mpsc::Receiver<Command>, waiting: &mut Vec<Reply>) {
+    while let Some(Command::Reload { reply }) = commands.recv().await {
+        waiting.push(reply);
+    }
+}
+
+async fn next_signal(signals: &mut Option<Signals>) -> Signal {
+    match signals {
+        Some(signals) => signals.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn changed(watch: &Option<Watch>) {
+    match watch {
+        Some(watch) => drop(watch.changed().await),
+        None => std::future::pending().await,
+    }
+}
