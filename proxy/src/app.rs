@@ -8,14 +8,14 @@ use std::thread::JoinHandle;
 use anyhow::Context;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::config::Mistakes;
+use crate::config::{Admin, Config, Mistake, Mistakes};
 use crate::console::Exit;
 use crate::control::admin::{self, Command, ReloadOutcome};
 use crate::control::log::LogHandle;
 use crate::control::reload::{self, Candidate, Loader};
 use crate::control::signals::Signals;
 use crate::control::status::Status;
-use crate::control::{self, Control, Ended, Resolving, Sources};
+use crate::control::{self, Control, Ended, Resolving, Sources, log_target};
 use crate::exchange::{AccessLog, AccessLogSink, AccessLogThread};
 use crate::snapshot::{Published, Sockets};
 use crate::stats::Stats;
@@ -56,6 +56,12 @@ pub enum StartError {
     Other(#[from] anyhow::Error),
 }
 
+impl From<Mistake> for StartError {
+    fn from(mistake: Mistake) -> Self {
+        Self::Config(mistake.into())
+    }
+}
+
 impl From<Ended> for Exit {
     fn from(ended: Ended) -> Self {
         match ended {
@@ -86,9 +92,6 @@ impl App {
         };
         let workers = loaded.config.workers.get();
         let stats = Stats::new(workers);
-        let access_log = AccessLogSink::open(&loaded.config.access_log.to, &stats)
-            .context("cannot open the access log")?;
-        let (sink, log) = access_log.unzip();
         let engine = reload::start_engine(&loaded.config).map_err(anyhow::Error::new)?;
         let loader = Arc::new(Loader {
             path: options.config,
@@ -99,6 +102,10 @@ impl App {
         let candidate = loader
             .build(loaded, None, Sockets::Bind)
             .map_err(StartError::Config)?;
+        let config = &candidate.snapshot.config;
+        let (sink, log) = AccessLogSink::open(&config.access_log.to, &stats)
+            .map_err(|error| log_target::unopened(config, &error))?
+            .unzip();
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (started, outcome) = std::sync::mpsc::channel();
         let control = std::thread::Builder::new()
@@ -190,7 +197,7 @@ struct Start {
     commands: mpsc::Sender<Command>,
 }
 
-type Started = anyhow::Result<(Arc<Published>, Arc<Status>)>;
+type Started = Result<(Arc<Published>, Arc<Status>), StartError>;
 
 fn control_thread(
     start: Start,
@@ -204,7 +211,7 @@ fn control_thread(
         Ok(runtime) => runtime,
         Err(error) => {
             // `start` has no more to do than to wait for this.
-            started.send(Err(error.into())).ok();
+            started.send(Err(anyhow::Error::new(error).into())).ok();
             return Ended::AtOnce;
         }
     };
@@ -232,8 +239,12 @@ fn control_thread(
 }
 
 /// Everything but the loop: admin address, first publish, workers.
-async fn bring_up(start: Start) -> anyhow::Result<(Control, Option<Signals>)> {
-    let signals = start.signals.then(Signals::new).transpose()?;
+async fn bring_up(start: Start) -> Result<(Control, Option<Signals>), StartError> {
+    let signals = start
+        .signals
+        .then(Signals::new)
+        .transpose()
+        .map_err(anyhow::Error::new)?;
     let mut resolving = Resolving::default();
     resolving.add(start.candidate.resolvers).await;
     for warning in &start.candidate.warnings {
@@ -242,12 +253,8 @@ async fn bring_up(start: Start) -> anyhow::Result<(Control, Option<Signals>)> {
     let snapshot = Arc::new(start.candidate.snapshot);
     let config = snapshot.config.clone();
     let status = Status::new(start.stats.clone(), &snapshot);
-    if let Some(config) = &config.admin {
-        let state = status.admin_state(start.commands);
-        let server =
-            admin::Server::bind(&config.address, state).context("cannot open the admin address")?;
-        status.set_admin_address(server.address());
-        tokio::task::spawn_local(server.run());
+    if let Some(admin) = &config.admin {
+        serve_admin(admin, &config, &status, start.commands)?;
     }
     let published = Arc::new(Published::new(snapshot.clone()));
     let (stage, stages) = watch::channel(Stage::Running);
@@ -262,12 +269,13 @@ async fn bring_up(start: Start) -> anyhow::Result<(Control, Option<Signals>)> {
             ),
             None => AccessLog::off(),
         };
-        workers.push(worker::spawn(WorkerSetup {
+        let worker = worker::spawn(WorkerSetup {
             index,
             published: published.clone(),
             stage: stages.clone(),
             log,
-        })?);
+        });
+        workers.push(worker.map_err(anyhow::Error::new)?);
     }
     for listener in &snapshot.listeners {
         if let Some(socket) = &listener.socket {
@@ -285,4 +293,24 @@ async fn bring_up(start: Start) -> anyhow::Result<(Control, Option<Signals>)> {
         sources: start.sources,
     };
     Ok((control, signals))
+}
+
+fn serve_admin(
+    admin: &Admin,
+    config: &Config,
+    status: &Status,
+    commands: mpsc::Sender<Command>,
+) -> Result<(), Mistake> {
+    let state = status.admin_state(commands);
+    let server = admin::Server::bind(&admin.address, state).map_err(|error| {
+        Mistake::at(
+            &config.places,
+            "/admin/address",
+            error.to_string(),
+            "an address that can be listened on",
+        )
+    })?;
+    status.set_admin_address(server.address());
+    tokio::task::spawn_local(server.run());
+    Ok(())
 }

@@ -200,7 +200,7 @@ fn a_second_lockgate_on_the_same_port_says_so() {
 }
 
 #[test]
-fn a_taken_admin_address_ends_it_with_one_line() {
+fn a_taken_admin_address_is_told_like_a_taken_listener() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let origin = Origin::saying("body");
@@ -209,9 +209,13 @@ fn a_taken_admin_address_ends_it_with_one_line() {
         policy(&origin, "1s")
     );
     let mut process = Process::spawn_in(Proxy::folder(), &yaml);
-    assert_eq!(process.exit_code(), Some(1));
-    let line = process.logged("admin address");
-    assert!(line.contains(&address.to_string()), "{line}");
+    assert_eq!(process.exit_code(), Some(2));
+    let line = process.logged("is another Lockgate running?");
+    assert!(
+        line.contains(&format!("cannot listen on {address}: ")),
+        "{line}"
+    );
+    assert!(line.contains("lockgate.yaml:4:"), "{line}");
 }
 
 #[test]

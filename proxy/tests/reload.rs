@@ -183,6 +183,18 @@ fn settings_are_among_what_changed() {
     assert!(line.contains("changed=\"nothing\""), "{line}");
 }
 
+#[test]
+fn an_access_log_that_the_next_start_could_not_open_is_refused() {
+    let proxy = Proxy::start(&whole_policy("one"));
+    let nowhere = proxy.path().join("nowhere/access.log");
+    let to = |path: &Path| format!("access_log: {{ to: '{}' }}\n", path.display());
+    proxy.edit(&format!("{}{}", to(&nowhere), whole_policy("two")));
+    let reason = refusal(&proxy);
+    assert!(reason.contains("lockgate.yaml:4:19:"), "{reason}");
+    assert!(reason.contains("nowhere/access.log`"), "{reason}");
+    assert_eq!(proxy.get("/").text(), "one");
+}
+
 const REFUSED: &str = "lockgate_reloads_total{outcome=\"refused\"}";
 
 #[test]

@@ -9,6 +9,7 @@ pub mod admin;
 mod generations;
 mod inbox;
 pub mod log;
+pub mod log_target;
 pub mod reload;
 pub mod signals;
 pub mod status;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::log_target;
 use super::watch::changed_since;
 use crate::cluster::Resolver;
 use crate::config::{self, ComponentSource, Config, Mistake, Mistakes};
@@ -111,9 +112,15 @@ impl Loader {
             workers: self.workers,
             sockets,
         };
-        let built = builder
-            .build(Arc::new(loaded.config), before)
-            .map_err(|mistakes| Mistakes::of(mistakes).expect("a refusal has a reason"))?;
+        let unusable = log_target::check(&loaded.config);
+        let mut built = builder.build(Arc::new(loaded.config), before);
+        if let Some(mistake) = unusable {
+            let mut mistakes = built.err().unwrap_or_default();
+            mistakes.push(mistake);
+            built = Err(mistakes);
+        }
+        let built =
+            built.map_err(|mistakes| Mistakes::of(mistakes).expect("a refusal has a reason"))?;
         let mut warnings = loaded.warnings;
         warnings.extend(built.warnings);
         let known = |cluster| {

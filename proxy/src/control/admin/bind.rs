@@ -17,17 +17,28 @@ const BACKLOG: u32 = 64;
 
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    #[error("cannot bind the admin address {address}")]
+    #[error("cannot listen on {address}: {}", explain(reason))]
     Tcp {
         address: SocketAddr,
-        source: io::Error,
+        reason: io::Error,
     },
-    #[error("cannot bind the admin socket `{}`", path.display())]
-    Unix { path: PathBuf, source: io::Error },
+    #[error("cannot make the admin socket `{}`: {reason}", path.display())]
+    Unix { path: PathBuf, reason: io::Error },
     #[error("the admin socket `{}` belongs to a running process", path.display())]
     InUse { path: PathBuf },
     #[error("`{}` is not a socket, so it is not replaced by the admin socket", path.display())]
     NotASocket { path: PathBuf },
+}
+
+/// As a listener's address that is taken is told.
+fn explain(reason: &io::Error) -> String {
+    match reason.kind() {
+        io::ErrorKind::AddrInUse => {
+            "the address is in use (is another Lockgate running?)".to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
+        _ => reason.to_string(),
+    }
 }
 
 #[derive(Debug)]
@@ -54,7 +65,7 @@ impl AdminListener {
                 let address = *address;
                 bind_tcp(address)
                     .map(Self::Tcp)
-                    .map_err(|source| BindError::Tcp { address, source })
+                    .map_err(|reason| BindError::Tcp { address, reason })
             }
             AdminAddress::Unix(path) => bind_unix(path),
         }
@@ -108,9 +119,9 @@ fn bind_unix(path: &Path) -> Result<AdminListener, BindError> {
         fs::rename(&draft, path)?;
         Ok(AdminListener::Unix { listener, _file })
     };
-    bind().map_err(|source| BindError::Unix {
+    bind().map_err(|reason| BindError::Unix {
         path: path.to_owned(),
-        source,
+        reason,
     })
 }
 
@@ -121,7 +132,7 @@ fn check_free(path: &Path) -> Result<(), BindError> {
         Ok(_) if is_answered(&path) => Err(BindError::InUse { path }),
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(source) => Err(BindError::Unix { path, source }),
+        Err(reason) => Err(BindError::Unix { path, reason }),
     }
 }
 

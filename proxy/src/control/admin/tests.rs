@@ -410,6 +410,9 @@ async fn a_taken_port_says_so() {
     let refused = Server::bind(&scene.tcp_address(), scene.state.clone())
         .err()
         .unwrap();
-    let expected = format!("cannot bind the admin address {}", scene.address.unwrap());
+    let expected = format!(
+        "cannot listen on {}: the address is in use (is another Lockgate running?)",
+        scene.address.unwrap()
+    );
     assert_eq!(refused.to_string(), expected);
 }
