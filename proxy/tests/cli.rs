@@ -2,7 +2,9 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use serde_json::Value;
 use support::process::{file, lockgate, run};
@@ -358,7 +360,156 @@ fn reload_asks_a_running_one() {
         "{}",
         nobody.err
     );
+    let hint = "`admin.address` counts from the next start";
+    assert!(nobody.err.contains(hint), "{}", nobody.err);
+    assert!(nobody.err.contains("--admin"), "{}", nobody.err);
     let without = ran(&["reload", "--config", text(&file(GOOD))]);
-    assert_eq!(without.code, Some(1));
+    assert_eq!(without.code, Some(2));
     assert!(without.err.contains("no `admin`"), "{}", without.err);
+}
+
+#[test]
+fn reload_finds_the_one_that_its_options_name() {
+    let policy =
+        |token: &str| format!("admin: {{ address: '127.0.0.1:0', token: {token} }}\n{GOOD}");
+    let proxy = Proxy::start(&policy("a-token"));
+    let (admin, web) = (proxy.admin(), proxy.address());
+    // It tells an address that nothing was bound to, and the right token.
+    let moved = file(&policy("a-token").replace("127.0.0.1:0", "127.0.0.1:1"));
+    let address = admin.to_string();
+    let named = format!("localhost:{}", admin.port());
+    for address in [&address, &named] {
+        let told = ran(&["reload", "--config", text(&moved), "--admin", address]);
+        assert_eq!(told.code, Some(0), "{}{}", told.out, told.err);
+    }
+    let told = ran(&["reload", "--admin", &named, "--token", "a-token"]);
+    assert_eq!(told.code, Some(0), "{}{}", told.out, told.err);
+
+    let lost = ran(&["reload", "--config", text(&moved)]);
+    assert_eq!(lost.code, Some(1));
+    assert!(lost.err.contains("127.0.0.1:1"), "{}", lost.err);
+    let stranger = ran(&["reload", "--admin", &web.to_string()]);
+    assert_eq!(stranger.code, Some(1));
+    let expected = format!("{web} is no admin address of a Lockgate");
+    assert!(stranger.err.contains(&expected), "{}", stranger.err);
+}
+
+#[test]
+fn reload_tells_by_json_also_that_nobody_was_asked() {
+    let proxy = Proxy::start(&format!(
+        "admin: {{ address: '127.0.0.1:0', token: a-token }}\n{GOOD}"
+    ));
+    let admin = proxy.admin().to_string();
+    let good = file(GOOD);
+    let check = |arguments: &[&str], code: i32, word: &str| {
+        let told = ran(&[&["reload", "--json"], arguments].concat());
+        assert_eq!(told.code, Some(code), "{arguments:?}: {}", told.out);
+        let json = told.json();
+        assert_eq!(json["ok"], false, "{json}");
+        let error = json["error"].as_str().unwrap();
+        assert!(error.contains(word), "{error}");
+        assert_eq!(told.err, "");
+    };
+    check(&["--admin", &admin], 1, "401");
+    check(&["--admin", "127.0.0.1:1"], 1, "cannot connect");
+    check(&["--admin", "unix:/nowhere/a.sock"], 1, "/nowhere/a.sock");
+    for bad in ["9901", "localhost", ":9901", "localhost:http", "unix:", ""] {
+        check(&["--admin", bad], 2, "wanted HOST:PORT or unix:PATH");
+    }
+    check(&["--config", text(&good)], 2, "no `admin`");
+}
+
+#[test]
+fn the_usage_of_reload_wants_one_of_its_options() {
+    let help = ran(&["reload", "--help"]).out;
+    let usage = help.lines().find(|line| line.contains("Usage:")).unwrap();
+    assert!(
+        usage.contains("<--config <FILE>|--admin <ADDRESS>>"),
+        "{usage}"
+    );
+}
+
+#[test]
+fn an_access_log_that_cannot_be_written_is_a_mistake_at_its_place() {
+    let folder = Proxy::folder();
+    let to = |path: &Path| {
+        file(&format!(
+            "access_log: {{ to: '{}' }}\n{GOOD}",
+            path.display()
+        ))
+    };
+    for (bad, word) in [
+        (folder.join("nowhere/access.log"), "whose folder"),
+        (folder.clone(), "which is a folder"),
+    ] {
+        let path = to(&bad);
+        for command in [&["check"][..], &["run", "--config"]] {
+            let told = ran(&[command, &[text(&path)]].concat());
+            assert_eq!(told.code, Some(2), "{}{}", told.out, told.err);
+            let line = told.out + &told.err;
+            assert!(line.contains("lockgate.yaml:4:19:"), "{line}");
+            assert!(line.contains(text(&bad)) && line.contains(word), "{line}");
+        }
+    }
+    let new = folder.join("access.log");
+    let told = ran(&["check", text(&to(&new))]);
+    assert_eq!(told.code, Some(0), "{}", told.out);
+    assert!(!new.exists(), "a check makes no file");
+}
+
+/// The demo up to the end of what it explains.
+struct Demo {
+    child: std::process::Child,
+    told: String,
+}
+
+impl Demo {
+    fn start(folder: &Path) -> Self {
+        let mut child = lockgate(&["demo", "--port", "0", "--admin-port", "0", "--dir"])
+            .arg(folder)
+            .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut told = String::new();
+        for line in lines.map_while(Result::ok) {
+            told += &format!("{line}\n");
+            if line.starts_with("Ctrl-C") {
+                break;
+            }
+        }
+        Self { child, told }
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+#[test]
+fn the_demo_tells_lines_that_a_shell_takes_whole() {
+    let folder = Proxy::folder();
+    let told = Demo::start(&folder).told.clone();
+    let to_try: Vec<_> = told.lines().filter(|line| line.contains("curl")).collect();
+    assert!(to_try.len() >= 7, "{told}");
+    for line in to_try {
+        let (command, outcome) = line.split_once("  # ").unwrap();
+        assert!(command.trim().starts_with("curl -i http://127.0.0.1:"));
+        assert!(!command.trim().contains("  "), "{line}");
+        assert!(!outcome.is_empty());
+    }
+    assert!(!told.contains("keeping"), "{told}");
+
+    let again = Demo::start(&folder).told.clone();
+    let kept = again.lines().next().unwrap();
+    assert!(
+        kept.contains("its ports count, not --port and --admin-port"),
+        "{kept}"
+    );
+    std::fs::remove_dir_all(folder).unwrap();
 }

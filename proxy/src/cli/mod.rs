@@ -54,20 +54,7 @@ enum Command {
     #[command(subcommand)]
     Filter(Filter),
     /// Ask a running Lockgate to reload, and print what came of it.
-    Reload {
-        /// The configuration file of the running one: it tells the admin address and token.
-        #[arg(long, short, value_name = "FILE", required_unless_present = "admin")]
-        config: Option<PathBuf>,
-        /// Its admin address instead: HOST:PORT or unix:PATH.
-        #[arg(long, value_name = "ADDRESS")]
-        admin: Option<String>,
-        /// Its admin token, if it wants one and --config is not given.
-        #[arg(long, value_name = "TOKEN")]
-        token: Option<String>,
-        /// The outcome as one JSON document.
-        #[arg(long)]
-        json: bool,
-    },
+    Reload(reload::Options),
     /// Print the version.
     Version {
         /// {"version", "contract"}, one JSON document.
@@ -105,12 +92,7 @@ pub fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Schema => print_json(&crate::config::schema()),
         Command::Filter(Filter::Inspect { file, json }) => inspect::inspect(&file, json),
-        Command::Reload {
-            config,
-            admin,
-            token,
-            json,
-        } => reload::reload(config, admin, token, json),
+        Command::Reload(options) => reload::reload(&options),
         Command::Version { json } => version(json),
     };
     match exit {

@@ -5,8 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, HOST};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::header::{AUTHORIZATION, HOST, X_CONTENT_TYPE_OPTIONS};
+use http::response::Parts;
+use http::{HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -25,22 +26,32 @@ const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    #[error("cannot connect to the admin address")]
-    Connect(#[source] io::Error),
+    #[error("cannot connect to the admin address {address}")]
+    Connect { address: String, source: io::Error },
     #[error("the admin address did not answer within {} seconds", TIMEOUT.as_secs())]
     Timeout(#[from] Elapsed),
-    #[error("the admin address did not answer as one should")]
-    Http(#[from] hyper::Error),
+    #[error("{address} {}", no_answer(source))]
+    Http {
+        address: String,
+        source: hyper::Error,
+    },
     #[error("cannot read the answer of the admin address")]
     Body(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the admin address answered {status}: {text}")]
     Refused { status: StatusCode, text: String },
-    #[error("the admin address answered what is no outcome of a reload")]
-    Json(#[source] serde_json::Error),
+    #[error("{address} is no admin address of a Lockgate: it answered {status} to POST /reload")]
+    Stranger { address: String, status: StatusCode },
     #[error("the token holds what no header can")]
     Token(#[from] http::header::InvalidHeaderValue),
     #[error("cannot start a runtime")]
     Runtime(#[source] io::Error),
+}
+
+fn no_answer(error: &hyper::Error) -> &'static str {
+    match error.is_parse() {
+        true => "is no admin address of a Lockgate: it does not answer by HTTP",
+        false => "did not answer to the end",
+    }
 }
 
 /// Asks for a reload and waits for what comes of it. Blocks; not for a thread
@@ -62,15 +73,36 @@ pub async fn reload(
     token: Option<&str>,
 ) -> Result<ReloadOutcome, ClientError> {
     let request = request(address, token)?;
-    let (status, body) = timeout(TIMEOUT, exchange(address, request)).await??;
+    let (head, body) = timeout(TIMEOUT, exchange(address, request)).await??;
+    let status = head.status;
+    let stranger = || ClientError::Stranger {
+        address: told(address),
+        status,
+    };
     match status {
         StatusCode::OK | StatusCode::UNPROCESSABLE_ENTITY => {
-            serde_json::from_slice(&body).map_err(ClientError::Json)
+            serde_json::from_slice(&body).map_err(|_| stranger())
         }
-        status => Err(ClientError::Refused {
+        status if is_ours(&head) => Err(ClientError::Refused {
             status,
             text: String::from_utf8_lossy(&body).trim().to_owned(),
         }),
+        _ => Err(stranger()),
+    }
+}
+
+/// Whether an admin address answers `/reload` like that. A proxy's port that was
+/// taken for one would have its own ways of refusing.
+fn is_ours(head: &Parts) -> bool {
+    let is_missing = head.status == StatusCode::NOT_FOUND;
+    !is_missing && head.headers.contains_key(X_CONTENT_TYPE_OPTIONS)
+}
+
+/// As a configuration has it.
+fn told(address: &AdminAddress) -> String {
+    match address {
+        AdminAddress::Tcp(address) => address.to_string(),
+        AdminAddress::Unix(path) => format!("unix:{}", path.display()),
     }
 }
 
@@ -105,32 +137,44 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-type Answer = (StatusCode, Bytes);
+type Answer = (Parts, Bytes);
 
 async fn exchange(
     address: &AdminAddress,
     request: Request<Empty<Bytes>>,
 ) -> Result<Answer, ClientError> {
-    match address {
+    let unreached = |source| ClientError::Connect {
+        address: told(address),
+        source,
+    };
+    let no_http = |source| ClientError::Http {
+        address: told(address),
+        source,
+    };
+    let (head, body) = match address {
         AdminAddress::Tcp(address) => {
             let stream = TcpStream::connect(reachable(*address)).await;
-            send(stream.map_err(ClientError::Connect)?, request).await
+            send(stream.map_err(unreached)?, request).await
         }
         AdminAddress::Unix(path) => {
             let stream = UnixStream::connect(path).await;
-            send(stream.map_err(ClientError::Connect)?, request).await
+            send(stream.map_err(unreached)?, request).await
         }
     }
+    .map_err(no_http)?;
+    Ok((head, body.map_err(ClientError::Body)?))
 }
+
+type Body = Result<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
 async fn send(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     request: Request<Empty<Bytes>>,
-) -> Result<Answer, ClientError> {
+) -> hyper::Result<(Parts, Body)> {
     let (mut sender, connection) = http1::handshake(Io(stream)).await?;
     let answer = async move {
-        let response = sender.send_request(request).await?;
-        read(response).await
+        let (head, body) = sender.send_request(request).await?.into_parts();
+        Ok((head, read(body).await))
     };
     // The connection must be driven while the answer is waited for.
     let (driven, answer) = tokio::join!(connection, answer);
@@ -139,9 +183,7 @@ async fn send(
     answer
 }
 
-async fn read(response: Response<Incoming>) -> Result<Answer, ClientError> {
-    let status = response.status();
-    let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES);
-    let body = body.collect().await.map_err(ClientError::Body)?;
-    Ok((status, body.to_bytes()))
+async fn read(body: Incoming) -> Body {
+    let body = Limited::new(body, MAX_ANSWER_BYTES);
+    Ok(body.collect().await?.to_bytes())
 }
