@@ -20,6 +20,8 @@ const TICK: Duration = Duration::from_millis(1);
 const CORE_INSTANCES_PER_COMPONENT: u32 = 64;
 /// The most that `limits.memory_bytes` of a filter can be.
 pub const MAX_MEMORY_BYTES: usize = 1 << 30;
+/// Slots of instances that are gone, kept as they are for those to come.
+const MAX_WARM_SLOTS: u32 = 16;
 const MAX_STACK_BYTES: usize = 512 << 10;
 
 /// How the engine is set up.
@@ -107,6 +109,9 @@ fn config(max_instances: u32) -> Config {
         .table_elements(20_000)
         .max_memory_size(MAX_MEMORY_BYTES)
         .linear_memory_keep_resident(2 << 20)
+        // Each version of a filter takes other slots, and the old ones' memory
+        // would be kept: 100 of them by default.
+        .max_unused_warm_slots(MAX_WARM_SLOTS)
         .table_keep_resident(64 << 10)
         .pagemap_scan(Enabled::Auto);
     let mut config = Config::new();

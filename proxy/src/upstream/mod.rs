@@ -10,7 +10,7 @@
 //! worker but the tallies of `cluster/`. What is dropped unfinished is closed.
 
 mod answer;
-mod balance;
+pub mod balance;
 mod body;
 mod classify;
 mod connect;

@@ -15,7 +15,7 @@ use self::round_robin::RoundRobin;
 use crate::config::Balance;
 
 /// What a policy may know about endpoints, by index.
-pub(super) trait Candidates {
+pub trait Candidates {
     /// How many there are.
     fn count(&self) -> usize;
     /// Indices by weight, evenly spread; empty only without endpoints.
@@ -29,7 +29,7 @@ pub(super) trait Candidates {
 
 /// The policy of a cluster with its state on one worker.
 #[derive(Debug)]
-pub(super) enum Balancer {
+pub enum Balancer {
     RoundRobin(RoundRobin),
     LeastRequest,
     Random,
@@ -45,6 +45,7 @@ impl Balancer {
         }
     }
 
+    /// The index of an endpoint; `None` where there is none.
     pub fn pick(&mut self, candidates: &impl Candidates, rng: &mut Rng) -> Option<usize> {
         if candidates.schedule().is_empty() {
             return None;

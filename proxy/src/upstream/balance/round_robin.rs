@@ -4,7 +4,7 @@ use super::{Candidates, at_or_after};
 
 /// Walks the schedule of the endpoint set, slot by slot.
 #[derive(Debug)]
-pub(in super::super) struct RoundRobin {
+pub struct RoundRobin {
     next: u32,
 }
 
