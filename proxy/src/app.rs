@@ -85,7 +85,10 @@ impl App {
     pub fn start(options: Options) -> Result<Self, StartError> {
         let reading = reload::read_to_watch(&options.config);
         let sources = Sources::of(&reading);
-        let loaded = reading.attempt.outcome.map_err(StartError::Config)?;
+        let draft = reading.attempt.draft;
+        let refuse = |mistakes| reload::refuse(&options.config, mistakes, draft);
+        let loaded = reading.attempt.outcome;
+        let loaded = loaded.map_err(|mistakes| StartError::Config(refuse(mistakes)))?;
         let process_log = match options.log {
             true => Some(control::log::init(&loaded.config.log).map_err(anyhow::Error::new)?),
             false => None,

@@ -164,6 +164,7 @@ fn every_mistake_is_told_at_once_with_its_place() {
         ("5:11", "web"),
         ("6:14", "nowhere"),
         ("7:14", "checkuot"),
+        ("10:5", "routes"),
         ("12:34", "an empty list"),
         ("12:47", "fastest"),
     ] {
@@ -190,7 +191,7 @@ fn every_mistake_is_told_at_once_with_its_place() {
     let json = json.json();
     assert_eq!(json["ok"], false);
     let mistakes = json["mistakes"].as_array().unwrap();
-    assert!(mistakes.len() == 6, "{json}");
+    assert!(mistakes.len() == 7, "{json}");
     let first = &mistakes[0];
     assert_eq!(
         (&first["line"], &first["column"]),

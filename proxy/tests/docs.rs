@@ -106,7 +106,7 @@ fn every_part_of_a_configuration_has_known_keys() {
             };
             let unknown = mistakes
                 .iter()
-                .find(|mistake| mistake.found.starts_with("the unknown key"));
+                .find(|mistake| mistake.to_string().contains(": found the unknown key"));
             assert!(!is_part || unknown.is_none(), "{}", unknown.unwrap());
         }
     }

@@ -33,9 +33,13 @@ pub fn check(file: &Path, as_json: bool) -> anyhow::Result<Exit> {
 
 /// The same road as a reload, but for binding and publishing.
 fn find(file: &Path) -> anyhow::Result<(Vec<Mistake>, usize, Vec<Mistake>)> {
-    let loaded = match reload::read(file) {
+    let attempt = reload::attempt(file);
+    let loaded = match attempt.outcome {
         Ok(loaded) => loaded,
-        Err(mistakes) => return Ok(split(&mistakes, Vec::new())),
+        Err(mistakes) => {
+            let mistakes = reload::refuse(file, mistakes, attempt.draft);
+            return Ok(split(&mistakes, Vec::new()));
+        }
     };
     let loader = Loader {
         path: file.to_owned(),

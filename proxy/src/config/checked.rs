@@ -206,6 +206,15 @@ impl Filter {
         });
         std::iter::once(&self.config).chain(routes)
     }
+
+    /// The same, to be changed.
+    pub fn configs_mut(&mut self) -> impl Iterator<Item = &mut FilterConfig> {
+        let routes = self.routes.iter_mut().filter_map(|(_, route)| match route {
+            RouteConfig::Config(config) => Some(config),
+            RouteConfig::Off => None,
+        });
+        std::iter::once(&mut self.config).chain(routes)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -227,6 +236,9 @@ pub struct FilterConfig {
     pub value: serde_json::Value,
     /// JSON pointer of the value in the file.
     pub pointer: String,
+    /// What came from `${ENV}` and is no text, as it is written, by pointers into
+    /// the value: the filter's schema may want it as text.
+    pub texts: Vec<(String, String)>,
 }
 
 /// What happens to an exchange whose filter failed.

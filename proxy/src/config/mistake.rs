@@ -2,9 +2,10 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::slice;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::place::{Place, Places};
 
@@ -15,17 +16,42 @@ const MAX_MISTAKES: usize = 200;
 /// time, and nobody reads them.
 pub(super) const ENOUGH: usize = 400;
 
-/// One mistake: its place, what was found there and what was wanted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// One mistake: its place, and what is wrong there.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
-    #[serde(flatten)]
     pub place: Place,
     /// JSON pointer of the value, over all files.
     pub pointer: String,
-    pub found: String,
-    pub wanted: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
+    pub what: What,
+}
+
+/// What is wrong, by who says so: filters have words of their own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum What {
+    Found {
+        found: String,
+        wanted: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        hint: Option<String>,
+    },
+    Told {
+        filter: String,
+        tone: Tone,
+        text: String,
+    },
+}
+
+/// In which way a filter is told about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tone {
+    /// It does not take its configuration.
+    Refuses,
+    /// It takes it, but something may not be meant so.
+    Warns,
+    /// The proxy cannot work with what it did or asked for.
+    Fails,
 }
 
 impl Mistake {
@@ -58,31 +84,82 @@ impl Mistake {
         Self {
             place,
             pointer: pointer.to_owned(),
-            found: found.into(),
-            wanted: wanted.into(),
-            hint: None,
+            what: What::Found {
+                found: found.into(),
+                wanted: wanted.into(),
+                hint: None,
+            },
         }
     }
 
-    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+    /// What most likely went wrong; a filter says that itself.
+    pub fn with_hint(mut self, new: impl Into<Option<String>>) -> Self {
+        if let What::Found { hint, .. } = &mut self.what {
+            *hint = new.into();
+        }
         self
+    }
+}
+
+impl Serialize for Mistake {
+    /// With the text that people read, so that no reader needs to know every kind.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Shape<'a> {
+            #[serde(flatten)]
+            place: &'a Place,
+            pointer: &'a str,
+            message: String,
+            #[serde(flatten)]
+            what: &'a What,
+        }
+        let Self {
+            place,
+            pointer,
+            what,
+        } = self;
+        let message = what.to_string();
+        Shape {
+            place,
+            pointer,
+            message,
+            what,
+        }
+        .serialize(serializer)
     }
 }
 
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            place,
-            found,
-            wanted,
-            ..
-        } = self;
-        write!(f, "{place}: found {found}, wanted {wanted}")?;
-        match &self.hint {
-            Some(hint) => write!(f, " ({hint})"),
-            None => Ok(()),
+        write!(f, "{}: {}", self.place, self.what)
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            What::Found {
+                found,
+                wanted,
+                hint: None,
+            } => write!(f, "found {found}, wanted {wanted}"),
+            What::Found {
+                found,
+                wanted,
+                hint: Some(hint),
+            } => write!(f, "found {found}, wanted {wanted} ({hint})"),
+            What::Told { filter, tone, text } => write!(f, "filter `{filter}` {tone}: {text}"),
         }
+    }
+}
+
+impl fmt::Display for Tone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Tone::Refuses => "refuses this",
+            Tone::Warns => "warns",
+            Tone::Fails => "cannot be used",
+        })
     }
 }
 
@@ -103,6 +180,15 @@ impl Mistakes {
         (!mistakes.is_empty()).then_some(Self { mistakes, more })
     }
 
+    /// These and others, in the order of the files.
+    pub fn with(self, others: Vec<Mistake>, files: &[PathBuf]) -> Self {
+        let mut mistakes = self.mistakes;
+        mistakes.extend(others);
+        let mut all = Self::of(in_order(mistakes, files)).expect("there was one already");
+        all.more += self.more;
+        all
+    }
+
     pub fn iter(&self) -> slice::Iter<'_, Mistake> {
         self.mistakes.iter()
     }
@@ -111,6 +197,18 @@ impl Mistakes {
     pub fn count(&self) -> usize {
         self.mistakes.len() + self.more
     }
+}
+
+/// In the order of the files, and of lines within; each once.
+pub fn in_order(mut mistakes: Vec<Mistake>, files: &[impl AsRef<Path>]) -> Vec<Mistake> {
+    let file = |mistake: &Mistake| {
+        let is_its = |file: &_| AsRef::<Path>::as_ref(file) == &*mistake.place.file;
+        files.iter().position(is_its)
+    };
+    mistakes
+        .sort_by_cached_key(|mistake| (file(mistake), mistake.place.line, mistake.place.column));
+    mistakes.dedup();
+    mistakes
 }
 
 impl<'a> IntoIterator for &'a Mistakes {

@@ -23,14 +23,15 @@ mod structure;
 mod words;
 mod yaml;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use serde_json::Value;
 
 pub use checked::*;
-pub use mistake::{Mistake, Mistakes};
-pub use place::{Place, Places, below};
+pub use mistake::{Mistake, Mistakes, Tone, What, in_order};
+pub use place::{Place, Places, below, related};
 pub use reference::reference;
 
 use check::Checked;
@@ -49,12 +50,47 @@ pub struct Loaded {
 #[derive(Debug)]
 pub struct Attempt {
     pub outcome: Result<Loaded, Mistakes>,
+    /// Of a configuration that is refused: as much of it as could be read.
+    pub draft: Option<Draft>,
     /// Every file that was read or should have been, the main one first.
     pub files: Vec<PathBuf>,
     /// As in [`Config::folders`].
     pub folders: Vec<PathBuf>,
     /// Where the admin address is, if that much of it is good.
     pub admin: Option<Admin>,
+}
+
+/// A configuration with mistakes. What is good of it can be checked further, but it
+/// must never be run: in the place of what is mistaken stands anything.
+#[derive(Debug)]
+pub struct Draft {
+    pub config: Config,
+    pub doubts: Doubts,
+}
+
+/// What must be known to tell a further mistake from one that only follows.
+#[derive(Debug)]
+pub struct Doubts {
+    /// Names of clusters, those of mistaken clusters included; `None` where there
+    /// may be any other.
+    pub clusters: Option<BTreeSet<String>>,
+    /// JSON pointers of values whose mistakes are known already.
+    pub broken: Vec<String>,
+}
+
+impl Doubts {
+    /// Of a configuration without a mistake.
+    pub fn none() -> Self {
+        Self {
+            clusters: Some(BTreeSet::new()),
+            broken: Vec::new(),
+        }
+    }
+
+    /// Whether what is wrong with a value may only follow from a known mistake.
+    pub fn concern(&self, pointer: &str) -> bool {
+        self.broken.iter().any(|known| related(known, pointer))
+    }
 }
 
 /// Load the configuration of a file and what it includes.
@@ -88,7 +124,7 @@ static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
 });
 
 fn load_from(path: &Path, files: &Files<'_>, env: &dyn Fn(&str) -> Option<String>) -> Attempt {
-    let gathered = match gather::gather(path, files, env) {
+    let mut gathered = match gather::gather(path, files, env) {
         Ok(gathered) => gathered,
         Err(Unreadable {
             files,
@@ -98,12 +134,15 @@ fn load_from(path: &Path, files: &Files<'_>, env: &dyn Fn(&str) -> Option<String
             let mistakes = sorted(mistakes, &files).expect("what is unreadable has a mistake");
             return Attempt {
                 outcome: Err(mistakes),
+                draft: None,
                 files: paths(&files),
                 folders,
                 admin: None,
             };
         }
     };
+    let texts = texts(&gathered);
+    SCHEMA.take_as_text(&mut gathered.value, &texts);
     let masked = filter_config::mask_value(SCHEMA.value(), &gathered.value);
     let Gathered {
         value,
@@ -112,41 +151,52 @@ fn load_from(path: &Path, files: &Files<'_>, env: &dyn Fn(&str) -> Option<String
         mistakes,
         ..
     } = &gathered;
-    let structure = SCHEMA.check(value, &masked, "", places).into_iter();
+    let structure = SCHEMA
+        .check(value, &masked, "", places)
+        .mistakes
+        .into_iter();
     // Of a value whose mistake is known, nothing more need be said.
     let structure = structure.filter(|mistake| !broken.contains(&mistake.pointer));
     let mistakes = mistakes.iter().cloned().chain(structure).collect();
-    let checked = check::check(value, places, broken, mistakes);
+    let checked = check::check(value, places, &texts, broken, mistakes);
+    let (files, folders) = (paths(&gathered.files), gathered.folders.clone());
+    let admin = checked.process.admin.clone();
+    let (outcome, draft) = finish(gathered, checked);
     Attempt {
-        files: paths(&gathered.files),
-        folders: gathered.folders.clone(),
-        admin: checked
-            .process
-            .as_ref()
-            .and_then(|process| process.admin.clone()),
-        outcome: finish(gathered, checked),
+        outcome,
+        draft,
+        files,
+        folders,
+        admin,
     }
+}
+
+/// What came from the environment and is no text, as it is written.
+fn texts(gathered: &Gathered) -> Vec<(String, String)> {
+    let pointers = gathered.from_env.iter();
+    let written = pointers.filter_map(|pointer| {
+        let written = gathered.places.written(pointer)?;
+        Some((pointer.clone(), written.to_owned()))
+    });
+    written.collect()
 }
 
 fn paths(files: &[Arc<Path>]) -> Vec<PathBuf> {
     files.iter().map(|file| file.to_path_buf()).collect()
 }
 
-fn finish(gathered: Gathered, checked: Checked) -> Result<Loaded, Mistakes> {
+fn finish(gathered: Gathered, checked: Checked) -> (Result<Loaded, Mistakes>, Option<Draft>) {
     let Checked {
         process,
         listeners,
         filters,
         clusters,
         raw,
+        cluster_names,
         mistakes,
         warnings,
     } = checked;
-    if let Some(mistakes) = sorted(mistakes, &gathered.files) {
-        return Err(mistakes);
-    }
     let files = gathered.files;
-    let process = process.expect("without a mistake nothing is missing");
     let shown = shown(&raw, &gathered.from_env);
     let config = Config {
         workers: process.workers,
@@ -165,21 +215,19 @@ fn finish(gathered: Gathered, checked: Checked) -> Result<Loaded, Mistakes> {
         places: gathered.places,
         from_env: gathered.from_env,
     };
-    let warnings = in_order(warnings, &files);
-    Ok(Loaded { config, warnings })
+    let Some(mistakes) = sorted(mistakes, &files) else {
+        let warnings = in_order(warnings, &files);
+        return (Ok(Loaded { config, warnings }), None);
+    };
+    let doubts = Doubts {
+        clusters: cluster_names.is_all.then_some(cluster_names.names),
+        broken: gathered.broken,
+    };
+    (Err(mistakes), Some(Draft { config, doubts }))
 }
 
 fn sorted(mistakes: Vec<Mistake>, files: &[Arc<Path>]) -> Option<Mistakes> {
     Mistakes::of(in_order(mistakes, files))
-}
-
-/// In the order of the files, and of lines within.
-fn in_order(mut mistakes: Vec<Mistake>, files: &[Arc<Path>]) -> Vec<Mistake> {
-    let file = |mistake: &Mistake| files.iter().position(|file| *file == mistake.place.file);
-    mistakes
-        .sort_by_cached_key(|mistake| (file(mistake), mistake.place.line, mistake.place.column));
-    mistakes.dedup();
-    mistakes
 }
 
 /// The configuration with its defaults filled in and without what is secret. A

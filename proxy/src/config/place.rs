@@ -44,6 +44,8 @@ pub(super) struct At {
 pub(super) struct Spot {
     pub(super) at: At,
     pub(super) from_env: bool,
+    /// How a value is written that is no text, where that cannot be told from it.
+    pub(super) written: Option<Box<str>>,
     pub(super) below: Below,
 }
 
@@ -77,6 +79,20 @@ impl Places {
         self.walk(pointer).0.from_env
     }
 
+    /// Whether a file has such a value, and not only what is around it.
+    pub(super) fn has(&self, pointer: &str) -> bool {
+        self.spot(pointer).is_some()
+    }
+
+    /// How a value is written that is no text, where that differs from what it is.
+    pub(super) fn written(&self, pointer: &str) -> Option<&str> {
+        self.spot(pointer)?.written.as_deref()
+    }
+
+    fn spot(&self, pointer: &str) -> Option<&Spot> {
+        segments(pointer).try_fold(&self.root, |spot, segment| Some(spot.step(&segment)?.0))
+    }
+
     pub(super) fn place(&self, at: At) -> Place {
         Place {
             file: self.files[usize::from(at.file)].clone(),
@@ -88,23 +104,29 @@ impl Places {
     fn walk(&self, pointer: &str) -> (&Spot, Option<At>) {
         let (mut spot, mut key) = (&self.root, None);
         for segment in segments(pointer) {
-            let next = match &spot.below {
-                Below::Nothing => None,
-                Below::Items(items) => segment
-                    .parse()
-                    .ok()
-                    .and_then(|index: usize| items.get(index))
-                    .map(|item| (item, None)),
-                Below::Members(members) => members
-                    .get(segment.as_str())
-                    .map(|(key, value)| (value, Some(*key))),
-            };
-            match next {
+            match spot.step(&segment) {
                 Some(next) => (spot, key) = next,
                 None => return (spot, None),
             }
         }
         (spot, key)
+    }
+}
+
+impl Spot {
+    /// What is in it by this name or number, with the place of its key.
+    fn step(&self, segment: &str) -> Option<(&Spot, Option<At>)> {
+        match &self.below {
+            Below::Nothing => None,
+            Below::Items(items) => {
+                let index: usize = segment.parse().ok()?;
+                items.get(index).map(|item| (item, None))
+            }
+            Below::Members(members) => {
+                let (key, value) = members.get(segment)?;
+                Some((value, Some(*key)))
+            }
+        }
     }
 }
 
@@ -121,6 +143,7 @@ impl Default for Places {
             Spot {
                 at,
                 from_env: false,
+                written: None,
                 below: Below::Nothing,
             },
         )
@@ -141,6 +164,26 @@ pub(super) fn segments(pointer: &str) -> impl Iterator<Item = String> {
         .split('/')
         .skip(1)
         .map(|segment| segment.replace("~1", "/").replace("~0", "~"))
+}
+
+/// Whether a pointer is to a filter's own configuration or into it.
+pub(super) fn is_in_own_config(pointer: &str) -> bool {
+    let segments: Vec<_> = segments(pointer).take(5).collect();
+    let segments: Vec<_> = segments.iter().map(String::as_str).collect();
+    matches!(
+        segments.as_slice(),
+        ["filters", _, "config", ..] | ["filters", _, "routes", _, "config", ..]
+    )
+}
+
+/// Whether two pointers are to the same value, or one to what is in the other.
+pub fn related(one: &str, other: &str) -> bool {
+    let (short, long) = match one.len() <= other.len() {
+        true => (one, other),
+        false => (other, one),
+    };
+    let rest = long.strip_prefix(short);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The pointer of a member or item of what `parent` points to.

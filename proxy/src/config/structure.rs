@@ -5,6 +5,7 @@
 //! good as ours.
 
 mod branches;
+mod mend;
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -16,9 +17,23 @@ use super::mistake::{ENOUGH, Mistake};
 use super::place::{Places, below};
 use super::words::{self, Showing};
 use branches::meant;
+pub(super) use mend::put;
+use mend::stand_in;
 
 /// Of one compiled pattern: enough for every real one, and made in a moment.
 const MAX_PATTERN_BYTES: usize = 1 << 18;
+
+/// The values that are no text as they are written, by their pointers.
+pub(super) type Texts = [(String, String)];
+
+/// What is wrong with a value.
+#[derive(Default)]
+pub(super) struct Violations {
+    pub(super) mistakes: Vec<Mistake>,
+    /// What would be good instead, by pointers into the value; `None` where only
+    /// nothing would be.
+    pub(super) mends: Vec<(String, Option<Value>)>,
+}
 
 /// A schema that can be checked against.
 pub(super) struct Schema {
@@ -53,24 +68,54 @@ impl Schema {
         masked: &Value,
         pointer: &str,
         places: &Places,
-    ) -> Vec<Mistake> {
-        let (root, mistakes, meant) = (&self.value, Vec::new(), HashSet::new());
+    ) -> Violations {
+        let (root, found, meant) = (&self.value, Violations::default(), HashSet::new());
         let mut translator = Translator {
             root,
             instance,
             masked,
             pointer,
             places,
-            mistakes,
+            found,
             meant,
         };
         for error in self.validator.iter_errors(instance) {
-            if translator.mistakes.len() >= ENOUGH {
+            if translator.found.mistakes.len() >= ENOUGH {
                 break;
             }
             translator.translate(&error);
         }
         translator.finish()
+    }
+
+    /// Make text of the values of `texts` where the schema wants text: digits from
+    /// `${ENV}` may be meant as a password.
+    pub(super) fn take_as_text(&self, value: &mut Value, texts: &Texts) {
+        if texts.is_empty() {
+            return;
+        }
+        let mut wanted = HashSet::new();
+        for error in self.validator.iter_errors(value).take(ENOUGH) {
+            text_wanted(&error, &mut wanted);
+        }
+        for (pointer, text) in texts.iter().filter(|(at, _)| wanted.contains(at)) {
+            put(value, pointer, Some(Value::String(text.clone())));
+        }
+    }
+}
+
+/// Pointers of the values that would be good, or nearer to it, if they were text.
+fn text_wanted(error: &ValidationError<'_>, wanted: &mut HashSet<String>) {
+    match error.kind() {
+        Kind::Type { kind } if wants(kind, JsonType::String) => {
+            wanted.insert(error.instance_path().as_str().to_owned());
+        }
+        Kind::AnyOf { context } | Kind::OneOfNotValid { context } => {
+            for error in context.iter().flatten() {
+                text_wanted(error, wanted);
+            }
+        }
+        _ => {}
     }
 }
 
@@ -81,7 +126,7 @@ struct Translator<'a> {
     masked: &'a Value,
     pointer: &'a str,
     places: &'a Places,
-    mistakes: Vec<Mistake>,
+    found: Violations,
     /// Pointers of the keys that unknown ones were most likely meant to be.
     meant: HashSet<String>,
 }
@@ -105,6 +150,7 @@ impl<'a> Translator<'a> {
                 let at = below(error.instance_path().as_str(), name);
                 let wanted = self.words(self.schema_of(inner));
                 let found = format!("the key {}", words::quoted(name));
+                self.mend(&at, None);
                 self.push_key(&at, found, wanted);
             }
             _ => self.simple(error),
@@ -116,12 +162,19 @@ impl<'a> Translator<'a> {
         let at = error.instance_path().as_str();
         let found = self.found(error);
         let wanted = self.wanted(error);
+        self.mend(at, stand_in(self.root, self.schema_of(error)));
         self.push(at, found, wanted, self.hint(error));
     }
 
     fn found(&self, error: &ValidationError<'_>) -> String {
         let (at, value) = (error.instance_path().as_str(), error.instance());
-        let found = words::found(value, self.showing(at, value));
+        let showing = self.showing(at, value);
+        let found = match self.places.written(&self.full(at)) {
+            Some(written) if showing == Showing::Plain && value.is_number() => {
+                format!("the number {}", words::shortened(written))
+            }
+            _ => words::found(value, showing),
+        };
         let length = value.as_array().map(Vec::len);
         match error.kind() {
             Kind::Type { .. } if value.as_str().is_some_and(|text| !text.is_empty()) => {
@@ -204,6 +257,7 @@ impl<'a> Translator<'a> {
             None => words::one_of(known.iter().map(|key| words::quoted(key))),
         };
         let found = format!("the unknown key {}", words::quoted(name));
+        self.mend(&below(parent, name), None);
         self.push_key(&below(parent, name), found, wanted);
     }
 
@@ -216,23 +270,25 @@ impl<'a> Translator<'a> {
             None => format!("the key {key}"),
         };
         let at = below(error.instance_path().as_str(), name);
+        let good = schema.and_then(|schema| stand_in(self.root, schema));
+        self.mend(&at, good);
         self.push(&at, format!("no key {key}"), wanted, None);
     }
 
     /// What was found, but for keys that are only missing because they are misspelt.
-    fn finish(self) -> Vec<Mistake> {
+    fn finish(self) -> Violations {
         let Self {
-            mut mistakes,
+            mut found,
             meant,
             instance,
             pointer: base,
             ..
         } = self;
-        mistakes.retain(|mistake| {
+        found.mistakes.retain(|mistake| {
             let inside = mistake.pointer.strip_prefix(base).unwrap_or_default();
             !meant.contains(&mistake.pointer) || instance.pointer(inside).is_some()
         });
-        mistakes
+        found
     }
 
     /// The keys that the schemas of these violations know.
@@ -271,14 +327,18 @@ impl<'a> Translator<'a> {
         format!("{}{at}", self.pointer)
     }
 
+    fn mend(&mut self, at: &str, good: Option<Value>) {
+        self.found.mends.push((at.to_owned(), good));
+    }
+
     fn push(&mut self, at: &str, found: String, wanted: String, hint: Option<String>) {
         let mistake = Mistake::at(self.places, &self.full(at), found, wanted);
-        self.mistakes.push(Mistake { hint, ..mistake });
+        self.found.mistakes.push(mistake.with_hint(hint));
     }
 
     fn push_key(&mut self, at: &str, found: String, wanted: String) {
         let mistake = Mistake::at_key(self.places, &self.full(at), found, wanted);
-        self.mistakes.push(mistake);
+        self.found.mistakes.push(mistake);
     }
 }
 

@@ -60,6 +60,11 @@ fn kind(value: &Value) -> &'static str {
 
 /// A text in backquotes, on one line and not too long.
 pub(super) fn quoted(text: &str) -> String {
+    format!("`{}`", shortened(text))
+}
+
+/// A text on one line and not too long.
+pub(super) fn shortened(text: &str) -> String {
     let mut shown: String = text
         .chars()
         .take(MAX_SHOWN)
@@ -72,7 +77,7 @@ pub(super) fn quoted(text: &str) -> String {
     if text.chars().nth(MAX_SHOWN).is_some() {
         shown.push('…');
     }
-    format!("`{shown}`")
+    shown
 }
 
 /// What a schema wants, where it says so. `root` is what its references are about.

@@ -267,11 +267,7 @@ impl Control {
 fn build(loader: &Loader, before: &Snapshot) -> Result<(Candidate, Sources), Refused> {
     let reading = reload::read_to_watch(&loader.path);
     let sources = Sources::of(&reading);
-    let built = reading
-        .attempt
-        .outcome
-        .and_then(|loaded| loader.build(loaded, Some(before), Sockets::Bind));
-    match built {
+    match loader.build_attempt(reading.attempt, Some(before), Sockets::Bind) {
         Ok(candidate) => Ok((candidate, sources)),
         Err(mistakes) => Err(Refused::Bad(mistakes, sources)),
     }
@@ -318,13 +314,13 @@ enum Refused {
 impl Refused {
     fn full(places: &Places, reason: String) -> Self {
         let mistake = Mistake::at(places, "/max_generations", reason, "fewer live generations");
-        Self::Full(mistake.with_hint("it is loaded as soon as there is room"))
+        Self::Full(mistake.with_hint(Some("it is loaded as soon as there is room".into())))
     }
 
     fn failed(places: &Places, error: &JoinError) -> Self {
         let found = format!("a configuration that cannot be built: {error}");
         let mistake = Mistake::at(places, "", found, "one that can");
-        Self::Failed(mistake.with_hint("a fault of Lockgate's own; please report it"))
+        Self::Failed(mistake.with_hint(Some("a fault of Lockgate's own; please report it".into())))
     }
 }
 

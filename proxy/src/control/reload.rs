@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::log_target;
 use super::watch::changed_since;
 use crate::cluster::Resolver;
-use crate::config::{self, ComponentSource, Config, Mistake, Mistakes};
+use crate::config::{self, ComponentSource, Config, Draft, Mistake, Mistakes};
 use crate::filter::{EngineOptions, FilterEngine};
 use crate::snapshot::{Builder, Snapshot, Sockets};
 use crate::stats::Stats;
@@ -30,11 +30,6 @@ pub struct Loader {
 }
 
 /// Reads and checks a configuration file.
-pub fn read(path: &Path) -> Result<config::Loaded, Mistakes> {
-    attempt(path).outcome
-}
-
-/// As [`read`], and tells more of a file that is bad.
 pub fn attempt(path: &Path) -> config::Attempt {
     config::attempt(path, &|name| std::env::var(name).ok())
 }
@@ -97,7 +92,54 @@ pub fn start_engine(config: &Config) -> Result<Arc<FilterEngine>, crate::filter:
     })
 }
 
+/// Everything that is wrong with a file that is refused before anything runs.
+pub fn refuse(path: &Path, mistakes: Mistakes, draft: Option<Draft>) -> Mistakes {
+    // Without an engine no filter can be asked, and what is known is told.
+    let engine = draft.and_then(|draft| Some((start_engine(&draft.config).ok()?, draft)));
+    let Some((engine, draft)) = engine else {
+        return mistakes;
+    };
+    let loader = Loader {
+        path: path.to_owned(),
+        engine,
+        stats: Stats::new(1),
+        workers: 1,
+    };
+    loader.refuse(mistakes, &draft, None)
+}
+
 impl Loader {
+    /// As [`Loader::build`], whatever came of reading the file.
+    pub fn build_attempt(
+        &self,
+        attempt: config::Attempt,
+        before: Option<&Snapshot>,
+        sockets: Sockets,
+    ) -> Result<Candidate, Mistakes> {
+        match (attempt.outcome, attempt.draft) {
+            (Ok(loaded), _) => self.build(loaded, before, sockets),
+            (Err(mistakes), Some(draft)) => Err(self.refuse(mistakes, &draft, before)),
+            (Err(mistakes), None) => Err(mistakes),
+        }
+    }
+
+    /// Every mistake of a file that is refused, those included that its filters
+    /// find. Blocking.
+    fn refuse(&self, mistakes: Mistakes, draft: &Draft, before: Option<&Snapshot>) -> Mistakes {
+        let more = self.builder(Sockets::Leave).check(draft, before);
+        mistakes.with(more, &draft.config.files)
+    }
+
+    fn builder(&self, sockets: Sockets) -> Builder<'_> {
+        Builder {
+            engine: &self.engine,
+            stats: &self.stats,
+            shipped: crate::shipped::SHIPPED,
+            workers: self.workers,
+            sockets,
+        }
+    }
+
     /// Everything that can fail, up to but without publishing. Blocking.
     pub fn build(
         &self,
@@ -105,15 +147,8 @@ impl Loader {
         before: Option<&Snapshot>,
         sockets: Sockets,
     ) -> Result<Candidate, Mistakes> {
-        let builder = Builder {
-            engine: &self.engine,
-            stats: &self.stats,
-            shipped: crate::shipped::SHIPPED,
-            workers: self.workers,
-            sockets,
-        };
         let unusable = log_target::check(&loaded.config);
-        let mut built = builder.build(Arc::new(loaded.config), before);
+        let mut built = self.builder(sockets).build(Arc::new(loaded.config), before);
         if let Some(mistake) = unusable {
             let mut mistakes = built.err().unwrap_or_default();
             mistakes.push(mistake);

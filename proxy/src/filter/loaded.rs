@@ -13,7 +13,7 @@ use super::instance::Instance;
 use super::interest::Interest;
 use super::module::Module;
 use super::state::{Owner, Remark};
-use crate::config::{Filter, FilterConfig, Name, OnError, RouteConfig};
+use crate::config::{Filter, FilterConfig, Name, OnError, RouteConfig, Tone};
 use crate::stats::guest::GuestMetrics;
 use crate::stats::{FilterStats, PerWorker};
 
@@ -26,14 +26,31 @@ const RESERVED: [&str; 8] = [
     "route", "listener", "client", "request", "response", "trace", "upstream", "tls",
 ];
 
-/// A mistake that only the filter itself could find.
+/// A mistake that only shows when a filter is built.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildError {
+    /// Whether the filter told it, or cannot be worked with.
+    pub tone: Tone,
     /// JSON pointer into the file: a configuration, or the filter as a whole.
     pub pointer: String,
     /// JSON pointer inside that configuration, "" for the whole.
     pub at: String,
     pub message: String,
+}
+
+/// A filter that cannot be built.
+#[derive(Debug)]
+pub struct Refused {
+    pub errors: Vec<BuildError>,
+    /// Those of its configurations that are good all the same.
+    pub accepted: Vec<Configured>,
+}
+
+impl From<Vec<BuildError>> for Refused {
+    fn from(errors: Vec<BuildError>) -> Self {
+        let accepted = Vec::new();
+        Self { errors, accepted }
+    }
 }
 
 /// A filter with all its configurations.
@@ -52,6 +69,7 @@ pub struct LoadedFilter {
 }
 
 /// A configuration that the filter accepted.
+#[derive(Debug)]
 pub struct Configured {
     pub(super) json: String,
     /// Where it stands in the file.
@@ -77,7 +95,7 @@ impl LoadedFilter {
         stats: Arc<PerWorker<FilterStats>>,
         metrics: Arc<GuestMetrics>,
         workers: usize,
-    ) -> Result<Arc<Self>, Vec<BuildError>> {
+    ) -> Result<Arc<Self>, Refused> {
         check_filter(filter)?;
         let (configs, routes) = distinct(filter)?;
         let owner = Arc::new(Owner {
@@ -86,7 +104,8 @@ impl LoadedFilter {
             metrics,
             stats,
         });
-        let whole = |failure: Failure| vec![mistake(&filter.pointer, failure.to_string())];
+        let whole =
+            |failure: Failure| Refused::from(vec![mistake(&filter.pointer, failure.to_string())]);
         let started = Instant::now();
         let mut first = Instance::make(module.pre(), owner.clone(), 0).map_err(whole)?;
         let configs = accept(&mut first, configs)?;
@@ -240,22 +259,22 @@ fn distinct(filter: &Filter) -> Result<Distinct<'_>, Vec<BuildError>> {
 fn accept(
     instance: &mut Instance,
     configs: Vec<&FilterConfig>,
-) -> Result<Vec<Configured>, Vec<BuildError>> {
+) -> Result<Vec<Configured>, Refused> {
     let mut accepted = Vec::with_capacity(configs.len());
-    let mut mistakes = Vec::new();
+    let mut errors = Vec::new();
     for (number, config) in configs.into_iter().enumerate() {
         match accept_one(instance, number, config) {
             Ok(configured) => accepted.push(configured),
-            Err(Rejected::Mistakes(more)) => mistakes.extend(more),
+            Err(Rejected::Mistakes(more)) => errors.extend(more),
             Err(Rejected::Failed(failure)) => {
-                mistakes.push(failure);
+                errors.push(failure);
                 break;
             }
         }
     }
-    match mistakes.is_empty() {
+    match errors.is_empty() {
         true => Ok(accepted),
-        false => Err(mistakes),
+        false => Err(Refused { errors, accepted }),
     }
 }
 
@@ -280,6 +299,7 @@ fn accept_one(
     let refused = instance.create(number, &json).map_err(failed("create"))?;
     if !refused.is_empty() {
         let mistakes = refused.into_iter().map(|refused| BuildError {
+            tone: Tone::Refuses,
             pointer: config.pointer.clone(),
             at: refused.at,
             message: super::log::clean(&refused.message, 2048),
@@ -305,6 +325,7 @@ fn accept_one(
 
 fn mistake(pointer: &str, message: String) -> BuildError {
     BuildError {
+        tone: Tone::Fails,
         pointer: pointer.to_owned(),
         at: String::new(),
         message,

@@ -57,7 +57,7 @@ pub enum LoadError {
     Misfit(String),
     #[error("failed in `describe`: {0}")]
     Describe(Failure),
-    #[error("its manifest is not good: {0}")]
+    #[error("has a manifest that is not good: {0}")]
     Manifest(String),
 }
 

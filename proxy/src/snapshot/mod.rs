@@ -7,6 +7,7 @@
 //! Nothing here is ever changed once it is published.
 
 mod build;
+mod filters;
 mod local;
 mod publish;
 mod references;

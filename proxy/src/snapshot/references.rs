@@ -3,64 +3,128 @@
 
 use std::collections::BTreeSet;
 
-use crate::config::filter_config::{self, TrustedHeader};
-use crate::config::{self, Config, FilterConfig, Mistake};
-use crate::filter::{Configured, LoadedFilter, Remark};
-use std::sync::Arc;
+use serde_json::Value;
 
-/// Mistakes and warnings of a whole configuration with its filters.
-pub fn check(config: &Config, filters: &[Arc<LoadedFilter>]) -> (Vec<Mistake>, Vec<Mistake>) {
+use super::filters::Known;
+use crate::config::filter_config::{self, Told, TrustedHeader};
+use crate::config::{self, Config, Doubts, Mistake, Tone};
+use crate::filter::Configured;
+
+/// Mistakes and warnings of a whole configuration with its filters. What may only
+/// follow from a mistake that is known is not told.
+pub fn check(config: &Config, doubts: &Doubts, known: &[Known]) -> (Vec<Mistake>, Vec<Mistake>) {
     let mut mistakes = Vec::new();
     let mut warnings = Vec::new();
-    for filter in filters {
-        check_clusters(config, filter, &mut mistakes);
+    for filter in known {
+        check_clusters(config, doubts, filter, &mut mistakes);
         warnings.extend(remarks(config, filter));
     }
     for filter in &config.filters {
-        check_routes(config, filter, filters, &mut mistakes);
+        check_routes(config, doubts, filter, known, &mut mistakes);
     }
     for listener in &config.listeners {
-        check_trusted_headers(config, listener, filters, &mut warnings);
+        check_trusted_headers(config, listener, known, &mut warnings);
     }
     (mistakes, warnings)
 }
 
 /// What a filter warned about while it took its configurations.
-fn remarks(config: &Config, filter: &LoadedFilter) -> Vec<Mistake> {
-    let owned = |configured: &Configured| {
-        let own = FilterConfig {
-            value: serde_json::Value::Null,
-            pointer: configured.pointer.clone(),
+fn remarks(config: &Config, filter: &Known) -> Vec<Mistake> {
+    let mut warnings = Vec::new();
+    for configured in filter.configs() {
+        let Some(own) = own_config(config, filter, configured) else {
+            continue;
         };
-        let tell = |remark: &Remark| {
-            filter_config::mistake_at(&own, &remark.at, &remark.message, &config.places)
-        };
-        configured.remarks.iter().map(tell).collect::<Vec<_>>()
-    };
-    filter.configs().iter().flat_map(owned).collect()
+        warnings.extend(configured.remarks.iter().map(|remark| {
+            let told = Told {
+                filter: filter.name(),
+                tone: Tone::Warns,
+                at: &remark.at,
+                text: &remark.message,
+            };
+            told.about(own, &config.places)
+        }));
+    }
+    warnings
 }
 
-fn check_clusters(config: &Config, filter: &LoadedFilter, mistakes: &mut Vec<Mistake>) {
+/// The configuration as it is written.
+fn own_config<'a>(
+    config: &'a Config,
+    filter: &Known,
+    configured: &Configured,
+) -> Option<&'a config::FilterConfig> {
+    let mut filters = config.filters.iter();
+    let filter = filters.find(|known| known.name == *filter.name())?;
+    let mut configs = filter.configs();
+    configs.find(|own| own.pointer == configured.pointer)
+}
+
+fn check_clusters(config: &Config, doubts: &Doubts, filter: &Known, mistakes: &mut Vec<Mistake>) {
+    let Some(doubtful) = &doubts.clusters else {
+        return;
+    };
+    let known: Vec<_> = config
+        .clusters
+        .iter()
+        .map(|cluster| &*cluster.name)
+        .collect();
     for configured in filter.configs() {
-        for wanted in &configured.interest.clusters {
-            if !config
-                .clusters
-                .iter()
-                .any(|cluster| cluster.name == *wanted)
-            {
-                let known: Vec<_> = config
-                    .clusters
-                    .iter()
-                    .map(|cluster| &*cluster.name)
-                    .collect();
-                mistakes.push(Mistake::at(
-                    &config.places,
-                    &configured.pointer,
-                    format!("filter `{}` naming the cluster `{wanted}`", filter.name()),
-                    format!("one of the configured clusters: {}", known.join(", ")),
-                ));
+        let is_missing = |name: &&config::Name| {
+            let is_known = known.contains(&&***name) || doubtful.contains(&***name);
+            // A broken value is empty.
+            let is_broken = name.is_empty() && doubts.concern(&configured.pointer);
+            !is_known && !is_broken
+        };
+        let unknown = configured.interest.clusters.iter().filter(is_missing);
+        for name in unknown {
+            let found = format!("filter `{}` naming the cluster `{name}`", filter.name());
+            let wanted = match known.as_slice() {
+                [] => "the name of a cluster, and there is none".to_owned(),
+                known => format!("one of the configured clusters: {}", known.join(", ")),
+            };
+            let places = named_at(config, filter, configured, name);
+            let at = |pointer: &String| Mistake::at(&config.places, pointer, &*found, &*wanted);
+            mistakes.extend(places.iter().map(at));
+        }
+    }
+}
+
+/// Where a configuration names a cluster: where a key `cluster` says so, or else
+/// somewhere in it. Nowhere if the name only stands in for a mistake.
+fn named_at(config: &Config, filter: &Known, configured: &Configured, name: &str) -> Vec<String> {
+    let Some(own) = own_config(config, filter, configured) else {
+        return vec![configured.pointer.clone()];
+    };
+    let mut found = Vec::new();
+    find_text(&own.value, name, &own.pointer, &mut found);
+    let is_key = |pointer: &String| pointer.ends_with("/cluster");
+    let is_good = filter.good().is_some();
+    match found.len() {
+        _ if found.iter().any(is_key) => found.retain(is_key),
+        0 if !is_good => {}
+        1 => {}
+        _ => found = vec![own.pointer.clone()],
+    }
+    found
+}
+
+/// The pointers of all values that are written so.
+fn find_text(value: &Value, text: &str, pointer: &str, found: &mut Vec<String>) {
+    match value {
+        Value::String(other) if other == text => found.push(pointer.to_owned()),
+        Value::Number(number) if number.to_string() == text => found.push(pointer.to_owned()),
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                find_text(item, text, &config::below(pointer, index), found);
             }
         }
+        Value::Object(members) => {
+            for (key, member) in members {
+                find_text(member, text, &config::below(pointer, key), found);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
@@ -68,38 +132,103 @@ fn check_clusters(config: &Config, filter: &LoadedFilter, mistakes: &mut Vec<Mis
 /// that runs before it, or it would never be selected.
 fn check_routes(
     config: &Config,
+    doubts: &Doubts,
     filter: &config::Filter,
-    filters: &[Arc<LoadedFilter>],
+    known: &[Known],
     mistakes: &mut Vec<Mistake>,
 ) {
-    let declared: BTreeSet<&str> = config
-        .listeners
-        .iter()
-        .filter_map(|listener| {
-            let place = listener
-                .filters
-                .iter()
-                .position(|name| *name == filter.name)?;
-            Some(&listener.filters[..place])
-        })
-        .flatten()
-        .filter_map(|name: &config::Name| filters.iter().find(|earlier| earlier.name() == name))
-        .flat_map(|earlier| earlier.configs())
-        .flat_map(|configured| configured.interest.routes.iter().map(|route| &**route))
-        .collect();
+    let chains = config.listeners.iter().filter_map(|listener| {
+        let mut names = listener.filters.iter();
+        let place = names.position(|name| *name == filter.name)?;
+        Some(&listener.filters[..place])
+    });
+    let chains: Vec<_> = chains.collect();
+    // That no listener names it is told as a warning, and enough.
+    if chains.is_empty() {
+        return;
+    }
+    let earlier: BTreeSet<_> = chains.into_iter().flatten().collect();
+    let filters = || {
+        earlier
+            .iter()
+            .map(|name| known.iter().find(|known| *known.name() == **name))
+    };
+    let declared: BTreeSet<_> = filters().flatten().flat_map(routes).collect();
     for (route, _) in &filter.routes {
-        if !declared.contains(&**route) {
-            let known: Vec<_> = declared.iter().copied().collect();
-            mistakes.push(Mistake::at(
-                &config.places,
-                &config::below(&format!("{}/routes", filter.pointer), route),
-                format!("the route `{route}`"),
-                format!(
-                    "a route that an earlier filter declares: {}",
-                    known.join(", ")
-                ),
-            ));
+        let may_declare = |earlier: Option<&Known>| match earlier {
+            Some(earlier) => may_declare(config, doubts, earlier, route),
+            None => true,
+        };
+        if !declared.contains(&**route) && !filters().any(may_declare) {
+            let is_known = |known: &Known| matches!(known, Known::Good(_) | Known::Mended(_));
+            let wanted = match filters().flatten().all(is_known) {
+                _ if !declared.is_empty() => Wanted::OneOf(&declared),
+                true => Wanted::None,
+                false => Wanted::Some,
+            };
+            mistakes.push(unknown_route(config, filter, route, &wanted, known));
         }
+    }
+}
+
+/// The routes that a filter may name.
+enum Wanted<'a> {
+    OneOf(&'a BTreeSet<&'a str>),
+    /// There are some, which are not known for other mistakes.
+    Some,
+    None,
+}
+
+fn unknown_route(
+    config: &Config,
+    filter: &config::Filter,
+    route: &str,
+    wanted: &Wanted<'_>,
+    known: &[Known],
+) -> Mistake {
+    let pointer = config::below(&config::below(&filter.pointer, "routes"), route);
+    let text = match wanted {
+        Wanted::OneOf(names) => {
+            let names: Vec<_> = names.iter().copied().collect();
+            format!(
+                "a route that an earlier filter declares: {}",
+                names.join(", ")
+            )
+        }
+        Wanted::Some => "a route that an earlier filter declares".to_owned(),
+        Wanted::None => {
+            let name = &filter.name;
+            format!("no `routes`: no filter before `{name}` declares any route")
+        }
+    };
+    let mut filters = known.iter();
+    let declaring = filters.find(|known| routes(known).any(|known| known == route));
+    let hint = declaring.map(|declaring| {
+        let name = declaring.name();
+        format!("put it behind `{name}` in the listener's `filters`")
+    });
+    let found = format!("the route `{route}`");
+    Mistake::at(&config.places, &pointer, found, text).with_hint(hint)
+}
+
+fn routes(filter: &Known) -> impl Iterator<Item = &str> {
+    let configs = filter.configs().iter();
+    configs.flat_map(|configured| configured.interest.routes.iter().map(|route| &**route))
+}
+
+/// Whether a filter could declare a route, were it not for its mistakes.
+fn may_declare(config: &Config, doubts: &Doubts, filter: &Known, route: &str) -> bool {
+    let mut filters = config.filters.iter();
+    let own = filters.find(|known| known.name == *filter.name());
+    let has_it = |own: &config::FilterConfig| {
+        let mut found = Vec::new();
+        find_text(&own.value, route, &own.pointer, &mut found);
+        !found.is_empty() || doubts.concern(&own.pointer)
+    };
+    match filter {
+        Known::Good(_) => own.is_some_and(|own| doubts.concern(&own.pointer)),
+        Known::Mended(_) | Known::Refused(..) => own.is_some_and(|own| own.configs().any(has_it)),
+        Known::Mute(_) => true,
     }
 }
 
@@ -108,14 +237,15 @@ fn check_routes(
 fn check_trusted_headers(
     config: &Config,
     listener: &config::Listener,
-    filters: &[Arc<LoadedFilter>],
+    known: &[Known],
     warnings: &mut Vec<Mistake>,
 ) {
     for name in &listener.filters {
         let Some(filter) = config.filters.iter().find(|filter| filter.name == *name) else {
             continue;
         };
-        let Some(loaded) = filters.iter().find(|loaded| loaded.name() == name) else {
+        let mut good = known.iter().filter_map(Known::good);
+        let Some(loaded) = good.find(|loaded| loaded.name() == name) else {
             continue;
         };
         let schema = loaded.module().manifest().config_schema.as_ref();

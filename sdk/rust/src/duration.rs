@@ -51,6 +51,7 @@ impl JsonSchema for Span {
             "type": "string",
             "pattern": "^[0-9]+(ms|s|m|h)$",
             "examples": ["250ms", "5s"],
+            "x-wanted": "a duration, such as `250ms`, `10s`, `5m` or `1h`",
         })
     }
 

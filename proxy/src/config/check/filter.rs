@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::Checker;
 use super::address::Wrong;
 use super::names::read_name;
@@ -21,10 +23,7 @@ impl Checker<'_> {
         let limits = self.filter_limits(&below(at, "limits"), &raw.limits);
         self.grants(&below(at, "grants"), &raw.grants);
         let routes = self.routes(&below(at, "routes"), &raw.routes);
-        let config = FilterConfig {
-            value: raw.config.clone(),
-            pointer: below(at, "config"),
-        };
+        let config = self.own_config(below(at, "config"), &raw.config);
         Some(Filter {
             name,
             component: component?,
@@ -41,7 +40,7 @@ impl Checker<'_> {
         read_name(name).unwrap_or_else(|Wrong { wanted, hint }| {
             let found = crate::config::words::quoted(name);
             let mistake = Mistake::at_key(self.places, pointer, found, wanted);
-            self.mistakes.push(Mistake { hint, ..mistake });
+            self.mistakes.push(mistake.with_hint(hint));
             Arc::from(name)
         })
     }
@@ -56,7 +55,18 @@ impl Checker<'_> {
         })
     }
 
+    /// Where one is out of its range, the defaults will do: with the least or the
+    /// most that may be, the filter could fail for that alone.
     fn filter_limits(&mut self, at: &str, raw: &RawFilterLimits) -> FilterLimits {
+        let known = self.mistakes.len();
+        let limits = self.read_limits(at, raw);
+        match self.mistakes.len() == known {
+            true => limits,
+            false => self.read_limits(at, &RawFilterLimits::default()),
+        }
+    }
+
+    fn read_limits(&mut self, at: &str, raw: &RawFilterLimits) -> FilterLimits {
         FilterLimits {
             cpu: self.time(at, "cpu", raw.cpu),
             create_cpu: self.time(at, "create_cpu", raw.create_cpu),
@@ -76,6 +86,19 @@ impl Checker<'_> {
                 raw.max_attribute_bytes,
             ),
             max_state_bytes: self.memory_size(at, "max_state_bytes", raw.max_state_bytes),
+        }
+    }
+
+    fn own_config(&self, pointer: String, value: &Value) -> FilterConfig {
+        let inside = self.texts.iter().filter_map(|(at, text)| {
+            let at = at.strip_prefix(&pointer)?;
+            let is_inside = at.is_empty() || at.starts_with('/');
+            is_inside.then(|| (at.to_owned(), text.clone()))
+        });
+        FilterConfig {
+            texts: inside.collect(),
+            value: value.clone(),
+            pointer,
         }
     }
 
@@ -103,10 +126,9 @@ impl Checker<'_> {
             }
             let config = match route {
                 RawRoute::Off => RouteConfig::Off,
-                RawRoute::Config(value) => RouteConfig::Config(FilterConfig {
-                    value: value.clone(),
-                    pointer: below(&pointer, "config"),
-                }),
+                RawRoute::Config(value) => {
+                    RouteConfig::Config(self.own_config(below(&pointer, "config"), value))
+                }
             };
             (Arc::from(name.as_str()), config)
         });

@@ -1,7 +1,10 @@
 //! Listeners.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use http::HeaderName;
 
 use super::Checker;
 use super::address::{read_header, read_listen, read_network, read_server, read_via};
@@ -13,6 +16,8 @@ use crate::config::place::below;
 use crate::config::raw::{RawLimits, RawListener, RawMessageHeaders, RawPathRules, RawTimeouts};
 
 impl Checker<'_> {
+    /// In the place of a mistake stands whatever is good, so that its filters are
+    /// known: such a listener never listens.
     pub(super) fn listener(&mut self, at: &str, raw: &RawListener) -> Option<Listener> {
         let name = self.required(at, "name", raw.name.as_ref(), read_name);
         let address = self.listen_address(at, raw.address.as_ref());
@@ -31,14 +36,14 @@ impl Checker<'_> {
             encoded_slashes,
         } = raw.path;
         Some(Listener {
-            name: name?,
-            address: address?,
+            name: name.unwrap_or_else(|| Arc::from("")),
+            address: address.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0))),
             cluster,
             remove_request_headers,
             filters,
             limits,
             timeouts,
-            headers: headers?,
+            headers,
             path: PathRules {
                 merge_slashes,
                 encoded_slashes,
@@ -57,16 +62,16 @@ impl Checker<'_> {
         if address.port() == 0 {
             return;
         }
-        match self.addresses.get(&address) {
-            None => {
-                self.addresses.insert(address, pointer.to_owned());
-            }
-            Some(first) => {
-                let first = self.places.find(first);
-                let found = format!("the address `{address}` again, first at {first}");
-                self.mistake(pointer, found, "another address");
-            }
-        }
+        let taken = |(other, _): &&(SocketAddr, String)| overlap(*other, address);
+        let Some((other, first)) = self.addresses.iter().find(taken) else {
+            return self.addresses.push((address, pointer.to_owned()));
+        };
+        let first = self.places.find(first);
+        let found = match *other == address {
+            true => format!("the address `{address}` again, first at {first}"),
+            false => format!("the address `{address}`, which is also of `{other}` at {first}"),
+        };
+        self.mistake(pointer, found, "another address");
     }
 
     fn chain(&mut self, at: &str, names: &[Option<String>]) -> Vec<Name> {
@@ -74,7 +79,11 @@ impl Checker<'_> {
         let mut chain = Vec::new();
         for (index, name) in names.iter().enumerate() {
             let pointer = below(at, index);
-            let Some(name) = name else { continue };
+            // That there is something is kept: it may be what declares routes.
+            let Some(name) = name else {
+                chain.push(Arc::from(""));
+                continue;
+            };
             if self.has_enough() {
                 break;
             }
@@ -90,15 +99,18 @@ impl Checker<'_> {
     fn limits(&mut self, at: &str, raw: &RawLimits) -> Limits {
         let max_head_bytes = self.memory_size(at, "max_head_bytes", raw.max_head_bytes);
         let max_target_bytes = self.memory_size(at, "max_target_bytes", raw.max_target_bytes);
-        if max_head_bytes != 0 && max_target_bytes > max_head_bytes {
+        // The default goes along with a smaller head; a written one must fit in it.
+        let pointer = below(at, "max_target_bytes");
+        let is_good = raw.max_head_bytes.in_range().is_ok();
+        if is_good && max_target_bytes > max_head_bytes && self.places.has(&pointer) {
             let found = format!("{max_target_bytes} bytes for the target");
             let wanted = format!("no more than `max_head_bytes`, which is {max_head_bytes}");
-            self.mistake(&below(at, "max_target_bytes"), found, wanted);
+            self.mistake(&pointer, found, wanted);
         }
         Limits {
             max_head_bytes,
             max_headers: raw.max_headers,
-            max_target_bytes,
+            max_target_bytes: max_target_bytes.min(max_head_bytes),
             max_body_bytes: self.size(at, "max_body_bytes", raw.max_body_bytes),
             max_requests: raw.max_requests,
             max_connections: raw.max_connections,
@@ -115,19 +127,19 @@ impl Checker<'_> {
         }
     }
 
-    fn message_headers(&mut self, at: &str, raw: &RawMessageHeaders) -> Option<MessageHeaders> {
+    fn message_headers(&mut self, at: &str, raw: &RawMessageHeaders) -> MessageHeaders {
         let server = self.text(&below(at, "server"), &raw.server, read_server);
         let via = self.text(&below(at, "via"), &raw.via, read_via);
         let trusted_hops = self.texts(at, "trusted_hops", &raw.trusted_hops, read_network);
         self.trusts_everyone(&below(at, "trusted_hops"), &trusted_hops);
         let request_id = self.text(&below(at, "request_id"), &raw.request_id, read_header);
-        Some(MessageHeaders {
-            server: server?,
-            via: via?,
+        MessageHeaders {
+            server: server.flatten(),
+            via: via.flatten(),
             forwarded: raw.forwarded,
             trusted_hops,
-            request_id: request_id?,
-        })
+            request_id: request_id.unwrap_or(HeaderName::from_static("x-request-id")),
+        }
     }
 
     /// A network of every address makes each client one that is believed.
@@ -135,6 +147,43 @@ impl Checker<'_> {
         for Network { address, .. } in networks.iter().filter(|network| network.prefix == 0) {
             let found = format!("`{address}/0`, which is everyone");
             self.warning(pointer, found, "the networks of your own proxies");
+        }
+    }
+}
+
+/// Whether the kernel would not let both be listened on. An address of IPv6 that
+/// is every one takes those of IPv4 too.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let covers = |wide: IpAddr, narrow: IpAddr| match wide {
+        IpAddr::V4(wide) => wide.is_unspecified() && narrow.is_ipv4(),
+        IpAddr::V6(wide) => wide.is_unspecified(),
+    };
+    let (one_ip, other_ip) = (one.ip().to_canonical(), other.ip().to_canonical());
+    let same = one_ip == other_ip || covers(one_ip, other_ip) || covers(other_ip, one_ip);
+    same && one.port() == other.port()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::overlap;
+
+    #[test]
+    fn addresses_overlap() {
+        for (one, other, wanted) in [
+            ("127.0.0.1:80", "127.0.0.1:80", true),
+            ("127.0.0.1:80", "127.0.0.1:81", false),
+            ("127.0.0.1:80", "127.0.0.2:80", false),
+            ("127.0.0.1:80", "0.0.0.0:80", true),
+            ("0.0.0.0:80", "0.0.0.0:81", false),
+            ("[::1]:80", "[::]:80", true),
+            ("127.0.0.1:80", "[::]:80", true),
+            ("0.0.0.0:80", "[::]:80", true),
+            ("0.0.0.0:80", "[::1]:80", false),
+            ("[::ffff:127.0.0.1]:80", "127.0.0.1:80", true),
+        ] {
+            let parse = |text: &str| text.parse().expect("an address");
+            assert_eq!(overlap(parse(one), parse(other)), wanted, "{one} {other}");
+            assert_eq!(overlap(parse(other), parse(one)), wanted, "{other} {one}");
         }
     }
 }

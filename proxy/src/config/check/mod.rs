@@ -11,7 +11,7 @@ mod listener;
 mod names;
 mod process;
 
-use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,21 +19,24 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use self::address::Wrong;
+pub(super) use self::names::Known;
 use self::names::Names;
 use super::checked::{Cluster, Filter, Listener};
 use super::mistake::{ENOUGH, Mistake};
-use super::place::{Places, below, segments};
+use super::place::{Places, below, is_in_own_config};
 use super::raw::{OutOfRange, RawConfig, Size, Time};
+use super::structure::{Texts, put};
 use super::words::{self, Showing};
 
 /// What a check gives. Without mistakes, nothing in it is missing.
 pub(super) struct Checked {
-    pub(super) process: Option<process::Process>,
+    pub(super) process: process::Process,
     pub(super) listeners: Vec<Listener>,
     pub(super) filters: Vec<Filter>,
     pub(super) clusters: Vec<Cluster>,
     /// The raw shapes with every default filled in.
     pub(super) raw: RawConfig,
+    pub(super) cluster_names: Known,
     pub(super) mistakes: Vec<Mistake>,
     pub(super) warnings: Vec<Mistake>,
 }
@@ -43,6 +46,7 @@ pub(super) struct Checked {
 pub(super) fn check(
     value: &Value,
     places: &Places,
+    texts: &Texts,
     broken: &[String],
     known: Vec<Mistake>,
 ) -> Checked {
@@ -53,8 +57,9 @@ pub(super) fn check(
     }
     let mut checker = Checker {
         places,
+        texts,
         names: Names::of(value),
-        addresses: HashMap::new(),
+        addresses: Vec::new(),
         mistakes: known,
         warnings: Vec::new(),
     };
@@ -71,7 +76,10 @@ pub(super) fn check(
     });
     checker.unused_filters(&listeners, &filters);
     let Checker {
-        mistakes, warnings, ..
+        names,
+        mistakes,
+        warnings,
+        ..
     } = checker;
     Checked {
         process,
@@ -79,6 +87,7 @@ pub(super) fn check(
         filters,
         clusters,
         raw,
+        cluster_names: names.clusters,
         mistakes,
         warnings,
     }
@@ -87,9 +96,11 @@ pub(super) fn check(
 /// What the checks of one document share.
 pub(super) struct Checker<'a> {
     places: &'a Places,
+    /// The values from `${ENV}` that are no text, as they are written.
+    texts: &'a Texts,
     names: Names,
     /// Every address that is listened on, with its JSON pointer.
-    addresses: HashMap<std::net::SocketAddr, String>,
+    addresses: Vec<(SocketAddr, String)>,
     mistakes: Vec<Mistake>,
     warnings: Vec<Mistake>,
 }
@@ -211,7 +222,7 @@ impl Checker<'_> {
             Err(Wrong { wanted, hint }) => {
                 let found = self.found(pointer, text);
                 let mistake = Mistake::at(self.places, pointer, found, wanted);
-                self.mistakes.push(Mistake { hint, ..mistake });
+                self.mistakes.push(mistake.with_hint(hint));
                 None
             }
         }
@@ -233,7 +244,7 @@ impl Checker<'_> {
         time: Time<MIN, MAX>,
     ) -> Duration {
         time.in_range()
-            .unwrap_or_else(|wrong| self.out_of_range(parent, key, wrong))
+            .unwrap_or_else(|wrong| Duration::from_millis(self.out_of_range(parent, key, wrong)))
     }
 
     /// A size within its range.
@@ -257,10 +268,11 @@ impl Checker<'_> {
         usize::try_from(self.size(parent, key, size)).unwrap_or(usize::MAX)
     }
 
-    /// Any value will do then: a configuration with a mistake is never built.
-    fn out_of_range<T: Default>(&mut self, parent: &str, key: &str, wrong: OutOfRange) -> T {
+    /// The nearest good value will do then: a configuration with a mistake is never
+    /// built, but its filters are asked about the rest of it.
+    fn out_of_range(&mut self, parent: &str, key: &str, wrong: OutOfRange) -> u64 {
         self.mistake(&below(parent, key), wrong.found, wrong.wanted);
-        T::default()
+        wrong.nearest
     }
 
     /// A path, relative to the file in which it is written.
@@ -279,29 +291,11 @@ fn split<R, C>(items: Vec<(R, Option<C>)>, mut keep: impl FnMut(R)) -> Vec<C> {
 }
 
 /// Take away a value with a mistake, so that what is around it can be checked as
-/// if it were not there. Of an item in a list the place remains, or later ones
-/// would have other pointers.
+/// if it were not there. Not within a filter's own configuration: the filter is
+/// asked about it, and would miss it.
 fn prune(value: &mut Value, pointer: &str) {
-    let Some((parent, _)) = pointer.rsplit_once('/') else {
-        return;
-    };
-    let Some(name) = segments(pointer).last() else {
-        return;
-    };
-    match value.pointer_mut(parent) {
-        Some(Value::Object(members)) => {
-            members.remove(&name);
-        }
-        Some(Value::Array(items)) => {
-            if let Some(item) = name
-                .parse()
-                .ok()
-                .and_then(|index: usize| items.get_mut(index))
-            {
-                *item = Value::Null;
-            }
-        }
-        _ => {}
+    if !is_in_own_config(pointer) {
+        put(value, pointer, None);
     }
 }
 

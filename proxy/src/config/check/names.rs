@@ -18,27 +18,66 @@ const MAX_NAME: usize = 128;
 /// Names of things that can be referred to. They count even where the rest of
 /// the thing has a mistake, so that one mistake is not reported as two.
 pub(super) struct Names {
-    pub(super) filters: BTreeSet<String>,
-    pub(super) clusters: BTreeSet<String>,
+    pub(super) filters: Known,
+    pub(super) clusters: Known,
     /// Pointers to names given before, each with its kind, name and first pointer.
     again: Vec<(String, &'static str, String, String)>,
+}
+
+/// The names of one kind of thing.
+#[derive(Debug, Clone, Default)]
+pub(in crate::config) struct Known {
+    pub(in crate::config) names: BTreeSet<String>,
+    /// Whether there is nothing whose name has a mistake. If there is, it may be
+    /// what any unknown name refers to.
+    pub(in crate::config) is_all: bool,
 }
 
 impl Names {
     pub(super) fn of(value: &Value) -> Self {
         let mut again = Vec::new();
         names_in(value, "listeners", "listener", &mut again);
-        let clusters = names_in(value, "clusters", "cluster", &mut again);
+        let clusters = Known {
+            names: names_in(value, "clusters", "cluster", &mut again),
+            is_all: are_all_named(value, "clusters"),
+        };
         let filters = value.get("filters").and_then(Value::as_object);
         let filters = filters
             .into_iter()
             .flat_map(|filters| filters.keys().cloned());
+        let filters = Known {
+            names: filters.collect(),
+            is_all: match value.get("filters") {
+                None => !is_misspelt(value, "filters"),
+                Some(filters) => filters.is_object(),
+            },
+        };
         Self {
-            filters: filters.collect(),
+            filters,
             clusters,
             again,
         }
     }
+}
+
+/// Whether every item of a list has a name, however bad. A broken one is empty.
+fn are_all_named(value: &Value, key: &str) -> bool {
+    let is_named = |item: &Value| {
+        let name = item.get("name").and_then(Value::as_str);
+        name.is_some_and(|name| !name.is_empty())
+    };
+    match value.get(key) {
+        None => !is_misspelt(value, key),
+        Some(items) => items
+            .as_array()
+            .is_some_and(|items| items.iter().all(is_named)),
+    }
+}
+
+/// Whether a key of the top level is missing only because it has a mistake.
+pub(super) fn is_misspelt(value: &Value, key: &str) -> bool {
+    let mut keys = value.as_object().into_iter().flat_map(|map| map.keys());
+    keys.any(|found| words::nearest(found, [key]).is_some())
 }
 
 fn names_in(
@@ -53,6 +92,10 @@ fn names_in(
         let Some(name) = item.get("name").and_then(Value::as_str) else {
             continue;
         };
+        // Broken names are empty, and so are all alike.
+        if name.is_empty() {
+            continue;
+        }
         let pointer = format!("/{key}/{index}/name");
         match first.get(name) {
             Some(first) => again.push((pointer, kind, name.to_owned(), first.clone())),
@@ -71,10 +114,6 @@ impl Checker<'_> {
             .into_iter()
             .take(ENOUGH)
         {
-            // Broken names are empty, and so are all alike.
-            if name.is_empty() {
-                continue;
-            }
             let first = self.places.find(&first);
             let found = format!(
                 "the {kind} {} again, first at {first}",
@@ -116,11 +155,11 @@ impl Checker<'_> {
 }
 
 /// Whether a name is known; if not, what is.
-fn reference(kind: &str, name: &str, known: &BTreeSet<String>) -> Result<(), Wrong> {
-    if known.contains(name) {
+fn reference(kind: &str, name: &str, known: &Known) -> Result<(), Wrong> {
+    if known.names.contains(name) || !known.is_all {
         return Ok(());
     }
-    let known = || known.iter().map(String::as_str);
+    let known = || known.names.iter().map(String::as_str);
     let wanted = match words::nearest(name, known()) {
         Some(near) => format!("the name of a {kind}, such as {}", words::quoted(near)),
         None if known().next().is_none() => format!("the name of a {kind}, and there is none"),

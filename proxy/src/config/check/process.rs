@@ -10,6 +10,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::Checker;
 use super::address::{Wrong, is_host, read_admin};
+use super::names::is_misspelt;
 use crate::config::checked::{AccessLog, AccessLogTarget, Admin, AdminAddress, Log};
 use crate::config::place::below;
 use crate::config::raw::{RawAccessLog, RawAdmin, RawConfig, RawLog, Workers};
@@ -17,7 +18,8 @@ use crate::config::words;
 
 const LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
 
-/// The keys of the top level that are neither listeners, filters nor clusters.
+/// The keys of the top level that are neither listeners, filters nor clusters. In
+/// the place of a mistake stands whatever is good: such a configuration never runs.
 pub(in crate::config) struct Process {
     pub(in crate::config) workers: NonZeroUsize,
     pub(in crate::config) admin: Option<Admin>,
@@ -29,15 +31,16 @@ pub(in crate::config) struct Process {
 }
 
 impl Checker<'_> {
-    pub(super) fn process(&mut self, raw: &RawConfig, value: &Value) -> Option<Process> {
+    pub(super) fn process(&mut self, raw: &RawConfig, value: &Value) -> Process {
         let no_listener = match value.get("listeners") {
-            None => true,
+            None => !is_misspelt(value, "listeners"),
             Some(listeners) => listeners.as_array().is_some_and(Vec::is_empty),
         };
         if no_listener {
             self.mistake("/listeners", "no listener", "at least one in `listeners`");
         }
-        let admin = raw.admin.as_ref().map(|admin| self.admin("/admin", admin));
+        let admin = raw.admin.as_ref();
+        let admin = admin.and_then(|admin| self.admin("/admin", admin));
         let log = self.log("/log", &raw.log);
         let access_log = self.access_log("/access_log", &raw.access_log);
         let cache_dir = raw
@@ -45,18 +48,15 @@ impl Checker<'_> {
             .as_ref()
             .map(|path| self.path("/cache_dir", path));
         let drain_timeout = self.time("", "drain_timeout", raw.drain_timeout);
-        Some(Process {
-            workers: workers(raw.workers)?,
-            admin: match admin {
-                Some(admin) => Some(admin?),
-                None => None,
-            },
-            log: log?,
-            access_log: access_log?,
+        Process {
+            workers: workers(raw.workers),
+            admin,
+            log,
+            access_log,
             cache_dir,
             drain_timeout,
-            max_generations: NonZeroUsize::new(raw.max_generations)?,
-        })
+            max_generations: NonZeroUsize::new(raw.max_generations).unwrap_or(NonZeroUsize::MIN),
+        }
     }
 
     fn admin(&mut self, at: &str, raw: &RawAdmin) -> Option<Admin> {
@@ -92,31 +92,33 @@ impl Checker<'_> {
         }
     }
 
-    fn log(&mut self, at: &str, raw: &RawLog) -> Option<Log> {
-        let level = self.text(&below(at, "level"), &raw.level, read_level)?;
-        Some(Log {
-            level,
+    fn log(&mut self, at: &str, raw: &RawLog) -> Log {
+        let level = self.text(&below(at, "level"), &raw.level, read_level);
+        Log {
+            level: level.unwrap_or_else(|| RawLog::default().level),
             format: raw.format,
-        })
+        }
     }
 
-    fn access_log(&mut self, at: &str, raw: &RawAccessLog) -> Option<AccessLog> {
+    fn access_log(&mut self, at: &str, raw: &RawAccessLog) -> AccessLog {
         let pointer = below(at, "to");
-        let to = match self.text(&pointer, &raw.to, read_target)? {
-            AccessLogTarget::File(path) => AccessLogTarget::File(self.path(&pointer, &path)),
-            other => other,
+        let to = match self.text(&pointer, &raw.to, read_target) {
+            Some(AccessLogTarget::File(path)) => AccessLogTarget::File(self.path(&pointer, &path)),
+            Some(other) => other,
+            None => AccessLogTarget::Off,
         };
-        Some(AccessLog {
+        AccessLog {
             to,
             format: raw.format,
-        })
+        }
     }
 }
 
-fn workers(raw: Workers) -> Option<NonZeroUsize> {
+fn workers(raw: Workers) -> NonZeroUsize {
     match raw {
-        Workers::Auto(_) => Some(available_parallelism().unwrap_or(NonZeroUsize::MIN)),
-        Workers::Number(number) => NonZeroUsize::new(number),
+        Workers::Auto(_) => available_parallelism().unwrap_or(NonZeroUsize::MIN),
+        // None was refused before.
+        Workers::Number(number) => NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN),
     }
 }
 

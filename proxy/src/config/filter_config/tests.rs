@@ -1,7 +1,7 @@
 use serde_json::{Map, Value, json};
 
-use super::{check, mask, mistake_at};
-use crate::config::{Config, load_text};
+use super::{Told, check, mask};
+use crate::config::{Config, Tone, load_text};
 
 /// A configuration whose filter `f` has this block of YAML as its own, from line
 /// 6 on.
@@ -11,7 +11,11 @@ fn load(config: &str) -> Config {
     let text = format!(
         "{listeners}\nfilters:\n  f:\n    component: 'lockgate:f'\n    config:\n      {config}\n"
     );
-    let env = |name: &str| (name == "SECRET").then(|| "hunter2".to_owned());
+    let env = |name: &str| match name {
+        "SECRET" => Some("hunter2".to_owned()),
+        "DIGITS" => Some("007".to_owned()),
+        _ => None,
+    };
     let loaded = load_text(&text, "x.yaml", &env).map_err(|mistakes| mistakes.to_string());
     loaded.expect(&text).config
 }
@@ -21,6 +25,7 @@ fn check_messages(schema: &Value, config: &str, wanted: &[&str]) {
     let config = load(config);
     let found = check(schema, &config.filters[0].config, &config.places);
     let found: Vec<_> = found
+        .mistakes
         .iter()
         .map(|mistake| mistake.to_string().replace("x.yaml:", ""))
         .collect();
@@ -176,6 +181,78 @@ fn choices_are_told_by_what_was_most_likely_meant() {
     );
 }
 
+/// A text where a test may stand instead, as the router has for header fields.
+#[test]
+fn where_text_would_do_quotes_are_told() {
+    let test = json!({"oneOf": [
+        {"type": "object", "properties": {"exact": {"type": "string"}}, "required": ["exact"], "additionalProperties": false},
+        {"type": "object", "properties": {"present": {"type": "boolean"}}, "required": ["present"], "additionalProperties": false},
+    ]});
+    let schema = json!({
+        "additionalProperties": {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/Test"}]},
+        "$defs": {"Test": test},
+    });
+    check_messages(
+        &schema,
+        "x-beta: 1\nx-long: 100000000000000000000",
+        &[
+            "6:15: found the number 1, wanted a string, a map with `exact` or a map with `present` (quotes make it a string)",
+            "7:15: found the number 100000000000000000000, wanted a string, a map with `exact` or a map with `present` (quotes make it a string)",
+        ],
+    );
+}
+
+#[test]
+fn what_came_from_the_environment_is_text_where_text_is_wanted() {
+    let schema = json!({
+        "properties": {
+            "key": {"type": "string"},
+            "any": {"anyOf": [{"type": "null"}, {"type": "array", "items": {"type": "string"}}]},
+            "count": {"type": "integer"},
+        },
+    });
+    let config = load("key: ${DIGITS}\nany: [ \"a\" ]\ncount: ${DIGITS}\nother: ${DIGITS}");
+    let checked = check(&schema, &config.filters[0].config, &config.places);
+    assert_eq!(checked.mistakes, []);
+    assert_eq!(
+        checked.config.value,
+        json!({"key": "007", "any": ["a"], "count": 7, "other": 7})
+    );
+}
+
+#[test]
+fn something_good_takes_the_place_of_what_is_mistaken() {
+    let schema = json!({
+        "properties": {
+            "routes": {"type": "array", "items": {"$ref": "#/$defs/Share"}},
+            "kind": {"oneOf": [{"const": "a"}, {"const": "b"}]},
+            "size": {"type": "integer", "minimum": 3},
+        },
+        "required": ["kind"],
+        "additionalProperties": false,
+        "$defs": {"Share": {
+            "type": "object",
+            "properties": {"cluster": {"type": "string"}, "weight": {"type": "integer"}},
+            "required": ["cluster", "weight"],
+        }},
+    });
+    let mended = |text: &str| {
+        let config = load(text);
+        check(&schema, &config.filters[0].config, &config.places)
+            .config
+            .value
+    };
+    assert_eq!(
+        mended("routes: [{ cluster: zzz, weight: eighty }, 5]\nkind: none\nsize: 1\nsise: 3"),
+        json!({
+            "routes": [{"cluster": "zzz", "weight": 1}, {"cluster": "x", "weight": 1}],
+            "kind": "a",
+            "size": 3,
+        }),
+    );
+    assert_eq!(mended("size: 4"), json!({"kind": "a", "size": 4}));
+}
+
 #[test]
 fn secrets_are_not_repeated() {
     let schema = json!({
@@ -279,27 +356,34 @@ fn broken_schemas_are_told() {
 #[test]
 fn what_a_filter_says_has_its_place() {
     let config = load("a: [1, 2]");
-    let at = |pointer: &str| {
-        mistake_at(
-            &config.filters[0].config,
-            pointer,
-            "less\n than 2",
-            &config.places,
-        )
-        .to_string()
+    let told = |at: &str, tone: Tone, text: &str| {
+        let told = Told {
+            filter: "f",
+            tone,
+            at,
+            text,
+        };
+        told.about(&config.filters[0].config, &config.places)
+            .to_string()
     };
+    let at = |pointer: &str| told(pointer, Tone::Refuses, "less\n than 2");
     assert_eq!(
         at("/a/1"),
-        "x.yaml:6:14: found a value that the filter refuses, wanted less  than 2"
+        "x.yaml:6:14: filter `f` refuses this: less  than 2"
     );
     assert_eq!(at("a/0"), at("/a/0"));
-    assert_eq!(
-        at(""),
-        "x.yaml:6:7: found a value that the filter refuses, wanted less  than 2"
-    );
+    assert_eq!(at(""), "x.yaml:6:7: filter `f` refuses this: less  than 2");
     assert_eq!(
         at("/a/7/b"),
-        "x.yaml:6:10: found a configuration that the filter refuses, wanted less  than 2"
+        "x.yaml:6:10: filter `f` refuses this: less  than 2"
+    );
+    assert_eq!(
+        told("/a/1", Tone::Warns, "`/a/0` is `1` and `/a/9` is not"),
+        "x.yaml:6:14: filter `f` warns: `6:11` is `1` and `/a/9` is not"
+    );
+    assert_eq!(
+        told("", Tone::Fails, "`create` failed: trap"),
+        "x.yaml:6:7: filter `f` cannot be used: `create` failed: trap"
     );
     assert_eq!(at("\u{0}~~//"), at("/none").replace("6:10", "6:7"));
 }

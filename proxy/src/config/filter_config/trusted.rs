@@ -50,6 +50,7 @@ mod tests {
         let config = |value| FilterConfig {
             value,
             pointer: "/filters/auth/config".to_owned(),
+            texts: Vec::new(),
         };
         let found = |value| trusted_headers(Some(&schema), &config(value));
         assert_eq!(

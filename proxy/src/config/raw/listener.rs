@@ -61,7 +61,8 @@ pub(in crate::config) struct RawLimits {
     /// Header fields of one request. Beyond it: 431.
     #[schemars(range(min = 1, max = 10_000))]
     pub(in crate::config) max_headers: usize,
-    /// A request's target, that is its path and query. Beyond it: 414.
+    /// A request's target, that is its path and query. Beyond it: 414. No more than
+    /// `max_head_bytes`, and never more than that by default.
     pub(in crate::config) max_target_bytes: Size<64, { 16 * MIB }>,
     /// A request's body. Beyond it: 413. Bodies are streamed and never collected,
     /// so a large one takes no memory.
@@ -119,6 +120,11 @@ impl Default for RawTimeouts {
 }
 
 /// Header fields that the proxy itself sets or believes.
+///
+/// Beside these, every request goes to its origin with a `traceparent` (W3C Trace
+/// Context): the client's with this hop as its parent, or a new one. That cannot be
+/// turned off here; a filter may remove the field. `Host` is what the client asked
+/// for, and the name of the cluster for a request of HTTP/1.0 without `Host`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(rename = "MessageHeaders")]
@@ -126,7 +132,8 @@ pub(in crate::config) struct RawMessageHeaders {
     /// The `Server` field of every answer. `pass` passes the origin's on.
     pub(in crate::config) server: String,
     /// The name by which the proxy calls itself in `Via`, which a gateway must add
-    /// to requests (RFC 9110, 7.6.3). `off` adds none.
+    /// to requests (RFC 9110, 7.6.3) and which is added to answers too. `off` adds
+    /// none to either.
     pub(in crate::config) via: String,
     /// How the origin is told who asked: `x-forwarded` for `X-Forwarded-For`,
     /// `-Proto` and `-Host`, `forwarded` for RFC 7239, `both` or `none`.

@@ -33,6 +33,8 @@ pub(in crate::config) struct Size<const MIN: u64, const MAX: u64>(pub(in crate::
 pub(in crate::config) struct OutOfRange {
     pub(in crate::config) found: String,
     pub(in crate::config) wanted: String,
+    /// The good value that is nearest to it.
+    pub(in crate::config) nearest: u64,
 }
 
 impl<const MIN: u64, const MAX: u64> Time<MIN, MAX> {
@@ -63,6 +65,7 @@ fn within(
                 shown(*range.start()),
                 shown(*range.end())
             ),
+            nearest: value.clamp(*range.start(), *range.end()),
         }),
     }
 }

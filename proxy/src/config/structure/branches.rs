@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use jsonschema::ValidationError;
 use jsonschema::error::ValidationErrorKind as Kind;
+use jsonschema::{JsonType, ValidationError};
 use serde_json::Value;
 
-use super::Translator;
+use super::{Translator, is_word, stand_in, wants};
 use crate::config::words;
 
 type Branches<'e> = &'e [Vec<ValidationError<'static>>];
@@ -43,8 +43,13 @@ impl Translator<'_> {
             .filter_map(constant)
             .cloned()
             .collect();
-        let hint = meant(error.instance(), &choices);
         let at = error.instance_path().as_str();
+        let any_text = self.schema_of(error).get("x-wanted").is_none();
+        let hint = match is_word(error.instance()) && any_text && takes_text(branches, at) {
+            true => Some("quotes make it a string".to_owned()),
+            false => meant(error.instance(), &choices),
+        };
+        self.mend(at, stand_in(self.root, self.schema_of(error)));
         self.push(at, self.found(error), self.wanted(error), hint);
     }
 
@@ -62,12 +67,14 @@ impl Translator<'_> {
             let choices: Vec<_> = same.filter_map(constant).cloned().collect();
             let hint = meant(first.instance(), &choices);
             let wanted = words::one_of(choices.iter().map(words::choice));
+            self.mend(path, choices.first().cloned());
             return self.push(path, self.found(first), wanted, hint);
         }
         let unknown = branches.iter().map(|branch| unknown_keys(branch, at));
         let common = unknown.reduce(|all, keys| &all & &keys).unwrap_or_default();
         if common.is_empty() {
             let wanted = self.wanted(error);
+            self.mend(at, stand_in(self.root, self.schema_of(error)));
             return self.push(at, self.found(error), wanted, None);
         }
         let errors: Vec<_> = branches.iter().copied().flatten().collect();
@@ -84,13 +91,21 @@ pub(super) fn meant(value: &Value, choices: &[Value]) -> Option<String> {
     Some(format!("{} is near", words::quoted(near)))
 }
 
+/// Whether a text would have the right kind for one of the branches.
+fn takes_text(branches: Branches<'_>, at: &str) -> bool {
+    let here = branches.iter().flatten();
+    let mut here = here.filter(|error| error.instance_path().as_str() == at);
+    here.any(|error| matches!(error.kind(), Kind::Type { kind } if wants(kind, JsonType::String)))
+}
+
 /// Whether a branch wants another kind of value altogether.
 fn misses_shape(branch: &[ValidationError<'_>], at: &str) -> bool {
-    let shape = |kind: &Kind| {
-        matches!(
-            kind,
-            Kind::Type { .. } | Kind::Enum { .. } | Kind::Constant { .. } | Kind::FalseSchema
-        )
+    let shape = |kind: &Kind| match kind {
+        Kind::Type { .. } | Kind::Enum { .. } | Kind::Constant { .. } | Kind::FalseSchema => true,
+        Kind::AnyOf { context } | Kind::OneOfNotValid { context } => {
+            context.iter().all(|branch| misses_shape(branch, at))
+        }
+        _ => false,
     };
     branch
         .iter()

@@ -223,12 +223,53 @@ fn what_came_from_the_environment_is_not_repeated() {
             "4:19: found a string from the environment, wanted `unix:/path` or an IP address with a port, such as `127.0.0.1:9901`",
             "4:39: found a list, wanted a string that is not empty",
             "5:15: found a string from the environment, wanted `off`, `error`, `warn`, `info`, `debug` or `trace`, or `target=level`",
-            "6:16: found nothing from the environment, wanted a duration from 1ms to 24h, such as `250ms`, `10s`, `5m` or `1h`",
+            "6:16: found an empty string from the environment, wanted a duration from 1ms to 24h, such as `250ms`, `10s`, `5m` or `1h`",
         ],
     );
     check_with_listener(
         "admin: { token: 12345 }\n",
         &["2:17: found a number, wanted a string that is not empty (quotes make it a string)"],
+    );
+}
+
+/// What refers to something whose name is mistaken may be right.
+#[test]
+fn a_mistaken_name_is_one_mistake() {
+    check(
+        "listeners: [{ name: web, address: '0.0.0.0:80', cluster: a, filters: [f] }]\nclusters:\n- name: \"${NOPE}\"\n  endpoints: [a:1]\n",
+        &[
+            "1:71: found `f`, wanted the name of a filter, and there is none",
+            "3:10: found `${NOPE}`, a variable that is not set, wanted it set, or with a default: `${NOPE:-default}`",
+        ],
+    );
+    check(
+        "listeners: [{ name: web, address: '0.0.0.0:80', cluster: a, filters: [f] }]\nclusters: [{ nmae: a, endpoints: [a:1] }]\nfilter: {}\n",
+        &[
+            "2:14: found the unknown key `nmae`, wanted `name`",
+            "3:1: found the unknown key `filter`, wanted `filters`",
+        ],
+    );
+    check(
+        "listner: []\n",
+        &["1:1: found the unknown key `listner`, wanted `listeners`"],
+    );
+}
+
+#[test]
+fn addresses_that_cannot_both_be_listened_on() {
+    check(
+        "listeners:\n- { name: a, address: '127.0.0.1:80' }\n- { name: b, address: '0.0.0.0:80' }\n- { name: c, address: '127.0.0.2:80' }\n- { name: d, address: '127.0.0.1:0' }\n",
+        &[
+            "3:23: found the address `0.0.0.0:80`, which is also of `127.0.0.1:80` at 2:23, wanted another address",
+        ],
+    );
+}
+
+#[test]
+fn long_numbers_are_told_as_they_are_written() {
+    check_with_listener(
+        "max_generations: 100000000000000000000\n",
+        &["2:18: found the number 100000000000000000000, wanted a whole number from 2 to 1024"],
     );
 }
 
@@ -256,6 +297,7 @@ fn mistakes_are_also_json() {
                 "line": 1,
                 "column": 46,
                 "pointer": "/listeners/0/clustr",
+                "message": "found the unknown key `clustr`, wanted `cluster`",
                 "found": "the unknown key `clustr`",
                 "wanted": "`cluster`",
             }],

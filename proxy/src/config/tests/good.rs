@@ -113,6 +113,7 @@ fn filters_keep_their_configurations_and_pointers() {
     let shop = FilterConfig {
         value: json!({"key": "hunter2"}),
         pointer: "/filters/auth/routes/shop/config".to_owned(),
+        texts: Vec::new(),
     };
     assert_eq!(
         filter.routes,
@@ -222,6 +223,26 @@ fn scalars_have_their_types() {
         json!({"200": "a", "true": "b"})
     );
     assert_eq!(value("|\n        a\n        b"), json!("a\nb\n"));
+}
+
+#[test]
+fn what_came_from_the_environment_is_text_where_text_is_wanted() {
+    let text = "admin: { token: \"${PORT}\" }\nlog: { level: info }\nlisteners:\n- name: ${PORT}\n  address: 127.0.0.1:0\n  cluster: ${PORT}\nclusters:\n- name: ${PORT}\n  endpoints:\n  - address: a:1\n    weight: ${PORT}\n";
+    let config = load(text).expect("a good configuration").config;
+    assert_eq!(&*config.listeners[0].name, "8080");
+    assert_eq!(config.listeners[0].cluster.as_deref(), Some("8080"));
+    assert_eq!(config.clusters[0].endpoints[0].weight, 8080);
+    let text = "admin:\n  token: ${PORT}\nlisteners: [{ name: a, address: '1.1.1.1:1' }]\n";
+    let config = load(text).expect("a good configuration").config;
+    let token = config.admin.expect("an address").token;
+    assert_eq!(token.as_deref(), Some("8080"));
+}
+
+#[test]
+fn the_target_of_a_request_fits_in_its_head() {
+    let text = "listeners: [{ name: a, address: '1.1.1.1:1', limits: { max_head_bytes: 1KiB } }]";
+    let config = load(text).expect("a good configuration").config;
+    assert_eq!(config.listeners[0].limits.max_target_bytes, 1024);
 }
 
 #[test]

@@ -275,6 +275,7 @@ impl<'a> Builder<'a> {
         let broken = Node {
             at,
             origin: Origin::Broken,
+            written: None,
             content: Content::String(String::new()),
         };
         let substituted = match substitute(written, self.source.input.env) {
@@ -295,6 +296,7 @@ impl<'a> Builder<'a> {
             Ok(content) => Node {
                 at,
                 origin,
+                written: as_written(&content, &text, origin),
                 content,
             },
             Err((found, wanted)) => {
@@ -325,6 +327,17 @@ impl<'a> Builder<'a> {
             self.report(at, found, wanted);
         }
     }
+}
+
+/// The text of what is no text, where it may be wanted: `007` from `${ENV}` may
+/// be meant as text, and a number may be too long to be kept as it is.
+fn as_written(content: &Content, text: &str, origin: Origin) -> Option<Box<str>> {
+    let is_kept = match content {
+        Content::String(_) | Content::List(_) | Content::Map(_) => false,
+        Content::Number(number) => origin == Origin::Env || number.to_string() != text,
+        Content::Null | Content::Bool(_) => origin == Origin::Env,
+    };
+    is_kept.then(|| text.into())
 }
 
 /// The value of a scalar by its style and tag, or what was found and wanted.

@@ -85,11 +85,10 @@ impl Source<'_> {
         let found = format!("a syntax error: {}", error.info());
         let mistake = Mistake::new(self.place(at), "", found, "YAML");
         match self.line(error.marker().line()) {
-            line if line.contains("${") => {
-                mistake.with_hint("within `{ }` and `[ ]`, a `${NAME}` needs quotes around it")
-            }
+            line if line.contains("${") => mistake
+                .with_hint("within `{ }` and `[ ]`, a `${NAME}` needs quotes around it".to_owned()),
             line if line.trim_start_matches(' ').starts_with('\t') => {
-                mistake.with_hint("YAML is indented with spaces, not with tabs")
+                mistake.with_hint("YAML is indented with spaces, not with tabs".to_owned())
             }
             _ => mistake,
         }

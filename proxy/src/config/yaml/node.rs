@@ -10,6 +10,8 @@ use crate::config::place::{At, Below, Spot, below};
 pub(in crate::config) struct Node {
     pub(in crate::config) at: At,
     pub(in crate::config) origin: Origin,
+    /// As in [`Spot::written`].
+    pub(in crate::config) written: Option<Box<str>>,
     pub(in crate::config) content: Content,
 }
 
@@ -56,6 +58,7 @@ impl Node {
         Self {
             at,
             origin: Origin::Written,
+            written: None,
             content,
         }
     }
@@ -111,6 +114,7 @@ impl Node {
             Spot {
                 at: self.at,
                 from_env,
+                written: self.written,
                 below: inner,
             },
         )

@@ -76,13 +76,14 @@ fn configured(value: Value, pointer: &str) -> FilterConfig {
     FilterConfig {
         value,
         pointer: pointer.to_owned(),
+        texts: Vec::new(),
     }
 }
 
 fn build(filter: &Filter) -> Result<Arc<LoadedFilter>, Vec<BuildError>> {
     let stats = Arc::new(PerWorker::new(1, FilterStats::default));
     let metrics = Arc::new(GuestMetrics::new(1, filter.limits.max_series));
-    LoadedFilter::build(module(), filter, stats, metrics, 1)
+    LoadedFilter::build(module(), filter, stats, metrics, 1).map_err(|refused| refused.errors)
 }
 
 /// A chain on one worker and the exchange in it.
