@@ -11,6 +11,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
 
+use sha2::{Digest, Sha256};
+
 /// By what name a configuration asks for them, and the package of each.
 const SHIPPED: [(&str, &str); 4] = [
     ("lockgate:router", "lockgate-router"),
@@ -151,17 +153,20 @@ fn has_target() -> Result<bool, String> {
 /// The source of `shipped.rs`.
 fn shipped(components: &Path) -> Result<String, String> {
     let mut source = String::from(
-        "/// The shipped filters: by what name a configuration asks for them, and their bytes.\n\
-         pub static SHIPPED: &[(&str, &[u8])] = &[\n",
+        "/// The shipped filters.\n\
+         pub static SHIPPED: &[Shipped] = &[\n",
     );
     for (name, package) in SHIPPED {
         let path = component(components, package);
         let path = path
             .canonicalize()
             .map_err(|error| format!("no component at {}: {error}", path.display()))?;
+        let bytes =
+            fs::read(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        let digest: [u8; 32] = Sha256::digest(bytes).into();
         writeln!(
             source,
-            "    ({name:?}, include_bytes!({path:?}).as_slice()),"
+            "    Shipped {{ name: {name:?}, bytes: include_bytes!({path:?}), digest: {digest:?} }},"
         )
         .expect("writing to a string does not fail");
     }

@@ -35,11 +35,11 @@ fn limited(origin: &Origin, name: &str) -> String {
 /// The shipped router, made another by a section that means nothing.
 fn component(version: u8) -> Vec<u8> {
     let shipped = lockgate::shipped::SHIPPED;
-    let (_, bytes) = shipped
+    let shipped = shipped
         .iter()
-        .find(|(name, _)| *name == "lockgate:router")
+        .find(|shipped| shipped.name == "lockgate:router")
         .unwrap();
-    let mut bytes = bytes.to_vec();
+    let mut bytes = shipped.bytes.to_vec();
     bytes.extend_from_slice(b"\x00\x06\x04note");
     bytes.push(version);
     bytes

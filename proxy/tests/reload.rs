@@ -103,11 +103,11 @@ fn a_component_file_is_watched() {
 
 fn router() -> Vec<u8> {
     let shipped = lockgate::shipped::SHIPPED;
-    let (_, bytes) = shipped
+    let shipped = shipped
         .iter()
-        .find(|(name, _)| *name == "lockgate:router")
+        .find(|shipped| shipped.name == "lockgate:router")
         .unwrap();
-    bytes.to_vec()
+    shipped.bytes.to_vec()
 }
 
 /// As kubelet mounts one: all files change at once, by one link.

@@ -82,11 +82,11 @@ fn policy(folder: &Path, origin: &Origin, number: usize) -> String {
 /// Bytes never seen before.
 fn write_component(folder: &Path, number: usize) {
     let shipped = lockgate::shipped::SHIPPED;
-    let (_, bytes) = shipped
+    let shipped = shipped
         .iter()
-        .find(|(name, _)| *name == "lockgate:fault")
+        .find(|shipped| shipped.name == "lockgate:fault")
         .unwrap();
-    let mut bytes = bytes.to_vec();
+    let mut bytes = shipped.bytes.to_vec();
     bytes.extend_from_slice(b"\x00\x0d\x04note");
     bytes.extend_from_slice(&number.to_le_bytes());
     std::fs::write(folder.join(".faults.new"), bytes).unwrap();

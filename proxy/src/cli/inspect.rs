@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::console::{Exit, print, print_json};
-use crate::filter::{EngineOptions, FilterEngine, Module, Pace};
+use crate::filter::{Digest, EngineOptions, FilterEngine, Module, Pace};
 use crate::shipped::SHIPPED;
 
 pub fn inspect(file: &str, as_json: bool) -> anyhow::Result<Exit> {
@@ -15,7 +15,7 @@ pub fn inspect(file: &str, as_json: bool) -> anyhow::Result<Exit> {
         }
     };
     let engine = FilterEngine::start(EngineOptions::default())?;
-    match engine.load(&bytes, Pace::Full) {
+    match engine.load(Digest::of(&bytes), &bytes, Pace::Full) {
         Ok(module) if as_json => print_json(&as_value(&module)),
         Ok(module) => print(&as_text(&module)?),
         Err(error) => {
@@ -29,10 +29,10 @@ fn read(file: &str) -> Result<Vec<u8>, String> {
     if !file.starts_with("lockgate:") {
         return std::fs::read(file).map_err(|error| format!("cannot read `{file}`: {error}"));
     }
-    match SHIPPED.iter().find(|(shipped, _)| *shipped == file) {
-        Some((_, bytes)) => Ok(bytes.to_vec()),
+    match SHIPPED.iter().find(|shipped| shipped.name == file) {
+        Some(shipped) => Ok(shipped.bytes.to_vec()),
         None => {
-            let names: Vec<_> = SHIPPED.iter().map(|(name, _)| *name).collect();
+            let names: Vec<_> = SHIPPED.iter().map(|shipped| shipped.name).collect();
             Err(format!(
                 "`{file}` is not shipped; there are {}",
                 names.join(", ")

@@ -75,9 +75,9 @@ impl FilterEngine {
         }))
     }
 
-    /// Makes a module of a component's bytes. Blocks while it compiles.
-    pub fn load(&self, bytes: &[u8], pace: Pace) -> Result<Arc<Module>, LoadError> {
-        let digest = Digest::of(bytes);
+    /// Makes a module of a component's bytes, which are not read if they were
+    /// compiled before. Blocks while it compiles.
+    pub fn load(&self, digest: Digest, bytes: &[u8], pace: Pace) -> Result<Arc<Module>, LoadError> {
         if let Some(known) = self.known(&digest) {
             return Ok(known);
         }

@@ -46,7 +46,7 @@ pub use fault::{Failure, FilterFault};
 pub use interest::{Interest, Phases};
 pub use loaded::{BuildError, Configured, LoadedFilter};
 pub use log::TARGET as LOG_TARGET;
-pub use module::{LoadError, Manifest, Module, Pace};
+pub use module::{Digest, LoadError, Manifest, Module, Pace};
 pub use participants::Participants;
 pub use pool::WorkerFilter;
 pub use state::Remark;

@@ -9,6 +9,7 @@ use crate::config::{self, Config, Doubts, Draft, Mistake};
 use crate::filter::{FilterEngine, LoadedFilter};
 use crate::http::via::Via;
 use crate::listener::{self, Socket};
+use crate::shipped::Shipped;
 use crate::stats::Stats;
 
 /// Whether sockets are bound.
@@ -24,7 +25,7 @@ pub struct Builder<'a> {
     pub engine: &'a Arc<FilterEngine>,
     pub stats: &'a Arc<Stats>,
     /// The components inside the binary, by name.
-    pub shipped: &'static [(&'static str, &'static [u8])],
+    pub shipped: &'static [Shipped],
     pub workers: usize,
     pub sockets: Sockets,
 }

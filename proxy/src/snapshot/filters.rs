@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Builder, Snapshot};
 use crate::config::{self, ComponentSource, Config, Doubts, Mistake, Name, filter_config};
-use crate::filter::{BuildError, Configured, LoadedFilter, Module, Pace};
+use crate::filter::{BuildError, Configured, Digest, LoadedFilter, Module, Pace};
 
 /// The label of a filter's generation: `sha256:` and so many digits that no two
 /// generations of one filter share it.
@@ -81,35 +81,41 @@ impl Builder<'_> {
             let pointer = config::below(&filter.pointer, "component");
             Mistake::at(&config.places, &pointer, found, wanted)
         };
-        let bytes = self
+        let (digest, bytes) = self
             .component(filter)
             .map_err(|(found, wanted)| refuse(found, &wanted))?;
         let pace = match before {
             Some(_) => Pace::GiveWay,
             None => Pace::Full,
         };
-        self.engine.load(&bytes, pace).map_err(|error| {
+        self.engine.load(digest, &bytes, pace).map_err(|error| {
             let found = format!("`{}`, which {error}", shown(&filter.component));
             refuse(found, "a component of the world `lockgate:filter/filter`")
         })
     }
 
-    fn component(&self, filter: &config::Filter) -> Result<Cow<'static, [u8]>, (String, String)> {
+    fn component(
+        &self,
+        filter: &config::Filter,
+    ) -> Result<(Digest, Cow<'static, [u8]>), (String, String)> {
         let found = shown(&filter.component);
         match &filter.component {
             ComponentSource::Shipped(_) => self
                 .shipped
                 .iter()
-                .find(|(shipped, _)| *shipped == found)
-                .map(|(_, bytes)| Cow::Borrowed(*bytes))
+                .find(|shipped| shipped.name == found)
+                .map(|shipped| (Digest::from(shipped.digest), Cow::Borrowed(shipped.bytes)))
                 .ok_or_else(|| {
-                    let names: Vec<_> = self.shipped.iter().map(|(name, _)| *name).collect();
+                    let names: Vec<_> = self.shipped.iter().map(|shipped| shipped.name).collect();
                     (format!("`{found}`"), format!("one of {}", names.join(", ")))
                 }),
-            ComponentSource::File(path) => std::fs::read(path).map(Cow::Owned).map_err(|error| {
-                let wanted = "a readable component file".to_owned();
-                (format!("`{found}`: {error}"), wanted)
-            }),
+            ComponentSource::File(path) => match std::fs::read(path) {
+                Ok(bytes) => Ok((Digest::of(&bytes), Cow::Owned(bytes))),
+                Err(error) => {
+                    let wanted = "a readable component file".to_owned();
+                    Err((format!("`{found}`: {error}"), wanted))
+                }
+            },
         }
     }
 

@@ -4,7 +4,7 @@ use super::*;
 
 fn check(bytes: &[u8], message: &str) {
     let refused = engine()
-        .load(bytes, Pace::Full)
+        .load(Digest::of(bytes), bytes, Pace::Full)
         .err()
         .expect("refused")
         .to_string();

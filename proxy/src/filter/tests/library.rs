@@ -26,7 +26,11 @@ impl Folder {
         };
         FilterEngine::start(options)
             .unwrap()
-            .load(guests::component(), Pace::Full)
+            .load(
+                Digest::of(guests::component()),
+                guests::component(),
+                Pace::Full,
+            )
             .unwrap()
     }
 

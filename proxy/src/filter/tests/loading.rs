@@ -176,7 +176,13 @@ fn a_module_tells_about_itself() {
             .contains(&"lockgate:filter/request@0.1.0".to_owned())
     );
     assert_eq!(module.exports(), ["lockgate:filter/http-filter@0.1.0"]);
-    let again = engine().load(guests::component(), Pace::Full).unwrap();
+    let again = engine()
+        .load(
+            Digest::of(guests::component()),
+            guests::component(),
+            Pace::Full,
+        )
+        .unwrap();
     assert!(Arc::ptr_eq(&module, &again));
 }
 
@@ -187,7 +193,13 @@ fn more_instances_than_the_engine_has_are_refused() {
         max_instances: 1,
     };
     let engine = FilterEngine::start(options).unwrap();
-    let module = engine.load(guests::component(), Pace::Full).unwrap();
+    let module = engine
+        .load(
+            Digest::of(guests::component()),
+            guests::component(),
+            Pace::Full,
+        )
+        .unwrap();
     let filter = entry("guest", json!({}));
     let stats = Arc::new(PerWorker::new(2, FilterStats::default));
     let metrics = Arc::new(GuestMetrics::new(2, 1));

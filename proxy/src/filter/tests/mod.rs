@@ -36,7 +36,15 @@ fn engine() -> &'static FilterEngine {
 fn module() -> Arc<Module> {
     static MODULE: OnceLock<Arc<Module>> = OnceLock::new();
     MODULE
-        .get_or_init(|| engine().load(guests::component(), Pace::Full).unwrap())
+        .get_or_init(|| {
+            engine()
+                .load(
+                    Digest::of(guests::component()),
+                    guests::component(),
+                    Pace::Full,
+                )
+                .unwrap()
+        })
         .clone()
 }
 
