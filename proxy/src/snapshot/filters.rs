@@ -11,6 +11,9 @@ use crate::filter::{BuildError, Configured, Digest, LoadedFilter, Module, Pace};
 /// generations of one filter share it.
 const GENERATION_LABEL: usize = "sha256:".len() + 12;
 
+/// The bytes of a component, and what they are known by.
+type Component = (Digest, Cow<'static, [u8]>);
+
 /// A filter, and how much is known of what it wants.
 pub enum Known {
     Good(Arc<LoadedFilter>),
@@ -94,10 +97,7 @@ impl Builder<'_> {
         })
     }
 
-    fn component(
-        &self,
-        filter: &config::Filter,
-    ) -> Result<(Digest, Cow<'static, [u8]>), (String, String)> {
+    fn component(&self, filter: &config::Filter) -> Result<Component, (String, String)> {
         let found = shown(&filter.component);
         match &filter.component {
             ComponentSource::Shipped(_) => self
