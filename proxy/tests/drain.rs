@@ -70,6 +70,8 @@ fn a_drain_ends_at_its_limit_and_says_so() {
     assert_eq!(process.exit_code(), Some(0));
     let line = process.logged("the drain limit was reached");
     assert!(line.contains("open=1"), "{line}");
+    let answer = client.answer();
+    assert_eq!((answer.status, &*answer.text()), (503, "shutting down\n"));
     assert_eq!(client.rest(), b"");
 }
 
