@@ -22,6 +22,7 @@ pub mod exchange;
 pub mod filter;
 pub mod http;
 pub mod listener;
+pub mod memory;
 pub mod shipped;
 pub mod snapshot;
 pub mod stats;

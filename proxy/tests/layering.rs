@@ -19,7 +19,7 @@ const LAYERS: &[&[&str]] = &[
     &["cluster"],
     &["config"],
     &["http", "client", "drain"],
-    &["error", "stats", "console", "deadline"],
+    &["error", "stats", "console", "deadline", "memory"],
 ];
 
 /// The codec reads its limits from the checked configuration's shapes, and the

@@ -25,6 +25,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use crate::cluster::Resolver;
 use crate::config::{Mistake, Mistakes, Places};
+use crate::memory;
 use crate::snapshot::{Published, Snapshot, Sockets};
 use crate::worker::{Drained, Stage};
 use admin::{Command, ReloadOutcome};
@@ -197,6 +198,7 @@ impl Control {
             }
         };
         self.status.record(&outcome, why, began.elapsed());
+        memory::give_back();
         Some(outcome)
     }
 

@@ -14,6 +14,7 @@ use super::fault::Failure;
 use super::instance;
 use super::library::Library;
 use super::state::HostState;
+use crate::memory;
 
 /// SHA-256 of a component's bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -201,7 +202,9 @@ fn compile_aside(engine: &Engine, bytes: &[u8]) -> Result<Component, LoadError> 
     let compiled = thread::scope(|scope| {
         let compile = || {
             yield_to_workers();
-            Component::new(engine, bytes)
+            let component = Component::new(engine, bytes);
+            memory::give_back();
+            component
         };
         let compiler = thread::Builder::new().name("filter-compiler".into());
         let compiler = compiler.spawn_scoped(scope, compile);
