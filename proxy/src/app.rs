@@ -17,6 +17,7 @@ use crate::control::signals::Signals;
 use crate::control::status::Status;
 use crate::control::{self, Control, Ended, Resolving, Sources, log_target};
 use crate::exchange::{AccessLog, AccessLogSink, AccessLogThread};
+use crate::filter::Compiler;
 use crate::snapshot::{Published, Sockets};
 use crate::stats::Stats;
 use crate::worker::{self, Stage, WorkerSetup};
@@ -29,6 +30,7 @@ pub struct Options {
     config: PathBuf,
     signals: bool,
     log: bool,
+    compiler: Compiler,
 }
 
 impl Options {
@@ -37,14 +39,17 @@ impl Options {
             config: config.to_owned(),
             signals: false,
             log: false,
+            compiler: Compiler::Here,
         }
     }
 
-    /// Obey SIGHUP, SIGTERM and SIGINT, and log as the configuration says.
-    pub fn as_process(mut self) -> Self {
+    /// Obey SIGHUP, SIGTERM and SIGINT, log as the configuration says, and
+    /// compile in processes of this program, which has to be `lockgate`.
+    pub fn as_process(mut self) -> anyhow::Result<Self> {
         self.signals = true;
         self.log = true;
-        self
+        self.compiler = Compiler::this_program().context("cannot tell which program this is")?;
+        Ok(self)
     }
 }
 
@@ -95,7 +100,8 @@ impl App {
         };
         let workers = loaded.config.workers.get();
         let stats = Stats::new(workers);
-        let engine = reload::start_engine(&loaded.config).map_err(anyhow::Error::new)?;
+        let engine =
+            reload::start_engine(&loaded.config, options.compiler).map_err(anyhow::Error::new)?;
         let loader = Arc::new(Loader {
             path: options.config,
             engine,

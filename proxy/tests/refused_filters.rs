@@ -8,8 +8,9 @@ mod support;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
+use support::admin::{ask_unix, json};
 use support::filtered::{Checked, check, counted, yaml};
-use support::{Origin, Proxy};
+use support::{Origin, Process, Proxy};
 
 /// A folder of a test's own, gone when it ends.
 struct Folder(PathBuf);
@@ -69,6 +70,30 @@ fn bytes_that_are_no_component_are_refused() {
     let mut broken = whole.to_vec();
     broken[whole.len() / 2..whole.len() / 2 + 64].fill(0xff);
     refuse(&broken, &["component"]);
+}
+
+#[test]
+fn a_running_one_compiles_apart_and_tells_what_is_wrong() {
+    let folder = Proxy::folder();
+    let component = hostile::component();
+    std::fs::write(folder.join("guest.wasm"), component).unwrap();
+    let socket = format!("unix:{}/admin.sock", folder.display());
+    let filters = "  guest:\n    component: ./guest.wasm";
+    let yaml = yaml("guest", "", filters, &[]).replacen("127.0.0.1:0", &socket, 1);
+    let process = Process::start_in(folder.clone(), &yaml);
+    let mut broken = component.to_vec();
+    broken[component.len() / 2..component.len() / 2 + 64].fill(0xff);
+    std::fs::write(folder.join("guest.wasm"), &broken).unwrap();
+    let outcome = json(&ask_unix(&folder.join("admin.sock"), "POST", "/reload"));
+    assert!(
+        outcome.to_string().contains("is not a valid component"),
+        "{outcome}"
+    );
+    // Not seen before, and good.
+    let other = [component, b"\x00\x06\x04note\x07"].concat();
+    std::fs::write(folder.join("guest.wasm"), other).unwrap();
+    let outcome = json(&ask_unix(&folder.join("admin.sock"), "POST", "/reload"));
+    assert_eq!(outcome["ok"], true, "{outcome}\n{}", process.log());
 }
 
 #[test]

@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::config::Mistake;
 use crate::console::{Exit, print, print_json};
 use crate::control::reload::{self, Loader};
+use crate::filter::Compiler;
 use crate::snapshot::Sockets;
 use crate::stats::Stats;
 
@@ -43,7 +44,7 @@ fn find(file: &Path) -> anyhow::Result<(Vec<Mistake>, usize, Vec<Mistake>)> {
     };
     let loader = Loader {
         path: file.to_owned(),
-        engine: reload::start_engine(&loaded.config)?,
+        engine: reload::start_engine(&loaded.config, Compiler::Here)?,
         stats: Stats::new(1),
         workers: 1,
     };

@@ -5,6 +5,7 @@
 //! is one JSON document and nothing else.
 
 mod check;
+mod compile;
 mod inspect;
 mod reload;
 mod run;
@@ -16,6 +17,7 @@ use clap::{Parser, Subcommand};
 
 use crate::console::{Exit, print, print_json};
 use crate::demo;
+use crate::filter::COMPILE_COMMAND;
 
 /// A proxy whose routing, authentication, mirroring and fault injection are
 /// hot-reloadable WebAssembly filters.
@@ -55,6 +57,13 @@ enum Command {
     Filter(Filter),
     /// Ask a running Lockgate to reload, and print what came of it.
     Reload(reload::Options),
+    /// What this program starts to compile a component apart from itself.
+    #[command(name = COMPILE_COMMAND, hide = true)]
+    Compile {
+        /// Let every other process go first.
+        #[arg(long)]
+        give_way: bool,
+    },
     /// Print the version.
     Version {
         /// {"version", "contract"}, one JSON document.
@@ -93,6 +102,7 @@ pub fn main() -> ExitCode {
         Command::Schema => print_json(&crate::config::schema()),
         Command::Filter(Filter::Inspect { file, json }) => inspect::inspect(&file, json),
         Command::Reload(options) => reload::reload(&options),
+        Command::Compile { give_way } => compile::compile(give_way),
         Command::Version { json } => version(json),
     };
     match exit {

@@ -6,7 +6,7 @@ use crate::app::{App, Options, StartError};
 use crate::console::Exit;
 
 pub fn run(config: &Path) -> anyhow::Result<Exit> {
-    let app = match App::start(Options::new(config).as_process()) {
+    let app = match App::start(Options::new(config).as_process()?) {
         Ok(app) => app,
         Err(StartError::Config(mistakes)) => {
             eprintln!("{mistakes}");

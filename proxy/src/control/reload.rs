@@ -9,7 +9,7 @@ use super::log_target;
 use super::watch::changed_since;
 use crate::cluster::Resolver;
 use crate::config::{self, ComponentSource, Config, Draft, Mistake, Mistakes};
-use crate::filter::{EngineOptions, FilterEngine};
+use crate::filter::{Compiler, EngineOptions, FilterEngine};
 use crate::snapshot::{Builder, Snapshot, Sockets};
 use crate::stats::Stats;
 
@@ -85,9 +85,13 @@ pub fn files_of(attempt: &config::Attempt) -> Vec<PathBuf> {
 }
 
 /// The engine that a configuration asks for; its settings hold for the process.
-pub fn start_engine(config: &Config) -> Result<Arc<FilterEngine>, crate::filter::StartError> {
+pub fn start_engine(
+    config: &Config,
+    compiler: Compiler,
+) -> Result<Arc<FilterEngine>, crate::filter::StartError> {
     FilterEngine::start(EngineOptions {
         cache_dir: config.cache_dir.clone().or_else(default_cache_dir),
+        compiler,
         ..EngineOptions::default()
     })
 }
@@ -95,7 +99,8 @@ pub fn start_engine(config: &Config) -> Result<Arc<FilterEngine>, crate::filter:
 /// Everything that is wrong with a file that is refused before anything runs.
 pub fn refuse(path: &Path, mistakes: Mistakes, draft: Option<Draft>) -> Mistakes {
     // Without an engine no filter can be asked, and what is known is told.
-    let engine = draft.and_then(|draft| Some((start_engine(&draft.config).ok()?, draft)));
+    let engine =
+        draft.and_then(|draft| Some((start_engine(&draft.config, Compiler::Here).ok()?, draft)));
     let Some((engine, draft)) = engine else {
         return mistakes;
     };

@@ -53,7 +53,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Exit> {
     };
     let path = write_config(options, &policy)?;
     print("starting: the first start compiles the filters, later ones take them from the cache")?;
-    let app = match App::start(AppOptions::new(&path).as_process()) {
+    let app = match App::start(AppOptions::new(&path).as_process()?) {
         Ok(app) => app,
         Err(StartError::Config(mistakes)) => {
             eprintln!("{mistakes}");

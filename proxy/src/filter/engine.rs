@@ -9,6 +9,7 @@ use std::time::Duration;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, Engine, PoolingAllocationConfig};
 
+use super::compiler::Compiler;
 use super::host;
 use super::library::Library;
 use super::module::{Digest, LoadError, Module, Pace};
@@ -31,6 +32,7 @@ pub struct EngineOptions {
     pub cache_dir: Option<PathBuf>,
     /// Instances of all filters on all workers.
     pub max_instances: u32,
+    pub compiler: Compiler,
 }
 
 impl Default for EngineOptions {
@@ -38,6 +40,7 @@ impl Default for EngineOptions {
         Self {
             cache_dir: None,
             max_instances: 1000,
+            compiler: Compiler::Here,
         }
     }
 }
@@ -56,6 +59,7 @@ pub struct FilterEngine {
     engine: Engine,
     linker: Linker<HostState>,
     library: Option<Library>,
+    compiler: Compiler,
     /// Modules in use, so that the same bytes are compiled once.
     modules: Mutex<HashMap<Digest, Weak<Module>>>,
 }
@@ -71,6 +75,7 @@ impl FilterEngine {
             engine,
             linker,
             library,
+            compiler: options.compiler,
             modules: Mutex::default(),
         }))
     }
@@ -82,7 +87,15 @@ impl FilterEngine {
             return Ok(known);
         }
         let library = self.library.as_ref();
-        let module = Module::load(&self.engine, &self.linker, library, digest, bytes, pace)?;
+        let module = Module::load(
+            &self.engine,
+            &self.linker,
+            library,
+            &self.compiler,
+            digest,
+            bytes,
+            pace,
+        )?;
         let module = Arc::new(module);
         let mut modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
         modules.retain(|_, module| module.strong_count() > 0);
@@ -96,7 +109,7 @@ impl FilterEngine {
     }
 }
 
-fn config(max_instances: u32) -> Config {
+pub(super) fn config(max_instances: u32) -> Config {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(max_instances)
         .total_core_instances(max_instances.saturating_mul(4))
@@ -119,7 +132,7 @@ fn config(max_instances: u32) -> Config {
         .concurrency_support(false)
         .epoch_interruption(true)
         .max_wasm_stack(MAX_STACK_BYTES)
-        // Compiling must leave the processors to the workers.
+        // Compiling must leave processors to the workers.
         .parallel_compilation(false)
         .allocation_strategy(pool);
     config

@@ -15,6 +15,7 @@ mod bindings;
 mod budget;
 mod call;
 mod chain;
+mod compiler;
 mod contract;
 mod engine;
 mod fault;
@@ -40,6 +41,7 @@ pub mod view;
 mod wasi;
 
 pub use chain::{FilterFailed, Flow, WorkerChain};
+pub use compiler::{COMMAND as COMPILE_COMMAND, Compiler, compile_for_another};
 pub use contract::{Refusal, VERSION as CONTRACT};
 pub use engine::{EngineOptions, FilterEngine, MAX_MEMORY_BYTES, StartError};
 pub use fault::{Failure, FilterFault};

@@ -2,19 +2,18 @@
 //! same bytes share.
 
 use std::fmt;
-use std::thread;
 
 use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
 use super::bindings::FilterPre;
+use super::compiler::Compiler;
 use super::contract::{self, Refusal};
 use super::fault::Failure;
 use super::instance;
 use super::library::Library;
 use super::state::HostState;
-use crate::memory;
 
 /// SHA-256 of a component's bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,6 +57,8 @@ pub enum LoadError {
     CoreModule,
     #[error("is not a valid component: {0}")]
     Invalid(String),
+    #[error("cannot be compiled: the compiler {0}")]
+    Compiler(String),
     #[error("{}", join(.0))]
     Refused(Vec<Refusal>),
     #[error("does not fit the contract: {0}")]
@@ -108,6 +109,7 @@ impl Module {
         engine: &Engine,
         linker: &Linker<HostState>,
         library: Option<&Library>,
+        compiler: &Compiler,
         digest: Digest,
         bytes: &[u8],
         pace: Pace,
@@ -117,7 +119,7 @@ impl Module {
         let is_new = found.is_none();
         let component = match found {
             Some(component) => component,
-            None => compile(engine, bytes, pace)?,
+            None => compiler.compile(engine, bytes, pace)?,
         };
         let (imports, exports) = names(engine, &component);
         let refusals = contract::check(
@@ -190,44 +192,6 @@ fn check_layer(bytes: &[u8]) -> Result<(), LoadError> {
     }
 }
 
-fn compile(engine: &Engine, bytes: &[u8], pace: Pace) -> Result<Component, LoadError> {
-    match pace {
-        Pace::Full => Component::new(engine, bytes).map_err(invalid),
-        Pace::GiveWay => compile_aside(engine, bytes),
-    }
-}
-
-/// Compiles in a thread of its own that gives way to every worker.
-fn compile_aside(engine: &Engine, bytes: &[u8]) -> Result<Component, LoadError> {
-    let compiled = thread::scope(|scope| {
-        let compile = || {
-            yield_to_workers();
-            let component = Component::new(engine, bytes);
-            memory::give_back();
-            component
-        };
-        let compiler = thread::Builder::new().name("filter-compiler".into());
-        let compiler = compiler.spawn_scoped(scope, compile);
-        compiler.map(|compiler| compiler.join())
-    });
-    match compiled {
-        Ok(Ok(component)) => component.map_err(invalid),
-        Ok(Err(_)) => Err(LoadError::Invalid("the compiler panicked".into())),
-        Err(error) => Err(LoadError::Invalid(format!(
-            "cannot start the compiler: {error}"
-        ))),
-    }
-}
-
-/// Without effect where the system does not let threads differ.
-#[allow(unsafe_code)] // The standard library knows no priorities.
-fn yield_to_workers() {
-    const NICENESS: libc::c_int = 10;
-    // SAFETY: takes numbers only. On Linux it means the calling thread, which
-    // ends with the compilation.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) };
-}
-
 /// Full names of imports and exports, in order.
 fn names(engine: &Engine, component: &Component) -> (Vec<String>, Vec<String>) {
     let shape = component.component_type();
@@ -249,7 +213,7 @@ fn manifest(pre: &FilterPre<HostState>) -> Result<Manifest, LoadError> {
     })
 }
 
-fn invalid(error: wasmtime::Error) -> LoadError {
+pub(super) fn invalid(error: wasmtime::Error) -> LoadError {
     LoadError::Invalid(format!("{error:#}"))
 }
 

@@ -23,6 +23,7 @@ impl Folder {
         let options = EngineOptions {
             cache_dir: Some(self.0.clone()),
             max_instances: 10,
+            ..EngineOptions::default()
         };
         FilterEngine::start(options)
             .unwrap()

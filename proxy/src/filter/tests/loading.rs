@@ -189,8 +189,8 @@ fn a_module_tells_about_itself() {
 #[test]
 fn more_instances_than_the_engine_has_are_refused() {
     let options = EngineOptions {
-        cache_dir: None,
         max_instances: 1,
+        ..EngineOptions::default()
     };
     let engine = FilterEngine::start(options).unwrap();
     let module = engine

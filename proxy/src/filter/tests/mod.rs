@@ -2,6 +2,7 @@
 
 mod budgets;
 mod chain;
+mod compiler;
 mod contract;
 #[path = "../../../tests/guests/component.rs"]
 mod guests;
