@@ -132,8 +132,6 @@ pub(super) fn config(max_instances: u32) -> Config {
         .concurrency_support(false)
         .epoch_interruption(true)
         .max_wasm_stack(MAX_STACK_BYTES)
-        // Compiling must leave processors to the workers.
-        .parallel_compilation(false)
         .allocation_strategy(pool);
     config
 }
