@@ -83,6 +83,11 @@ impl Error {
     pub fn new(message: impl fmt::Display) -> Self {
         Error(message.to_string())
     }
+
+    #[cfg(target_arch = "wasm32")]
+    pub(crate) fn into_message(self) -> String {
+        self.0
+    }
 }
 
 impl fmt::Display for Error {

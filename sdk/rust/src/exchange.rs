@@ -1,10 +1,11 @@
 //! The exchange itself: facts about it, and decisions that take effect once
 //! the phase returns.
 
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use crate::prefetch::Prefetch;
-use crate::{Request, Response, RouteError, host};
+use crate::{Request, Response, RouteError, Trailers, host};
 
 /// One of the times of an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +40,8 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    pub(crate) fn done() -> Self {
+    /// In a phase that is not handed fields.
+    pub(crate) fn in_later_phase() -> Self {
         Exchange {
             request: Prefetch::default(),
             response: Prefetch::default(),
@@ -59,6 +61,13 @@ impl Exchange<'_> {
     pub fn response(&self) -> Response<'_> {
         Response {
             prefetch: &self.response,
+        }
+    }
+
+    /// The trailers of the message whose trailer phase it is.
+    pub fn trailers(&self) -> Trailers<'_> {
+        Trailers {
+            exchange: PhantomData,
         }
     }
 
@@ -129,7 +138,8 @@ impl Exchange<'_> {
 
     /// Hold the message this long after this phase of this filter. No instance
     /// waits. Delays of several filters add up, to a limit of the proxy's
-    /// configuration.
+    /// configuration. Without effect in trailer phases and in a
+    /// [`Transform`](crate::Transform).
     pub fn delay(&self, by: Duration) {
         host::exchange::delay(by);
     }

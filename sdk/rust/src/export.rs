@@ -1,7 +1,7 @@
 //! From the trait [`Filter`] to the exports of a component.
 
 use crate::prefetch::Prefetch;
-use crate::{ConfigErrors, Error, Exchange, Filter, Verdict, Wants, config};
+use crate::{Body, BodyVerdict, ConfigErrors, Error, Exchange, Filter, Verdict, Wants, config};
 
 #[cfg(target_arch = "wasm32")]
 pub(crate) mod component;
@@ -79,12 +79,31 @@ impl<F: Filter> Instance<F> {
         self.filter.on_request(&Exchange::in_request(prefetch))
     }
 
+    pub(crate) fn on_request_body(&self, body: Body) -> Result<BodyVerdict, Error> {
+        let exchange = Exchange::in_later_phase();
+        self.filter.on_request_body(&exchange, body)
+    }
+
+    pub(crate) fn on_request_trailers(&self) -> Result<(), Error> {
+        self.filter.on_request_trailers(&Exchange::in_later_phase())
+    }
+
     pub(crate) fn on_response(&self, packed: &[u8]) -> Result<Verdict, Error> {
         let prefetch = Prefetch::new(&self.wants.response_fields, packed);
         self.filter.on_response(&Exchange::in_response(prefetch))
     }
 
+    pub(crate) fn on_response_body(&self, body: Body) -> Result<BodyVerdict, Error> {
+        let exchange = Exchange::in_later_phase();
+        self.filter.on_response_body(&exchange, body)
+    }
+
+    pub(crate) fn on_response_trailers(&self) -> Result<(), Error> {
+        self.filter
+            .on_response_trailers(&Exchange::in_later_phase())
+    }
+
     pub(crate) fn on_done(&self) {
-        self.filter.on_done(&Exchange::done());
+        self.filter.on_done(&Exchange::in_later_phase());
     }
 }

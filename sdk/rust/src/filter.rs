@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use crate::{ConfigErrors, Error, Exchange, Wants};
+use crate::{Body, BodyVerdict, ConfigErrors, Error, Exchange, Overflow, Transform, Wants};
 
 /// A filter with its configuration.
 ///
@@ -31,10 +31,38 @@ pub trait Filter: Sized + 'static {
         Ok(Verdict::Next)
     }
 
+    /// The body is there that [`Verdict::Buffer`] in `on_request` asked for. The
+    /// head is still held and may be changed.
+    fn on_request_body(&self, exchange: &Exchange, body: Body) -> Result<BodyVerdict, Error> {
+        let _ = (exchange, body);
+        Ok(BodyVerdict::Keep)
+    }
+
+    /// The request's body is over, and its [trailers](Exchange::trailers) are
+    /// there.
+    fn on_request_trailers(&self, exchange: &Exchange) -> Result<(), Error> {
+        let _ = exchange;
+        Ok(())
+    }
+
     /// The head of the answer is there.
     fn on_response(&self, exchange: &Exchange) -> Result<Verdict, Error> {
         let _ = exchange;
         Ok(Verdict::Next)
+    }
+
+    /// The body is there that [`Verdict::Buffer`] in `on_response` asked for. The
+    /// head is still held and may be changed.
+    fn on_response_body(&self, exchange: &Exchange, body: Body) -> Result<BodyVerdict, Error> {
+        let _ = (exchange, body);
+        Ok(BodyVerdict::Keep)
+    }
+
+    /// The response's body is over, and its [trailers](Exchange::trailers) are
+    /// there.
+    fn on_response_trailers(&self, exchange: &Exchange) -> Result<(), Error> {
+        let _ = exchange;
+        Ok(())
     }
 
     /// The exchange is over; the client no longer waits.
@@ -43,10 +71,9 @@ pub trait Filter: Sized + 'static {
     }
 }
 
-/// How the exchange goes on after a head.
-///
-/// The contract's verdicts about bodies come with the host that serves them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How the exchange goes on after a head. Without [`Buffer`](Verdict::Buffer) or
+/// [`Transform`](Verdict::Transform) the body passes by.
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum Verdict {
     /// Go on, and call this filter's later phases.
@@ -57,6 +84,60 @@ pub enum Verdict {
     Respond(Reply),
     /// Reset the stream or close the connection without an answer.
     Reset,
+    /// Collect the body, holding the head, and call `on_request_body` or
+    /// `on_response_body` with it. See [`Verdict::buffer`] and [`Verdict::peek`].
+    Buffer {
+        /// In bytes.
+        limit: u32,
+        /// What to do with a longer one.
+        overflow: Overflow,
+    },
+    /// Send the head on and pass the body through this, chunk by chunk. See
+    /// [`Verdict::transform`].
+    Transform(Box<dyn Transform>),
+}
+
+impl Verdict {
+    /// Collect the whole body. One of more than `limit` bytes is refused, with
+    /// 413 (request) or 502 (response).
+    pub fn buffer(limit: u32) -> Self {
+        Verdict::Buffer {
+            limit,
+            overflow: Overflow::Reject,
+        }
+    }
+
+    /// Look at the first `limit` bytes of the body. What is longer passes, but
+    /// cannot be replaced.
+    pub fn peek(limit: u32) -> Self {
+        Verdict::Buffer {
+            limit,
+            overflow: Overflow::Truncate,
+        }
+    }
+
+    /// Pass the body through this, chunk by chunk.
+    pub fn transform(transform: impl Transform + 'static) -> Self {
+        Verdict::Transform(Box::new(transform))
+    }
+}
+
+/// For tests. A transform equals nothing, not even itself.
+impl PartialEq for Verdict {
+    fn eq(&self, other: &Self) -> bool {
+        match self {
+            Verdict::Next => matches!(other, Verdict::Next),
+            Verdict::Leave => matches!(other, Verdict::Leave),
+            Verdict::Respond(reply) => matches!(other, Verdict::Respond(others) if reply == others),
+            Verdict::Reset => matches!(other, Verdict::Reset),
+            Verdict::Buffer { limit, overflow } => matches!(
+                other,
+                Verdict::Buffer { limit: others_limit, overflow: others_overflow }
+                    if (limit, overflow) == (others_limit, others_overflow)
+            ),
+            Verdict::Transform(_) => false,
+        }
+    }
 }
 
 impl From<Reply> for Verdict {

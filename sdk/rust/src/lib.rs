@@ -41,9 +41,9 @@
 //! ```
 //!
 //! Of the contract `lockgate:filter@0.1.0` this version covers what Lockgate
-//! 0.1 serves. Verdicts about bodies, trailers, `shared`, `secrets`,
-//! `http-client`, `background` and filters of connections come to the SDK with
-//! the host that serves them.
+//! 0.1 serves: heads, bodies and trailers. `shared`, `secrets`, `http-client`,
+//! `background` and filters of connections come to the SDK with the host that
+//! serves them.
 
 #![deny(missing_docs, unsafe_code)]
 
@@ -51,6 +51,7 @@
 #[doc(hidden)]
 #[allow(missing_docs, unsafe_code, reason = "generated")]
 pub mod bindings;
+mod body;
 mod config;
 pub mod duration;
 mod error;
@@ -69,8 +70,10 @@ mod response;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 pub mod time;
+mod trailers;
 mod wants;
 
+pub use body::{Body, BodyVerdict, Overflow, Transform};
 pub use config::schema;
 pub use error::{ConfigError, ConfigErrors, Error, HeadError, MetricError, RouteError};
 pub use exchange::{Exchange, Timeout};
@@ -78,6 +81,7 @@ pub use export::Exported;
 pub use filter::{Filter, Reply, Verdict};
 pub use request::Request;
 pub use response::Response;
+pub use trailers::Trailers;
 pub use wants::Wants;
 
 // For the macro `export!` and for filters that need the very same versions.
@@ -92,8 +96,8 @@ pub mod prelude {
     pub use std::time::Duration;
 
     pub use crate::{
-        ConfigError, ConfigErrors, Error, Exchange, Filter, HeadError, Reply, Request, Response,
-        RouteError, Timeout, Verdict, Wants, log,
+        Body, BodyVerdict, ConfigError, ConfigErrors, Error, Exchange, Filter, HeadError, Reply,
+        Request, Response, RouteError, Timeout, Trailers, Transform, Verdict, Wants, log,
     };
     pub use schemars::JsonSchema;
     pub use serde::Deserialize;

@@ -6,7 +6,7 @@ use crate::prefetch::Prefetch;
 use crate::{HeadError, host};
 
 /// The request of the exchange for which the filter is being called. Readable
-/// in every phase, writable in `on_request`.
+/// in every phase, writable in `on_request` and `on_request_body`.
 ///
 /// A field that [`Wants::request_field`](crate::Wants::request_field) asked for
 /// is at hand in `on_request` and costs nothing to read; any other costs one

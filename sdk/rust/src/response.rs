@@ -6,9 +6,9 @@ use crate::prefetch::Prefetch;
 use crate::request::{into_str, owned};
 use crate::{HeadError, host};
 
-/// The response of the exchange. Readable and writable in `on_response`,
-/// readable in `on_done`; before there is one, changes are
-/// [`HeadError::TooLate`].
+/// The response of the exchange. Readable and writable in `on_response` and
+/// `on_response_body`, readable in later phases; before there is one, changes
+/// are [`HeadError::TooLate`].
 #[derive(Clone, Copy)]
 pub struct Response<'a> {
     pub(crate) prefetch: &'a Prefetch<'a>,

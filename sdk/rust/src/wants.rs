@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 /// The phases to be called for, the fields to have at hand, and the names that
-/// a configuration may use. A phase that is not asked for costs nothing.
+/// a configuration may use. A phase that is not asked for costs nothing. Bodies
+/// are asked for with a [`Verdict`](crate::Verdict), exchange by exchange.
 ///
 /// ```
 /// use lockgate_sdk::Wants;
@@ -16,7 +17,9 @@ use std::collections::HashSet;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wants {
     pub(crate) request: bool,
+    pub(crate) request_trailers: bool,
     pub(crate) response: bool,
+    pub(crate) response_trailers: bool,
     pub(crate) done: bool,
     pub(crate) request_fields: Vec<String>,
     pub(crate) response_fields: Vec<String>,
@@ -42,6 +45,18 @@ impl Wants {
     /// Also for [`on_response`](crate::Filter::on_response).
     pub fn response(mut self) -> Self {
         self.response = true;
+        self
+    }
+
+    /// Also for [`on_request_trailers`](crate::Filter::on_request_trailers).
+    pub fn request_trailers(mut self) -> Self {
+        self.request_trailers = true;
+        self
+    }
+
+    /// Also for [`on_response_trailers`](crate::Filter::on_response_trailers).
+    pub fn response_trailers(mut self) -> Self {
+        self.response_trailers = true;
         self
     }
 

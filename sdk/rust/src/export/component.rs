@@ -1,19 +1,23 @@
 //! The exports of a component, by the bindings.
 
+use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::panic::PanicHookInfo;
 use std::sync::Once;
 
 use crate::bindings::exports::lockgate::filter::http_filter as contract;
 use crate::export::{Exported, Instance};
-use crate::{ConfigError, ConfigErrors, Error, Reply, Verdict, Wants, config, host, log};
+use crate::{
+    Body, BodyVerdict, ConfigError, ConfigErrors, Error, Exchange, Overflow, Reply, Transform,
+    Verdict, Wants, config, host, log,
+};
 
 /// What the macro `export!` exports: a filter behind the contract's interface.
 #[doc(hidden)]
 pub struct Component<F>(PhantomData<F>);
 
 impl<F: Exported> contract::Guest for Component<F> {
-    type Transform = NoTransform;
+    type Transform = Running;
     type Filter = Instance<F>;
 
     fn describe() -> contract::Manifest {
@@ -51,41 +55,45 @@ impl<F: Exported> contract::GuestFilter for Instance<F> {
         Instance::on_done(self);
     }
 
-    fn on_request_body(&self, _: contract::Buffered) -> Result<contract::BodyVerdict, String> {
-        Ok(contract::BodyVerdict::Keep)
+    fn on_request_body(&self, body: contract::Buffered) -> Result<contract::BodyVerdict, String> {
+        body_verdict(Instance::on_request_body(self, collected(body)))
     }
 
-    fn on_response_body(&self, _: contract::Buffered) -> Result<contract::BodyVerdict, String> {
-        Ok(contract::BodyVerdict::Keep)
+    fn on_response_body(&self, body: contract::Buffered) -> Result<contract::BodyVerdict, String> {
+        body_verdict(Instance::on_response_body(self, collected(body)))
     }
 
     fn on_request_trailers(&self) -> Result<(), String> {
-        Ok(())
+        told(Instance::on_request_trailers(self))
     }
 
     fn on_response_trailers(&self) -> Result<(), String> {
-        Ok(())
+        told(Instance::on_response_trailers(self))
     }
 }
 
-/// The SDK has no verdict that would make one.
+/// A transform at work. The proxy calls an instance once at a time, so it is
+/// never borrowed twice.
 #[doc(hidden)]
-pub enum NoTransform {}
+pub struct Running(RefCell<Box<dyn Transform>>);
 
-impl contract::GuestTransform for NoTransform {
-    fn push(&self, _: Vec<u8>) -> Result<Vec<u8>, String> {
-        match *self {}
+impl contract::GuestTransform for Running {
+    fn push(&self, chunk: Vec<u8>) -> Result<Vec<u8>, String> {
+        let exchange = Exchange::in_later_phase();
+        told(self.0.borrow_mut().push(&exchange, chunk))
     }
 
     fn finish(&self) -> Result<Vec<u8>, String> {
-        match *self {}
+        told(self.0.borrow_mut().finish(&Exchange::in_later_phase()))
     }
 }
 
 fn interest(wants: &Wants) -> contract::Interest {
     let mut phases = contract::Phases::empty();
     phases.set(contract::Phases::REQUEST, wants.request);
+    phases.set(contract::Phases::REQUEST_TRAILERS, wants.request_trailers);
     phases.set(contract::Phases::RESPONSE, wants.response);
+    phases.set(contract::Phases::RESPONSE_TRAILERS, wants.response_trailers);
     phases.set(contract::Phases::DONE, wants.done);
     contract::Interest {
         phases,
@@ -103,8 +111,43 @@ fn verdict(verdict: Result<Verdict, Error>) -> Result<contract::Verdict, String>
         Ok(Verdict::Leave) => Ok(contract::Verdict::Leave),
         Ok(Verdict::Respond(reply)) => Ok(contract::Verdict::Respond(answer(reply))),
         Ok(Verdict::Reset) => Ok(contract::Verdict::Reset),
-        Err(error) => Err(error.to_string()),
+        Ok(Verdict::Buffer { limit, overflow }) => Ok(buffer(limit, overflow)),
+        Ok(Verdict::Transform(transform)) => {
+            let running = Running(RefCell::new(transform));
+            Ok(contract::Verdict::Transform(contract::Transform::new(
+                running,
+            )))
+        }
+        Err(error) => Err(error.into_message()),
     }
+}
+
+fn buffer(limit: u32, overflow: Overflow) -> contract::Verdict {
+    let overflow = match overflow {
+        Overflow::Reject => contract::Overflow::Reject,
+        Overflow::Truncate => contract::Overflow::Truncate,
+    };
+    contract::Verdict::Buffer(contract::Buffering { limit, overflow })
+}
+
+fn collected(contract::Buffered { bytes, complete }: contract::Buffered) -> Body {
+    Body { bytes, complete }
+}
+
+// Inlined, so that a component without bodies has nothing of it.
+#[inline(always)]
+fn body_verdict(verdict: Result<BodyVerdict, Error>) -> Result<contract::BodyVerdict, String> {
+    match verdict {
+        Ok(BodyVerdict::Keep) => Ok(contract::BodyVerdict::Keep),
+        Ok(BodyVerdict::Replace(bytes)) => Ok(contract::BodyVerdict::Replace(bytes)),
+        Ok(BodyVerdict::Respond(reply)) => Ok(contract::BodyVerdict::Respond(answer(reply))),
+        Ok(BodyVerdict::Reset) => Ok(contract::BodyVerdict::Reset),
+        Err(error) => Err(error.into_message()),
+    }
+}
+
+fn told<T>(result: Result<T, Error>) -> Result<T, String> {
+    result.map_err(Error::into_message)
 }
 
 fn answer(reply: Reply) -> contract::Reply {

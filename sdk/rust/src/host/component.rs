@@ -57,6 +57,20 @@ pub(crate) mod response {
     }
 }
 
+pub(crate) mod trailers {
+    use super::{HeadError, contract, head_result};
+
+    pub(crate) use contract::trailers::{entries, get};
+
+    pub(crate) fn set(name: &str, value: &[u8]) -> Result<(), HeadError> {
+        head_result(contract::trailers::set(name, value))
+    }
+
+    pub(crate) fn remove(name: &str) -> Result<(), HeadError> {
+        head_result(contract::trailers::remove(name))
+    }
+}
+
 pub(crate) mod exchange {
     use std::time::Duration;
 

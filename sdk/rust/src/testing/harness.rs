@@ -3,10 +3,12 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use super::body::{Fate, Message, Way};
+use super::call::{call, finish, packed};
+use super::{Exchange, Outcome};
 use crate::export::Instance;
-use crate::host::simulated::{Phase, Simulated, State, with};
+use crate::host::simulated::{Phase, Simulated, with};
 use crate::log::Level;
-use crate::testing::{Exchange, Head, Outcome};
 use crate::{ConfigErrors, Error, Filter, Verdict, Wants, host};
 
 /// One filter with its configuration, and the exchange it is in.
@@ -15,6 +17,10 @@ use crate::{ConfigErrors, Error, Filter, Verdict, Wants, host};
 /// thread, as each `#[test]` does.
 pub struct Harness<F: Filter> {
     instance: Instance<F>,
+    /// What the last `on_request` asked for.
+    request_body: Way,
+    /// What the last `on_response` asked for.
+    response_body: Way,
     /// What it does belongs to this thread.
     not_send: PhantomData<*const ()>,
 }
@@ -28,6 +34,8 @@ impl<F: Filter> Harness<F> {
         with(|simulated| simulated.wants = instance.wants().clone());
         Ok(Harness {
             instance,
+            request_body: Way::Past,
+            response_body: Way::Past,
             not_send: PhantomData,
         })
     }
@@ -46,12 +54,41 @@ impl<F: Filter> Harness<F> {
     /// phase is not called, and counts as having answered `Next`.
     pub fn request(&mut self, exchange: Exchange) -> Outcome {
         with(|simulated| simulated.exchange = exchange.state);
+        self.request_body = Way::Past;
+        self.response_body = Way::Past;
         if !self.wants().request {
             return finish(Ok(Verdict::Next));
         }
         let packed = packed(&self.wants().request_fields, host::request::get_all);
-        let before = begin(Phase::Request);
-        settle(before, self.instance.on_request(&packed))
+        let verdict = call(Phase::Request, || self.instance.on_request(&packed));
+        finish(follow(verdict, &mut self.request_body))
+    }
+
+    /// Let the request's body arrive, and do with it what the filter's last
+    /// verdict says: call `on_request_body`, or push it through the transform.
+    /// Of any other verdict it passes by.
+    ///
+    /// A test of what happens without a body plays an empty one.
+    pub fn request_body(&mut self, body: impl AsRef<[u8]>) -> Outcome<Fate> {
+        self.request_chunks(&[body.as_ref()])
+    }
+
+    /// The same with a body that arrives in these chunks.
+    pub fn request_chunks(&mut self, chunks: &[&[u8]]) -> Outcome<Fate> {
+        let way = std::mem::take(&mut self.request_body);
+        let on_body = |body| self.instance.on_request_body(body);
+        finish(way.play(Message::Request, chunks, on_body))
+    }
+
+    /// End the request's body with these trailers, and call
+    /// `on_request_trailers`.
+    pub fn request_trailers(&mut self, trailers: &[(&str, &str)]) -> Outcome<()> {
+        receive_trailers(trailers);
+        if !self.wants().request_trailers {
+            return finish(Ok(()));
+        }
+        let on_trailers = || self.instance.on_request_trailers();
+        finish(call(Phase::Trailers, on_trailers))
     }
 
     /// Let the upstream answer, and call `on_response`.
@@ -64,13 +101,39 @@ impl<F: Filter> Harness<F> {
         self.answer(status, headers, true)
     }
 
+    /// Let the response's body arrive, as [`request_body`](Self::request_body)
+    /// does the request's.
+    pub fn response_body(&mut self, body: impl AsRef<[u8]>) -> Outcome<Fate> {
+        self.response_chunks(&[body.as_ref()])
+    }
+
+    /// The same with a body that arrives in these chunks.
+    pub fn response_chunks(&mut self, chunks: &[&[u8]]) -> Outcome<Fate> {
+        let way = std::mem::take(&mut self.response_body);
+        let on_body = |body| self.instance.on_response_body(body);
+        finish(way.play(Message::Response, chunks, on_body))
+    }
+
+    /// End the response's body with these trailers, and call
+    /// `on_response_trailers`.
+    pub fn response_trailers(&mut self, trailers: &[(&str, &str)]) -> Outcome<()> {
+        receive_trailers(trailers);
+        if !self.wants().response_trailers {
+            return finish(Ok(()));
+        }
+        let on_trailers = || self.instance.on_response_trailers();
+        finish(call(Phase::Trailers, on_trailers))
+    }
+
     /// End the exchange and call `on_done`.
     pub fn done(&mut self) -> Outcome {
-        if self.wants().done {
-            begin(Phase::Done);
-            self.instance.on_done();
+        if !self.wants().done {
+            return finish(Ok(Verdict::Next));
         }
-        finish(Ok(Verdict::Next))
+        finish(call(Phase::Done, || {
+            self.instance.on_done();
+            Ok(Verdict::Next)
+        }))
     }
 
     /// What the wall clock shows, since 1970-01-01 UTC.
@@ -107,67 +170,27 @@ impl<F: Filter> Harness<F> {
                 exchange.response.push(name, value.as_bytes());
             }
         });
+        self.response_body = Way::Past;
         if !self.wants().response {
             return finish(Ok(Verdict::Next));
         }
         let packed = packed(&self.wants().response_fields, host::response::get_all);
-        let before = begin(Phase::Response);
-        settle(before, self.instance.on_response(&packed))
+        let verdict = call(Phase::Response, || self.instance.on_response(&packed));
+        finish(follow(verdict, &mut self.response_body))
     }
 }
 
-/// The fields as the proxy would pack them.
-fn packed(names: &[String], values: fn(&str) -> Vec<Vec<u8>>) -> Vec<u8> {
-    let mut packed = Vec::new();
-    for name in names {
-        let values = values(name);
-        let count = u16::try_from(values.len()).expect("a test sends few values of one field");
-        packed.extend(count.to_le_bytes());
-        for value in values {
-            let length = u32::try_from(value.len()).expect("a test sends short values");
-            packed.extend(length.to_le_bytes());
-            packed.extend(value);
-        }
-    }
-    packed
+/// Keep what the verdict says about the body.
+fn follow(verdict: Result<Verdict, Error>, body: &mut Way) -> Result<Verdict, Error> {
+    let (way, verdict) = Way::of(verdict?);
+    *body = way;
+    Ok(verdict)
 }
 
-fn begin(phase: Phase) -> State {
+fn receive_trailers(trailers: &[(&str, &str)]) {
     with(|simulated| {
-        simulated.phase = phase;
-        simulated.exchange.clone()
-    })
-}
-
-/// Roll back what a failed call changed.
-fn settle(before: State, verdict: Result<Verdict, Error>) -> Outcome {
-    if verdict.is_err() {
-        with(|simulated| simulated.exchange = before);
-    }
-    finish(verdict)
-}
-
-fn finish(verdict: Result<Verdict, Error>) -> Outcome {
-    with(|simulated| {
-        simulated.phase = Phase::Outside;
-        let delay = std::mem::take(&mut simulated.exchange.delay);
-        let exchange = simulated.exchange.clone();
-        Outcome {
-            verdict,
-            method: exchange.method,
-            authority: exchange.authority,
-            path: exchange.path,
-            request: Head(exchange.request.0),
-            status: exchange.status,
-            response: Head(exchange.response.0),
-            cluster: exchange.cluster,
-            route: exchange.route,
-            mirrors: exchange.mirrors,
-            delay,
-            timeouts: exchange.timeouts,
-            attributes: exchange.set_attributes,
-            state: exchange.state,
-            logs: std::mem::take(&mut simulated.logs),
+        for (name, value) in trailers {
+            simulated.exchange.trailers.push(name, value.as_bytes());
         }
-    })
+    });
 }

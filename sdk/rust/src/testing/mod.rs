@@ -31,7 +31,12 @@
 //! let outcome = harness.request(testing::Exchange::get("/coffee"));
 //! assert_eq!(outcome.reply().status, 418);
 //! ```
+//!
+//! After a head, [`Harness::request_body`] and its like play the body as the
+//! filter's verdict asked, and tell its [`Fate`].
 
+mod body;
+mod call;
 mod exchange;
 mod harness;
 mod outcome;
@@ -39,6 +44,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
+pub use body::Fate;
 pub use exchange::Exchange;
 pub use harness::Harness;
 pub use outcome::{Head, LogLine, Mirror, Outcome};

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::log::Level;
+use crate::testing::Fate;
 use crate::{Error, Reply, Timeout, Verdict};
 
-/// What a call came to, and the exchange after it.
+/// What a call came to, and the exchange after it. Of a head it is a verdict, of
+/// a body its [`Fate`], of trailers nothing but whether it failed.
 #[derive(Debug, Clone)]
-pub struct Outcome {
+pub struct Outcome<V = Verdict> {
     /// What the filter answered. After an error, everything else here is as it
     /// was before the call, but for the logs.
-    pub verdict: Result<Verdict, Error>,
+    pub verdict: Result<V, Error>,
     /// The method after the call.
     pub method: String,
     /// The authority after the call.
@@ -24,6 +26,8 @@ pub struct Outcome {
     pub status: Option<u16>,
     /// The fields of the response after the call.
     pub response: Head,
+    /// The trailers after the call that was for them; otherwise empty.
+    pub trailers: Head,
     /// Where `route_to` sent the request.
     pub cluster: Option<String>,
     /// What `set_route` named.
@@ -59,7 +63,35 @@ impl Outcome {
     pub fn is_next(&self) -> bool {
         self.verdict == Ok(Verdict::Next)
     }
+}
 
+impl Outcome<Fate> {
+    /// The bytes that went on.
+    ///
+    /// # Panics
+    /// When none did.
+    #[track_caller]
+    pub fn sent(&self) -> &[u8] {
+        match &self.verdict {
+            Ok(Fate::Sent(bytes)) => bytes,
+            other => panic!("the body was not sent: {other:?}"),
+        }
+    }
+
+    /// The filter's answer to the client.
+    ///
+    /// # Panics
+    /// When it did not answer.
+    #[track_caller]
+    pub fn reply(&self) -> &Reply {
+        match &self.verdict {
+            Ok(Fate::Answered(reply)) => reply,
+            other => panic!("the filter did not respond: {other:?}"),
+        }
+    }
+}
+
+impl<V> Outcome<V> {
     /// A fact that the filter left.
     pub fn attribute(&self, name: &str) -> Option<&str> {
         self.attributes.get(name).map(String::as_str)

@@ -152,7 +152,7 @@ fn changes_are_seen_at_once_and_kept() {
 #[test]
 fn a_failed_call_is_rolled_back() {
     let outcome = acting(1).request(Exchange::get("/").header("x-a", "old"));
-    let error = outcome.verdict.clone().unwrap_err();
+    let error = outcome.verdict.as_ref().unwrap_err();
     assert!(error.to_string().contains("not declared"), "{error}");
     assert_eq!(outcome.request.header("x-a"), Some("old"));
     assert_eq!((outcome.cluster, outcome.delay), (None, Duration::ZERO));

@@ -72,7 +72,12 @@ pub(crate) fn set_hash_key(_key: &[u8]) -> Result<(), RouteError> {
 }
 
 pub(crate) fn delay(by: Duration) {
-    with(|simulated| simulated.exchange.delay += by);
+    with(|simulated| match simulated.phase {
+        Phase::Transform | Phase::Trailers => {}
+        Phase::Outside | Phase::Request | Phase::Response | Phase::Done => {
+            simulated.exchange.delay += by;
+        }
+    });
 }
 
 pub(crate) fn set_timeout(which: Timeout, after: Duration) {
@@ -94,7 +99,9 @@ pub(crate) fn response_bytes() -> u64 {
 fn decide(decide: impl FnOnce(&mut Simulated) -> Result<(), RouteError>) -> Result<(), RouteError> {
     with(|simulated| match simulated.phase {
         Phase::Request => decide(simulated),
-        Phase::Outside | Phase::Response | Phase::Done => Err(RouteError::TooLate),
+        Phase::Outside | Phase::Response | Phase::Transform | Phase::Trailers | Phase::Done => {
+            Err(RouteError::TooLate)
+        }
     })
 }
 

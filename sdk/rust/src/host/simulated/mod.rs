@@ -8,6 +8,7 @@ pub(crate) mod log;
 pub(crate) mod metrics;
 pub(crate) mod request;
 pub(crate) mod response;
+pub(crate) mod trailers;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -18,13 +19,16 @@ use crate::{Timeout, Wants, random as chance};
 
 pub(crate) use head::Head;
 
-/// What a call of the filter may do.
+/// What a call of the filter may do. A collected body is a part of its head's
+/// phase, because the head is still held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Phase {
     #[default]
     Outside,
     Request,
     Response,
+    Transform,
+    Trailers,
     Done,
 }
 
@@ -39,6 +43,8 @@ pub(crate) struct State {
     pub(crate) status: Option<u16>,
     pub(crate) is_local: bool,
     pub(crate) response: Head,
+    /// Of the message whose trailer phase it is; empty in the others.
+    pub(crate) trailers: Head,
     pub(crate) client_address: String,
     pub(crate) attributes: BTreeMap<String, String>,
     pub(crate) set_attributes: BTreeMap<String, String>,

@@ -87,7 +87,9 @@ pub(crate) fn set_path(path: &str) -> Result<(), HeadError> {
 fn change(change: impl FnOnce(&mut Simulated) -> Result<(), HeadError>) -> Result<(), HeadError> {
     with(|simulated| match simulated.phase {
         Phase::Request => change(simulated),
-        Phase::Outside | Phase::Response | Phase::Done => Err(HeadError::TooLate),
+        Phase::Outside | Phase::Response | Phase::Transform | Phase::Trailers | Phase::Done => {
+            Err(HeadError::TooLate)
+        }
     })
 }
 
