@@ -153,6 +153,7 @@ fn view(listener: &Listener) -> View {
     View {
         request,
         response: Some(answer()),
+        trailers: None,
         is_local: false,
         client_address: [192, 0, 2, 7].into(),
         listener: listener.name.clone(),

@@ -14,7 +14,7 @@ use support::filtered::counted;
 use support::{Client, LIMIT, Origin, Proxy, within};
 
 /// A route's name, its bad step, and the name of the fault.
-const BAD: [(&str, &str, &str); 16] = [
+const BAD: [(&str, &str, &str); 14] = [
     ("trap", "trap", "trap"),
     ("panic", "panic oh no", "trap"),
     ("exit", "exit", "trap"),
@@ -29,8 +29,6 @@ const BAD: [(&str, &str, &str); 16] = [
     ("garbage-field", "respond-with a\nb c", "invalid-reply"),
     ("garbage-value", "respond-with x a\r\nb: c", "invalid-reply"),
     ("huge", "respond-huge 3000000", "reply-too-large"),
-    ("buffer", "buffer", "unsupported-verdict"),
-    ("transform", "transform", "unsupported-verdict"),
 ];
 
 /// One guest, harmless on the route `good`, and bad in one phase on a route for

@@ -175,12 +175,6 @@ fn what_a_configuration_wants_and_is_not_served_is_refused() {
         let checked = folder.check(hostile::component(), &json!({ "wants": wants }));
         refused(&checked, CONFIG, words);
     };
-    for phase in ["request-trailers", "response-trailers"] {
-        refuse(
-            json!({ "phases": [phase] }),
-            &["trailer phases, which are not served"],
-        );
-    }
     refuse(
         json!({ "retries": ["twice"] }),
         &["`twice`", "retry policies are not served"],

@@ -264,6 +264,9 @@ pub struct FilterLimits {
     pub memory_bytes: usize,
     /// Instances of one worker.
     pub max_instances: usize,
+    /// Calls of one worker that wait for an instance, and how long each may.
+    pub max_waiting: usize,
+    pub max_wait: Duration,
     /// After this many overruns of the CPU budget within `overrun_window` the
     /// filter is paused.
     pub max_overruns: u32,
@@ -272,6 +275,8 @@ pub struct FilterLimits {
     pub pause: Duration,
     /// The largest delay that this filter may ask for in one exchange.
     pub max_delay: Duration,
+    /// Bytes of a body that is collected for it.
+    pub max_buffer_bytes: usize,
     /// Bytes of one answer it makes.
     pub max_reply_bytes: usize,
     /// Log lines of one call, and bytes of one line.

@@ -85,6 +85,7 @@ pub fn begin(scene: &Scene<'_>, request: ParsedRequest) -> (Asked, Lendable) {
     let view = Lendable::new(View {
         request: head,
         response: None,
+        trailers: None,
         is_local: false,
         client_address: client.address,
         listener: config.name.clone(),

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, Version};
 
 use super::answer::{Body, Facts, Outcome};
 use super::begin::Asked;
+use super::midway::{Course, Midway};
 use super::mirror::{BodyKind, Copy};
 use super::upload::{Upload, alongside};
 use super::{Scene, reply};
@@ -31,7 +32,7 @@ pub struct Towards<'a> {
 /// Does what the request phases decided. Every failure is an answer here.
 pub async fn answer(
     scene: &Scene<'_>,
-    view: &mut View,
+    course: &mut Course,
     flow: Flow,
     asked: &Asked,
     upload: &mut Upload<'_>,
@@ -41,7 +42,7 @@ pub async fn answer(
     match flow {
         Flow::Next if asked.is_final => reply::of_final(&asked.method),
         Flow::Next => {
-            let answer = pin!(forward(scene, view, asked, upload, client, facts)).await;
+            let answer = pin!(forward(scene, course, asked, upload, client, facts)).await;
             answer.map_or_else(
                 |error| {
                     // The rest of the body has nowhere to go.
@@ -64,14 +65,17 @@ pub fn decided(flow: Flow, facts: &mut Facts) -> Outcome {
         }
         Flow::Fail(failure) => {
             facts.filter = Some(failure.filter.clone());
-            failed(ProxyError::with(failure.kind, failure), facts)
+            failed(failure.into(), facts)
         }
         Flow::Reset { filter } => {
             facts.filter = Some(filter);
             facts.error = Some(ErrorKind::FilterReset.into());
             Outcome::Reset
         }
-        Flow::Next => failed(ErrorKind::Internal.into(), facts),
+        // The phases go on after these by themselves.
+        Flow::Next | Flow::Collect(_) | Flow::Transform(_) => {
+            failed(ErrorKind::Internal.into(), facts)
+        }
     }
 }
 
@@ -94,13 +98,13 @@ fn passed_on(answer: Answer) -> Outcome {
 /// alongside.
 async fn forward(
     scene: &Scene<'_>,
-    view: &mut View,
+    course: &mut Course,
     asked: &Asked,
     upload: &mut Upload<'_>,
     client: Towards<'_>,
     facts: &mut Facts,
 ) -> Result<Answer, ProxyError> {
-    let cluster = choose(scene, view)?;
+    let cluster = choose(scene, &course.view)?;
     facts.cluster = Some(cluster.name().clone());
     if asked
         .framing
@@ -108,9 +112,9 @@ async fn forward(
     {
         return Err(ErrorKind::BodyTooLarge.into());
     }
-    let headers = headers_for(scene, view, &cluster)?;
-    start_copies(scene, view, &headers, asked, upload);
-    let body = open_body(asked, upload);
+    let headers = headers_for(scene, &mut course.view, upload, &cluster)?;
+    start_copies(scene, &course.view, &headers, upload);
+    let body = open_body(upload);
     if asked.expects_continue && !upload.has_begun() {
         client.writer.buffer.extend_from_slice(h1::continue_100());
         client.writer.flush().await?;
@@ -118,14 +122,14 @@ async fn forward(
     }
     let progress = Progress::default();
     let request = UpstreamRequest {
-        method: view.request.method.clone(),
-        path: view.request.path.clone(),
+        method: course.view.request.method.clone(),
+        path: course.view.request.path.clone(),
         headers,
         body,
-        repeatable: is_repeatable(&view.request.method),
+        repeatable: is_repeatable(&course.view.request.method),
     };
-    let timeouts = timeouts_for(scene, view, &cluster);
-    let deadline = scene.deadline(view);
+    let timeouts = timeouts_for(scene, &course.view, &cluster);
+    let deadline = scene.deadline(&course.view);
     let answer = {
         let sending = pin!(upstream::forward(&cluster, request, &timeouts, &progress));
         let sending = pin!(pass_on_interim(
@@ -134,12 +138,13 @@ async fn forward(
             sending,
             client.writer
         ));
-        let sending = pin!(alongside(upload, sending));
+        let midway = Midway::new(&scene.listener.chain, course);
+        let sending = pin!(alongside(upload, &midway, sending));
         scene.until(deadline, client.alarm, sending).await
     };
     facts.endpoint = progress.endpoint();
     facts.retries = progress.retries();
-    view.upstream = facts
+    course.view.upstream = facts
         .endpoint
         .as_ref()
         .map(|endpoint| (cluster.name().clone(), endpoint.label.clone()));
@@ -171,10 +176,11 @@ fn choose(scene: &Scene<'_>, view: &View) -> Result<Rc<WorkerCluster>, ProxyErro
 fn headers_for(
     scene: &Scene<'_>,
     view: &mut View,
+    upload: &Upload<'_>,
     cluster: &WorkerCluster,
 ) -> Result<HeaderMap, ProxyError> {
-    let chain = &scene.listener.chain;
-    let mut headers = match chain.wants_response() || chain.wants_done() {
+    let wants = scene.listener.chain.wants();
+    let mut headers = match wants.looks_at_requests_later() || upload.is_staged() {
         true => view.request.headers.clone(),
         false => std::mem::take(&mut view.request.headers),
     };
@@ -187,18 +193,12 @@ fn headers_for(
     Ok(headers)
 }
 
-fn start_copies(
-    scene: &Scene<'_>,
-    view: &mut View,
-    headers: &HeaderMap,
-    asked: &Asked,
-    upload: &mut Upload<'_>,
-) {
+fn start_copies(scene: &Scene<'_>, view: &View, headers: &HeaderMap, upload: &mut Upload<'_>) {
     for mirror in &view.decisions.mirrors {
         let Some(cluster) = scene.snapshot.cluster(&mirror.cluster) else {
             continue;
         };
-        let body = match asked.framing {
+        let body = match upload.framing() {
             Framing::None => BodyKind::Empty,
             Framing::Length(length) => BodyKind::Stream(Some(length)),
             Framing::Chunked => BodyKind::Stream(None),
@@ -215,8 +215,8 @@ fn start_copies(
     }
 }
 
-fn open_body(asked: &Asked, upload: &mut Upload<'_>) -> RequestBody {
-    let length = match asked.framing {
+fn open_body(upload: &mut Upload<'_>) -> RequestBody {
+    let length = match upload.framing() {
         Framing::None | Framing::Length(0) => return RequestBody::Empty,
         Framing::Length(length) => Some(length),
         Framing::Chunked => None,

@@ -8,14 +8,17 @@
 
 mod access_log;
 mod answer;
+mod ask;
 mod begin;
 mod forward;
 mod local;
+mod midway;
 mod mirror;
 mod record;
 mod reply;
 mod respond;
 mod send;
+mod stages;
 mod tell;
 mod upload;
 
@@ -39,6 +42,7 @@ use crate::snapshot::{WorkerListener, WorkerSnapshot};
 use crate::stats::ListenerStats;
 use answer::Facts;
 use forward::Towards;
+use midway::Course;
 
 /// What an exchange runs by.
 pub struct Scene<'a> {
@@ -69,9 +73,12 @@ pub enum After {
 /// connection is discarded, and nothing is recorded.
 pub async fn handle(scene: &Scene<'_>, request: ParsedRequest, client: &mut Client) -> After {
     let chain = &scene.listener.chain;
-    let mut taken = Participants::default();
     let mut facts = Facts::default();
-    let (asked, mut view) = begin::begin(scene, request);
+    let (asked, view) = begin::begin(scene, request);
+    let mut course = Course {
+        view,
+        taken: Participants::default(),
+    };
     let Client {
         reader,
         writer,
@@ -80,18 +87,14 @@ pub async fn handle(scene: &Scene<'_>, request: ParsedRequest, client: &mut Clie
     writer.stall = scene.listener.shared.config.timeouts.body;
     let mut upload = begin::upload(scene, &asked, reader);
 
-    let flow = {
-        let deadline = scene.deadline(&view);
-        let asking = pin!(chain.on_request(&mut view, &mut taken));
-        let asking = pin!(upload.beside(asking));
-        scene.until(deadline, alarm, asking).await
-    };
     let towards = Towards { writer, alarm };
-    let outcome = match flow.and_then(|flow| flow) {
+    let flow = pin!(ask::ask(scene, &asked, &mut course, &mut upload, towards)).await;
+    let towards = Towards { writer, alarm };
+    let outcome = match flow {
         Ok(flow) => {
             pin!(forward::answer(
                 scene,
-                &mut view,
+                &mut course,
                 flow,
                 &asked,
                 &mut upload,
@@ -102,16 +105,22 @@ pub async fn handle(scene: &Scene<'_>, request: ParsedRequest, client: &mut Clie
         }
         Err(error) => forward::failed(error, &mut facts),
     };
-    view.request_bytes = upload.bytes;
+    course.view.request_bytes = upload.bytes();
     let body = pin!(respond::respond(
-        scene, &mut view, &mut taken, outcome, alarm, &mut facts
+        scene,
+        &asked,
+        &mut course,
+        outcome,
+        &mut upload,
+        alarm,
+        &mut facts
     ))
     .await;
     let towards = Towards { writer, alarm };
     let sent = pin!(send::send(
         scene,
         &asked,
-        &view,
+        &mut course,
         body,
         &mut upload,
         towards,
@@ -119,11 +128,11 @@ pub async fn handle(scene: &Scene<'_>, request: ParsedRequest, client: &mut Clie
     ))
     .await;
 
-    view.request_bytes = upload.bytes;
-    view.response_bytes = sent.body_bytes;
+    course.view.request_bytes = upload.bytes();
+    course.view.response_bytes = sent.body_bytes;
     // Before the record, which shows what filters leave here too.
-    chain.on_done(&mut view, &mut taken);
-    tell::tell(scene, &asked, &view, &sent, &facts);
+    chain.on_done(&mut course.view, &mut course.taken);
+    tell::tell(scene, &asked, &course.view, &sent, &facts);
     sent.after
 }
 

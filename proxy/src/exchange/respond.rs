@@ -2,40 +2,139 @@
 
 use std::pin::pin;
 
+use http::header::{CONTENT_LENGTH, HeaderValue};
 use http::{HeaderMap, Version};
 
 use super::answer::{Body, Facts, Outcome};
+use super::begin::Asked;
+use super::midway::{Course, Midway};
+use super::upload::{Upload, alongside};
 use super::{Scene, forward};
 use crate::deadline::Alarm;
-use crate::filter::{Flow, Lendable, Participants, View};
+use crate::error::ProxyError;
+use crate::filter::{Collect, Flow, View};
+use crate::http::framing::is_bodiless;
 
 /// Runs the response phases of the filters that took part. One that answers
 /// anew replaces the answer for those that come after it. Gives the body; the
 /// head stays in the view. `None` when nothing is to be sent.
 pub async fn respond(
     scene: &Scene<'_>,
-    view: &mut Lendable,
-    taken: &mut Participants,
+    asked: &Asked,
+    course: &mut Course,
     mut outcome: Outcome,
+    upload: &mut Upload<'_>,
     alarm: &mut Alarm,
     facts: &mut Facts,
 ) -> Option<Body> {
-    let deadline = scene.deadline(view);
     loop {
-        let (mut head, body) = match outcome {
+        let (mut head, mut body) = match outcome {
             Outcome::Answer(head, body) => (head, body),
             Outcome::Reset => return None,
         };
-        add_own(scene, view, &mut head.headers);
-        view.is_local = matches!(body, Body::Full(_));
-        view.response = Some(head);
-        let asking = pin!(scene.listener.chain.on_response(view, taken));
-        outcome = match scene.until(deadline, alarm, asking).await {
+        add_own(scene, &course.view, &mut head.headers);
+        course.view.is_local = matches!(body, Body::Full(_));
+        course.view.response = Some(head);
+        let flow = pin!(pass(scene, asked, course, &mut body, upload, alarm)).await;
+        outcome = match flow {
             Ok(Flow::Next) => return Some(body),
             Ok(other) => forward::decided(other, facts),
             Err(error) => forward::failed(error, facts),
         };
     }
+}
+
+/// Runs the phases on one answer, collecting its body for those filters that ask
+/// for it. Gives the flow that ends them.
+async fn pass(
+    scene: &Scene<'_>,
+    asked: &Asked,
+    course: &mut Course,
+    body: &mut Body,
+    upload: &mut Upload<'_>,
+    alarm: &mut Alarm,
+) -> Result<Flow, ProxyError> {
+    let chain = &scene.listener.chain;
+    loop {
+        let deadline = scene.deadline(&course.view);
+        let flow = {
+            let asking = pin!(chain.on_response(&mut course.view, &mut course.taken));
+            scene.until(deadline, alarm, asking).await?
+        };
+        let flow = match flow {
+            Flow::Collect(collect) => {
+                let collecting = collect_body(scene, asked, course, body, upload, collect, alarm);
+                pin!(collecting).await?
+            }
+            Flow::Transform(transform) => {
+                match has_body(asked, &course.view) {
+                    true => body.transform(transform),
+                    false => transform.let_go(),
+                }
+                tell_length(asked, &mut course.view, None);
+                Flow::Next
+            }
+            Flow::Next | Flow::Respond(_) | Flow::Fail(_) | Flow::Reset { .. } => return Ok(flow),
+        };
+        if !matches!(flow, Flow::Next) {
+            return Ok(flow);
+        }
+    }
+}
+
+/// Collects the body for the filter that was called last, and calls it. The rest
+/// of the request goes on meanwhile.
+async fn collect_body(
+    scene: &Scene<'_>,
+    asked: &Asked,
+    course: &mut Course,
+    body: &mut Body,
+    upload: &mut Upload<'_>,
+    collect: Collect,
+    alarm: &mut Alarm,
+) -> Result<Flow, ProxyError> {
+    let chain = &scene.listener.chain;
+    let deadline = scene.deadline(&course.view);
+    let mut collection = {
+        let midway = Midway::new(chain, course);
+        let collecting = pin!(body.collect(collect, &midway));
+        let collecting = pin!(alongside(upload, &midway, collecting));
+        scene.until(deadline, alarm, collecting).await???
+    };
+    let flow = {
+        let asking =
+            pin!(chain.on_response_body(&mut course.view, &mut course.taken, &mut collection.body));
+        scene.until(deadline, alarm, asking).await?
+    };
+    let is_replaced = collection.body.is_replaced;
+    body.put_back(collection);
+    // The answer to a HEAD keeps the length that it was given.
+    if is_replaced || has_body(asked, &course.view) {
+        tell_length(asked, &mut course.view, body.length());
+    }
+    Ok(flow)
+}
+
+/// Later filters see the length that the body has now.
+fn tell_length(asked: &Asked, view: &mut View, length: Option<u64>) {
+    let has_body = has_body(asked, view);
+    let Some(response) = &mut view.response else {
+        return;
+    };
+    match length {
+        Some(length) if has_body || length > 0 => {
+            let length = HeaderValue::from(length);
+            response.headers.insert(CONTENT_LENGTH, length);
+        }
+        Some(_) | None => {
+            response.headers.remove(CONTENT_LENGTH);
+        }
+    }
+}
+
+fn has_body(asked: &Asked, view: &View) -> bool {
+    let response = view.response.as_ref();
+    response.is_some_and(|head| !is_bodiless(&asked.method, head.status))
 }
 
 /// What the proxy adds to every answer, for filters to see and to change.

@@ -12,17 +12,17 @@ use http::{HeaderMap, Method};
 use super::answer::{Body, Facts, Outcome};
 use super::begin::Asked;
 use super::forward::Towards;
+use super::midway::{Course, Midway};
 use super::upload::{Upload, alongside};
 use super::{After, Scene, reply};
 use crate::client::Writer;
-use crate::deadline::within;
+use crate::deadline::{Alarm, within};
 use crate::error::{ErrorKind, ProxyError};
-use crate::filter::View;
 use crate::http::framing::{self, is_bodiless};
 use crate::http::h1::{self, OwnFields, Persistence};
 use crate::http::request_id;
 use crate::http::{AnswerFraming, ResponseHead};
-use crate::upstream::{AnswerBody, Frame};
+use crate::upstream::Frame;
 
 /// What was encoded and not yet written may grow to this before it is.
 const FLUSH_BYTES: usize = 16 * 1024;
@@ -65,13 +65,13 @@ impl Default for Refused {
 pub async fn send(
     scene: &Scene<'_>,
     asked: &Asked,
-    view: &View,
+    course: &mut Course,
     body: Option<Body>,
     upload: &mut Upload<'_>,
     client: Towards<'_>,
     facts: &mut Facts,
 ) -> Sent {
-    let (Some(head), Some(body)) = (&view.response, body) else {
+    let (Some(head), Some(body)) = (&course.view.response, body) else {
         return Sent {
             after: After::Close,
             status: None,
@@ -79,32 +79,31 @@ pub async fn send(
             duration: scene.started.elapsed(),
         };
     };
-    let length = match &body {
-        Body::Full(bytes) => Some(bytes.len() as u64),
-        Body::Stream(stream) => stream.content_length(),
-    };
-    let how = framing::answer_framing(&asked.method, asked.version, head.status, length);
+    let status = head.status;
+    let how = framing::answer_framing(&asked.method, asked.version, status, body.length());
     let keep_alive = scene.keep_alive
         && !scene.local.drain.is_draining()
         && how != AnswerFraming::Close
         && may_finish(asked, upload);
     encode_head(scene, asked, head, &body, how, keep_alive, client.writer);
+    let deadline = scene.deadline(&course.view);
+    let midway = Midway::new(&scene.listener.chain, course);
     let mut sending = Sending {
         writer: client.writer,
+        midway: &midway,
         how,
         bytes: 0,
     };
-    let deadline = scene.deadline(view);
     let sent = {
         let sending = pin!(sending.body(body));
-        let sending = pin!(alongside(upload, sending));
+        let sending = pin!(alongside(upload, &midway, sending));
         scene.until(deadline, client.alarm, sending).await
     };
     let duration = scene.started.elapsed();
     let body_bytes = sending.bytes;
     let after = match sent.and_then(|sent| sent).and_then(|sent| sent) {
         Ok(()) if !keep_alive => close_of(asked, upload),
-        Ok(()) => finish_upload(upload, client.alarm).await,
+        Ok(()) => finish_upload(upload, &midway, client.alarm).await,
         Err(error) => {
             facts.error.get_or_insert(error);
             match how {
@@ -115,7 +114,7 @@ pub async fn send(
     };
     Sent {
         after,
-        status: Some(head.status.as_u16()),
+        status: Some(status.as_u16()),
         body_bytes,
         duration,
     }
@@ -202,12 +201,12 @@ fn close_of(asked: &Asked, upload: &Upload<'_>) -> After {
 }
 
 /// Reads what is left of a body that the origin did not wait for.
-async fn finish_upload(upload: &mut Upload<'_>, alarm: &mut crate::deadline::Alarm) -> After {
+async fn finish_upload(upload: &mut Upload<'_>, midway: &Midway<'_>, alarm: &mut Alarm) -> After {
     if upload.is_done() {
         return After::KeepAlive;
     }
     upload.discard(UNWANTED_BYTES);
-    match within(alarm, UNWANTED, pin!(upload.run())).await {
+    match within(alarm, UNWANTED, pin!(upload.run(midway))).await {
         Some(Ok(())) => After::KeepAlive,
         _ => After::Linger,
     }
@@ -215,6 +214,7 @@ async fn finish_upload(upload: &mut Upload<'_>, alarm: &mut crate::deadline::Ala
 
 struct Sending<'a> {
     writer: &'a mut Writer,
+    midway: &'a Midway<'a>,
     how: AnswerFraming,
     bytes: u64,
 }
@@ -228,22 +228,24 @@ impl Sending<'_> {
                     self.writer.push(bytes).await?;
                 }
             }
-            Body::Stream(stream) => pin!(self.stream(stream)).await?,
+            Body::Stream(_) | Body::Staged(_) => pin!(self.parts(body)).await?,
         }
         self.writer.flush().await
     }
 
-    async fn stream(&mut self, mut stream: AnswerBody) -> Result<(), ProxyError> {
+    async fn parts(&mut self, mut body: Body) -> Result<(), ProxyError> {
         let mut trailers = None;
-        while let Some(frame) = self.next(&mut stream).await? {
-            match frame {
-                Ok(Frame::Data(bytes)) => self.data(bytes).await?,
-                Ok(Frame::Trailers(fields)) => trailers = Some(fields),
-                Err(error) => {
-                    // So that the client sees an answer that was cut off.
-                    self.writer.flush().await?;
-                    return Err(error);
+        loop {
+            match self.next(&mut body).await? {
+                Ok(Some(Frame::Data(bytes))) => self.data(bytes).await?,
+                Ok(Some(Frame::Trailers(mut fields))) => {
+                    if let Err(error) = self.midway.response_trailers(&mut fields) {
+                        return self.cut_off(error).await;
+                    }
+                    trailers = Some(fields);
                 }
+                Ok(None) => break,
+                Err(error) => return self.cut_off(error).await,
             }
         }
         self.end(trailers);
@@ -254,19 +256,23 @@ impl Sending<'_> {
     /// a head and a short body leave together and a slow body is not held back.
     async fn next(
         &mut self,
-        stream: &mut AnswerBody,
-    ) -> Result<Option<Result<Frame, ProxyError>>, ProxyError> {
-        let at_once = poll_fn(|context| {
-            Poll::Ready(match stream.poll_frame(context) {
-                Poll::Ready(frame) => Some(frame),
-                Poll::Pending => None,
-            })
-        });
-        if let Some(frame) = at_once.await {
-            return Ok(frame);
+        body: &mut Body,
+    ) -> Result<Result<Option<Frame>, ProxyError>, ProxyError> {
+        let mut next = pin!(body.next(self.midway, self.bytes));
+        let at_once = poll_fn(|context| Poll::Ready(next.as_mut().poll(context))).await;
+        match at_once {
+            Poll::Ready(part) => Ok(part),
+            Poll::Pending => {
+                self.writer.flush().await?;
+                Ok(next.await)
+            }
         }
+    }
+
+    /// What there is leaves, so that the client sees an answer that was cut off.
+    async fn cut_off(&mut self, error: ProxyError) -> Result<(), ProxyError> {
         self.writer.flush().await?;
-        Ok(stream.next_frame().await)
+        Err(error)
     }
 
     async fn data(&mut self, bytes: Bytes) -> Result<(), ProxyError> {

@@ -6,20 +6,45 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderName;
+use http::{HeaderMap, HeaderName};
 
+use super::midway::Midway;
 use super::mirror::Copy;
+use super::stages::{Collection, Stages, Step, TooLarge};
 use crate::client::Reader;
 use crate::deadline::{Alarm, within};
 use crate::error::{ErrorKind, ProxyError};
+use crate::filter::{Collect, Transform};
 use crate::http::Framing;
 use crate::http::disguise::remove_disguised;
 use crate::http::h1::{BodyDecoder, Decoded};
-use crate::upstream::BodySender;
+use crate::upstream::{BodySender, Frame};
 
-/// Reads a body and hands it on, piece by piece. It runs beside whatever else
-/// the exchange does and may be left alone at any await and run again later.
+/// Reads a body, passes it through what filters make of it, and hands it on,
+/// piece by piece. It runs beside whatever else the exchange does and may be left
+/// alone at any await and run again later.
 pub struct Upload<'a> {
+    source: Source<'a>,
+    /// What filters make of it, if any of them looks at it.
+    stages: Option<Box<Stages>>,
+    framing: Framing,
+    /// Read and not yet taken by the origin.
+    pending: Option<Bytes>,
+    /// Gone once the origin no longer wants the rest, which is then discarded.
+    pub sender: Option<BodySender>,
+    /// These never hold the original up: a copy that lags is cut off.
+    pub copies: Vec<Copy>,
+    /// The client was sent `100 Continue`.
+    pub was_asked_for: bool,
+    /// All of it has been handed on or discarded.
+    is_over: bool,
+    /// It cannot be read to its end: it failed, or its head said already that
+    /// it is too large. The connection ends with the answer.
+    is_broken: bool,
+}
+
+/// The body as the client sends it.
+struct Source<'a> {
     reader: &'a mut Reader,
     decoder: BodyDecoder,
     /// Fields that clients may not set, in trailers either.
@@ -27,23 +52,12 @@ pub struct Upload<'a> {
     /// How long the client may send no byte.
     timeout: Duration,
     alarm: Alarm,
-    /// Read and not yet taken by the origin.
-    pending: Option<Bytes>,
-    /// Gone once the origin no longer wants the rest, which is then discarded.
-    pub sender: Option<BodySender>,
-    /// These never hold the original up: a copy that lags is cut off.
-    pub copies: Vec<Copy>,
     /// Body bytes so far.
-    pub bytes: u64,
-    /// The client was sent `100 Continue`.
-    pub was_asked_for: bool,
+    bytes: u64,
     length: Option<u64>,
     /// What may still be read only to be thrown away.
     allowance: u64,
     done: bool,
-    /// It cannot be read to its end: it failed, or its head said already that
-    /// it is too large. The connection ends with the answer.
-    is_broken: bool,
 }
 
 impl<'a> Upload<'a> {
@@ -54,23 +68,29 @@ impl<'a> Upload<'a> {
         removed: &'a [HeaderName],
         timeout: Duration,
     ) -> Self {
+        let done = decoder.is_done();
         Self {
-            reader,
-            done: decoder.is_done(),
-            decoder,
-            removed,
-            timeout,
-            alarm: Alarm::default(),
+            source: Source {
+                reader,
+                decoder,
+                removed,
+                timeout,
+                alarm: Alarm::default(),
+                bytes: 0,
+                length: match framing {
+                    Framing::Length(length) => Some(length),
+                    Framing::None | Framing::Chunked => None,
+                },
+                allowance: u64::MAX,
+                done,
+            },
+            stages: None,
+            framing,
             pending: None,
             sender: None,
             copies: Vec::new(),
-            bytes: 0,
             was_asked_for: false,
-            length: match framing {
-                Framing::Length(length) => Some(length),
-                Framing::None | Framing::Chunked => None,
-            },
-            allowance: u64::MAX,
+            is_over: done,
             is_broken: false,
         }
     }
@@ -84,17 +104,33 @@ impl<'a> Upload<'a> {
         self.is_broken = true;
         self.sender = None;
         self.copies.clear();
+        self.stages = None;
     }
 
     /// Whether the body was read to its end, so that the connection may carry
     /// another request.
     pub fn is_done(&self) -> bool {
-        self.done
+        self.source.done
+    }
+
+    /// Body bytes that the client has sent so far.
+    pub fn bytes(&self) -> u64 {
+        self.source.bytes
+    }
+
+    /// How it goes on: filters may have changed its length.
+    pub fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    /// Whether filters go on looking at it.
+    pub fn is_staged(&self) -> bool {
+        self.stages.is_some()
     }
 
     /// Whether the client has sent any of it yet.
     pub fn has_begun(&self) -> bool {
-        self.bytes > 0 || !self.reader.buffer.is_empty()
+        self.source.bytes > 0 || !self.source.reader.buffer.is_empty()
     }
 
     /// Runs `work`, for which no more of the body is read, as long as the client
@@ -103,77 +139,148 @@ impl<'a> Upload<'a> {
         &mut self,
         work: Pin<&mut impl Future<Output = T>>,
     ) -> Result<T, ProxyError> {
-        match self.done {
-            true => while_there(self.reader, work).await,
+        match self.source.done {
+            true => while_there(self.source.reader, work).await,
             false => Ok(work.await),
         }
     }
 
     /// Whether there is more of it, and all that came has been taken.
     pub fn waits_for_client(&self) -> bool {
-        !self.done && !self.is_broken && self.pending.is_none()
+        !self.source.done && !self.is_broken && self.pending.is_none()
     }
 
     /// What is still to come, where that is known; else nothing is.
     pub fn remaining(&self) -> u64 {
-        self.length
-            .map_or(0, |length| length.saturating_sub(self.bytes))
+        let length = self.source.length;
+        length.map_or(0, |length| length.saturating_sub(self.source.bytes))
     }
 
     /// From now on the rest goes nowhere, and `run` fails beyond so many bytes.
     pub fn discard(&mut self, allowance: u64) {
         self.sender = None;
         self.copies.clear();
-        self.allowance = allowance;
+        self.stages = None;
+        self.pending = None;
+        self.is_over = self.source.done;
+        self.source.allowance = allowance;
+    }
+
+    /// Passes it through one more filter, unless there is nothing to pass.
+    pub fn transform(&mut self, transform: Transform) {
+        if matches!(self.framing, Framing::None | Framing::Length(0)) {
+            return transform.let_go();
+        }
+        self.framing = Framing::Chunked;
+        self.stages_mut().add(transform);
+    }
+
+    fn stages_mut(&mut self) -> &mut Stages {
+        let is_read = self.source.done;
+        self.stages.get_or_insert_with(|| {
+            let mut stages = Box::new(Stages::new());
+            if is_read {
+                stages.feed(None);
+            }
+            stages
+        })
+    }
+
+    /// Reads as much of it as a filter wants to see. It has to be put back.
+    /// Dropped halfway, or failed, what was read is lost.
+    pub async fn collect(
+        &mut self,
+        collect: Collect,
+        midway: &Midway<'_>,
+    ) -> Result<Collection, ProxyError> {
+        let collected = self.collect_some(collect, midway).await;
+        if collected.is_err() {
+            self.give_up();
+        }
+        collected
+    }
+
+    async fn collect_some(
+        &mut self,
+        collect: Collect,
+        midway: &Midway<'_>,
+    ) -> Result<Collection, ProxyError> {
+        if self.is_broken {
+            return Err(ErrorKind::BodyTooLarge.into());
+        }
+        let mut collection = Collection::new();
+        loop {
+            let part = self.next(midway).await?;
+            match collection.take(part, collect) {
+                Ok(true) => return Ok(collection),
+                Ok(false) => {}
+                Err(TooLarge) => return Err(ErrorKind::BodyTooLarge.into()),
+            }
+        }
+    }
+
+    /// The body goes on as it was collected or replaced, and what comes behind.
+    pub fn put_back(&mut self, collection: Collection) {
+        let is_complete = collection.body.is_complete;
+        let stages = self.stages_mut();
+        stages.put_back(collection);
+        if is_complete {
+            self.framing = match (stages.length(), self.framing) {
+                (Some(0), Framing::None) => Framing::None,
+                (Some(length), _) => Framing::Length(length),
+                (None, _) => Framing::Chunked,
+            };
+        }
+        self.is_over = false;
     }
 
     /// Reads the body to its end. Backpressure: nothing is read while the origin
     /// has not taken what is there. Cancel-safe. Once it has failed it is given
     /// up, and must not be run again.
-    pub async fn run(&mut self) -> Result<(), ProxyError> {
-        let outcome = self.read_to_end().await;
+    pub async fn run(&mut self, midway: &Midway<'_>) -> Result<(), ProxyError> {
+        let outcome = self.pass_to_end(midway).await;
         if outcome.is_err() {
             self.give_up();
         }
         outcome
     }
 
-    async fn read_to_end(&mut self) -> Result<(), ProxyError> {
-        while !self.done {
+    async fn pass_to_end(&mut self, midway: &Midway<'_>) -> Result<(), ProxyError> {
+        while !self.is_over {
             self.pass_on().await;
-            match self.decoder.decode(&mut self.reader.buffer)? {
-                Decoded::Data(bytes) => self.take(bytes)?,
-                Decoded::Trailers(mut trailers) => {
-                    for name in self.removed {
-                        trailers.remove(name);
-                    }
-                    remove_disguised(&mut trailers, self.removed.iter());
-                    for copy in self.copies.drain(..) {
-                        copy.trailers(&trailers);
-                    }
-                    if let Some(sender) = self.sender.take() {
-                        sender.trailers(trailers);
-                    }
+            match self.next(midway).await? {
+                Some(Frame::Data(bytes)) => self.take(bytes),
+                Some(Frame::Trailers(mut trailers)) => {
+                    midway.request_trailers(&mut trailers)?;
+                    self.end_with(trailers);
                 }
-                Decoded::End => self.finish(),
-                Decoded::NeedMore => self.fill().await?,
+                None => self.finish(),
             }
         }
         Ok(())
     }
 
-    fn take(&mut self, bytes: Bytes) -> Result<(), ProxyError> {
-        let length = bytes.len() as u64;
-        self.allowance = self
-            .allowance
-            .checked_sub(length)
-            .ok_or(ErrorKind::BodyTooLarge)?;
-        self.bytes += length;
+    /// The next part as it goes on. Cancel-safe.
+    async fn next(&mut self, midway: &Midway<'_>) -> Result<Option<Frame>, ProxyError> {
+        let Some(stages) = &mut self.stages else {
+            return self.source.read().await;
+        };
+        loop {
+            midway.set_request_bytes(self.source.bytes);
+            match stages.advance(midway)? {
+                Step::Give(frame) => return Ok(Some(frame)),
+                Step::End => return Ok(None),
+                Step::Want => stages.feed(self.source.read().await?),
+                Step::Rest => tokio::task::yield_now().await,
+            }
+        }
+    }
+
+    fn take(&mut self, bytes: Bytes) {
         for copy in &mut self.copies {
             copy.offer(&bytes);
         }
         self.pending = Some(bytes);
-        Ok(())
     }
 
     /// Waits until the origin has room for what is pending.
@@ -195,14 +302,61 @@ impl<'a> Upload<'a> {
         self.pending = None;
     }
 
+    fn end_with(&mut self, trailers: HeaderMap) {
+        for copy in self.copies.drain(..) {
+            copy.trailers(&trailers);
+        }
+        if let Some(sender) = self.sender.take() {
+            sender.trailers(trailers);
+        }
+    }
+
     fn finish(&mut self) {
-        self.done = true;
+        self.is_over = true;
         for copy in self.copies.drain(..) {
             copy.finish();
         }
         if let Some(sender) = self.sender.take() {
             sender.finish();
         }
+    }
+}
+
+impl Source<'_> {
+    /// The next part, or `None` at the end. Cancel-safe.
+    async fn read(&mut self) -> Result<Option<Frame>, ProxyError> {
+        if self.done {
+            return Ok(None);
+        }
+        loop {
+            match self.decoder.decode(&mut self.reader.buffer)? {
+                Decoded::Data(bytes) => {
+                    self.count(bytes.len() as u64)?;
+                    return Ok(Some(Frame::Data(bytes)));
+                }
+                Decoded::Trailers(mut trailers) => {
+                    for name in self.removed {
+                        trailers.remove(name);
+                    }
+                    remove_disguised(&mut trailers, self.removed.iter());
+                    return Ok(Some(Frame::Trailers(trailers)));
+                }
+                Decoded::End => {
+                    self.done = true;
+                    return Ok(None);
+                }
+                Decoded::NeedMore => self.fill().await?,
+            }
+        }
+    }
+
+    fn count(&mut self, length: u64) -> Result<(), ProxyError> {
+        self.allowance = self
+            .allowance
+            .checked_sub(length)
+            .ok_or(ErrorKind::BodyTooLarge)?;
+        self.bytes += length;
+        Ok(())
     }
 
     async fn fill(&mut self) -> Result<(), ProxyError> {
@@ -224,16 +378,17 @@ impl<'a> Upload<'a> {
 /// goes away ends both: `work` is dropped.
 pub async fn alongside<T>(
     upload: &mut Upload<'_>,
+    midway: &Midway<'_>,
     mut work: Pin<&mut impl Future<Output = T>>,
 ) -> Result<T, ProxyError> {
     if upload.is_broken() {
         return Ok(work.await);
     }
-    if upload.is_done() {
-        return while_there(upload.reader, work).await;
+    if upload.is_over {
+        return upload.beside(work).await;
     }
     let first = {
-        let mut running = pin!(upload.run());
+        let mut running = pin!(upload.run(midway));
         poll_fn(|context| {
             if let Poll::Ready(value) = work.as_mut().poll(context) {
                 return Poll::Ready(Ok(Some(value)));
@@ -244,7 +399,7 @@ pub async fn alongside<T>(
     };
     match first {
         Some(value) => Ok(value),
-        None => while_there(upload.reader, work).await,
+        None => upload.beside(work).await,
     }
 }
 

@@ -5,14 +5,18 @@
 //! chosen then, by the route that was named so far.
 
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::call::{Call, Phase};
+use http::HeaderMap;
+
+use super::call::{Call, Collected, Phase};
 use super::fault::{Failure, FilterFault};
+use super::interest::Phases;
 use super::loaded::Selected;
 use super::participants::{Part, Participants};
 use super::pool::WorkerFilter;
-use super::verdict::{Outcome, Reply};
+use super::transform::Transform;
+use super::verdict::{BodyOutcome, Collect, Outcome, Reply};
 use super::view::Lendable;
 use crate::config::{Name, OnError};
 use crate::error::ErrorKind;
@@ -20,9 +24,7 @@ use crate::error::ErrorKind;
 /// The filters of one listener on one worker.
 pub struct WorkerChain {
     filters: Vec<Rc<WorkerFilter>>,
-    wants_request: bool,
-    wants_response: bool,
-    wants_done: bool,
+    wants: Phases,
 }
 
 /// How the exchange goes on after a phase.
@@ -37,6 +39,11 @@ pub enum Flow {
     Reset {
         filter: Name,
     },
+    /// Collect the body, give it to `on_request_body` or `on_response_body`, and
+    /// then go on with this phase.
+    Collect(Collect),
+    /// Pass the body through this, and go on with this phase.
+    Transform(Transform),
 }
 
 /// Which filter failed, and how.
@@ -50,41 +57,30 @@ pub struct FilterFailed {
 
 impl WorkerChain {
     pub fn new(filters: Vec<Rc<WorkerFilter>>) -> Self {
-        let any = |wants: fn(super::Phases) -> bool| {
-            let mut interests = filters.iter().flat_map(|filter| filter.interests());
-            interests.any(|interest| wants(interest.phases))
-        };
-        Self {
-            wants_request: any(|phases| phases.request),
-            wants_response: any(|phases| phases.response),
-            wants_done: any(|phases| phases.done),
-            filters,
-        }
+        let all = filters.iter().flat_map(|filter| filter.interests());
+        let wants = all.fold(Phases::default(), |wants, interest| {
+            wants.or(interest.phases)
+        });
+        Self { filters, wants }
     }
 
-    /// Whether any configuration wants this phase at all.
-    pub fn wants_request(&self) -> bool {
-        self.wants_request
+    /// The phases that any configuration wants at all.
+    pub fn wants(&self) -> Phases {
+        self.wants
     }
 
-    pub fn wants_response(&self) -> bool {
-        self.wants_response
-    }
-
-    pub fn wants_done(&self) -> bool {
-        self.wants_done
-    }
-
-    /// The request phases, until a filter ends them. Whatever the flow is, the
-    /// response phases of those that took part are still to run, once the view
-    /// has an answer.
+    /// The request phases, until a filter ends or interrupts them; called again
+    /// it goes on behind that filter. Whatever the flow is, the response phases
+    /// of those that took part are still to run, once the view has an answer.
     ///
     /// May be dropped while a filter's delay passes: the view is whole then.
     pub async fn on_request(&self, view: &mut Lendable, taken: &mut Participants) -> Flow {
-        if !self.wants_request {
+        if !self.wants.request {
             return Flow::Next;
         }
-        for (place, filter) in self.filters.iter().enumerate() {
+        while let Some(filter) = self.filters.get(taken.requests_begun) {
+            let place = taken.requests_begun;
+            taken.requests_begun += 1;
             let loaded = filter.loaded();
             let config = match loaded.select(view.decisions.route.as_ref()) {
                 Selected::Off => continue,
@@ -94,12 +90,24 @@ impl WorkerChain {
                 continue;
             }
             taken.slot(place).part = Part::Taking(config);
-            let step = self.call(Phase::Request, place, config, view, taken).await;
-            if let Some(flow) = step {
+            let call = call(Phase::Request, place, config, taken);
+            if let Some(flow) = self.on_head(call, view, taken).await {
                 return flow;
             }
         }
         Flow::Next
+    }
+
+    /// The body that the filter called last asked for.
+    pub async fn on_request_body(
+        &self,
+        view: &mut Lendable,
+        taken: &mut Participants,
+        body: &mut Collected,
+    ) -> Flow {
+        let place = taken.requests_begun.saturating_sub(1);
+        self.on_body(Phase::RequestBody, place, view, taken, body)
+            .await
     }
 
     /// The response phases of those that take part, on the answer in the view.
@@ -108,24 +116,80 @@ impl WorkerChain {
     ///
     /// May be dropped while a filter's delay passes: the view is whole then.
     pub async fn on_response(&self, view: &mut Lendable, taken: &mut Participants) -> Flow {
-        if !self.wants_response {
+        if !self.wants.response {
             return Flow::Next;
         }
         while let Some(place) = self.next_response(taken) {
             let Some(config) = self.part(place, view, taken, |phases| phases.response) else {
                 continue;
             };
-            let step = self.call(Phase::Response, place, config, view, taken).await;
-            if let Some(flow) = step {
+            let call = call(Phase::Response, place, config, taken);
+            if let Some(flow) = self.on_head(call, view, taken).await {
                 return flow;
             }
         }
         Flow::Next
     }
 
+    /// The body that the filter called last asked for.
+    pub async fn on_response_body(
+        &self,
+        view: &mut Lendable,
+        taken: &mut Participants,
+        body: &mut Collected,
+    ) -> Flow {
+        let place = taken.responses_left.unwrap_or_default();
+        self.on_body(Phase::ResponseBody, place, view, taken, body)
+            .await
+    }
+
+    /// The trailers behind the request's body, for those that take part, in the
+    /// order of the chain. They do not wait: neither for an instance, nor the
+    /// delay that a filter asks for.
+    pub fn on_request_trailers(
+        &self,
+        view: &mut Lendable,
+        taken: &mut Participants,
+        trailers: &mut HeaderMap,
+    ) -> Result<(), FilterFailed> {
+        if !self.wants.request_trailers {
+            return Ok(());
+        }
+        let wants = |phases: Phases| phases.request_trailers;
+        (0..self.filters.len()).try_for_each(|place| match self.part(place, view, taken, wants) {
+            Some(config) => {
+                let call = call(Phase::RequestTrailers, place, config, taken);
+                self.on_trailers(call, view, taken, trailers)
+            }
+            None => Ok(()),
+        })
+    }
+
+    /// The same for those behind the answer's body, in reverse order.
+    pub fn on_response_trailers(
+        &self,
+        view: &mut Lendable,
+        taken: &mut Participants,
+        trailers: &mut HeaderMap,
+    ) -> Result<(), FilterFailed> {
+        if !self.wants.response_trailers {
+            return Ok(());
+        }
+        let wants = |phases: Phases| phases.response_trailers;
+        (0..self.filters.len()).rev().try_for_each(|place| {
+            match self.part(place, view, taken, wants) {
+                Some(config) => {
+                    let call = call(Phase::ResponseTrailers, place, config, taken);
+                    self.on_trailers(call, view, taken, trailers)
+                }
+                None => Ok(()),
+            }
+        })
+    }
+
     /// The exchange is over. Failures are only counted.
     pub fn on_done(&self, view: &mut Lendable, taken: &mut Participants) {
-        if !self.wants_done {
+        if !self.wants.done {
             return;
         }
         for place in (0..self.filters.len()).rev() {
@@ -133,9 +197,14 @@ impl WorkerChain {
                 continue;
             };
             let filter = &self.filters[place];
-            let call = Call::new(Phase::Done, place, config, taken.slot(place).delayed);
-            if let Err(failure) = call.run(filter, view) {
-                self.complain(filter, &failure, view);
+            let call = call(Phase::Done, place, config, taken);
+            let done = filter.lease_now(config).and_then(|mut lease| {
+                let done = call.done(&mut lease, view);
+                lease.settle(&done);
+                done
+            });
+            if let Err(failure) = done {
+                complain(filter, &failure, view);
             }
         }
     }
@@ -155,7 +224,7 @@ impl WorkerChain {
         place: usize,
         view: &Lendable,
         taken: &mut Participants,
-        wants: fn(super::Phases) -> bool,
+        wants: fn(Phases) -> bool,
     ) -> Option<u16> {
         let filter = &self.filters[place];
         let phases = |config: u16| filter.interests()[usize::from(config)].phases;
@@ -173,29 +242,112 @@ impl WorkerChain {
         }
     }
 
-    /// One call and the delay that it asked for. Gives the flow that ends the
-    /// phase, if it does.
-    async fn call(
+    /// One call for a head and the delay that it asked for. Gives the flow that
+    /// ends or interrupts the phase, if it does.
+    async fn on_head(
         &self,
-        phase: Phase,
-        place: usize,
-        config: u16,
+        call: Call,
         view: &mut Lendable,
         taken: &mut Participants,
     ) -> Option<Flow> {
+        let filter = &self.filters[call.place];
+        let flow = match filter.lease(call.config).await {
+            Ok(mut lease) => {
+                let outcome = call.head(&mut lease, view);
+                match outcome {
+                    Ok(Outcome::Transform(handle)) => {
+                        Some(Flow::Transform(Transform::new(lease, handle, call)))
+                    }
+                    outcome => {
+                        lease.settle(&outcome);
+                        self.follow(call, outcome, view, taken)
+                    }
+                }
+            }
+            Err(failure) => self.follow(call, Err(failure), view, taken),
+        };
+        hold(view, taken, call.place).await;
+        flow
+    }
+
+    async fn on_body(
+        &self,
+        phase: Phase,
+        place: usize,
+        view: &mut Lendable,
+        taken: &mut Participants,
+        body: &mut Collected,
+    ) -> Flow {
+        let Part::Taking(config) = taken.slot(place).part else {
+            return Flow::Next;
+        };
         let filter = &self.filters[place];
-        let slot = taken.slot(place);
-        let outcome = Call::new(phase, place, config, slot.delayed).run(filter, view);
-        let delay = std::mem::take(&mut view.decisions.delay);
-        slot.delayed += delay;
-        let flow = match outcome {
+        let call = call(phase, place, config, taken);
+        let outcome = match filter.lease(config).await {
+            Ok(mut lease) => {
+                let outcome = call.body(&mut lease, view, body);
+                lease.settle(&outcome);
+                outcome
+            }
+            Err(failure) => Err(failure),
+        };
+        let outcome = outcome.map(|outcome| match outcome {
+            BodyOutcome::Keep => Outcome::Next,
+            BodyOutcome::Replace(bytes) => {
+                body.replace(bytes);
+                Outcome::Next
+            }
+            BodyOutcome::Respond(reply) => Outcome::Respond(reply),
+            BodyOutcome::Reset => Outcome::Reset,
+        });
+        let flow = self.follow(call, outcome, view, taken);
+        hold(view, taken, place).await;
+        flow.unwrap_or(Flow::Next)
+    }
+
+    fn on_trailers(
+        &self,
+        call: Call,
+        view: &mut Lendable,
+        taken: &mut Participants,
+        trailers: &mut HeaderMap,
+    ) -> Result<(), FilterFailed> {
+        let filter = &self.filters[call.place];
+        let outcome = filter.lease_now(call.config).and_then(|mut lease| {
+            let outcome = call.trailers(&mut lease, view, trailers);
+            lease.settle(&outcome);
+            outcome
+        });
+        view.decisions.delay = Duration::ZERO;
+        let Err(failure) = outcome else {
+            return Ok(());
+        };
+        taken.slot(call.place).part = Part::Out;
+        complain(filter, &failure, view);
+        match filter.loaded().on_error() {
+            OnError::Skip => Ok(()),
+            OnError::Deny | OnError::Reset => Err(broken(filter, failure)),
+        }
+    }
+
+    /// What an outcome means for the filter's part and for the exchange.
+    fn follow(
+        &self,
+        call: Call,
+        outcome: Result<Outcome, Failure>,
+        view: &Lendable,
+        taken: &mut Participants,
+    ) -> Option<Flow> {
+        let filter = &self.filters[call.place];
+        let slot = taken.slot(call.place);
+        match outcome {
             Ok(Outcome::Next) => None,
             Ok(Outcome::Leave) => {
                 slot.part = Part::Out;
                 None
             }
             Ok(Outcome::Respond(reply)) => {
-                if phase == Phase::Request {
+                if call.phase.holds_request() {
                     slot.part = Part::Out;
                 }
                 Some(Flow::Respond(reply))
@@ -203,33 +355,50 @@ impl WorkerChain {
             Ok(Outcome::Reset) => Some(Flow::Reset {
                 filter: filter.loaded().name().clone(),
             }),
+            Ok(Outcome::Collect(collect)) => Some(Flow::Collect(collect)),
+            // It has its lease, and is told before this.
+            Ok(Outcome::Transform(_)) => None,
             Err(failure) => {
                 slot.part = Part::Out;
-                self.complain(filter, &failure, view);
+                complain(filter, &failure, view);
                 on_error(filter, failure)
             }
-        };
-        if !delay.is_zero() {
-            tokio::time::sleep(delay).await;
         }
-        flow
     }
+}
 
-    fn complain(&self, filter: &WorkerFilter, failure: &Failure, view: &Lendable) {
-        filter.failed(failure);
-        let Some(withheld) = filter.complaints.admit(Instant::now()) else {
-            return;
-        };
-        tracing::warn!(
-            filter = &**filter.loaded().name(),
-            route = view.decisions.route.as_deref(),
-            trace_id = &*view.trace_id,
-            fault = failure.fault.name(),
-            reason = failure.detail,
-            withheld,
-            "filter failed"
-        );
+fn call(phase: Phase, place: usize, config: u16, taken: &mut Participants) -> Call {
+    Call {
+        phase,
+        place,
+        config,
+        delayed: taken.slot(place).delayed,
     }
+}
+
+/// Lets the delay pass that the last call asked for.
+async fn hold(view: &mut Lendable, taken: &mut Participants, place: usize) {
+    let delay = std::mem::take(&mut view.decisions.delay);
+    if !delay.is_zero() {
+        taken.slot(place).delayed += delay;
+        tokio::time::sleep(delay).await;
+    }
+}
+
+pub(super) fn complain(filter: &WorkerFilter, failure: &Failure, view: &Lendable) {
+    filter.failed(failure);
+    let Some(withheld) = filter.complaints.admit(Instant::now()) else {
+        return;
+    };
+    tracing::warn!(
+        filter = &**filter.loaded().name(),
+        route = view.decisions.route.as_deref(),
+        trace_id = &*view.trace_id,
+        fault = failure.fault.name(),
+        reason = failure.detail,
+        withheld,
+        "filter failed"
+    );
 }
 
 /// What becomes of the exchange is the operator's choice.
@@ -243,6 +412,18 @@ fn on_error(filter: &WorkerFilter, failure: Failure) -> Option<Flow> {
             filter: name,
             failure,
         })),
+    }
+}
+
+/// A failure in the middle of a message, which ends there.
+pub(super) fn broken(filter: &WorkerFilter, failure: Failure) -> FilterFailed {
+    FilterFailed {
+        kind: match filter.loaded().on_error() {
+            OnError::Reset => ErrorKind::FilterReset,
+            OnError::Deny | OnError::Skip => kind(failure.fault),
+        },
+        filter: filter.loaded().name().clone(),
+        failure,
     }
 }
 

@@ -39,7 +39,7 @@ impl Default for EngineOptions {
     fn default() -> Self {
         Self {
             cache_dir: None,
-            max_instances: 1000,
+            max_instances: 4000,
             compiler: Compiler::Here,
         }
     }

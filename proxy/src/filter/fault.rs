@@ -19,8 +19,9 @@ pub enum FilterFault {
     Stack,
     /// It left more on the exchange than it may, or sent too much at once.
     OutputLimit,
-    /// It asked for a body, which this version does not serve.
-    UnsupportedVerdict,
+    /// It decided what cannot be done: it replaced a body of which it had seen
+    /// the beginning only.
+    InvalidVerdict,
     /// Its answer is not legal HTTP.
     InvalidReply,
     ReplyTooLarge,
@@ -40,7 +41,7 @@ impl FilterFault {
         FilterFault::Memory,
         FilterFault::Stack,
         FilterFault::OutputLimit,
-        FilterFault::UnsupportedVerdict,
+        FilterFault::InvalidVerdict,
         FilterFault::InvalidReply,
         FilterFault::ReplyTooLarge,
         FilterFault::Create,
@@ -58,6 +59,18 @@ impl FilterFault {
         !matches!(
             self,
             FilterFault::Create | FilterFault::NoInstance | FilterFault::Paused
+        )
+    }
+
+    /// Whether the instance may be called again: the guest ran to its end and
+    /// left nothing behind.
+    pub(super) const fn spares_instance(self) -> bool {
+        matches!(
+            self,
+            FilterFault::Error
+                | FilterFault::InvalidVerdict
+                | FilterFault::InvalidReply
+                | FilterFault::ReplyTooLarge
         )
     }
 }

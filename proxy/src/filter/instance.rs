@@ -7,7 +7,7 @@ use wasmtime::component::ResourceAny;
 use wasmtime::{Store, Trap, UpdateDeadline};
 
 use super::bindings::exports::lockgate::filter::http_filter::{
-    Interest as RawInterest, Manifest as RawManifest, Verdict,
+    BodyVerdict, Buffered, Interest as RawInterest, Manifest as RawManifest, Verdict,
 };
 use super::bindings::lockgate::filter::types::ConfigError;
 use super::bindings::{Filter, FilterPre};
@@ -144,6 +144,71 @@ impl Instance {
         let guest = self.filter.lockgate_filter_http_filter().filter();
         let verdict = guest.call_on_response(&mut self.store, handle, fields);
         self.end(verdict)?.map_err(said)
+    }
+
+    pub fn on_request_body(
+        &mut self,
+        config: usize,
+        body: &Buffered,
+    ) -> Result<BodyVerdict, Failure> {
+        let handle = self.created(config)?;
+        self.begin_phase();
+        let guest = self.filter.lockgate_filter_http_filter().filter();
+        let verdict = guest.call_on_request_body(&mut self.store, handle, body);
+        self.end(verdict)?.map_err(said)
+    }
+
+    pub fn on_response_body(
+        &mut self,
+        config: usize,
+        body: &Buffered,
+    ) -> Result<BodyVerdict, Failure> {
+        let handle = self.created(config)?;
+        self.begin_phase();
+        let guest = self.filter.lockgate_filter_http_filter().filter();
+        let verdict = guest.call_on_response_body(&mut self.store, handle, body);
+        self.end(verdict)?.map_err(said)
+    }
+
+    pub fn on_request_trailers(&mut self, config: usize) -> Result<(), Failure> {
+        let handle = self.created(config)?;
+        self.begin_phase();
+        let guest = self.filter.lockgate_filter_http_filter().filter();
+        let done = guest.call_on_request_trailers(&mut self.store, handle);
+        self.end(done)?.map_err(said)
+    }
+
+    pub fn on_response_trailers(&mut self, config: usize) -> Result<(), Failure> {
+        let handle = self.created(config)?;
+        self.begin_phase();
+        let guest = self.filter.lockgate_filter_http_filter().filter();
+        let done = guest.call_on_response_trailers(&mut self.store, handle);
+        self.end(done)?.map_err(said)
+    }
+
+    /// Passes a piece of a body through a transform.
+    pub fn push(&mut self, transform: ResourceAny, chunk: &[u8]) -> Result<Vec<u8>, Failure> {
+        self.begin_phase();
+        let guest = self.filter.lockgate_filter_http_filter().transform();
+        let given = guest.call_push(&mut self.store, transform, chunk);
+        self.end(given)?.map_err(said)
+    }
+
+    /// Tells a transform that the body is over, and lets it go.
+    pub fn finish(&mut self, transform: ResourceAny) -> Result<Vec<u8>, Failure> {
+        self.begin_phase();
+        let guest = self.filter.lockgate_filter_http_filter().transform();
+        let given = guest.call_finish(&mut self.store, transform);
+        let given = self.end(given)?.map_err(said)?;
+        self.let_go(transform)?;
+        Ok(given)
+    }
+
+    /// Frees a transform that is not used any more.
+    pub fn let_go(&mut self, transform: ResourceAny) -> Result<(), Failure> {
+        self.begin_phase();
+        let dropped = transform.resource_drop(&mut self.store);
+        self.end(dropped)
     }
 
     pub fn on_done(&mut self, config: usize) -> Result<(), Failure> {

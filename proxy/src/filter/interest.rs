@@ -24,8 +24,28 @@ pub struct Interest {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Phases {
     pub request: bool,
+    pub request_trailers: bool,
     pub response: bool,
+    pub response_trailers: bool,
     pub done: bool,
+}
+
+impl Phases {
+    /// Whether filters may still read the request's head once it is sent.
+    pub fn looks_at_requests_later(self) -> bool {
+        self.request_trailers || self.response || self.response_trailers || self.done
+    }
+
+    /// Those that either wants.
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            request: self.request || other.request,
+            request_trailers: self.request_trailers || other.request_trailers,
+            response: self.response || other.response,
+            response_trailers: self.response_trailers || other.response_trailers,
+            done: self.done || other.done,
+        }
+    }
 }
 
 impl Interest {
@@ -46,10 +66,6 @@ impl Interest {
     pub fn check(raw: http_filter::Interest) -> Result<Self, Vec<String>> {
         let mut mistakes = Vec::new();
         let has = |phase| raw.phases.contains(phase);
-        if has(http_filter::Phases::REQUEST_TRAILERS) || has(http_filter::Phases::RESPONSE_TRAILERS)
-        {
-            mistakes.push("wants trailer phases, which are not served by this version".into());
-        }
         if let Some(retry) = raw.retries.first() {
             mistakes.push(format!(
                 "declares the retry policy `{}`; retry policies are not served by this version",
@@ -58,7 +74,9 @@ impl Interest {
         }
         let phases = Phases {
             request: has(http_filter::Phases::REQUEST),
+            request_trailers: has(http_filter::Phases::REQUEST_TRAILERS),
             response: has(http_filter::Phases::RESPONSE),
+            response_trailers: has(http_filter::Phases::RESPONSE_TRAILERS),
             done: has(http_filter::Phases::DONE),
         };
         let request_fields = fields(&raw.request_fields, Field::of_request, &mut mistakes);

@@ -19,6 +19,7 @@ type Values = SmallVec<[HeaderValue; 1]>;
 pub enum Undo {
     RequestField(HeaderName, Values),
     ResponseField(HeaderName, Values),
+    Trailer(HeaderName, Values),
     Method(Method),
     Authority(Option<Authority>),
     Path(PathAndQuery),
@@ -68,6 +69,11 @@ fn apply(undo: Undo, view: &mut View) {
         Undo::ResponseField(name, values) => {
             if let Some(response) = &mut view.response {
                 restore(&mut response.headers, &name, values);
+            }
+        }
+        Undo::Trailer(name, values) => {
+            if let Some(trailers) = &mut view.trailers {
+                restore(trailers, &name, values);
             }
         }
         Undo::Method(method) => view.request.method = method,

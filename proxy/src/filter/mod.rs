@@ -36,10 +36,12 @@ mod pool;
 mod state;
 #[cfg(test)]
 mod tests;
+mod transform;
 mod verdict;
 pub mod view;
 mod wasi;
 
+pub use call::Collected;
 pub use chain::{FilterFailed, Flow, WorkerChain};
 pub use compiler::{COMMAND as COMPILE_COMMAND, Compiler, compile_for_another};
 pub use contract::{Refusal, VERSION as CONTRACT};
@@ -52,5 +54,6 @@ pub use module::{Digest, LoadError, Manifest, Module, Pace};
 pub use participants::Participants;
 pub use pool::WorkerFilter;
 pub use state::Remark;
-pub use verdict::Reply;
+pub use transform::Transform;
+pub use verdict::{Collect, Reply};
 pub use view::{Decisions, HeadLimits, Lendable, Mirror, View};

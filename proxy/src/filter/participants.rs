@@ -10,6 +10,8 @@ use smallvec::SmallVec;
 #[derive(Debug, Default)]
 pub struct Participants {
     slots: SmallVec<[Slot; 8]>,
+    /// Filters whose request phase has begun: those before this place.
+    pub(super) requests_begun: usize,
     /// Filters whose response phase is still to come: those before this place.
     pub(super) responses_left: Option<usize>,
 }
@@ -40,13 +42,5 @@ impl Participants {
             self.slots.resize(place + 1, Slot::default());
         }
         &mut self.slots[place]
-    }
-
-    /// Whether any filter was called and goes on taking part.
-    pub fn is_empty(&self) -> bool {
-        !self
-            .slots
-            .iter()
-            .any(|slot| matches!(slot.part, Part::Taking(_)))
     }
 }

@@ -5,6 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::Notify;
+
 use super::budget::Pause;
 use super::fault::{Failure, FilterFault};
 use super::instance::Instance;
@@ -25,6 +27,12 @@ pub struct WorkerFilter {
     /// The one used last is on top: its memory is warm.
     #[allow(clippy::vec_box)] // One moves out and back for every call.
     idle: RefCell<Vec<Box<Instance>>>,
+    /// Instances that there are, lent ones included.
+    made: Cell<usize>,
+    /// Calls that wait for one.
+    waiting: Cell<usize>,
+    /// Told of every instance that comes back or is lost while calls wait.
+    freed: Notify,
     pause: RefCell<Pause>,
     /// For packed fields, used again by every call.
     packed: Cell<Vec<u8>>,
@@ -41,6 +49,9 @@ impl WorkerFilter {
             worker,
             interests: interests.collect(),
             idle: RefCell::default(),
+            made: Cell::default(),
+            waiting: Cell::default(),
+            freed: Notify::new(),
             pause: RefCell::new(pause),
             packed: Cell::default(),
             calls_until_sample: Cell::new(0),
@@ -64,7 +75,7 @@ impl WorkerFilter {
             && let Some(mut instance) = self.loaded.take()
         {
             instance.adopt(self.worker, self.interests.clone());
-            self.stats().instances_made.add(1);
+            self.count_made();
             self.idle.borrow_mut().push(instance);
         }
     }
@@ -73,26 +84,63 @@ impl WorkerFilter {
         self.loaded.owner.stats.of(self.worker)
     }
 
-    /// An instance that has this configuration, for one call.
+    /// An instance that has this configuration. While all that there may be are
+    /// taken, it waits in line.
     ///
-    /// Calls are synchronous, so there is never more than one lease at a time
-    /// and `max_instances` cannot be reached.
-    pub(super) fn lease(&self, config: usize) -> Result<Lease<'_>, Failure> {
+    /// Dropping the future leaves the line.
+    pub(super) async fn lease(self: &Rc<Self>, config: u16) -> Result<Lease, Failure> {
+        match self.try_lease(config)? {
+            Some(lease) => Ok(lease),
+            None => Box::pin(self.wait_in_line(config)).await,
+        }
+    }
+
+    /// The same for calls that cannot wait.
+    pub(super) fn lease_now(self: &Rc<Self>, config: u16) -> Result<Lease, Failure> {
+        let lease = self.try_lease(config)?;
+        lease.ok_or_else(|| none_left("all instances are taken"))
+    }
+
+    fn try_lease(self: &Rc<Self>, config: u16) -> Result<Option<Lease>, Failure> {
         self.check_pause()?;
         let idle = self.idle.borrow_mut().pop();
         let instance = match idle {
             Some(instance) => instance,
-            None => self.replace()?,
+            None if self.made.get() < self.loaded.owner.limits.max_instances => self.replace()?,
+            None => return Ok(None),
         };
         let mut lease = Lease {
-            filter: self,
+            filter: self.clone(),
             instance: Some(instance),
         };
-        let instance = lease.instance();
+        let config = usize::from(config);
+        let (_, instance) = lease.parts();
         if !instance.has(config) {
             create_again(instance, config, &self.loaded.configs[config].json)?;
         }
-        Ok(lease)
+        Ok(Some(lease))
+    }
+
+    async fn wait_in_line(self: &Rc<Self>, config: u16) -> Result<Lease, Failure> {
+        let limits = &self.loaded.owner.limits;
+        if self.waiting.get() >= limits.max_waiting {
+            return Err(none_left(
+                "all instances are taken, and as many calls wait as may",
+            ));
+        }
+        let _waiting = Waiting::new(self);
+        let served = async {
+            loop {
+                self.freed.notified().await;
+                if let Some(lease) = self.try_lease(config)? {
+                    return Ok(lease);
+                }
+            }
+        };
+        match tokio::time::timeout(limits.max_wait, served).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(none_left("no instance came back in time")),
+        }
     }
 
     fn check_pause(&self) -> Result<(), Failure> {
@@ -119,8 +167,29 @@ impl WorkerFilter {
             None => Box::new(self.loaded.make(self.worker)?),
         };
         instance.adopt(self.worker, self.interests.clone());
-        self.stats().instances_made.add(1);
+        self.count_made();
         Ok(instance)
+    }
+
+    fn count_made(&self) {
+        self.made.set(self.made.get() + 1);
+        self.stats().instances_made.add(1);
+    }
+
+    /// One more call in line may look for an instance.
+    fn tell_freed(&self) {
+        if self.waiting.get() > 0 {
+            self.freed.notify_one();
+        }
+    }
+
+    /// An empty place for packed fields.
+    pub(super) fn take_packed(&self) -> Vec<u8> {
+        self.packed.take()
+    }
+
+    pub(super) fn give_back_packed(&self, packed: Vec<u8>) {
+        self.packed.set(packed);
     }
 
     /// Notes what a failure means for the calls to come.
@@ -153,39 +222,68 @@ impl WorkerFilter {
     }
 }
 
-/// An instance lent for one call. Dropped without [`Lease::finish`], it is
-/// thrown away: nobody knows what state it is in.
-pub(super) struct Lease<'a> {
-    filter: &'a WorkerFilter,
+fn none_left(why: &str) -> Failure {
+    Failure::new(FilterFault::NoInstance, why)
+}
+
+/// A call in line for an instance.
+struct Waiting<'a>(&'a WorkerFilter);
+
+impl<'a> Waiting<'a> {
+    fn new(filter: &'a WorkerFilter) -> Self {
+        filter.waiting.set(filter.waiting.get() + 1);
+        filter.stats().waits.add(1);
+        Self(filter)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.set(self.0.waiting.get() - 1);
+        // It may have been told of an instance and then not taken it.
+        self.0.tell_freed();
+    }
+}
+
+/// An instance that is lent. Dropped without [`Lease::finish`], it is thrown
+/// away: nobody knows what state it is in.
+pub(super) struct Lease {
+    filter: Rc<WorkerFilter>,
     instance: Option<Box<Instance>>,
 }
 
-impl Lease<'_> {
-    pub fn instance(&mut self) -> &mut Instance {
-        self.instance
-            .as_mut()
-            .expect("only `finish` takes it, and consumes the lease")
+impl Lease {
+    pub fn filter(&self) -> &Rc<WorkerFilter> {
+        &self.filter
     }
 
-    /// An empty place for packed fields.
-    pub fn packed(&self) -> Vec<u8> {
-        self.filter.packed.take()
+    pub fn parts(&mut self) -> (&WorkerFilter, &mut Instance) {
+        let instance = self.instance.as_mut();
+        let instance = instance.expect("only `finish` takes it, and consumes the lease");
+        (&self.filter, instance)
     }
 
-    pub fn give_back_packed(&self, packed: Vec<u8>) {
-        self.filter.packed.set(packed);
-    }
-
-    /// The call ended well enough for the next one.
+    /// It can be called again.
     pub fn finish(mut self) {
         self.filter.idle.borrow_mut().extend(self.instance.take());
+        self.filter.tell_freed();
+    }
+
+    /// It can be called again unless this outcome says otherwise.
+    pub fn settle<T>(self, outcome: &Result<T, Failure>) {
+        let cost_it = |failure: &Failure| !failure.fault.spares_instance();
+        if !outcome.as_ref().is_err_and(cost_it) {
+            self.finish();
+        }
     }
 }
 
-impl Drop for Lease<'_> {
+impl Drop for Lease {
     fn drop(&mut self) {
-        if self.instance.is_some() {
+        if self.instance.take().is_some() {
+            self.filter.made.set(self.filter.made.get() - 1);
             self.filter.stats().instances_lost.add(1);
+            self.filter.tell_freed();
         }
     }
 }

@@ -65,10 +65,13 @@ impl Owner {
                 create_cpu: Duration::from_secs(1),
                 memory_bytes: 256 << 20,
                 max_instances: 1,
+                max_waiting: 0,
+                max_wait: Duration::ZERO,
                 max_overruns: 1,
                 overrun_window: Duration::ZERO,
                 pause: Duration::ZERO,
                 max_delay: Duration::ZERO,
+                max_buffer_bytes: 0,
                 max_reply_bytes: 0,
                 max_log_lines: 16,
                 max_log_bytes: 1024,
@@ -103,7 +106,13 @@ pub enum Phase {
     #[default]
     Outside,
     Request,
+    RequestBody,
+    RequestTrailers,
     Response,
+    ResponseBody,
+    ResponseTrailers,
+    /// A body passes through it.
+    Transform,
     Done,
 }
 
@@ -120,9 +129,29 @@ impl Phase {
     pub fn index(self) -> usize {
         match self {
             Phase::Outside | Phase::Request => 0,
-            Phase::Response => 1,
-            Phase::Done => 2,
+            Phase::RequestBody => 1,
+            Phase::RequestTrailers => 2,
+            Phase::Response => 3,
+            Phase::ResponseBody => 4,
+            Phase::ResponseTrailers => 5,
+            Phase::Transform => 6,
+            Phase::Done => 7,
         }
+    }
+
+    /// Whether the request has not been sent, so that it can be changed.
+    pub fn holds_request(self) -> bool {
+        matches!(self, Phase::Request | Phase::RequestBody)
+    }
+
+    /// Whether there is an answer that has not been sent.
+    pub fn holds_response(self) -> bool {
+        matches!(self, Phase::Response | Phase::ResponseBody)
+    }
+
+    /// Whether it is the phase of trailers.
+    pub fn has_trailers(self) -> bool {
+        matches!(self, Phase::RequestTrailers | Phase::ResponseTrailers)
     }
 }
 

@@ -3,10 +3,14 @@
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use super::bindings::exports::lockgate::filter::http_filter::{Reply as RawReply, Verdict};
+use wasmtime::component::ResourceAny;
+
+use super::bindings::exports::lockgate::filter::http_filter::{
+    BodyVerdict, Overflow, Reply as RawReply, Verdict,
+};
 use super::fault::{Failure, FilterFault};
 use super::head_rules;
-use crate::config::Name;
+use crate::config::{FilterLimits, Name};
 
 /// An answer made by a filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +22,15 @@ pub struct Reply {
     pub filter: Name,
 }
 
+/// A body is to be collected before the exchange goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Collect {
+    /// Bytes of it that the filter sees.
+    pub limit: usize,
+    /// What is longer is refused; else its beginning is shown.
+    pub reject: bool,
+}
+
 /// A good verdict of one call.
 #[derive(Debug)]
 pub(super) enum Outcome {
@@ -25,21 +38,56 @@ pub(super) enum Outcome {
     Leave,
     Respond(Reply),
     Reset,
+    Collect(Collect),
+    Transform(ResourceAny),
 }
 
 impl Outcome {
-    pub fn check(verdict: Verdict, filter: &Name, max_bytes: usize) -> Result<Self, Failure> {
-        let unsupported = |what| {
-            let why = format!("`{what}` is not served by this version");
-            Err(Failure::new(FilterFault::UnsupportedVerdict, why))
-        };
+    pub fn check(verdict: Verdict, filter: &Name, limits: &FilterLimits) -> Result<Self, Failure> {
         match verdict {
             Verdict::Next => Ok(Outcome::Next),
             Verdict::Leave => Ok(Outcome::Leave),
-            Verdict::Respond(reply) => check_reply(reply, filter, max_bytes).map(Outcome::Respond),
+            Verdict::Respond(reply) => {
+                check_reply(reply, filter, limits.max_reply_bytes).map(Outcome::Respond)
+            }
             Verdict::Reset => Ok(Outcome::Reset),
-            Verdict::Buffer(_) => unsupported("buffer"),
-            Verdict::Transform(_) => unsupported("transform"),
+            Verdict::Buffer(buffering) => Ok(Outcome::Collect(Collect {
+                limit: (buffering.limit as usize).min(limits.max_buffer_bytes),
+                reject: buffering.overflow == Overflow::Reject,
+            })),
+            Verdict::Transform(handle) => Ok(Outcome::Transform(handle)),
+        }
+    }
+}
+
+/// A good verdict about a body.
+#[derive(Debug)]
+pub(super) enum BodyOutcome {
+    Keep,
+    Replace(Vec<u8>),
+    Respond(Reply),
+    Reset,
+}
+
+impl BodyOutcome {
+    /// `is_complete` says whether the filter saw the whole body.
+    pub fn check(
+        verdict: BodyVerdict,
+        is_complete: bool,
+        filter: &Name,
+        limits: &FilterLimits,
+    ) -> Result<Self, Failure> {
+        match verdict {
+            BodyVerdict::Keep => Ok(BodyOutcome::Keep),
+            BodyVerdict::Replace(_) if !is_complete => Err(Failure::new(
+                FilterFault::InvalidVerdict,
+                "`replace` of a body that was not seen to its end",
+            )),
+            BodyVerdict::Replace(bytes) => Ok(BodyOutcome::Replace(bytes)),
+            BodyVerdict::Respond(reply) => {
+                check_reply(reply, filter, limits.max_reply_bytes).map(BodyOutcome::Respond)
+            }
+            BodyVerdict::Reset => Ok(BodyOutcome::Reset),
         }
     }
 }

@@ -17,6 +17,8 @@ use crate::http::{RequestHead, ResponseHead};
 pub struct View {
     pub request: RequestHead,
     pub response: Option<ResponseHead>,
+    /// There while a filter sees them.
+    pub trailers: Option<HeaderMap>,
     /// The proxy or a filter made the answer.
     pub is_local: bool,
     pub client_address: IpAddr,

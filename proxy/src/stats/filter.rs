@@ -5,7 +5,16 @@ use std::time::Duration;
 use super::counter::Counter;
 
 /// The phases of an exchange in which a filter is called.
-pub const PHASES: [&str; 3] = ["request", "response", "done"];
+pub const PHASES: [&str; 8] = [
+    "request",
+    "request-body",
+    "request-trailers",
+    "response",
+    "response-body",
+    "response-trailers",
+    "transform",
+    "done",
+];
 
 /// Every way in which a filter breaks its promises, in the order of the
 /// filter host's own list.
@@ -16,7 +25,7 @@ pub const FAULTS: [&str; 12] = [
     "memory",
     "stack",
     "output-limit",
-    "unsupported-verdict",
+    "invalid-verdict",
     "invalid-reply",
     "reply-too-large",
     "create",
@@ -37,6 +46,8 @@ pub struct FilterStats {
     pub instances_made: Counter,
     /// Thrown away after a fault.
     pub instances_lost: Counter,
+    /// Calls that had to wait for an instance.
+    pub waits: Counter,
     /// Log lines beyond the limit of a call.
     pub log_lines_dropped: Counter,
 }

@@ -14,7 +14,6 @@ pub use guests::component;
 pub struct Hostile {
     chain: Vec<String>,
     filters: serde_json::Map<String, Value>,
-    routes: Vec<String>,
 }
 
 impl Hostile {
@@ -27,7 +26,6 @@ impl Hostile {
         let mut hostile = Self {
             chain: Vec::new(),
             filters: serde_json::Map::new(),
-            routes: routes.iter().map(|name| (*name).to_owned()).collect(),
         };
         let router = json!({ "component": "lockgate:router", "config": { "routes": named } });
         hostile.push("router", router);
@@ -48,9 +46,16 @@ impl Hostile {
         self.filters.insert(name.to_owned(), filter);
     }
 
+    /// Without a router: everything goes to the origin.
+    pub fn straight() -> Self {
+        Self {
+            chain: Vec::new(),
+            filters: serde_json::Map::new(),
+        }
+    }
+
     /// Starts it with one worker, so that everybody is everybody's neighbour.
     pub fn start(self, origin: &Origin) -> Proxy {
-        assert!(!self.routes.is_empty());
         let folder = Proxy::folder();
         std::fs::write(folder.join("guest.wasm"), component()).unwrap();
         Proxy::start_in(folder, &self.yaml(origin))

@@ -1,4 +1,4 @@
-//! The contract travels with the crate as a copy, because a package cannot
+//! The contract and the guide travel with the crate as copies, because a package cannot
 //! reach above its folder.
 
 use std::fs;
@@ -12,6 +12,17 @@ fn the_copy_of_the_contract_is_the_contract() {
     assert!(
         copy == contract,
         "copy wit/filter.wit to sdk/rust/wit/filter.wit"
+    );
+}
+
+#[test]
+fn the_copy_of_the_guide_is_the_guide() {
+    let crate_root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let copy = fs::read_to_string(crate_root.join("docs/writing-filters.md")).unwrap();
+    let guide = fs::read_to_string(crate_root.join("../../docs/writing-filters.md")).unwrap();
+    assert!(
+        copy == guide,
+        "copy docs/writing-filters.md to sdk/rust/docs/writing-filters.md"
     );
 }
 

@@ -60,9 +60,15 @@ pub(in crate::config) struct RawFilterLimits {
     pub(in crate::config) create_cpu: Time<1, MINUTE>,
     /// Memory of one instance.
     pub(in crate::config) memory: Size<{ 64 * KIB }, { 4 * GIB }>,
-    /// Instances of each worker.
+    /// Instances of each worker. One that transforms a body is taken until the
+    /// body's end.
     #[schemars(range(min = 1, max = 1000))]
     pub(in crate::config) max_instances: usize,
+    /// Calls of each worker that may wait for an instance while all are taken.
+    #[schemars(range(min = 0, max = 100_000))]
+    pub(in crate::config) max_waiting: usize,
+    /// How long a call may wait for an instance.
+    pub(in crate::config) max_wait: Time<1, MINUTE>,
     /// Calls beyond the CPU time, within `overrun_window`, after which the filter
     /// is not called for a while.
     #[schemars(range(min = 1, max = 1_000_000))]
@@ -74,6 +80,8 @@ pub(in crate::config) struct RawFilterLimits {
     pub(in crate::config) pause: Time<1, MINUTE>,
     /// The most that it may delay one exchange.
     pub(in crate::config) max_delay: Time<0, HOUR>,
+    /// The most of a body that it may have collected for it.
+    pub(in crate::config) max_buffer_bytes: Size<0, { 64 * MIB }>,
     /// The body of an answer that it makes.
     pub(in crate::config) max_reply_bytes: Size<0, { 64 * MIB }>,
     /// Log lines of one call. Further ones are counted and dropped.
@@ -96,11 +104,14 @@ impl Default for RawFilterLimits {
             cpu: Time(3),
             create_cpu: Time(1_000),
             memory: Size(64 * MIB),
-            max_instances: 16,
+            max_instances: 64,
+            max_waiting: 100,
+            max_wait: Time(1_000),
             max_overruns: 5,
             overrun_window: Time(10_000),
             pause: Time(1_000),
             max_delay: Time(30_000),
+            max_buffer_bytes: Size(MIB),
             max_reply_bytes: Size(MIB),
             max_log_lines: 32,
             max_log_bytes: Size(4 * KIB),

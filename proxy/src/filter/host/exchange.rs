@@ -12,7 +12,7 @@ use crate::filter::bindings::lockgate::filter::types::RouteError;
 use crate::filter::head_rules;
 use crate::filter::interest::Interest;
 use crate::filter::journal::{Journal, Undo};
-use crate::filter::state::{Phase, limit_broken};
+use crate::filter::state::limit_broken;
 use crate::filter::view::{HeadLimits, Mirror, View};
 
 /// Copies of one exchange.
@@ -29,11 +29,9 @@ impl HostState {
         let (phase, config) = (self.call.phase, self.call.config);
         let interests = self.interests.clone();
         let (view, journal) = self.exchange()?;
-        Ok(match (phase, interests.get(config)) {
-            (Phase::Request, Some(interest)) => decide(interest, view, journal),
-            (Phase::Request | Phase::Outside | Phase::Response | Phase::Done, _) => {
-                Err(RouteError::TooLate)
-            }
+        Ok(match interests.get(config) {
+            Some(interest) if phase.holds_request() => decide(interest, view, journal),
+            Some(_) | None => Err(RouteError::TooLate),
         })
     }
 }

@@ -11,7 +11,6 @@ use crate::filter::bindings::lockgate::filter::types::HeadError;
 use crate::filter::field::Field;
 use crate::filter::head_rules;
 use crate::filter::journal::{self, Journal, Undo};
-use crate::filter::state::Phase;
 use crate::filter::view::View;
 
 type Change = Result<Result<(), HeadError>>;
@@ -24,9 +23,9 @@ impl HostState {
     ) -> Change {
         let phase = self.call.phase;
         let (view, journal) = self.exchange()?;
-        Ok(match phase {
-            Phase::Request => change(view, journal),
-            Phase::Outside | Phase::Response | Phase::Done => Err(HeadError::TooLate),
+        Ok(match phase.holds_request() {
+            true => change(view, journal),
+            false => Err(HeadError::TooLate),
         })
     }
 

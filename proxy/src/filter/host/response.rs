@@ -10,7 +10,6 @@ use crate::filter::bindings::lockgate::filter::types::HeadError;
 use crate::filter::field::Field;
 use crate::filter::head_rules;
 use crate::filter::journal::{self, Journal, Undo};
-use crate::filter::state::Phase;
 use crate::filter::view::HeadLimits;
 use crate::http::ResponseHead;
 
@@ -25,11 +24,9 @@ impl HostState {
         let phase = self.call.phase;
         let (view, journal) = self.exchange()?;
         let limits = view.head_limits;
-        Ok(match (phase, &mut view.response) {
-            (Phase::Response, Some(response)) => change(response, journal, limits),
-            (Phase::Outside | Phase::Request | Phase::Response | Phase::Done, _) => {
-                Err(HeadError::TooLate)
-            }
+        Ok(match &mut view.response {
+            Some(response) if phase.holds_response() => change(response, journal, limits),
+            Some(_) | None => Err(HeadError::TooLate),
         })
     }
 

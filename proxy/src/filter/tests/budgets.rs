@@ -24,16 +24,6 @@ fn every_way_of_breaking_a_promise_has_its_name() {
     check("leak", Trap, "store handle limit exceeded");
     check("error refused\nhere", Error, "refused\\nhere");
     check(
-        "buffer",
-        UnsupportedVerdict,
-        "`buffer` is not served by this version",
-    );
-    check(
-        "transform",
-        UnsupportedVerdict,
-        "`transform` is not served by this version",
-    );
-    check(
         "respond 99 x",
         InvalidReply,
         "99 is no status of a final answer",

@@ -225,9 +225,9 @@ fn a_phase_given_up_in_a_delay_leaves_the_view() {
 #[test]
 fn phases_nobody_wants_are_known() {
     let bench = Bench::request(&[]);
-    assert!(bench.chain.wants_request());
-    assert!(!bench.chain.wants_response());
-    assert!(!bench.chain.wants_done());
+    assert!(bench.chain.wants().request);
+    assert!(!bench.chain.wants().response);
+    assert!(!bench.chain.wants().done);
 }
 
 #[test]

@@ -55,10 +55,13 @@ fn limits() -> FilterLimits {
         create_cpu: Duration::from_millis(500),
         memory_bytes: 16 << 20,
         max_instances: 4,
+        max_waiting: 2,
+        max_wait: Duration::from_secs(60),
         max_overruns: 3,
         overrun_window: Duration::from_secs(60),
         pause: Duration::from_secs(600),
         max_delay: Duration::from_millis(5),
+        max_buffer_bytes: 1 << 20,
         max_reply_bytes: 10_000,
         max_log_lines: 10,
         max_log_bytes: 1000,
@@ -200,6 +203,7 @@ fn view() -> View {
             headers,
         },
         response: None,
+        trailers: None,
         is_local: false,
         client_address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
         listener: "web".into(),
@@ -223,6 +227,6 @@ fn view() -> View {
 fn failure(flow: Flow) -> FilterFailed {
     match flow {
         Flow::Fail(failed) => failed,
-        Flow::Next | Flow::Respond(_) | Flow::Reset { .. } => panic!("no failure: {flow:?}"),
+        other => panic!("no failure: {other:?}"),
     }
 }

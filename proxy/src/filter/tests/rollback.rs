@@ -25,7 +25,13 @@ fn everything_is_as_it_was() {
         "timeout idle 5",
         "delay 1",
     ];
-    for end in ["trap", "error no", "respond 99 bad", "buffer", "loop"] {
+    for end in [
+        "trap",
+        "error no",
+        "respond 99 bad",
+        "respond 204 x",
+        "loop",
+    ] {
         let mut steps = everything.to_vec();
         steps.push(end);
         let config = json!({

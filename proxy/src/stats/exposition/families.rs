@@ -225,7 +225,7 @@ pub fn filters(named: &Named<FilterKey, FilterStats>, page: &mut Page) -> fmt::R
     counters(page, &rows, &FILTER_COUNTERS)
 }
 
-const FILTER_COUNTERS: [CounterFamily<FilterStats>; 3] = [
+const FILTER_COUNTERS: [CounterFamily<FilterStats>; 4] = [
     CounterFamily {
         name: "lockgate_filter_instances_made",
         help: "Instances of a filter that were made.",
@@ -237,6 +237,12 @@ const FILTER_COUNTERS: [CounterFamily<FilterStats>; 3] = [
         help: "Instances of a filter that were thrown away after a fault.",
         unit: None,
         of: |stats| &stats.instances_lost,
+    },
+    CounterFamily {
+        name: "lockgate_filter_waits",
+        help: "Calls of a filter that had to wait for an instance.",
+        unit: None,
+        of: |stats| &stats.waits,
     },
     CounterFamily {
         name: "lockgate_filter_log_lines_dropped",

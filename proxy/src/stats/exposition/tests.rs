@@ -30,7 +30,7 @@ fn busy() -> Arc<Stats> {
             .of(worker)
             .durations
             .observe(Duration::from_micros(1));
-        filter.of(worker).calls(1).add(4);
+        filter.of(worker).calls(3).add(4);
         filter.of(worker).faults(2).add(1);
         filter.of(worker).sample(Duration::from_micros(2));
     }

@@ -3,6 +3,7 @@
 //! words: `request.set x-a 1`. The last outcome of a step that may be refused
 //! is left as the attribute `outcome`.
 
+mod bodies;
 mod steps;
 
 wit_bindgen::generate!({
@@ -12,7 +13,7 @@ wit_bindgen::generate!({
 });
 
 use exports::lockgate::filter::http_filter::{
-    BodyVerdict, Buffered, Guest, GuestFilter, GuestTransform, Interest, Manifest, Phases, Verdict,
+    BodyVerdict, Buffered, Guest, GuestFilter, Interest, Manifest, Phases, Verdict,
 };
 use lockgate::filter::types::ConfigError;
 use serde::Deserialize;
@@ -25,7 +26,11 @@ struct Config {
     create: Vec<String>,
     wants: Wants,
     request: Vec<String>,
+    request_body: Vec<String>,
+    request_trailers: Vec<String>,
     response: Vec<String>,
+    response_body: Vec<String>,
+    response_trailers: Vec<String>,
     done: Vec<String>,
 }
 
@@ -45,7 +50,7 @@ struct Filter(Config);
 
 impl Guest for Component {
     type Filter = Filter;
-    type Transform = Unused;
+    type Transform = bodies::Steps;
 
     fn describe() -> Manifest {
         Manifest {
@@ -97,24 +102,24 @@ impl GuestFilter for Filter {
         steps::run(&self.0.request, &fields)
     }
 
-    fn on_request_body(&self, _body: Buffered) -> Result<BodyVerdict, String> {
-        Ok(BodyVerdict::Keep)
+    fn on_request_body(&self, body: Buffered) -> Result<BodyVerdict, String> {
+        steps::run_body(&self.0.request_body, &body)
     }
 
     fn on_request_trailers(&self) -> Result<(), String> {
-        Ok(())
+        steps::run(&self.0.request_trailers, &[]).map(drop)
     }
 
     fn on_response(&self, fields: Vec<u8>) -> Result<Verdict, String> {
         steps::run(&self.0.response, &fields)
     }
 
-    fn on_response_body(&self, _body: Buffered) -> Result<BodyVerdict, String> {
-        Ok(BodyVerdict::Keep)
+    fn on_response_body(&self, body: Buffered) -> Result<BodyVerdict, String> {
+        steps::run_body(&self.0.response_body, &body)
     }
 
     fn on_response_trailers(&self) -> Result<(), String> {
-        Ok(())
+        steps::run(&self.0.response_trailers, &[]).map(drop)
     }
 
     fn on_done(&self) {
@@ -130,19 +135,6 @@ fn phase(name: &str) -> Phases {
         "response-trailers" => Phases::RESPONSE_TRAILERS,
         "done" => Phases::DONE,
         _ => panic!("no phase `{name}`"),
-    }
-}
-
-/// A transform that the host must never use.
-struct Unused;
-
-impl GuestTransform for Unused {
-    fn push(&self, chunk: Vec<u8>) -> Result<Vec<u8>, String> {
-        Ok(chunk)
-    }
-
-    fn finish(&self) -> Result<Vec<u8>, String> {
-        Ok(Vec::new())
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::hint::black_box;
 
-use crate::Unused;
+use crate::bodies;
 use crate::exports::lockgate::filter::http_filter::{
-    Buffering, Overflow, Reply, Transform, Verdict,
+    BodyVerdict, Buffered, Buffering, Overflow, Reply, Transform, Verdict,
 };
 use crate::lockgate::filter::exchange::Timeout;
 use crate::lockgate::filter::log::Level;
@@ -31,13 +31,12 @@ fn step_of(name: &str, rest: &str, fields: &[u8]) -> Result<Option<Verdict>, Str
         "respond" => return Ok(Some(respond(number(first), &[], second))),
         "respond-with" => return Ok(Some(respond(200, &[(first, second)], "with a field"))),
         "respond-huge" => return Ok(Some(respond(200, &[], &"x".repeat(number(first))))),
-        "buffer" => {
-            return Ok(Some(Verdict::Buffer(Buffering {
-                limit: 1,
-                overflow: Overflow::Reject,
-            })));
+        "buffer" => return Ok(Some(buffer(first, Overflow::Reject))),
+        "peek" => return Ok(Some(buffer(first, Overflow::Truncate))),
+        "transform" => {
+            let transform = bodies::Steps::new(first);
+            return Ok(Some(Verdict::Transform(Transform::new(transform))));
         }
-        "transform" => return Ok(Some(Verdict::Transform(Transform::new(Unused)))),
         "trap" => core::arch::wasm32::unreachable(),
         "panic" => panic!("{rest}"),
         "loop" => spin(),
@@ -50,6 +49,38 @@ fn step_of(name: &str, rest: &str, fields: &[u8]) -> Result<Option<Verdict>, Str
         _ => return on_exchange(name, first, second, rest, fields).map(|()| None),
     }
     Ok(None)
+}
+
+/// Runs the steps about a collected body until one gives a verdict.
+pub fn run_body(steps: &[String], body: &Buffered) -> Result<BodyVerdict, String> {
+    for step in steps {
+        let (name, rest) = step.split_once(' ').unwrap_or((step, ""));
+        let verdict = match name {
+            "replace" => BodyVerdict::Replace(rest.into()),
+            "replace-huge" => BodyVerdict::Replace(vec![b'x'; number(rest)]),
+            "upper" => BodyVerdict::Replace(body.bytes.to_ascii_uppercase()),
+            "read.body" => {
+                let seen = text(body.bytes.clone());
+                exchange::set_attribute("body", &format!("{seen}|{}", body.complete));
+                continue;
+            }
+            _ => match step_of(name, rest, &[])? {
+                None => continue,
+                Some(Verdict::Respond(reply)) => BodyVerdict::Respond(reply),
+                Some(Verdict::Reset) => BodyVerdict::Reset,
+                Some(_) => panic!("`{name}` is no verdict about a body"),
+            },
+        };
+        return Ok(verdict);
+    }
+    Ok(BodyVerdict::Keep)
+}
+
+fn buffer(limit: &str, overflow: Overflow) -> Verdict {
+    Verdict::Buffer(Buffering {
+        limit: limit.parse().unwrap_or(1000),
+        overflow,
+    })
 }
 
 fn on_exchange(
@@ -72,7 +103,12 @@ fn on_exchange(
         "response.append" => outcome(response::append(first, value)),
         "response.remove" => outcome(response::remove(first)),
         "response.status" => outcome(response::set_status(number(first))),
+        "response.show" => {
+            let shown = exchange::attribute(first).unwrap_or_default();
+            outcome(response::set("x-shown", shown.as_bytes()));
+        }
         "trailers.set" => outcome(trailers::set(first, value)),
+        "trailers.remove" => outcome(trailers::remove(first)),
         "route-to" => outcome(exchange::route_to(first)),
         "set-route" => outcome(exchange::set_route(first)),
         "mirror-to" => outcome(exchange::mirror_to(
@@ -119,6 +155,11 @@ fn read(name: &str, first: &str, fields: &[u8]) {
             .into_iter()
             .map(|(name, value)| format!("{name}={} ", text(value)))
             .collect(),
+        "read.trailer" => format!("{:?}", trailers::get(first).map(text)),
+        "read.trailers" => trailers::entries()
+            .into_iter()
+            .map(|(name, value)| format!("{name}={} ", text(value)))
+            .collect(),
         "read.status" => format!("{:?} {}", response::status(), response::is_local()),
         "read.attribute" => format!("{:?}", exchange::attribute(first)),
         "read.state" => text(exchange::state()),
@@ -158,7 +199,7 @@ fn respond(status: u16, headers: &[(&str, &str)], body: &str) -> Verdict {
     })
 }
 
-fn number<T: std::str::FromStr>(text: &str) -> T {
+pub fn number<T: std::str::FromStr>(text: &str) -> T {
     text.parse()
         .unwrap_or_else(|_| panic!("`{text}` is no number"))
 }
@@ -190,7 +231,7 @@ fn packed(values: Vec<Vec<u8>>) -> Vec<u8> {
     packed
 }
 
-fn spin() {
+pub fn spin() {
     let mut turns = 0_u64;
     loop {
         turns = black_box(turns.wrapping_add(1));
@@ -204,7 +245,7 @@ fn busy(turns: u64) {
     }
 }
 
-fn allocate() {
+pub fn allocate() {
     let mut hoard = Vec::new();
     loop {
         hoard.push(black_box(vec![1_u8; 1 << 20]));

@@ -1,0 +1,92 @@
+//! A body on its way through a filter, piece by piece.
+
+use std::fmt;
+
+use bytes::Bytes;
+use wasmtime::component::ResourceAny;
+
+use super::call::{Call, Phase};
+use super::chain::{self, FilterFailed};
+use super::fault::Failure;
+use super::instance::Instance;
+use super::pool::Lease;
+use super::view::Lendable;
+
+/// A transform that a filter made in one of its instances. The instance is its
+/// own until the body's end, so that whatever goes wrong costs no other
+/// exchange. Dropped before, the instance is discarded.
+pub struct Transform {
+    /// Gone once it has ended or failed.
+    lease: Option<Lease>,
+    handle: ResourceAny,
+    call: Call,
+}
+
+impl Transform {
+    pub(super) fn new(lease: Lease, handle: ResourceAny, call: Call) -> Self {
+        Self {
+            lease: Some(lease),
+            handle,
+            call: Call {
+                phase: Phase::Transform,
+                ..call
+            },
+        }
+    }
+
+    /// Gives a piece to the filter and what it has ready, possibly nothing.
+    ///
+    /// A failure ends the message, whatever `on_error` says: what it has given
+    /// so far is on its way, and what it holds back is lost.
+    pub fn push(&mut self, chunk: &[u8], view: &mut Lendable) -> Result<Bytes, FilterFailed> {
+        let handle = self.handle;
+        self.run(view, |instance| instance.push(handle, chunk))
+    }
+
+    /// The body is over: gives what is left.
+    pub fn finish(&mut self, view: &mut Lendable) -> Result<Bytes, FilterFailed> {
+        let handle = self.handle;
+        let left = self.run(view, |instance| instance.finish(handle));
+        if let Some(lease) = self.lease.take() {
+            lease.finish();
+        }
+        left
+    }
+
+    /// For a message that has no body to pass through it.
+    pub fn let_go(mut self) {
+        if let Some(mut lease) = self.lease.take()
+            && lease.parts().1.let_go(self.handle).is_ok()
+        {
+            lease.finish();
+        }
+    }
+
+    fn run(
+        &mut self,
+        view: &mut Lendable,
+        work: impl FnOnce(&mut Instance) -> Result<Vec<u8>, Failure>,
+    ) -> Result<Bytes, FilterFailed> {
+        let Some(lease) = &mut self.lease else {
+            return Ok(Bytes::new());
+        };
+        match self.call.lend(lease, view, work) {
+            Ok(given) => Ok(Bytes::from(given)),
+            Err(failure) => {
+                let filter = lease.filter().clone();
+                // A transform that failed may not be called again.
+                self.lease = None;
+                chain::complain(&filter, &failure, view);
+                Err(chain::broken(&filter, failure))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Transform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transform")
+            .field("call", &self.call)
+            .finish_non_exhaustive()
+    }
+}
