@@ -23,6 +23,7 @@ pub mod filter;
 pub mod http;
 pub mod listener;
 pub mod memory;
+pub mod shared;
 pub mod shipped;
 pub mod snapshot;
 pub mod stats;

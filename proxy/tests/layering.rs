@@ -20,6 +20,7 @@ const LAYERS: &[&[&str]] = &[
     &["config"],
     &["http", "client", "drain"],
     &["error", "stats", "console", "deadline", "memory"],
+    &["shared"],
 ];
 
 /// The codec reads its limits from the checked configuration's shapes, and the

@@ -58,7 +58,7 @@ fn many_reloads_under_load_lose_no_request() {
         lost.len(),
         resident(process.id())
     );
-    assert!(lost.is_empty(), "{lost:#?}");
+    assert!(lost.is_empty(), "{lost:#?}\n{}", complaints(&process));
     assert!(good > reloads as u64, "there was load: {good}");
 }
 
@@ -102,6 +102,13 @@ fn reload(process: &Process, folder: &Path, yaml: &str) {
     process.edit(yaml);
     let outcome = ask_unix(&folder.join("admin.sock"), "POST", "/reload");
     assert_eq!(outcome.status, 200, "{}", outcome.text());
+}
+
+/// What the log says that is not good.
+fn complaints(process: &Process) -> String {
+    let log = process.log();
+    let bad = log.lines().filter(|line| !line.contains(" INFO "));
+    bad.collect::<Vec<_>>().join("\n")
 }
 
 fn resident(id: u32) -> u64 {

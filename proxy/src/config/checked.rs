@@ -189,6 +189,7 @@ pub struct Filter {
     pub component: ComponentSource,
     pub on_error: OnError,
     pub limits: FilterLimits,
+    pub grants: Grants,
     /// The configuration for what no entry of `routes` names.
     pub config: FilterConfig,
     /// By the route that an earlier filter named.
@@ -287,6 +288,16 @@ pub struct FilterLimits {
     /// Bytes of attributes and of state that it leaves in one exchange.
     pub max_attribute_bytes: usize,
     pub max_state_bytes: usize,
+    /// What its instances share, and one entry of it.
+    pub max_shared_bytes: usize,
+    pub max_shared_entry_bytes: usize,
+}
+
+/// What a filter is allowed beyond its own exchange.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// State that its instances share.
+    pub shared: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -24,9 +24,9 @@ use tokio::sync::{mpsc, watch as watch_channel};
 use tokio::task::{JoinError, JoinSet};
 
 use crate::cluster::Resolver;
-use crate::config::{Mistake, Mistakes, Places};
+use crate::config::{Config, Mistake, Mistakes, Places};
 use crate::memory;
-use crate::snapshot::{Published, Snapshot, Sockets};
+use crate::snapshot::{Published, Snapshot, Sockets, shared_limits};
 use crate::worker::{Drained, Stage};
 use admin::{Command, ReloadOutcome};
 use inbox::{Asked, Inbox, drain_signal};
@@ -233,8 +233,17 @@ impl Control {
         }
         let outcome = ReloadOutcome::published(&snapshot, before, warnings);
         self.published.publish(snapshot.clone());
+        self.limit_shared(&snapshot.config);
         self.status.show(&snapshot);
         outcome
+    }
+
+    /// What filters share outlives a reload, and its limits begin with it.
+    fn limit_shared(&self, config: &Config) {
+        let spaces = &self.loader.stats.shared;
+        for filter in config.filters.iter().filter(|filter| filter.grants.shared) {
+            spaces.open(&filter.name, shared_limits(filter), Instant::now());
+        }
     }
 
     async fn drain(self, inbox: Inbox) -> Ended {

@@ -8,3 +8,16 @@ wasmtime::component::bindgen!({
         "lockgate:filter/metrics.metric": crate::filter::host::metrics::Metric,
     },
 });
+
+/// What only some filters may import.
+pub mod granted {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        inline: "package lockgate:host;
+            world granted { import lockgate:filter/shared@0.1.0; }",
+        imports: { default: trappable },
+        with: {
+            "lockgate:filter/types": crate::filter::bindings::lockgate::filter::types,
+        },
+    });
+}

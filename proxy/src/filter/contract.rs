@@ -3,16 +3,20 @@
 
 use std::fmt;
 
+use crate::config::Grants;
+
 /// The package of the contract and the version that this host serves.
 const PACKAGE: &str = "lockgate:filter";
 pub const VERSION: &str = "0.1.0";
 
-/// The interfaces of `lockgate:filter` that every filter may import.
-const SERVED: [&str; 8] = [
-    "types", "request", "response", "trailers", "exchange", "log", "metrics", "host",
+/// The interfaces of `lockgate:filter` that filters may import. One of them,
+/// [`SHARED`], needs a grant.
+const SERVED: [&str; 9] = [
+    "types", "request", "response", "trailers", "exchange", "log", "metrics", "host", SHARED,
 ];
-/// Those that need a grant, which this version does not know yet.
-const NOT_YET_SERVED: [&str; 3] = ["shared", "secrets", "http-client"];
+/// Those that this version does not know yet.
+const NOT_YET_SERVED: [&str; 2] = ["secrets", "http-client"];
+const SHARED: &str = "shared";
 /// Exports that ask the host for more than this version does.
 const NOT_YET_CALLED: [&str; 2] = ["background", "hand-over"];
 
@@ -112,6 +116,20 @@ pub fn check<'a>(
     refusals
 }
 
+/// The grants that a component with these imports needs and does not have, each
+/// as it would be written.
+pub fn missing_grants<'a>(
+    imports: impl IntoIterator<Item = &'a str>,
+    grants: Grants,
+) -> Vec<(&'static str, &'static str)> {
+    let imports = imports.into_iter();
+    let needs = imports.filter_map(|import| match of_package(split(import).0) {
+        Some(SHARED) if !grants.shared => Some((SHARED, "grants: { shared: true }")),
+        _ => None,
+    });
+    needs.collect()
+}
+
 fn check_import(import: &str) -> Option<Refusal> {
     let (name, version) = split(import);
     if let Some(interface) = of_package(name) {
@@ -183,12 +201,20 @@ mod tests {
     }
 
     #[test]
+    fn what_needs_a_grant_is_told_with_what_would_grant_it() {
+        let imports = ["lockgate:filter/shared@0.1.0", "lockgate:filter/log@0.1.0"];
+        let missing = |shared| missing_grants(imports, Grants { shared });
+        assert_eq!(missing(false), [("shared", "grants: { shared: true }")]);
+        assert_eq!(missing(true), []);
+        assert_eq!(
+            missing_grants(["lockgate:filter/log@0.1.0"], Grants::default()),
+            []
+        );
+    }
+
+    #[test]
     fn imports_beyond_that_are_refused() {
         let refused = |import: &str, message: &str| check(&[import], &[FILTER], &[message]);
-        refused(
-            "lockgate:filter/shared@0.1.0",
-            "imports `shared`, which is not served by this version",
-        );
         refused(
             "lockgate:filter/secrets@0.1.0",
             "imports `secrets`, which is not served by this version",

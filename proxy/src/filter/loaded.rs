@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
+use super::contract;
 use super::engine::MAX_MEMORY_BYTES;
 use super::fault::Failure;
 use super::instance::Instance;
@@ -14,6 +15,7 @@ use super::interest::Interest;
 use super::module::Module;
 use super::state::{Owner, Remark};
 use crate::config::{Filter, FilterConfig, Name, OnError, RouteConfig, Tone};
+use crate::shared::Store;
 use crate::stats::guest::GuestMetrics;
 use crate::stats::{FilterStats, PerWorker};
 
@@ -94,15 +96,18 @@ impl LoadedFilter {
         filter: &Filter,
         stats: Arc<PerWorker<FilterStats>>,
         metrics: Arc<GuestMetrics>,
+        shared: Option<Arc<Store>>,
         workers: usize,
     ) -> Result<Arc<Self>, Refused> {
         check_filter(filter)?;
+        check_grants(&module, filter)?;
         let (configs, routes) = distinct(filter)?;
         let owner = Arc::new(Owner {
             name: filter.name.clone(),
             limits: filter.limits.clone(),
             metrics,
             stats,
+            shared,
         });
         let whole =
             |failure: Failure| Refused::from(vec![mistake(&filter.pointer, failure.to_string())]);
@@ -212,6 +217,22 @@ pub(super) fn create_again(
             Create,
             format!("refused what it accepted before: {}", mistake.message),
         )),
+    }
+}
+
+/// A component's imports are its permission list.
+fn check_grants(module: &Module, filter: &Filter) -> Result<(), Vec<BuildError>> {
+    let imports = module.imports().iter().map(String::as_str);
+    let missing = contract::missing_grants(imports, filter.grants).into_iter();
+    let mistakes: Vec<_> = missing
+        .map(|(interface, grant)| {
+            let message = format!("imports `{interface}`, which `{grant}` would grant it");
+            mistake(&filter.pointer, message)
+        })
+        .collect();
+    match mistakes.is_empty() {
+        true => Ok(()),
+        false => Err(mistakes),
     }
 }
 
@@ -345,6 +366,7 @@ fn identity(module: &Module, filter: &Filter, configs: &[Configured]) -> String 
             &filter.name,
             &filter.on_error,
             &filter.limits,
+            &filter.grants,
             &filter.routes
         )
     ));

@@ -15,6 +15,7 @@ use super::names::Names;
 use super::view::View;
 use super::wasi::Wasi;
 use crate::config::{FilterLimits, Name};
+use crate::shared::Store;
 use crate::stats::FilterStats;
 use crate::stats::PerWorker;
 use crate::stats::guest::GuestMetrics;
@@ -53,6 +54,8 @@ pub struct Owner {
     pub limits: FilterLimits,
     pub metrics: Arc<GuestMetrics>,
     pub stats: Arc<PerWorker<FilterStats>>,
+    /// What its instances share, where that is granted.
+    pub shared: Option<Arc<Store>>,
 }
 
 impl Owner {
@@ -78,9 +81,12 @@ impl Owner {
                 max_series: 0,
                 max_attribute_bytes: 0,
                 max_state_bytes: 0,
+                max_shared_bytes: 0,
+                max_shared_entry_bytes: 0,
             },
             metrics: Arc::new(GuestMetrics::new(1, 0)),
             stats: Arc::new(PerWorker::new(1, FilterStats::default)),
+            shared: None,
         }
     }
 }

@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::{Builder, Snapshot};
 use crate::config::{self, ComponentSource, Config, Doubts, Mistake, Name, filter_config};
 use crate::filter::{BuildError, Configured, Digest, LoadedFilter, Module, Pace};
+use crate::shared::{self, Store};
 
 /// The label of a filter's generation: `sha256:` and so many digits that no two
 /// generations of one filter share it.
@@ -138,8 +140,9 @@ impl Builder<'_> {
             .stats
             .filter(&filter.name, &module.digest()[..GENERATION_LABEL]);
         let metrics = self.stats.guest(&filter.name, filter.limits.max_series);
+        let shared = filter.grants.shared.then(|| self.store(filter));
         let workers = if is_good { self.workers } else { 1 };
-        match LoadedFilter::build(module, &given, stats, metrics, workers) {
+        match LoadedFilter::build(module, &given, stats, metrics, shared, workers) {
             Ok(loaded) if is_good => Known::Good(loaded),
             Ok(loaded) => Known::Mended(loaded),
             Err(refused) => {
@@ -153,6 +156,22 @@ impl Builder<'_> {
                 Known::Refused(filter.name.clone(), refused.accepted)
             }
         }
+    }
+
+    /// What the filter shared so far, under the limits that it has until this
+    /// configuration is published.
+    fn store(&self, filter: &config::Filter) -> Arc<Store> {
+        let spaces = &self.stats.shared;
+        let known = spaces.find(&filter.name);
+        known.unwrap_or_else(|| spaces.open(&filter.name, shared_limits(filter), Instant::now()))
+    }
+}
+
+/// What the instances of a filter may share.
+pub fn shared_limits(filter: &config::Filter) -> shared::Limits {
+    shared::Limits {
+        max_bytes: filter.limits.max_shared_bytes,
+        max_entry_bytes: filter.limits.max_shared_entry_bytes,
     }
 }
 

@@ -15,6 +15,7 @@ mod references;
 use std::sync::Arc;
 
 pub use build::{Builder, Built, Sockets};
+pub use filters::shared_limits;
 pub use local::{WorkerListener, WorkerSnapshot};
 pub use publish::{Cache, Published};
 

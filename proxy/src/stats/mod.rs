@@ -18,7 +18,9 @@ pub mod process;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::shared::Spaces;
 pub use cluster::ClusterStats;
+
 pub use counter::{Counter, Gauge, Histogram, PerWorker};
 pub use filter::FilterStats;
 pub use guest::GuestMetrics;
@@ -33,6 +35,8 @@ pub struct Stats {
     /// Lines of the access log that were given up, because the disk or the
     /// reader of the standard output did not keep up.
     pub access_log_dropped: Arc<PerWorker<Counter>>,
+    /// What filters share, which outlives reloads like the series do.
+    pub shared: Spaces,
     workers: usize,
     listeners: Mutex<Named<Arc<str>, ListenerStats>>,
     clusters: Mutex<Named<Arc<str>, ClusterStats>>,
@@ -51,6 +55,7 @@ impl Stats {
         Arc::new(Self {
             process: ProcessStats::default(),
             access_log_dropped: Arc::new(PerWorker::new(workers, Counter::default)),
+            shared: Spaces::default(),
             workers,
             listeners: Mutex::default(),
             clusters: Mutex::default(),
@@ -97,7 +102,9 @@ impl Stats {
         locked(&self.clusters).retain(|name, _| cluster(name));
         let mut filters = locked(&self.filters);
         filters.retain(|(name, generation), _| filter(name, generation));
-        locked(&self.guests).retain(|name, _| filters.keys().any(|(other, _)| other == name));
+        let is_known = |name: &str| filters.keys().any(|(other, _)| &**other == name);
+        locked(&self.guests).retain(|name, _| is_known(name));
+        self.shared.retain(is_known);
     }
 
     fn listeners(&self) -> Named<Arc<str>, ListenerStats> {

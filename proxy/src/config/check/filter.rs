@@ -10,7 +10,7 @@ use super::Checker;
 use super::address::Wrong;
 use super::names::read_name;
 use crate::config::checked::{
-    ComponentSource, Filter, FilterConfig, FilterLimits, Name, RouteConfig,
+    ComponentSource, Filter, FilterConfig, FilterLimits, Grants, Name, RouteConfig,
 };
 use crate::config::mistake::Mistake;
 use crate::config::place::below;
@@ -21,7 +21,7 @@ impl Checker<'_> {
         let name = self.filter_name(at, name);
         let component = self.component(at, raw.component.as_ref());
         let limits = self.filter_limits(&below(at, "limits"), &raw.limits);
-        self.grants(&below(at, "grants"), &raw.grants);
+        let grants = self.grants(&below(at, "grants"), &raw.grants);
         let routes = self.routes(&below(at, "routes"), &raw.routes);
         let config = self.own_config(below(at, "config"), &raw.config);
         Some(Filter {
@@ -29,6 +29,7 @@ impl Checker<'_> {
             component: component?,
             on_error: raw.on_error,
             limits,
+            grants,
             config,
             routes,
             pointer: at.to_owned(),
@@ -89,6 +90,8 @@ impl Checker<'_> {
                 raw.max_attribute_bytes,
             ),
             max_state_bytes: self.memory_size(at, "max_state_bytes", raw.max_state_bytes),
+            max_shared_bytes: self.memory_size(at, "max_shared", raw.max_shared),
+            max_shared_entry_bytes: self.memory_size(at, "max_shared_entry", raw.max_shared_entry),
         }
     }
 
@@ -105,18 +108,17 @@ impl Checker<'_> {
         }
     }
 
-    /// The interfaces that need a grant are not served yet, so to grant them would
-    /// promise what is not kept.
-    fn grants(&mut self, at: &str, raw: &RawGrants) {
+    /// What is not served yet cannot be granted: it would promise what is not kept.
+    fn grants(&mut self, at: &str, raw: &RawGrants) -> Grants {
         let granted = [
             ("call", !raw.call.is_empty()),
             ("secrets", !raw.secrets.is_empty()),
-            ("shared", raw.shared),
         ];
         for (key, _) in granted.into_iter().filter(|(_, granted)| *granted) {
             let found = format!("a grant of `{key}`, which is not served by this version yet");
             self.mistake(&below(at, key), found, "no such grant");
         }
+        Grants { shared: raw.shared }
     }
 
     fn routes(&mut self, at: &str, raw: &BTreeMap<String, RawRoute>) -> Vec<(Name, RouteConfig)> {

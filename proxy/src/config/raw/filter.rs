@@ -96,6 +96,11 @@ pub(in crate::config) struct RawFilterLimits {
     pub(in crate::config) max_attribute_bytes: Size<0, { 16 * MIB }>,
     /// State that it keeps in one exchange.
     pub(in crate::config) max_state_bytes: Size<0, { 16 * MIB }>,
+    /// What its instances share, keys and the cost of keeping them included. The
+    /// least recently used is given up beyond it.
+    pub(in crate::config) max_shared: Size<{ 64 * KIB }, { 16 * GIB }>,
+    /// One shared entry with its key.
+    pub(in crate::config) max_shared_entry: Size<64, { 16 * MIB }>,
 }
 
 impl Default for RawFilterLimits {
@@ -118,6 +123,8 @@ impl Default for RawFilterLimits {
             max_series: 1_000,
             max_attribute_bytes: Size(8 * KIB),
             max_state_bytes: Size(4 * KIB),
+            max_shared: Size(16 * MIB),
+            max_shared_entry: Size(64 * KIB),
         }
     }
 }
@@ -131,8 +138,8 @@ pub(in crate::config) struct RawGrants {
     pub(in crate::config) call: Vec<String>,
     /// Secrets that it may use. Not served by this version yet: must be empty.
     pub(in crate::config) secrets: Vec<String>,
-    /// Whether it may keep state that its instances share. Not served by this
-    /// version yet: must be `false`.
+    /// Whether it may keep state that all its instances share, up to
+    /// `limits.max_shared`.
     pub(in crate::config) shared: bool,
 }
 

@@ -11,11 +11,13 @@ pub mod metrics;
 mod request;
 mod response;
 mod runtime;
+mod shared;
 mod trailers;
 
 use wasmtime::component::{HasSelf, Linker};
 
 use super::bindings::Filter;
+use super::bindings::granted::Granted;
 use super::bindings::lockgate::filter::types::{self, HeadError};
 use super::head_rules::Refusal;
 use super::state::HostState;
@@ -25,6 +27,7 @@ use super::wasi;
 pub fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     wasi::add_to_linker(linker)?;
     Filter::add_to_linker::<HostState, HasSelf<HostState>>(linker, |state| state)?;
+    Granted::add_to_linker::<HostState, HasSelf<HostState>>(linker, |state| state)?;
     hot::add_to_linker(linker)
 }
 

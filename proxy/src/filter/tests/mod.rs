@@ -22,7 +22,9 @@ use serde_json::{Value, json};
 
 use super::view::HeadLimits;
 use super::*;
-use crate::config::{ComponentSource, Filter, FilterConfig, FilterLimits, OnError, RouteConfig};
+use crate::config::{
+    ComponentSource, Filter, FilterConfig, FilterLimits, Grants, OnError, RouteConfig,
+};
 use crate::http::request_id::Hex;
 use crate::http::{RequestHead, ResponseHead};
 use crate::stats::guest::GuestMetrics;
@@ -68,6 +70,8 @@ fn limits() -> FilterLimits {
         max_series: 10,
         max_attribute_bytes: 4096,
         max_state_bytes: 64,
+        max_shared_bytes: 1 << 20,
+        max_shared_entry_bytes: 1 << 10,
     }
 }
 
@@ -78,6 +82,7 @@ fn entry(name: &str, config: Value) -> Filter {
         component: ComponentSource::File("guest.wasm".into()),
         on_error: OnError::Deny,
         limits: limits(),
+        grants: Grants::default(),
         config: configured(config, &format!("/filters/{name}/config")),
         routes: Vec::new(),
         pointer: format!("/filters/{name}"),
@@ -95,7 +100,7 @@ fn configured(value: Value, pointer: &str) -> FilterConfig {
 fn build(filter: &Filter) -> Result<Arc<LoadedFilter>, Vec<BuildError>> {
     let stats = Arc::new(PerWorker::new(1, FilterStats::default));
     let metrics = Arc::new(GuestMetrics::new(1, filter.limits.max_series));
-    LoadedFilter::build(module(), filter, stats, metrics, 1).map_err(|refused| refused.errors)
+    LoadedFilter::build(module(), filter, stats, metrics, None, 1).map_err(|refused| refused.errors)
 }
 
 /// A chain on one worker and the exchange in it.

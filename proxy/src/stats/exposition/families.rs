@@ -6,6 +6,7 @@ use std::sync::Arc;
 use prometheus_client::registry::Unit;
 
 use super::{Head, Labels, Observations, Page};
+use crate::shared;
 use crate::stats::counter::{BOUNDS, Counter, Gauge, Histogram, PerWorker};
 use crate::stats::filter::{FAULTS, PHASES};
 use crate::stats::{ClusterStats, FilterKey, FilterStats, ListenerStats, Named, StatusClass};
@@ -251,6 +252,45 @@ const FILTER_COUNTERS: [CounterFamily<FilterStats>; 4] = [
         of: |stats| &stats.log_lines_dropped,
     },
 ];
+
+/// What filters share, by filter.
+pub fn shared(stores: &[(Arc<str>, shared::Stats)], page: &mut Page) -> fmt::Result {
+    let series = |of: fn(&shared::Stats) -> u64| {
+        let value = move |(filter, stats): &(Arc<str>, shared::Stats)| {
+            (vec![("filter", filter.clone())], of(stats))
+        };
+        stores.iter().map(value)
+    };
+    page.gauge(
+        &Head::of(
+            "lockgate_filter_shared_entries",
+            "Entries that a filter shares.",
+        ),
+        series(|stats| stats.entries),
+    )?;
+    page.gauge(
+        &Head::of(
+            "lockgate_filter_shared",
+            "What a filter shares, with keys and the cost of keeping them.",
+        )
+        .unit(Unit::Bytes),
+        series(|stats| stats.bytes),
+    )?;
+    page.counter(
+        &Head::of(
+            "lockgate_filter_shared_evictions",
+            "Shared entries given up for want of room.",
+        ),
+        series(|stats| stats.evictions),
+    )?;
+    page.counter(
+        &Head::of(
+            "lockgate_filter_shared_expirations",
+            "Shared entries whose time was over.",
+        ),
+        series(|stats| stats.expirations),
+    )
+}
 
 /// Sum and number of the measured calls: their quotient is the mean.
 fn sampled(page: &mut Page, rows: &Rows<FilterStats>) -> fmt::Result {

@@ -1,6 +1,7 @@
 //! The stores of all filters, by name, across reloads. For the control side.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -48,5 +49,12 @@ impl Spaces {
     /// A panic while the lock was held leaves a map that is still whole.
     fn locked(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Arc<Store>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What guests keep is nobody else's business.
+impl fmt::Debug for Spaces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.locked().keys()).finish()
     }
 }
