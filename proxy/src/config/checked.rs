@@ -188,6 +188,7 @@ pub struct Filter {
     pub name: Name,
     pub component: ComponentSource,
     pub on_error: OnError,
+    pub isolation: Isolation,
     pub limits: FilterLimits,
     pub grants: Grants,
     /// The configuration for what no entry of `routes` names.
@@ -252,6 +253,16 @@ pub enum OnError {
     Skip,
     /// Close without an answer.
     Reset,
+}
+
+/// Who else an instance has worked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolation {
+    /// Other exchanges, before and after.
+    Shared,
+    /// Nobody: each exchange has its own.
+    Request,
 }
 
 /// The budgets of a filter.

@@ -14,7 +14,7 @@ use super::fault::{Failure, FilterFault};
 use super::interest::Phases;
 use super::loaded::Selected;
 use super::participants::{Part, Participants};
-use super::pool::WorkerFilter;
+use super::pool::{Lease, WorkerFilter};
 use super::transform::Transform;
 use super::verdict::{BodyOutcome, Collect, Outcome, Reply};
 use super::view::Lendable;
@@ -198,9 +198,9 @@ impl WorkerChain {
             };
             let filter = &self.filters[place];
             let call = call(Phase::Done, place, config, taken);
-            let done = filter.lease_now(config).and_then(|mut lease| {
+            let done = lease_now(filter, call, taken).and_then(|mut lease| {
                 let done = call.done(&mut lease, view);
-                lease.settle(&done);
+                taken.slot(place).own = lease.settle(&done);
                 done
             });
             if let Err(failure) = done {
@@ -251,7 +251,7 @@ impl WorkerChain {
         taken: &mut Participants,
     ) -> Option<Flow> {
         let filter = &self.filters[call.place];
-        let flow = match filter.lease(call.config).await {
+        let flow = match lease(filter, call, taken).await {
             Ok(mut lease) => {
                 let outcome = call.head(&mut lease, view);
                 match outcome {
@@ -259,7 +259,7 @@ impl WorkerChain {
                         Some(Flow::Transform(Transform::new(lease, handle, call)))
                     }
                     outcome => {
-                        lease.settle(&outcome);
+                        taken.slot(call.place).own = lease.settle(&outcome);
                         self.follow(call, outcome, view, taken)
                     }
                 }
@@ -283,10 +283,10 @@ impl WorkerChain {
         };
         let filter = &self.filters[place];
         let call = call(phase, place, config, taken);
-        let outcome = match filter.lease(config).await {
+        let outcome = match lease(filter, call, taken).await {
             Ok(mut lease) => {
                 let outcome = call.body(&mut lease, view, body);
-                lease.settle(&outcome);
+                taken.slot(place).own = lease.settle(&outcome);
                 outcome
             }
             Err(failure) => Err(failure),
@@ -313,9 +313,9 @@ impl WorkerChain {
         trailers: &mut HeaderMap,
     ) -> Result<(), FilterFailed> {
         let filter = &self.filters[call.place];
-        let outcome = filter.lease_now(call.config).and_then(|mut lease| {
+        let outcome = lease_now(filter, call, taken).and_then(|mut lease| {
             let outcome = call.trailers(&mut lease, view, trailers);
-            lease.settle(&outcome);
+            taken.slot(call.place).own = lease.settle(&outcome);
             outcome
         });
         view.decisions.delay = Duration::ZERO;
@@ -373,6 +373,30 @@ fn call(phase: Phase, place: usize, config: u16, taken: &mut Participants) -> Ca
         place,
         config,
         delayed: taken.slot(place).delayed,
+    }
+}
+
+/// The exchange's own instance, where it has one, or one of all.
+async fn lease(
+    filter: &Rc<WorkerFilter>,
+    call: Call,
+    taken: &mut Participants,
+) -> Result<Lease, Failure> {
+    match taken.slot(call.place).own.take() {
+        Some(own) => Ok(own),
+        None => filter.lease(call.config).await,
+    }
+}
+
+/// The same for calls that cannot wait.
+fn lease_now(
+    filter: &Rc<WorkerFilter>,
+    call: Call,
+    taken: &mut Participants,
+) -> Result<Lease, Failure> {
+    match taken.slot(call.place).own.take() {
+        Some(own) => Ok(own),
+        None => filter.lease_now(call.config),
     }
 }
 

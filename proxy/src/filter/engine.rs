@@ -4,19 +4,17 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
-use std::time::Duration;
 
 use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, Engine, PoolingAllocationConfig};
 
+use super::budget::TICK;
 use super::compiler::Compiler;
 use super::host;
 use super::library::Library;
 use super::module::{Digest, LoadError, Module, Pace};
 use super::state::HostState;
 
-/// How often a running guest is looked at.
-const TICK: Duration = Duration::from_millis(1);
 /// Some languages need many core instances for one component.
 const CORE_INSTANCES_PER_COMPONENT: u32 = 64;
 /// The most that `limits.memory_bytes` of a filter can be.

@@ -14,7 +14,7 @@ use super::instance::Instance;
 use super::interest::Interest;
 use super::module::Module;
 use super::state::{Owner, Remark};
-use crate::config::{Filter, FilterConfig, Name, OnError, RouteConfig, Tone};
+use crate::config::{Filter, FilterConfig, Isolation, Name, OnError, RouteConfig, Tone};
 use crate::shared::Store;
 use crate::stats::guest::GuestMetrics;
 use crate::stats::{FilterStats, PerWorker};
@@ -60,6 +60,7 @@ pub struct LoadedFilter {
     module: Arc<Module>,
     pub(super) owner: Arc<Owner>,
     on_error: OnError,
+    pub(super) isolation: Isolation,
     /// Distinct configurations; the first is that of no route.
     pub(super) configs: Vec<Configured>,
     routes: HashMap<Name, Selected>,
@@ -120,6 +121,7 @@ impl LoadedFilter {
             module,
             owner,
             on_error: filter.on_error,
+            isolation: filter.isolation,
             configs,
             routes,
             ready: Mutex::new(vec![Box::new(first)]),
@@ -365,6 +367,7 @@ fn identity(module: &Module, filter: &Filter, configs: &[Configured]) -> String 
         (
             &filter.name,
             &filter.on_error,
+            &filter.isolation,
             &filter.limits,
             &filter.grants,
             &filter.routes

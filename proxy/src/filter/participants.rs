@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use super::pool::Lease;
+
 /// The part of every filter of a chain in one exchange.
 ///
 /// Without heap for as many filters as most chains have.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Participants {
     slots: SmallVec<[Slot; 8]>,
     /// Filters whose request phase has begun: those before this place.
@@ -17,11 +19,13 @@ pub struct Participants {
 }
 
 /// One filter's part.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Default)]
 pub(super) struct Slot {
     pub part: Part,
     /// How long it has held the exchange so far.
     pub delayed: Duration,
+    /// An instance that no other exchange may have.
+    pub own: Option<Lease>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,7 +43,7 @@ impl Participants {
     /// The part of the filter at this place of the chain.
     pub(super) fn slot(&mut self, place: usize) -> &mut Slot {
         if self.slots.len() <= place {
-            self.slots.resize(place + 1, Slot::default());
+            self.slots.resize_with(place + 1, Slot::default);
         }
         &mut self.slots[place]
     }

@@ -12,6 +12,7 @@ use super::fault::{Failure, FilterFault};
 use super::instance::Instance;
 use super::interest::Interest;
 use super::loaded::{LoadedFilter, create_again};
+use crate::config::Isolation;
 use crate::stats::FilterStats;
 
 /// Calls are measured once in so many, because reading the clock costs as much
@@ -112,12 +113,9 @@ impl WorkerFilter {
         let mut lease = Lease {
             filter: self.clone(),
             instance: Some(instance),
+            is_lost: true,
         };
-        let config = usize::from(config);
-        let (_, instance) = lease.parts();
-        if !instance.has(config) {
-            create_again(instance, config, &self.loaded.configs[config].json)?;
-        }
+        lease.give(config)?;
         Ok(Some(lease))
     }
 
@@ -250,6 +248,8 @@ impl Drop for Waiting<'_> {
 pub(super) struct Lease {
     filter: Rc<WorkerFilter>,
     instance: Option<Box<Instance>>,
+    /// A fault cost it, or an exchange that did not come to its end.
+    is_lost: bool,
 }
 
 impl Lease {
@@ -263,17 +263,38 @@ impl Lease {
         (&self.filter, instance)
     }
 
+    /// Gives it this configuration, if it does not have it yet.
+    fn give(&mut self, config: u16) -> Result<(), Failure> {
+        let config = usize::from(config);
+        let (filter, instance) = self.parts();
+        match instance.has(config) {
+            true => Ok(()),
+            false => create_again(instance, config, &filter.loaded.configs[config].json),
+        }
+    }
+
     /// It can be called again.
     pub fn finish(mut self) {
+        if self.filter.loaded.isolation == Isolation::Request {
+            self.is_lost = false;
+            return;
+        }
         self.filter.idle.borrow_mut().extend(self.instance.take());
         self.filter.tell_freed();
     }
 
-    /// It can be called again unless this outcome says otherwise.
-    pub fn settle<T>(self, outcome: &Result<T, Failure>) {
+    /// It can be called again unless this outcome says otherwise: by others, or
+    /// where it is for one exchange only, by the one that has it here.
+    pub fn settle<T>(mut self, outcome: &Result<T, Failure>) -> Option<Self> {
         let cost_it = |failure: &Failure| !failure.fault.spares_instance();
-        if !outcome.as_ref().is_err_and(cost_it) {
-            self.finish();
+        self.is_lost = outcome.as_ref().is_err_and(cost_it);
+        match self.filter.loaded.isolation {
+            _ if self.is_lost => None,
+            Isolation::Request => Some(self),
+            Isolation::Shared => {
+                self.finish();
+                None
+            }
         }
     }
 }
@@ -282,7 +303,9 @@ impl Drop for Lease {
     fn drop(&mut self) {
         if self.instance.take().is_some() {
             self.filter.made.set(self.filter.made.get() - 1);
-            self.filter.stats().instances_lost.add(1);
+            if self.is_lost {
+                self.filter.stats().instances_lost.add(1);
+            }
             self.filter.tell_freed();
         }
     }

@@ -28,6 +28,7 @@ impl Checker<'_> {
             name,
             component: component?,
             on_error: raw.on_error,
+            isolation: raw.isolation,
             limits,
             grants,
             config,

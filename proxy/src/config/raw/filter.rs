@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 
 use super::units::{GIB, HOUR, KIB, MIB, Size, Time};
-use crate::config::checked::OnError;
+use crate::config::checked::{Isolation, OnError};
 
 const MINUTE: u64 = HOUR / 60;
 
@@ -30,6 +30,11 @@ pub(in crate::config) struct RawFilter {
     /// were not there, `reset` closes without an answer.
     #[serde(default = "deny")]
     pub(in crate::config) on_error: OnError,
+    /// Whether exchanges share instances, one call at a time, or each `request`
+    /// has a fresh one to itself, which costs some microseconds and leaves no way
+    /// from one exchange to another.
+    #[serde(default = "shared")]
+    pub(in crate::config) isolation: Isolation,
     /// The budgets of the filter.
     #[serde(default)]
     pub(in crate::config) limits: RawFilterLimits,
@@ -43,6 +48,10 @@ pub(in crate::config) struct RawFilter {
     /// that replaces the one above.
     #[serde(default)]
     pub(in crate::config) routes: BTreeMap<String, RawRoute>,
+}
+
+fn shared() -> Isolation {
+    Isolation::Shared
 }
 
 fn deny() -> OnError {

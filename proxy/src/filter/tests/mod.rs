@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use super::view::HeadLimits;
 use super::*;
 use crate::config::{
-    ComponentSource, Filter, FilterConfig, FilterLimits, Grants, OnError, RouteConfig,
+    ComponentSource, Filter, FilterConfig, FilterLimits, Grants, Isolation, OnError, RouteConfig,
 };
 use crate::http::request_id::Hex;
 use crate::http::{RequestHead, ResponseHead};
@@ -81,6 +81,7 @@ fn entry(name: &str, config: Value) -> Filter {
         name: name.into(),
         component: ComponentSource::File("guest.wasm".into()),
         on_error: OnError::Deny,
+        isolation: Isolation::Shared,
         limits: limits(),
         grants: Grants::default(),
         config: configured(config, &format!("/filters/{name}/config")),

@@ -1,6 +1,7 @@
 //! The steps that a configuration may ask for.
 
 use std::hint::black_box;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::bodies;
 use crate::exports::lockgate::filter::http_filter::{
@@ -176,6 +177,10 @@ fn read(name: &str, first: &str, fields: &[u8]) {
             std::env::vars().count(),
             std::fs::read_dir("/").is_err()
         ),
+        "read.calls" => {
+            static CALLS: AtomicU32 = AtomicU32::new(0);
+            (CALLS.fetch_add(1, Ordering::Relaxed) + 1).to_string()
+        }
         "read.random" => format!("{}", host::random() != host::random()),
         _ => panic!("no step `{name}`"),
     };
