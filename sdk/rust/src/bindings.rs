@@ -1,8 +1,11 @@
 //! The contract's bindings, generated from the WIT that travels with the crate.
+//!
+//! Of the world with everything: a component imports what its filter uses, and
+//! nothing of `shared` or `secrets` where it does not.
 
 wit_bindgen::generate!({
     path: "wit",
-    world: "filter",
+    world: "filter-full",
     ownership: Borrowing { duplicate_if_necessary: false },
     pub_export_macro: true,
     export_macro_name: "__export_component",

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use crate::secrets::SecretError;
+use crate::shared::SharedError;
+
 /// Why a change to a head was refused. The exchange itself is unharmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -119,6 +122,21 @@ impl From<HeadError> for Error {
 impl From<RouteError> for Error {
     fn from(error: RouteError) -> Self {
         Error(format!("a routing decision was refused: {error}"))
+    }
+}
+
+impl From<SharedError> for Error {
+    fn from(error: SharedError) -> Self {
+        Error(format!("a change to shared state was refused: {error}"))
+    }
+}
+
+impl From<SecretError> for Error {
+    fn from(error: SecretError) -> Self {
+        match error {
+            SecretError::Head(error) => Error(format!("cannot put a secret: {error}")),
+            other => Error(format!("cannot use a secret: {other}")),
+        }
     }
 }
 

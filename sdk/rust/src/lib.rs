@@ -41,9 +41,9 @@
 //! ```
 //!
 //! Of the contract `lockgate:filter@0.1.0` this version covers what Lockgate
-//! 0.1 serves: heads, bodies and trailers. `shared`, `secrets`, `http-client`,
-//! `background` and filters of connections come to the SDK with the host that
-//! serves them.
+//! 0.1 serves: heads, bodies and trailers, [`shared`] state and [`secrets`].
+//! `http-client`, `background` and filters of connections come to the SDK with the
+//! host that serves them.
 
 #![deny(missing_docs, unsafe_code)]
 
@@ -67,6 +67,8 @@ mod prefetch;
 pub mod random;
 mod request;
 mod response;
+pub mod secrets;
+pub mod shared;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 pub mod time;

@@ -180,14 +180,93 @@ pub(crate) mod metrics {
     }
 }
 
+pub(crate) mod shared {
+    use std::time::Duration;
+
+    use super::{contract, nanoseconds};
+    use crate::shared::{Entry, SharedError};
+
+    pub(crate) use contract::shared::remove;
+
+    pub(crate) fn get(key: &str) -> Option<Entry> {
+        let contract::shared::Entry { value, version } = contract::shared::get(key)?;
+        Some(Entry { value, version })
+    }
+
+    pub(crate) fn set(key: &str, value: &[u8], ttl: Option<Duration>) -> Result<(), SharedError> {
+        contract::shared::set(key, value, ttl.map(nanoseconds)).map_err(by_contract)
+    }
+
+    pub(crate) fn replace(
+        key: &str,
+        version: u64,
+        value: &[u8],
+        ttl: Option<Duration>,
+    ) -> Result<u64, SharedError> {
+        let ttl = ttl.map(nanoseconds);
+        contract::shared::replace(key, version, value, ttl).map_err(by_contract)
+    }
+
+    pub(crate) fn add(key: &str, delta: i64, ttl: Option<Duration>) -> Result<i64, SharedError> {
+        contract::shared::add(key, delta, ttl.map(nanoseconds)).map_err(by_contract)
+    }
+
+    fn by_contract(error: contract::shared::SharedError) -> SharedError {
+        match error {
+            contract::shared::SharedError::Conflict => SharedError::Conflict,
+            contract::shared::SharedError::TooLarge => SharedError::TooLarge,
+            contract::shared::SharedError::NotACounter => SharedError::NotACounter,
+            contract::shared::SharedError::Other(message) => SharedError::Other(message),
+        }
+    }
+}
+
+pub(crate) mod secrets {
+    use super::{contract, head_error};
+    use crate::secrets::SecretError;
+
+    pub(crate) fn matches(name: &str, candidate: &[u8]) -> Result<bool, SecretError> {
+        contract::secrets::matches(name, candidate).map_err(by_contract)
+    }
+
+    pub(crate) fn put(field: &str, prefix: &str, secret: &str) -> Result<(), SecretError> {
+        let field = contract::types::SecretField {
+            field,
+            prefix,
+            secret,
+        };
+        contract::secrets::put(field).map_err(by_contract)
+    }
+
+    pub(crate) fn sign(name: &str, data: &[u8]) -> Result<Vec<u8>, SecretError> {
+        contract::secrets::sign(name, data).map_err(by_contract)
+    }
+
+    pub(crate) fn reveal(name: &str) -> Result<Vec<u8>, SecretError> {
+        contract::secrets::reveal(name).map_err(by_contract)
+    }
+
+    fn by_contract(error: contract::secrets::SecretError) -> SecretError {
+        match error {
+            contract::secrets::SecretError::Denied => SecretError::Denied,
+            contract::secrets::SecretError::Head(error) => SecretError::Head(head_error(error)),
+            contract::secrets::SecretError::Other(message) => SecretError::Other(message),
+        }
+    }
+}
+
 fn head_result(result: Result<(), contract::types::HeadError>) -> Result<(), HeadError> {
-    result.map_err(|error| match error {
+    result.map_err(head_error)
+}
+
+fn head_error(error: contract::types::HeadError) -> HeadError {
+    match error {
         contract::types::HeadError::Invalid => HeadError::Invalid,
         contract::types::HeadError::Forbidden => HeadError::Forbidden,
         contract::types::HeadError::TooLate => HeadError::TooLate,
         contract::types::HeadError::TooLarge => HeadError::TooLarge,
         contract::types::HeadError::Other(message) => HeadError::Other(message),
-    })
+    }
 }
 
 fn route_result(result: Result<(), contract::types::RouteError>) -> Result<(), RouteError> {

@@ -5,9 +5,13 @@
 #[cfg(target_arch = "wasm32")]
 mod component;
 #[cfg(target_arch = "wasm32")]
-pub(crate) use component::{exchange, log, metrics, now, random, request, response, trailers};
+pub(crate) use component::{
+    exchange, log, metrics, now, random, request, response, secrets, shared, trailers,
+};
 
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) mod simulated;
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use simulated::{exchange, log, metrics, now, random, request, response, trailers};
+pub(crate) use simulated::{
+    exchange, log, metrics, now, random, request, response, secrets, shared, trailers,
+};

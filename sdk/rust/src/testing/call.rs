@@ -32,6 +32,7 @@ pub(super) fn finish<V>(verdict: Result<V, Error>) -> Outcome<V> {
             authority: exchange.authority,
             path: exchange.path,
             request: Head(exchange.request.0),
+            secrets: exchange.secrets,
             status: exchange.status,
             response: Head(exchange.response.0),
             trailers: Head(trailers.0),

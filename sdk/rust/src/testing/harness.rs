@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::body::{Fate, Message, Way};
 use super::call::{call, finish, packed};
-use super::{Exchange, Outcome};
+use super::{Exchange, Grant, Outcome};
 use crate::export::Instance;
 use crate::host::simulated::{Phase, Simulated, with};
 use crate::log::Level;
@@ -144,6 +144,27 @@ impl<F: Filter> Harness<F> {
     /// From where chance begins. The same seed gives the same draws.
     pub fn set_seed(&mut self, seed: u64) {
         with(|simulated| simulated.random = seed);
+    }
+
+    /// Grant a secret, or change it.
+    pub fn grant_secret(&mut self, name: &str, secret: &[u8], grant: Grant) {
+        with(|simulated| {
+            let secrets = &mut simulated.secrets;
+            secrets.insert(name.to_owned(), (secret.to_vec(), grant));
+        });
+    }
+
+    /// Let another instance be faster: this is called before each
+    /// [`shared::replace`](crate::shared::replace) with its key, and may change
+    /// what is [`shared`](crate::shared).
+    pub fn set_rival(&mut self, rival: impl FnMut(&str) + 'static) {
+        with(|simulated| simulated.shared.rival = Some(Box::new(rival)));
+    }
+
+    /// How many bytes of key and value an entry in [`shared`](crate::shared) may
+    /// have; at first 64 KiB. With 0 nothing can be kept.
+    pub fn set_largest_entry(&mut self, bytes: usize) {
+        with(|simulated| simulated.shared.largest_entry = bytes);
     }
 
     /// The least level that is kept; at first everything is.

@@ -34,6 +34,10 @@
 //!
 //! After a head, [`Harness::request_body`] and its like play the body as the
 //! filter's verdict asked, and tell its [`Fate`].
+//!
+//! [`shared`](crate::shared) works in a test as it does in a filter: whatever the
+//! test sets there, another instance might have left. [`Harness::set_now`] lets
+//! its entries expire, [`Harness::set_rival`] lets another instance come first.
 
 mod body;
 mod call;
@@ -41,6 +45,7 @@ mod exchange;
 mod harness;
 mod outcome;
 mod schema;
+mod secret;
 #[cfg(test)]
 mod tests;
 
@@ -49,3 +54,4 @@ pub use exchange::Exchange;
 pub use harness::Harness;
 pub use outcome::{Head, LogLine, Mirror, Outcome};
 pub use schema::{undescribed_keys, undocumented_keys};
+pub use secret::{Grant, PutSecret};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::log::Level;
-use crate::testing::Fate;
+use crate::testing::{Fate, PutSecret};
 use crate::{Error, Reply, Timeout, Verdict};
 
 /// What a call came to, and the exchange after it. Of a head it is a verdict, of
@@ -22,6 +22,8 @@ pub struct Outcome<V = Verdict> {
     pub path: String,
     /// The fields of the request after the call.
     pub request: Head,
+    /// Of these fields, those with a secret.
+    pub secrets: Vec<PutSecret>,
     /// The status after the call.
     pub status: Option<u16>,
     /// The fields of the response after the call.

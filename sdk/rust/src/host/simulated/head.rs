@@ -42,7 +42,7 @@ impl Head {
     }
 }
 
-fn check(name: &str, value: &[u8]) -> Result<(), HeadError> {
+pub(super) fn check(name: &str, value: &[u8]) -> Result<(), HeadError> {
     if !field::is_name(name) || !field::is_value(value) {
         return Err(HeadError::Invalid);
     }

@@ -8,14 +8,16 @@ pub(crate) mod log;
 pub(crate) mod metrics;
 pub(crate) mod request;
 pub(crate) mod response;
+pub(crate) mod secrets;
+pub(crate) mod shared;
 pub(crate) mod trailers;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::testing::{LogLine, Mirror};
-use crate::{Timeout, Wants, random as chance};
+use crate::testing::{Grant, LogLine, Mirror, PutSecret};
+use crate::{HeadError, Timeout, Wants, random as chance};
 
 pub(crate) use head::Head;
 
@@ -40,6 +42,8 @@ pub(crate) struct State {
     pub(crate) authority: String,
     pub(crate) path: String,
     pub(crate) request: Head,
+    /// Of the request's fields, those that `secrets::put` set.
+    pub(crate) secrets: Vec<PutSecret>,
     pub(crate) status: Option<u16>,
     pub(crate) is_local: bool,
     pub(crate) response: Head,
@@ -59,6 +63,23 @@ pub(crate) struct State {
     pub(crate) response_bytes: u64,
 }
 
+impl State {
+    /// As far as a filter can see, the field is empty.
+    fn put_secret(&mut self, secret: PutSecret) -> Result<(), HeadError> {
+        head::check(&secret.field, &secret.value)?;
+        self.request.set(&secret.field, b"")?;
+        self.forget_secret(&secret.field);
+        self.secrets.push(secret);
+        Ok(())
+    }
+
+    /// The field is set to something else, or removed.
+    fn forget_secret(&mut self, field: &str) {
+        self.secrets
+            .retain(|secret| !secret.field.eq_ignore_ascii_case(field));
+    }
+}
+
 /// Everything a filter can reach.
 pub(crate) struct Simulated {
     pub(crate) phase: Phase,
@@ -67,6 +88,8 @@ pub(crate) struct Simulated {
     pub(crate) level: crate::log::Level,
     pub(crate) logs: Vec<LogLine>,
     pub(crate) metrics: metrics::Registry,
+    pub(crate) shared: shared::Store,
+    pub(crate) secrets: BTreeMap<String, (Vec<u8>, Grant)>,
     pub(crate) now: Duration,
     pub(crate) random: u64,
 }
@@ -80,6 +103,8 @@ impl Default for Simulated {
             level: crate::log::Level::Trace,
             logs: Vec::new(),
             metrics: metrics::Registry::default(),
+            shared: shared::Store::default(),
+            secrets: BTreeMap::new(),
             now: Duration::from_secs(1_700_000_000),
             random: 0,
         }

@@ -43,7 +43,11 @@ pub(crate) fn entries() -> Vec<(String, Vec<u8>)> {
 }
 
 pub(crate) fn set(name: &str, value: &[u8]) -> Result<(), HeadError> {
-    change(|simulated| simulated.exchange.request.set(name, value))
+    change(|simulated| {
+        simulated.exchange.request.set(name, value)?;
+        simulated.exchange.forget_secret(name);
+        Ok(())
+    })
 }
 
 pub(crate) fn append(name: &str, value: &[u8]) -> Result<(), HeadError> {
@@ -51,7 +55,11 @@ pub(crate) fn append(name: &str, value: &[u8]) -> Result<(), HeadError> {
 }
 
 pub(crate) fn remove(name: &str) -> Result<(), HeadError> {
-    change(|simulated| simulated.exchange.request.remove(name))
+    change(|simulated| {
+        simulated.exchange.request.remove(name)?;
+        simulated.exchange.forget_secret(name);
+        Ok(())
+    })
 }
 
 pub(crate) fn set_method(method: &str) -> Result<(), HeadError> {
