@@ -14,18 +14,19 @@ use std::process::{Command, exit};
 use sha2::{Digest, Sha256};
 
 /// By what name a configuration asks for them, and the package of each.
-const SHIPPED: [(&str, &str); 4] = [
+const SHIPPED: [(&str, &str); 5] = [
     ("lockgate:router", "lockgate-router"),
     ("lockgate:auth", "lockgate-auth"),
     ("lockgate:mirror", "lockgate-mirror"),
     ("lockgate:fault", "lockgate-fault"),
+    ("lockgate:rate-limit", "lockgate-rate-limit"),
 ];
 const TARGET: &str = "wasm32-wasip2";
 const PREBUILT: &str = "LOCKGATE_FILTERS_DIR";
 
 /// What the guests are made of, from the workspace's root. Their tests and
 /// their READMEs are not.
-const SOURCES: [&str; 14] = [
+const SOURCES: [&str; 16] = [
     "Cargo.toml",
     "Cargo.lock",
     "filters/router/Cargo.toml",
@@ -36,6 +37,8 @@ const SOURCES: [&str; 14] = [
     "filters/mirror/src",
     "filters/fault/Cargo.toml",
     "filters/fault/src",
+    "filters/rate-limit/Cargo.toml",
+    "filters/rate-limit/src",
     "sdk/rust/Cargo.toml",
     "sdk/rust/src",
     "sdk/rust/wit",
