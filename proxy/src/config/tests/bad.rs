@@ -107,7 +107,6 @@ fn filters() {
             "6:6: found no key `component`, wanted `component` with `lockgate:NAME` or the path of a component",
             "9:21: found a grant of `call`, which is not served by this version yet, wanted no such grant",
             "9:37: found a grant of `secrets`, which is not served by this version yet, wanted no such grant",
-            "9:50: found a grant of `shared`, which is not served by this version yet, wanted no such grant",
             "10:20: found `1m`, wanted a duration from 1ms to 10s",
             "10:24: found the unknown key `memroy`, wanted `memory`",
             "11:18: found `of`, wanted `off` or a map with `config`",

@@ -37,10 +37,6 @@ fn other_components_are_refused() {
     );
     for (import, message) in [
         (
-            "lockgate:filter/shared@0.1.0",
-            "imports `shared`, which is not served by this version",
-        ),
-        (
             "lockgate:filter/secrets@0.1.0",
             "imports `secrets`, which is not served",
         ),
