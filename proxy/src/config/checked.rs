@@ -299,14 +299,21 @@ pub struct FilterLimits {
     /// Bytes of attributes and of state that it leaves in one exchange.
     pub max_attribute_bytes: usize,
     pub max_state_bytes: usize,
+    /// Calls under way in one call of it, how long each may take, and the bytes
+    /// of an answer.
+    pub max_calls: usize,
+    pub call_timeout: Duration,
+    pub max_call_bytes: usize,
     /// What its instances share, and one entry of it.
     pub max_shared_bytes: usize,
     pub max_shared_entry_bytes: usize,
 }
 
 /// What a filter is allowed beyond its own exchange.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Grants {
+    /// Clusters that it may call.
+    pub call: Vec<Name>,
     /// State that its instances share.
     pub shared: bool,
 }

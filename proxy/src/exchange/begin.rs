@@ -102,6 +102,7 @@ pub fn begin(scene: &Scene<'_>, request: ParsedRequest) -> (Asked, Lendable) {
             max_bytes: config.limits.max_head_bytes,
             max_fields: config.limits.max_headers,
         },
+        calls: scene.snapshot.calls.clone(),
     });
     (asked, view)
 }

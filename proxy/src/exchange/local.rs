@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
-use super::AccessLog;
+use super::{AccessLog, calls};
 use crate::drain::Drain;
 use crate::http::date::DateCache;
 use crate::snapshot::{Published, WorkerSnapshot};
@@ -34,6 +34,7 @@ impl Local {
         let mut cache = published.cache();
         let shared = cache.load().clone();
         let snapshot = WorkerSnapshot::new(shared, None, worker);
+        serve_calls(&snapshot);
         Rc::new(Self {
             worker,
             drain: Rc::default(),
@@ -50,6 +51,7 @@ impl Local {
         let shared = current.cache.load();
         if !Arc::ptr_eq(shared, &current.snapshot.shared) {
             let next = WorkerSnapshot::new(shared.clone(), Some(&current.snapshot), self.worker);
+            serve_calls(&next);
             current.snapshot = next;
         }
         current.snapshot.clone()
@@ -61,5 +63,13 @@ impl Local {
             cluster.sweep(now);
         }
         self.log.flush();
+    }
+}
+
+/// Has the calls made that filters ask for. Ends by itself with the last exchange
+/// of the snapshot.
+fn serve_calls(snapshot: &Rc<WorkerSnapshot>) {
+    if let Some(asked) = snapshot.take_calls() {
+        tokio::task::spawn_local(calls::serve(Rc::downgrade(snapshot), asked));
     }
 }

@@ -10,6 +10,7 @@ mod access_log;
 mod answer;
 mod ask;
 mod begin;
+mod calls;
 mod forward;
 mod local;
 mod midway;

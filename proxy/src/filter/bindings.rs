@@ -14,10 +14,17 @@ pub mod granted {
     wasmtime::component::bindgen!({
         path: "../wit",
         inline: "package lockgate:host;
-            world granted { import lockgate:filter/shared@0.1.0; }",
-        imports: { default: trappable },
+            world granted {
+                import lockgate:filter/shared@0.1.0;
+                import lockgate:filter/http-client@0.1.0;
+            }",
+        imports: {
+            "lockgate:filter/http-client.[static]call.wait": async | trappable,
+            default: trappable,
+        },
         with: {
             "lockgate:filter/types": crate::filter::bindings::lockgate::filter::types,
+            "lockgate:filter/http-client.call": crate::filter::host::http_client::Pending,
         },
     });
 }

@@ -24,6 +24,8 @@ pub struct CpuBudget {
     first_tick: Option<Duration>,
     /// Ticks after the first.
     ticks: u32,
+    /// CPU time before the last wait.
+    before: Duration,
 }
 
 /// No processor is held back for so many budgets.
@@ -42,6 +44,15 @@ impl CpuBudget {
         self.limit = limit;
         self.first_tick = None;
         self.ticks = 0;
+        self.before = Duration::ZERO;
+    }
+
+    /// The call waits from here on, and what the thread does meanwhile is not
+    /// its doing. The thread's clock is asked only if it counts already.
+    pub fn wait(&mut self, now: impl FnOnce() -> Duration) {
+        if let Some(first_tick) = self.first_tick.take() {
+            self.before += now().saturating_sub(first_tick);
+        }
     }
 
     /// An epoch ended, and the thread's clock stands at `now`.
@@ -51,7 +62,7 @@ impl CpuBudget {
             return Tick::GoOn;
         };
         self.ticks = self.ticks.saturating_add(1);
-        let used = now.saturating_sub(first_tick);
+        let used = self.before + now.saturating_sub(first_tick);
         let seen_at_work = TICK.saturating_mul(self.ticks) >= self.limit;
         let is_over = used >= self.limit && seen_at_work;
         match is_over || used >= self.limit.saturating_mul(NO_EXCUSE) {
@@ -175,6 +186,16 @@ mod tests {
             [10, 34].map(|at| budget.tick(at * MS)),
             [Tick::GoOn, Tick::Over]
         );
+    }
+
+    #[test]
+    fn waiting_costs_nothing_and_forgives_nothing() {
+        let mut budget = CpuBudget::default();
+        budget.start(3 * MS);
+        assert_eq!([10, 11, 12].map(|at| budget.tick(at * MS)), [Tick::GoOn; 3]);
+        budget.wait(|| 12 * MS);
+        assert_eq!(budget.tick(900 * MS), Tick::GoOn);
+        assert_eq!(budget.tick(901 * MS), Tick::Over);
     }
 
     #[test]

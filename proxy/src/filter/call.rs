@@ -9,7 +9,7 @@ use super::bindings::exports::lockgate::filter::http_filter::Buffered;
 use super::fault::Failure;
 use super::field;
 use super::instance::Instance;
-use super::pool::Lease;
+use super::pool::{Lease, WorkerFilter};
 use super::state;
 pub(super) use super::state::Phase;
 use super::verdict::{BodyOutcome, Outcome};
@@ -45,17 +45,18 @@ impl Collected {
 }
 
 impl Call {
-    /// Calls for a head. After a failure the view is as it was before.
-    pub fn head(&self, lease: &mut Lease, view: &mut Lendable) -> Result<Outcome, Failure> {
-        let filter = lease.filter().clone();
-        let interest = &filter.interests()[self.config()];
-        let mut packed = filter.take_packed();
-        match (self.phase, &view.response) {
-            (Phase::Response, Some(response)) => {
-                field::pack_response(&mut packed, &interest.response_fields, response);
-            }
-            _ => field::pack_request(&mut packed, &interest.request_fields, &view.request),
+    /// Calls for a head. After a failure, or dropped while it waits, the view is
+    /// as it was before.
+    pub async fn head(&self, lease: &mut Lease, view: &mut Lendable) -> Result<Outcome, Failure> {
+        match lease.waits() {
+            true => Box::pin(self.head_waiting(lease, view)).await,
+            false => self.head_at_once(lease, view),
         }
+    }
+
+    fn head_at_once(&self, lease: &mut Lease, view: &mut Lendable) -> Result<Outcome, Failure> {
+        let filter = lease.filter().clone();
+        let packed = self.pack(&filter, view);
         let outcome = self.lend(lease, view, |instance| {
             let verdict = match self.phase {
                 Phase::Response => instance.on_response(self.config(), &packed),
@@ -68,8 +69,94 @@ impl Call {
         outcome
     }
 
-    /// Calls for a body that was collected.
-    pub fn body(
+    async fn head_waiting(
+        &self,
+        lease: &mut Lease,
+        view: &mut Lendable,
+    ) -> Result<Outcome, Failure> {
+        let filter = lease.filter().clone();
+        let packed = self.pack(&filter, view);
+        let owner = &filter.loaded().owner;
+        let mut lent = self.lent(lease, view, true);
+        let verdict = match self.phase {
+            Phase::Response => {
+                let instance = lent.instance();
+                instance.on_response_waiting(self.config(), &packed).await
+            }
+            _ => {
+                let instance = lent.instance();
+                instance.on_request_waiting(self.config(), &packed).await
+            }
+        };
+        let outcome =
+            verdict.and_then(|verdict| Outcome::check(verdict, &owner.name, &owner.limits));
+        lent.keep_changes(outcome.is_ok());
+        drop(lent);
+        filter.give_back_packed(packed);
+        outcome
+    }
+
+    fn pack(&self, filter: &WorkerFilter, view: &Lendable) -> Vec<u8> {
+        let interest = &filter.interests()[self.config()];
+        let mut packed = filter.take_packed();
+        match (self.phase, &view.response) {
+            (Phase::Response, Some(response)) => {
+                field::pack_response(&mut packed, &interest.response_fields, response);
+            }
+            _ => field::pack_request(&mut packed, &interest.request_fields, &view.request),
+        }
+        packed
+    }
+
+    /// Calls for a body that was collected. Dropped while it waits, the body is
+    /// lost.
+    pub async fn body(
+        &self,
+        lease: &mut Lease,
+        view: &mut Lendable,
+        body: &mut Collected,
+    ) -> Result<BodyOutcome, Failure> {
+        match lease.waits() {
+            true => Box::pin(self.body_waiting(lease, view, body)).await,
+            false => self.body_at_once(lease, view, body),
+        }
+    }
+
+    async fn body_waiting(
+        &self,
+        lease: &mut Lease,
+        view: &mut Lendable,
+        body: &mut Collected,
+    ) -> Result<BodyOutcome, Failure> {
+        let owner = lease.filter().loaded().owner.clone();
+        let buffered = Buffered {
+            bytes: std::mem::take(&mut body.bytes),
+            complete: body.is_complete,
+        };
+        let mut lent = self.lent(lease, view, true);
+        let instance = lent.instance();
+        let verdict = match self.phase {
+            Phase::ResponseBody => {
+                instance
+                    .on_response_body_waiting(self.config(), &buffered)
+                    .await
+            }
+            _ => {
+                instance
+                    .on_request_body_waiting(self.config(), &buffered)
+                    .await
+            }
+        };
+        let outcome = verdict.and_then(|verdict| {
+            BodyOutcome::check(verdict, buffered.complete, &owner.name, &owner.limits)
+        });
+        lent.keep_changes(outcome.is_ok());
+        drop(lent);
+        body.bytes = buffered.bytes;
+        outcome
+    }
+
+    fn body_at_once(
         &self,
         lease: &mut Lease,
         view: &mut Lendable,
@@ -123,8 +210,19 @@ impl Call {
         view: &mut Lendable,
         work: impl FnOnce(&mut Instance) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
+        let started = lease.filter().sample();
+        let mut lent = self.lent(lease, view, false);
+        let outcome = work(lent.instance());
+        lent.keep_changes(outcome.is_ok());
+        drop(lent);
+        if let Some(started) = started {
+            lease.filter().stats().sample(started.elapsed());
+        }
+        outcome
+    }
+
+    fn lent<'a>(&self, lease: &'a mut Lease, view: &'a mut Lendable, may_wait: bool) -> Lent<'a> {
         let (filter, instance) = lease.parts();
-        let started = filter.sample();
         filter.stats().calls(self.phase.index()).add(1);
         let max_delay = filter.loaded().owner.limits.max_delay;
         instance.enter(state::Call {
@@ -133,12 +231,37 @@ impl Call {
             place: self.place,
             config: self.config(),
             delay_left: max_delay.saturating_sub(self.delayed),
+            may_wait,
         });
-        let outcome = work(instance);
-        view.take_back(instance.leave(outcome.is_ok()));
-        if let Some(started) = started {
-            filter.stats().sample(started.elapsed());
+        Lent {
+            instance,
+            view,
+            keep_changes: false,
         }
-        outcome
+    }
+}
+
+/// A view that an instance has. It comes back when this is dropped, also when the
+/// call is given up while it waits: without what the call changed, unless the call
+/// went well.
+struct Lent<'a> {
+    instance: &'a mut Instance,
+    view: &'a mut Lendable,
+    keep_changes: bool,
+}
+
+impl Lent<'_> {
+    fn instance(&mut self) -> &mut Instance {
+        self.instance
+    }
+
+    fn keep_changes(&mut self, keep: bool) {
+        self.keep_changes = keep;
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        self.view.take_back(self.instance.leave(self.keep_changes));
     }
 }

@@ -253,7 +253,7 @@ impl WorkerChain {
         let filter = &self.filters[call.place];
         let flow = match lease(filter, call, taken).await {
             Ok(mut lease) => {
-                let outcome = call.head(&mut lease, view);
+                let outcome = call.head(&mut lease, view).await;
                 match outcome {
                     Ok(Outcome::Transform(handle)) => {
                         Some(Flow::Transform(Transform::new(lease, handle, call)))
@@ -285,7 +285,7 @@ impl WorkerChain {
         let call = call(phase, place, config, taken);
         let outcome = match lease(filter, call, taken).await {
             Ok(mut lease) => {
-                let outcome = call.body(&mut lease, view, body);
+                let outcome = call.body(&mut lease, view, body).await;
                 taken.slot(place).own = lease.settle(&outcome);
                 outcome
             }

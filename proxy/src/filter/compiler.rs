@@ -13,7 +13,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use super::engine::{self, EngineOptions};
+use super::engine;
 use super::module::{LoadError, Pace, invalid};
 
 /// The command, hidden from help, by which a program compiles for another.
@@ -127,7 +127,8 @@ pub fn compile_for_another(
     }
     let mut bytes = Vec::new();
     input.read_to_end(&mut bytes)?;
-    let settings = engine::config(EngineOptions::default().max_instances);
+    // It makes no instances, and how many there could be does not change the code.
+    let settings = engine::config(1);
     let engine = Engine::new(&settings).map_err(|error| io::Error::other(format!("{error:#}")))?;
     let (good, said) = match engine.precompile_component(&bytes) {
         Ok(compiled) => (true, compiled),

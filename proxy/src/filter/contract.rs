@@ -9,14 +9,24 @@ use crate::config::Grants;
 const PACKAGE: &str = "lockgate:filter";
 pub const VERSION: &str = "0.1.0";
 
-/// The interfaces of `lockgate:filter` that filters may import. One of them,
-/// [`SHARED`], needs a grant.
-const SERVED: [&str; 9] = [
-    "types", "request", "response", "trailers", "exchange", "log", "metrics", "host", SHARED,
+/// The interfaces of `lockgate:filter` that filters may import. [`SHARED`] and
+/// [`HTTP_CLIENT`] need a grant.
+const SERVED: [&str; 10] = [
+    "types",
+    "request",
+    "response",
+    "trailers",
+    "exchange",
+    "log",
+    "metrics",
+    "host",
+    SHARED,
+    HTTP_CLIENT,
 ];
 /// Those that this version does not know yet.
-const NOT_YET_SERVED: [&str; 2] = ["secrets", "http-client"];
+const NOT_YET_SERVED: [&str; 1] = ["secrets"];
 const SHARED: &str = "shared";
+const HTTP_CLIENT: &str = "http-client";
 /// Exports that ask the host for more than this version does.
 const NOT_YET_CALLED: [&str; 2] = ["background", "hand-over"];
 
@@ -120,14 +130,24 @@ pub fn check<'a>(
 /// as it would be written.
 pub fn missing_grants<'a>(
     imports: impl IntoIterator<Item = &'a str>,
-    grants: Grants,
+    grants: &Grants,
 ) -> Vec<(&'static str, &'static str)> {
     let imports = imports.into_iter();
     let needs = imports.filter_map(|import| match of_package(split(import).0) {
         Some(SHARED) if !grants.shared => Some((SHARED, "grants: { shared: true }")),
+        Some(HTTP_CLIENT) if grants.call.is_empty() => {
+            Some((HTTP_CLIENT, "grants: { call: [CLUSTER] }"))
+        }
         _ => None,
     });
     needs.collect()
+}
+
+/// Whether a component with these imports may have to wait in the middle of a
+/// call.
+pub fn waits<'a>(imports: impl IntoIterator<Item = &'a str>) -> bool {
+    let mut imports = imports.into_iter();
+    imports.any(|import| of_package(split(import).0) == Some(HTTP_CLIENT))
 }
 
 fn check_import(import: &str) -> Option<Refusal> {
@@ -203,13 +223,21 @@ mod tests {
     #[test]
     fn what_needs_a_grant_is_told_with_what_would_grant_it() {
         let imports = ["lockgate:filter/shared@0.1.0", "lockgate:filter/log@0.1.0"];
-        let missing = |shared| missing_grants(imports, Grants { shared });
+        let missing = |shared| {
+            let grants = Grants {
+                shared,
+                ..Grants::default()
+            };
+            missing_grants(imports, &grants)
+        };
         assert_eq!(missing(false), [("shared", "grants: { shared: true }")]);
         assert_eq!(missing(true), []);
+        let none = Grants::default();
         assert_eq!(
-            missing_grants(["lockgate:filter/log@0.1.0"], Grants::default()),
-            []
+            missing_grants(["lockgate:filter/http-client@0.1.0"], &none),
+            [("http-client", "grants: { call: [CLUSTER] }")]
         );
+        assert_eq!(missing_grants(["lockgate:filter/log@0.1.0"], &none), []);
     }
 
     #[test]
@@ -218,10 +246,6 @@ mod tests {
         refused(
             "lockgate:filter/secrets@0.1.0",
             "imports `secrets`, which is not served by this version",
-        );
-        refused(
-            "lockgate:filter/http-client@0.1.0",
-            "imports `http-client`, which is not served by this version",
         );
         refused(
             "wasi:sockets/tcp@0.2.6",

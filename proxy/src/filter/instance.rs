@@ -1,10 +1,12 @@
 //! One instance of a component in a store of its own, and the calls into it.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use wasmtime::component::ResourceAny;
-use wasmtime::{Store, Trap, UpdateDeadline};
+use wasmtime::component::{ComponentNamedList, Lift, Lower, ResourceAny, TypedFunc};
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
 use super::bindings::exports::lockgate::filter::http_filter::{
     BodyVerdict, Buffered, Interest as RawInterest, Manifest as RawManifest, Verdict,
@@ -14,6 +16,7 @@ use super::bindings::{Filter, FilterPre};
 use super::budget::{Tick, thread_cpu_time};
 use super::fault::{Failure, FilterFault, LimitBroken};
 use super::interest::Interest;
+use super::module::Module;
 use super::state::{Call, HostState, Owner, Remark};
 use super::view::View;
 use super::{log, wasi};
@@ -24,8 +27,8 @@ const MAX_TRANSFER_BYTES: usize = 16 << 20;
 const MAX_HANDLES: usize = 16 << 10;
 
 /// What a component says about itself, asked in an instance for just that.
-pub fn describe(pre: &FilterPre<HostState>) -> Result<RawManifest, Failure> {
-    Instance::make(pre, Arc::new(Owner::nobody()), 0)?.describe()
+pub fn describe(pre: &FilterPre<HostState>, waits: bool) -> Result<RawManifest, Failure> {
+    Instance::start(pre, waits, Arc::new(Owner::nobody()), 0)?.describe()
 }
 
 /// A component at work. A call that ends badly leaves it unusable.
@@ -34,11 +37,18 @@ pub struct Instance {
     filter: Filter,
     /// By configuration; made when first needed.
     handles: Vec<Option<ResourceAny>>,
+    /// Calls may have to wait, and so run on a stack of their own.
+    waits: bool,
 }
 
 impl Instance {
-    pub fn make(
+    pub fn make(module: &Module, owner: Arc<Owner>, worker: usize) -> Result<Self, Failure> {
+        Self::start(module.pre(), module.waits(), owner, worker)
+    }
+
+    fn start(
         pre: &FilterPre<HostState>,
+        waits: bool,
         owner: Arc<Owner>,
         worker: usize,
     ) -> Result<Self, Failure> {
@@ -55,21 +65,19 @@ impl Instance {
         store.set_max_component_handles(MAX_HANDLES);
         // A component's own start functions run here.
         begin(&mut store, create_cpu);
-        let filter = pre.instantiate(&mut store).map_err(|error| {
-            let is_cap = error.is::<wasmtime::PoolConcurrencyLimitError>();
-            match failure(&store, &error) {
-                Failure {
-                    fault: FilterFault::Trap,
-                    detail,
-                } if is_cap => Failure::new(FilterFault::NoInstance, detail),
-                failure => failure,
-            }
-        })?;
+        let filter =
+            instantiate(pre, waits, &mut store).map_err(|error| failure(&store, &error))?;
         Ok(Self {
             store,
             filter,
             handles: Vec::new(),
+            waits,
         })
+    }
+
+    /// Whether the calls that can wait must be those of [`Waiting`].
+    pub fn waits(&self) -> bool {
+        self.waits
     }
 
     /// From now on it works and counts for this worker.
@@ -82,8 +90,8 @@ impl Instance {
     fn describe(&mut self) -> Result<RawManifest, Failure> {
         self.begin_outside();
         let guest = self.filter.lockgate_filter_http_filter();
-        let described = guest.call_describe(&mut self.store);
-        self.end(described)
+        let described = run(&mut self.store, self.waits, guest.func_describe(), ());
+        self.end(described).map(|(manifest,)| manifest)
     }
 
     /// Gives the guest a configuration, which it may refuse. What it accepted
@@ -91,8 +99,9 @@ impl Instance {
     pub fn create(&mut self, config: usize, json: &str) -> Result<Vec<ConfigError>, Failure> {
         self.begin_outside();
         let guest = self.filter.lockgate_filter_http_filter().filter();
-        let created = guest.call_create(&mut self.store, json);
-        match self.end(created)? {
+        let func = guest.func_create();
+        let created = run(&mut self.store, self.waits, func, (json,));
+        match self.end(created)?.0 {
             Ok(handle) => {
                 self.handles
                     .resize(self.handles.len().max(config + 1), None);
@@ -111,8 +120,9 @@ impl Instance {
         let handle = self.created(config)?;
         self.begin_outside();
         let guest = self.filter.lockgate_filter_http_filter().filter();
-        let wanted = guest.call_wants(&mut self.store, handle);
-        self.end(wanted)
+        let func = guest.func_wants();
+        let wanted = run(&mut self.store, self.waits, func, (handle,));
+        self.end(wanted).map(|(interest,)| interest)
     }
 
     /// What the guest warned about since this was last asked.
@@ -134,16 +144,18 @@ impl Instance {
         let handle = self.created(config)?;
         self.begin_phase();
         let guest = self.filter.lockgate_filter_http_filter().filter();
-        let verdict = guest.call_on_request(&mut self.store, handle, fields);
-        self.end(verdict)?.map_err(said)
+        let func = guest.func_on_request();
+        let verdict = run(&mut self.store, self.waits, func, (handle, fields));
+        self.end(verdict)?.0.map_err(said)
     }
 
     pub fn on_response(&mut self, config: usize, fields: &Vec<u8>) -> Result<Verdict, Failure> {
         let handle = self.created(config)?;
         self.begin_phase();
         let guest = self.filter.lockgate_filter_http_filter().filter();
-        let verdict = guest.call_on_response(&mut self.store, handle, fields);
-        self.end(verdict)?.map_err(said)
+        let func = guest.func_on_response();
+        let verdict = run(&mut self.store, self.waits, func, (handle, fields));
+        self.end(verdict)?.0.map_err(said)
     }
 
     pub fn on_request_body(
@@ -154,8 +166,9 @@ impl Instance {
         let handle = self.created(config)?;
         self.begin_phase();
         let guest = self.filter.lockgate_filter_http_filter().filter();
-        let verdict = guest.call_on_request_body(&mut self.store, handle, body);
-        self.end(verdict)?.map_err(said)
+        let func = guest.func_on_request_body();
+        let verdict = run(&mut self.store, self.waits, func, (handle, body));
+        self.end(verdict)?.0.map_err(said)
     }
 
     pub fn on_response_body(
@@ -166,40 +179,45 @@ impl Instance {
         let handle = self.created(config)?;
         self.begin_phase();
         let guest = self.filter.lockgate_filter_http_filter().filter();
-        let verdict = guest.call_on_response_body(&mut self.store, handle, body);
-        self.end(verdict)?.map_err(said)
+        let func = guest.func_on_response_body();
+        let verdict = run(&mut self.store, self.waits, func, (handle, body));
+        self.end(verdict)?.0.map_err(said)
     }
 
     pub fn on_request_trailers(&mut self, config: usize) -> Result<(), Failure> {
         let handle = self.created(config)?;
         self.begin_phase();
         let guest = self.filter.lockgate_filter_http_filter().filter();
-        let done = guest.call_on_request_trailers(&mut self.store, handle);
-        self.end(done)?.map_err(said)
+        let func = guest.func_on_request_trailers();
+        let done = run(&mut self.store, self.waits, func, (handle,));
+        self.end(done)?.0.map_err(said)
     }
 
     pub fn on_response_trailers(&mut self, config: usize) -> Result<(), Failure> {
         let handle = self.created(config)?;
         self.begin_phase();
         let guest = self.filter.lockgate_filter_http_filter().filter();
-        let done = guest.call_on_response_trailers(&mut self.store, handle);
-        self.end(done)?.map_err(said)
+        let func = guest.func_on_response_trailers();
+        let done = run(&mut self.store, self.waits, func, (handle,));
+        self.end(done)?.0.map_err(said)
     }
 
     /// Passes a piece of a body through a transform.
     pub fn push(&mut self, transform: ResourceAny, chunk: &[u8]) -> Result<Vec<u8>, Failure> {
         self.begin_phase();
         let guest = self.filter.lockgate_filter_http_filter().transform();
-        let given = guest.call_push(&mut self.store, transform, chunk);
-        self.end(given)?.map_err(said)
+        let func = guest.func_push();
+        let given = run(&mut self.store, self.waits, func, (transform, chunk));
+        self.end(given)?.0.map_err(said)
     }
 
     /// Tells a transform that the body is over, and lets it go.
     pub fn finish(&mut self, transform: ResourceAny) -> Result<Vec<u8>, Failure> {
         self.begin_phase();
         let guest = self.filter.lockgate_filter_http_filter().transform();
-        let given = guest.call_finish(&mut self.store, transform);
-        let given = self.end(given)?.map_err(said)?;
+        let func = guest.func_finish();
+        let given = run(&mut self.store, self.waits, func, (transform,));
+        let given = self.end(given)?.0.map_err(said)?;
         self.let_go(transform)?;
         Ok(given)
     }
@@ -207,7 +225,10 @@ impl Instance {
     /// Frees a transform that is not used any more.
     pub fn let_go(&mut self, transform: ResourceAny) -> Result<(), Failure> {
         self.begin_phase();
-        let dropped = transform.resource_drop(&mut self.store);
+        let dropped = match self.waits {
+            true => at_once(transform.resource_drop_async(&mut self.store)),
+            false => transform.resource_drop(&mut self.store),
+        };
         self.end(dropped)
     }
 
@@ -215,7 +236,8 @@ impl Instance {
         let handle = self.created(config)?;
         self.begin_phase();
         let guest = self.filter.lockgate_filter_http_filter().filter();
-        let done = guest.call_on_done(&mut self.store, handle);
+        let func = guest.func_on_done();
+        let done = run(&mut self.store, self.waits, func, (handle,));
         self.end(done)
     }
 
@@ -229,6 +251,7 @@ impl Instance {
         let state = self.store.data_mut();
         let call = std::mem::take(&mut state.call);
         let mut view = call.view.expect("only `enter` and `leave` move it");
+        state.calls.clear();
         match keep_changes {
             true => state.journal.commit(),
             false => state.journal.roll_back(&mut view),
@@ -254,6 +277,100 @@ impl Instance {
     }
 }
 
+/// The same calls for filters that may have to wait in the middle of one. Dropped
+/// while it waits, the instance must not be called again.
+impl Instance {
+    pub async fn on_request_waiting(
+        &mut self,
+        config: usize,
+        fields: &Vec<u8>,
+    ) -> Result<Verdict, Failure> {
+        let handle = self.created(config)?;
+        self.begin_phase();
+        let guest = self.filter.lockgate_filter_http_filter().filter();
+        let func = guest.func_on_request();
+        let verdict = func.call_async(&mut self.store, (handle, fields)).await;
+        self.end(verdict)?.0.map_err(said)
+    }
+
+    pub async fn on_response_waiting(
+        &mut self,
+        config: usize,
+        fields: &Vec<u8>,
+    ) -> Result<Verdict, Failure> {
+        let handle = self.created(config)?;
+        self.begin_phase();
+        let guest = self.filter.lockgate_filter_http_filter().filter();
+        let func = guest.func_on_response();
+        let verdict = func.call_async(&mut self.store, (handle, fields)).await;
+        self.end(verdict)?.0.map_err(said)
+    }
+
+    pub async fn on_request_body_waiting(
+        &mut self,
+        config: usize,
+        body: &Buffered,
+    ) -> Result<BodyVerdict, Failure> {
+        let handle = self.created(config)?;
+        self.begin_phase();
+        let guest = self.filter.lockgate_filter_http_filter().filter();
+        let func = guest.func_on_request_body();
+        let verdict = func.call_async(&mut self.store, (handle, body)).await;
+        self.end(verdict)?.0.map_err(said)
+    }
+
+    pub async fn on_response_body_waiting(
+        &mut self,
+        config: usize,
+        body: &Buffered,
+    ) -> Result<BodyVerdict, Failure> {
+        let handle = self.created(config)?;
+        self.begin_phase();
+        let guest = self.filter.lockgate_filter_http_filter().filter();
+        let func = guest.func_on_response_body();
+        let verdict = func.call_async(&mut self.store, (handle, body)).await;
+        self.end(verdict)?.0.map_err(said)
+    }
+}
+
+/// Calls the guest, for what has nothing to wait for.
+fn run<P, R>(
+    store: &mut Store<HostState>,
+    waits: bool,
+    func: TypedFunc<P, R>,
+    params: P,
+) -> wasmtime::Result<R>
+where
+    P: ComponentNamedList + Lower,
+    R: ComponentNamedList + Lift + 'static,
+{
+    match waits {
+        true => at_once(func.call_async(store, params)),
+        false => func.call(store, params),
+    }
+}
+
+fn instantiate(
+    pre: &FilterPre<HostState>,
+    waits: bool,
+    store: &mut Store<HostState>,
+) -> wasmtime::Result<Filter> {
+    if !waits {
+        return pre.instantiate(store);
+    }
+    let instance = at_once(pre.instance_pre().instantiate_async(&mut *store))?;
+    Filter::new(store, &instance)
+}
+
+/// What runs on a stack of its own only because other calls may have to wait.
+fn at_once<T>(work: impl Future<Output = wasmtime::Result<T>>) -> wasmtime::Result<T> {
+    let mut context = Context::from_waker(Waker::noop());
+    match pin!(work).poll(&mut context) {
+        Poll::Ready(done) => done,
+        Poll::Pending => Err(wasmtime::Error::msg("it waits where nothing can come")),
+    }
+}
+
 fn begin(store: &mut Store<HostState>, cpu: Duration) {
     store.set_epoch_deadline(1);
     let state = store.data_mut();
@@ -275,6 +392,8 @@ fn failure(store: &Store<HostState>, error: &wasmtime::Error) -> Failure {
         Some(Trap::Interrupt) => FilterFault::Overrun,
         Some(Trap::StackOverflow) => FilterFault::Stack,
         _ if error.is::<LimitBroken>() => FilterFault::OutputLimit,
+        // Of instances, or of stacks for calls that wait.
+        _ if error.is::<PoolConcurrencyLimitError>() => FilterFault::NoInstance,
         _ if store.data().memory.has_refused => FilterFault::Memory,
         Some(_) | None => FilterFault::Trap,
     };

@@ -108,12 +108,13 @@ impl LoadedFilter {
             limits: filter.limits.clone(),
             metrics,
             stats,
+            call: filter.grants.call.clone(),
             shared,
         });
         let whole =
             |failure: Failure| Refused::from(vec![mistake(&filter.pointer, failure.to_string())]);
         let started = Instant::now();
-        let mut first = Instance::make(module.pre(), owner.clone(), 0).map_err(whole)?;
+        let mut first = Instance::make(&module, owner.clone(), 0).map_err(whole)?;
         let configs = accept(&mut first, configs)?;
         let is_slow = started.elapsed() > SLOW_CREATE;
         let loaded = Self {
@@ -163,7 +164,7 @@ impl LoadedFilter {
 
     /// An instance with nothing created in it.
     pub(super) fn make(&self, worker: usize) -> Result<Instance, Failure> {
-        Instance::make(self.module.pre(), self.owner.clone(), worker)
+        Instance::make(&self.module, self.owner.clone(), worker)
     }
 
     /// An instance that has every configuration already, if one is left.
@@ -225,7 +226,7 @@ pub(super) fn create_again(
 /// A component's imports are its permission list.
 fn check_grants(module: &Module, filter: &Filter) -> Result<(), Vec<BuildError>> {
     let imports = module.imports().iter().map(String::as_str);
-    let missing = contract::missing_grants(imports, filter.grants).into_iter();
+    let missing = contract::missing_grants(imports, &filter.grants).into_iter();
     let mistakes: Vec<_> = missing
         .map(|(interface, grant)| {
             let message = format!("imports `{interface}`, which `{grant}` would grant it");

@@ -14,6 +14,7 @@
 mod bindings;
 mod budget;
 mod call;
+mod calls;
 mod chain;
 mod compiler;
 mod contract;
@@ -42,6 +43,7 @@ pub mod view;
 mod wasi;
 
 pub use call::Collected;
+pub use calls::{CallFailed, Calls, Inbound, Outbound};
 pub use chain::{FilterFailed, Flow, WorkerChain};
 pub use compiler::{COMMAND as COMPILE_COMMAND, Compiler, compile_for_another};
 pub use contract::{Refusal, VERSION as CONTRACT};

@@ -102,6 +102,8 @@ pub struct Module {
     exports: Vec<String>,
     manifest: Manifest,
     pre: FilterPre<HostState>,
+    /// Its calls may wait in the middle, and so run on stacks of their own.
+    waits: bool,
 }
 
 impl Module {
@@ -131,7 +133,8 @@ impl Module {
         }
         let pre = linker.instantiate_pre(&component).map_err(misfit)?;
         let pre = FilterPre::new(pre).map_err(misfit)?;
-        let manifest = manifest(&pre)?;
+        let waits = contract::waits(imports.iter().map(String::as_str));
+        let manifest = manifest(&pre, waits)?;
         if let Some(library) = library.filter(|_| is_new) {
             library.keep(&digest, &component);
         }
@@ -143,6 +146,7 @@ impl Module {
             exports,
             manifest,
             pre,
+            waits,
         })
     }
 
@@ -174,6 +178,10 @@ impl Module {
         &self.manifest
     }
 
+    pub(super) fn waits(&self) -> bool {
+        self.waits
+    }
+
     pub(super) fn pre(&self) -> &FilterPre<HostState> {
         &self.pre
     }
@@ -200,8 +208,8 @@ fn names(engine: &Engine, component: &Component) -> (Vec<String>, Vec<String>) {
     (imports.collect(), exports.collect())
 }
 
-fn manifest(pre: &FilterPre<HostState>) -> Result<Manifest, LoadError> {
-    let raw = instance::describe(pre).map_err(LoadError::Describe)?;
+fn manifest(pre: &FilterPre<HostState>, waits: bool) -> Result<Manifest, LoadError> {
+    let raw = instance::describe(pre, waits).map_err(LoadError::Describe)?;
     let schema = raw.config_schema.as_deref().map(serde_json::from_str);
     let config_schema = schema.transpose().map_err(|error| {
         LoadError::Manifest(format!("its configuration schema is not JSON: {error}"))

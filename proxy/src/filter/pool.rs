@@ -263,6 +263,13 @@ impl Lease {
         (&self.filter, instance)
     }
 
+    /// Whether its calls may wait in the middle.
+    pub fn waits(&self) -> bool {
+        self.instance
+            .as_ref()
+            .is_some_and(|instance| instance.waits())
+    }
+
     /// Gives it this configuration, if it does not have it yet.
     fn give(&mut self, config: u16) -> Result<(), Failure> {
         let config = usize::from(config);

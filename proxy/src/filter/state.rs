@@ -8,6 +8,7 @@ use http::HeaderName;
 use super::budget::CpuBudget;
 use super::fault::LimitBroken;
 use super::field::Field;
+use super::host::http_client::UnderWay;
 use super::interest::Interest;
 use super::journal::Journal;
 use super::log::LogBudget;
@@ -38,6 +39,8 @@ pub struct HostState {
     pub response_fields: Names<Field>,
     pub changed_fields: Names<HeaderName>,
     pub call: Call,
+    /// Calls under way, of the phase that is called.
+    pub calls: UnderWay,
 }
 
 /// A warning about a configuration that was accepted: a line of the level `warn`
@@ -54,6 +57,8 @@ pub struct Owner {
     pub limits: FilterLimits,
     pub metrics: Arc<GuestMetrics>,
     pub stats: Arc<PerWorker<FilterStats>>,
+    /// Clusters that it may call.
+    pub call: Vec<Name>,
     /// What its instances share, where that is granted.
     pub shared: Option<Arc<Store>>,
 }
@@ -81,11 +86,15 @@ impl Owner {
                 max_series: 0,
                 max_attribute_bytes: 0,
                 max_state_bytes: 0,
+                max_calls: 0,
+                call_timeout: Duration::ZERO,
+                max_call_bytes: 0,
                 max_shared_bytes: 0,
                 max_shared_entry_bytes: 0,
             },
             metrics: Arc::new(GuestMetrics::new(1, 0)),
             stats: Arc::new(PerWorker::new(1, FilterStats::default)),
+            call: Vec::new(),
             shared: None,
         }
     }
@@ -103,6 +112,8 @@ pub struct Call {
     pub config: usize,
     /// How much longer this filter may hold this exchange.
     pub delay_left: Duration,
+    /// Whether the phase can wait for calls.
+    pub may_wait: bool,
 }
 
 /// In which part of its life the guest is.
@@ -208,6 +219,7 @@ impl HostState {
             response_fields: Names::default(),
             changed_fields: Names::default(),
             call: Call::default(),
+            calls: UnderWay::default(),
             owner,
         }
     }

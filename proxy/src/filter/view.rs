@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue};
 
+use super::calls::Calls;
 use crate::config::Name;
 use crate::http::request_id::Hex;
 use crate::http::{RequestHead, ResponseHead};
@@ -39,6 +40,8 @@ pub struct View {
     pub states: Vec<(usize, Vec<u8>)>,
     /// How large filters may make the heads.
     pub head_limits: HeadLimits,
+    /// Where calls of filters go, if any filter may make one.
+    pub calls: Option<Calls>,
 }
 
 /// Limits of one head.

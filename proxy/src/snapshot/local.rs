@@ -1,13 +1,16 @@
 //! A snapshot as one worker uses it, with its pools and filter instances.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
+
 use super::{Listener, Snapshot};
 use crate::cluster::Cluster;
-use crate::config::Name;
-use crate::filter::{LoadedFilter, WorkerChain, WorkerFilter};
+use crate::config::{self, Name};
+use crate::filter::{Calls, LoadedFilter, Outbound, WorkerChain, WorkerFilter};
 use crate::listener::Socket;
 use crate::upstream::WorkerCluster;
 
@@ -17,6 +20,10 @@ pub struct WorkerSnapshot {
     pub listeners: Vec<WorkerListener>,
     clusters: HashMap<Name, Rc<WorkerCluster>>,
     filters: Vec<(Arc<LoadedFilter>, Rc<WorkerFilter>)>,
+    /// Where filters send their calls, if any may make one.
+    pub calls: Option<Calls>,
+    /// Until somebody makes them.
+    asked_calls: Cell<Option<mpsc::UnboundedReceiver<Outbound>>>,
 }
 
 pub struct WorkerListener {
@@ -57,12 +64,22 @@ impl WorkerSnapshot {
                     .and_then(|name| clusters.get(name).cloned()),
             })
             .collect();
+        let may_call = |filter: &config::Filter| !filter.grants.call.is_empty();
+        let channel = shared.config.filters.iter().any(may_call);
+        let (calls, asked_calls) = channel.then(mpsc::unbounded_channel).unzip();
         Rc::new(Self {
             shared,
             listeners,
             clusters,
             filters,
+            calls,
+            asked_calls: Cell::new(asked_calls),
         })
+    }
+
+    /// What filters ask for, to be taken once by who makes the calls.
+    pub fn take_calls(&self) -> Option<mpsc::UnboundedReceiver<Outbound>> {
+        self.asked_calls.take()
     }
 
     pub fn cluster(&self, name: &str) -> Option<&Rc<WorkerCluster>> {

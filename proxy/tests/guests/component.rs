@@ -1,5 +1,5 @@
-// How tests get the component of this package. Included by path, because it is
-// needed by unit tests and by tests over sockets.
+// How tests get the components of this package and of the one beside it. Included
+// by path, because they are needed by unit tests and by tests over sockets.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -7,13 +7,22 @@ use std::sync::OnceLock;
 
 /// The component, built when first asked for. Cargo's own lock keeps several
 /// test programs from building it at once.
+#[allow(dead_code, reason = "not every test needs both")]
 pub fn component() -> &'static [u8] {
     static COMPONENT: OnceLock<Vec<u8>> = OnceLock::new();
-    COMPONENT.get_or_init(build)
+    COMPONENT.get_or_init(|| build("guests"))
 }
 
-fn build() -> Vec<u8> {
-    let package = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/guests");
+/// The one that makes calls.
+#[allow(dead_code, reason = "not every test needs both")]
+pub fn caller() -> &'static [u8] {
+    static COMPONENT: OnceLock<Vec<u8>> = OnceLock::new();
+    COMPONENT.get_or_init(|| build("caller"))
+}
+
+fn build(name: &str) -> Vec<u8> {
+    let tests = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests"));
+    let package = tests.join(name);
     let target = target_dir();
     let status = Command::new(env!("CARGO"))
         .args([
@@ -33,7 +42,7 @@ fn build() -> Vec<u8> {
         .status()
         .expect("cargo runs");
     assert!(status.success(), "the guests build");
-    let component = target.join("wasm32-wasip2/release/guests.wasm");
+    let component = target.join(format!("wasm32-wasip2/release/{name}.wasm"));
     std::fs::read(component).expect("cargo wrote the component")
 }
 

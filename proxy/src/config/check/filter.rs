@@ -91,6 +91,9 @@ impl Checker<'_> {
                 raw.max_attribute_bytes,
             ),
             max_state_bytes: self.memory_size(at, "max_state_bytes", raw.max_state_bytes),
+            max_calls: raw.max_calls,
+            call_timeout: self.time(at, "call_timeout", raw.call_timeout),
+            max_call_bytes: self.memory_size(at, "max_call_bytes", raw.max_call_bytes),
             max_shared_bytes: self.memory_size(at, "max_shared", raw.max_shared),
             max_shared_entry_bytes: self.memory_size(at, "max_shared_entry", raw.max_shared_entry),
         }
@@ -111,15 +114,20 @@ impl Checker<'_> {
 
     /// What is not served yet cannot be granted: it would promise what is not kept.
     fn grants(&mut self, at: &str, raw: &RawGrants) -> Grants {
-        let granted = [
-            ("call", !raw.call.is_empty()),
-            ("secrets", !raw.secrets.is_empty()),
-        ];
+        let granted = [("secrets", !raw.secrets.is_empty())];
         for (key, _) in granted.into_iter().filter(|(_, granted)| *granted) {
             let found = format!("a grant of `{key}`, which is not served by this version yet");
             self.mistake(&below(at, key), found, "no such grant");
         }
-        Grants { shared: raw.shared }
+        let clusters = (0..).zip(&raw.call);
+        let call = clusters.map(|(number, name)| {
+            let pointer = below(&below(at, "call"), number.to_string());
+            self.cluster_reference(&pointer, name)
+        });
+        Grants {
+            call: call.collect(),
+            shared: raw.shared,
+        }
     }
 
     fn routes(&mut self, at: &str, raw: &BTreeMap<String, RawRoute>) -> Vec<(Name, RouteConfig)> {

@@ -105,6 +105,13 @@ pub(in crate::config) struct RawFilterLimits {
     pub(in crate::config) max_attribute_bytes: Size<0, { 16 * MIB }>,
     /// State that it keeps in one exchange.
     pub(in crate::config) max_state_bytes: Size<0, { 16 * MIB }>,
+    /// Calls that one call of it may have under way.
+    #[schemars(range(min = 1, max = 1000))]
+    pub(in crate::config) max_calls: usize,
+    /// How long one of its calls may take; a shorter time can be asked for.
+    pub(in crate::config) call_timeout: Time<1, HOUR>,
+    /// The body of an answer to one of its calls.
+    pub(in crate::config) max_call_bytes: Size<0, { 64 * MIB }>,
     /// What its instances share, keys and the cost of keeping them included. The
     /// least recently used is given up beyond it.
     pub(in crate::config) max_shared: Size<{ 64 * KIB }, { 16 * GIB }>,
@@ -132,6 +139,9 @@ impl Default for RawFilterLimits {
             max_series: 1_000,
             max_attribute_bytes: Size(8 * KIB),
             max_state_bytes: Size(4 * KIB),
+            max_calls: 16,
+            call_timeout: Time(5_000),
+            max_call_bytes: Size(MIB),
             max_shared: Size(16 * MIB),
             max_shared_entry: Size(64 * KIB),
         }
@@ -143,7 +153,7 @@ impl Default for RawFilterLimits {
 #[serde(default, deny_unknown_fields)]
 #[schemars(rename = "Grants")]
 pub(in crate::config) struct RawGrants {
-    /// Clusters that it may call. Not served by this version yet: must be empty.
+    /// Clusters that it may call.
     pub(in crate::config) call: Vec<String>,
     /// Secrets that it may use. Not served by this version yet: must be empty.
     pub(in crate::config) secrets: Vec<String>,

@@ -105,7 +105,7 @@ fn filters() {
             "5:19: found `oci://x/y.wasm`, wanted `lockgate:NAME` or the path of a component",
             "5:47: found `denny`, wanted `deny`, `skip` or `reset` (`deny` is near)",
             "6:6: found no key `component`, wanted `component` with `lockgate:NAME` or the path of a component",
-            "9:21: found a grant of `call`, which is not served by this version yet, wanted no such grant",
+            "9:22: found `idp`, wanted the name of a cluster, and there is none",
             "9:37: found a grant of `secrets`, which is not served by this version yet, wanted no such grant",
             "10:20: found `1m`, wanted a duration from 1ms to 10s",
             "10:24: found the unknown key `memroy`, wanted `memory`",

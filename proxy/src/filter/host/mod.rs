@@ -6,6 +6,7 @@
 
 mod exchange;
 mod hot;
+pub mod http_client;
 mod log;
 pub mod metrics;
 mod request;

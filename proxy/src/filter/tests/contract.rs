@@ -41,10 +41,6 @@ fn other_components_are_refused() {
             "imports `secrets`, which is not served",
         ),
         (
-            "lockgate:filter/http-client@0.1.0",
-            "imports `http-client`, which is not served",
-        ),
-        (
             "wasi:sockets/network@0.2.6",
             "filters have no network of their own",
         ),

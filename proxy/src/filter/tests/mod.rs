@@ -70,6 +70,9 @@ fn limits() -> FilterLimits {
         max_series: 10,
         max_attribute_bytes: 4096,
         max_state_bytes: 64,
+        max_calls: 2,
+        call_timeout: Duration::from_secs(5),
+        max_call_bytes: 1 << 10,
         max_shared_bytes: 1 << 20,
         max_shared_entry_bytes: 1 << 10,
     }
@@ -226,6 +229,7 @@ fn view() -> View {
             max_bytes: 8192,
             max_fields: 16,
         },
+        calls: None,
     }
 }
 

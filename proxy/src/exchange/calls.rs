@@ -1,0 +1,115 @@
+//! The calls that filters make, through the clusters' own pools.
+
+use std::pin::pin;
+use std::rc::{Rc, Weak};
+
+use bytes::BytesMut;
+use http::Method;
+use tokio::sync::mpsc;
+
+use crate::error::{ErrorKind, ProxyError};
+use crate::filter::{CallFailed, Inbound, Outbound};
+use crate::http::hop;
+use crate::snapshot::WorkerSnapshot;
+use crate::upstream::{
+    self, ForwardTimeouts, Frame, Progress, RequestBody, UpstreamRequest, WorkerCluster,
+};
+
+/// Makes the calls that filters of a snapshot ask for, for as long as any
+/// exchange may ask. Each is a task of its own, which ends with its answer, its
+/// time, or when nobody waits for the answer any more.
+pub async fn serve(snapshot: Weak<WorkerSnapshot>, mut asked: mpsc::UnboundedReceiver<Outbound>) {
+    while let Some(call) = asked.recv().await {
+        let cluster = snapshot
+            .upgrade()
+            .and_then(|snapshot| snapshot.cluster(&call.cluster).cloned());
+        match cluster {
+            Some(cluster) => drop(tokio::task::spawn_local(make(cluster, call))),
+            // Who waits may have gone away.
+            None => drop(call.answer.send(Err(CallFailed::Denied))),
+        }
+    }
+}
+
+async fn make(cluster: Rc<WorkerCluster>, call: Outbound) {
+    let Outbound {
+        method,
+        path,
+        headers,
+        body,
+        timeout,
+        max_bytes,
+        mut answer,
+        ..
+    } = call;
+    let repeatable = method.is_idempotent();
+    let is_head = method == Method::HEAD;
+    let (sender, body_stream) = match body.is_empty() {
+        true => (None, RequestBody::Empty),
+        false => {
+            let (sender, stream) = upstream::body_channel(Some(body.len() as u64));
+            (Some(sender), stream)
+        }
+    };
+    if let Some(mut sender) = sender {
+        // The channel is new and has room.
+        if sender.try_send(body).is_ok() {
+            sender.finish();
+        }
+    }
+    let request = UpstreamRequest {
+        method,
+        path,
+        headers,
+        body: body_stream,
+        repeatable,
+    };
+    let max_bytes = if is_head { 0 } else { max_bytes };
+    let outcome = {
+        let asking = pin!(ask(&cluster, request, max_bytes));
+        tokio::select! {
+            outcome = tokio::time::timeout(timeout, asking) => outcome,
+            // Nobody waits any more: the call is cancelled.
+            () = answer.closed() => return,
+        }
+    };
+    // Who waited may have gone away at this moment.
+    drop(answer.send(outcome.unwrap_or(Err(CallFailed::Timeout))));
+}
+
+async fn ask(
+    cluster: &Rc<WorkerCluster>,
+    request: UpstreamRequest,
+    max_bytes: usize,
+) -> Result<Inbound, CallFailed> {
+    let timeouts = ForwardTimeouts::from(&cluster.cluster().config.timeouts);
+    let progress = Progress::default();
+    let sent = upstream::forward(cluster, request, &timeouts, &progress).await;
+    let mut answer = sent.map_err(|error| failed(cluster, &error))?;
+    let mut body = BytesMut::new();
+    while let Some(frame) = answer.body.next_frame().await {
+        match frame.map_err(|error| failed(cluster, &error))? {
+            Frame::Data(bytes) if body.len() + bytes.len() > max_bytes => {
+                return Err(CallFailed::TooLarge);
+            }
+            Frame::Data(bytes) => body.extend_from_slice(&bytes),
+            Frame::Trailers(_) => {}
+        }
+    }
+    hop::remove_hop_by_hop(&mut answer.headers);
+    Ok(Inbound {
+        status: answer.status,
+        headers: answer.headers,
+        body: body.into(),
+    })
+}
+
+fn failed(cluster: &WorkerCluster, error: &ProxyError) -> CallFailed {
+    tracing::debug!(%error, cluster = %cluster.name(), "a call of a filter failed");
+    match error.kind {
+        ErrorKind::ConnectTimeout | ErrorKind::AnswerTimeout | ErrorKind::UpstreamStalled => {
+            CallFailed::Timeout
+        }
+        _ => CallFailed::Unavailable,
+    }
+}

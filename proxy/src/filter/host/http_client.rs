@@ -1,0 +1,193 @@
+//! `http-client`: calls to clusters that are granted. A call belongs to the phase
+//! that started it: what is still under way at its end is cancelled.
+
+use http::header::HOST;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tokio::sync::oneshot;
+use wasmtime::Result;
+use wasmtime::component::Resource;
+
+use super::HostState;
+use crate::config::Name;
+use crate::filter::bindings::granted::lockgate::filter::http_client::{
+    self, CallError, Incoming, Outgoing,
+};
+use crate::filter::budget::thread_cpu_time;
+use crate::filter::calls::{CallFailed, Inbound, Outbound};
+use crate::filter::head_rules;
+use crate::filter::view::View;
+
+/// How often a call has led to a call. Counted along the way, so that a filter
+/// that calls through itself comes to an end.
+const DEPTH: HeaderName = HeaderName::from_static("lockgate-call-depth");
+const MAX_DEPTH: u32 = 4;
+/// Passed on, unless the filter set it.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// A call in a guest's hands.
+pub enum Pending {
+    Failed(CallError),
+    Sent(oneshot::Receiver<Result<Inbound, CallFailed>>),
+}
+
+/// The calls that a phase has under way, by numbers that are never given again:
+/// a handle that a guest kept means no other call.
+#[derive(Default)]
+pub struct UnderWay {
+    calls: Vec<(u32, Pending)>,
+    next: u32,
+}
+
+impl UnderWay {
+    fn add(&mut self, call: Pending) -> u32 {
+        let number = self.next;
+        self.next = number.wrapping_add(1);
+        self.calls.push((number, call));
+        number
+    }
+
+    fn take(&mut self, number: u32) -> Option<Pending> {
+        let place = self.calls.iter().position(|(known, _)| *known == number)?;
+        Some(self.calls.swap_remove(place).1)
+    }
+
+    /// Cancels them.
+    pub fn clear(&mut self) {
+        self.calls.clear();
+    }
+}
+
+impl HostState {
+    fn send(&self, cluster: &str, request: Outgoing) -> Result<Pending, CallError> {
+        let limits = &self.owner.limits;
+        let Ok(view) = self.view() else {
+            return Err(other(
+                "there is nothing to call while a configuration is made",
+            ));
+        };
+        let granted = self.owner.call.iter().find(|name| &***name == cluster);
+        let (Some(cluster), Some(calls)) = (granted, &view.calls) else {
+            return Err(CallError::Denied);
+        };
+        if !request.secrets.is_empty() {
+            return Err(CallError::Denied);
+        }
+        if self.calls.calls.len() >= limits.max_calls {
+            return Err(other("as many calls are under way as may be"));
+        }
+        let timeout = request.timeout.map(std::time::Duration::from_nanos);
+        let (answer, received) = oneshot::channel();
+        let call = Outbound {
+            cluster: cluster.clone(),
+            method: head_rules::method(&request.method).map_err(|_| CallError::Invalid)?,
+            path: head_rules::path(&request.path).map_err(|_| CallError::Invalid)?,
+            headers: headers(view, cluster, request.authority.as_deref(), request.headers)?,
+            body: request.body.into(),
+            timeout: timeout.map_or(limits.call_timeout, |own| own.min(limits.call_timeout)),
+            max_bytes: limits.max_call_bytes,
+            answer,
+        };
+        match calls.send(call) {
+            Ok(()) => Ok(Pending::Sent(received)),
+            Err(_) => Err(CallError::Unavailable),
+        }
+    }
+}
+
+/// The head of a call, under the rules of every head.
+fn headers(
+    view: &View,
+    cluster: &Name,
+    authority: Option<&str>,
+    raw: Vec<(String, Vec<u8>)>,
+) -> Result<HeaderMap, CallError> {
+    if raw.len() > view.head_limits.max_fields {
+        return Err(CallError::Invalid);
+    }
+    let mut headers = HeaderMap::new();
+    for (name, value) in raw {
+        let value = head_rules::value(value).map_err(|_| CallError::Invalid)?;
+        headers.append(
+            head_rules::name(&name).map_err(|_| CallError::Invalid)?,
+            value,
+        );
+    }
+    if head_rules::size(&headers) > view.head_limits.max_bytes {
+        return Err(CallError::Invalid);
+    }
+    let authority = authority.unwrap_or(cluster);
+    let authority = head_rules::authority(authority).map_err(|_| CallError::Invalid)?;
+    let host = HeaderValue::from_str(authority.as_str()).map_err(|_| CallError::Invalid)?;
+    headers.insert(HOST, host);
+    if let Some(parent) = view.request.headers.get(TRACEPARENT) {
+        headers.entry(TRACEPARENT).or_insert_with(|| parent.clone());
+    }
+    headers.insert(
+        DEPTH,
+        HeaderValue::from(depth_after(&view.request.headers)?),
+    );
+    Ok(headers)
+}
+
+fn depth_after(headers: &HeaderMap) -> Result<u32, CallError> {
+    let text = headers.get(DEPTH).and_then(|depth| depth.to_str().ok());
+    let depth = text.map_or(0, |text| text.parse().unwrap_or(MAX_DEPTH));
+    match depth < MAX_DEPTH {
+        true => Ok(depth + 1),
+        false => Err(other("calls of filters led to calls too often: a loop")),
+    }
+}
+
+impl http_client::Host for HostState {}
+
+impl http_client::HostCall for HostState {
+    fn start(&mut self, cluster: String, request: Outgoing) -> Result<Resource<Pending>> {
+        let pending = self.send(&cluster, request).unwrap_or_else(Pending::Failed);
+        Ok(Resource::new_own(self.calls.add(pending)))
+    }
+
+    async fn wait(&mut self, this: Resource<Pending>) -> Result<Result<Incoming, CallError>> {
+        let Some(pending) = self.calls.take(this.rep()) else {
+            return Ok(Err(other("the call ended with the phase that started it")));
+        };
+        let receiver = match pending {
+            Pending::Failed(error) => return Ok(Err(error)),
+            Pending::Sent(receiver) => receiver,
+        };
+        if !self.call.may_wait {
+            return Ok(Err(other("this phase cannot wait for calls")));
+        }
+        self.budget.wait(thread_cpu_time);
+        Ok(match receiver.await {
+            Ok(Ok(answer)) => Ok(Incoming {
+                status: answer.status.as_u16(),
+                headers: super::entries(&answer.headers),
+                body: answer.body,
+            }),
+            Ok(Err(failed)) => Err(failed.into()),
+            // The worker is at its end.
+            Err(_) => Err(CallError::Unavailable),
+        })
+    }
+
+    fn drop(&mut self, this: Resource<Pending>) -> Result<()> {
+        // One that ended with its phase is gone already.
+        self.calls.take(this.rep());
+        Ok(())
+    }
+}
+
+fn other(why: &str) -> CallError {
+    CallError::Other(why.into())
+}
+
+impl From<CallFailed> for CallError {
+    fn from(failed: CallFailed) -> Self {
+        match failed {
+            CallFailed::Denied => CallError::Denied,
+            CallFailed::Unavailable => CallError::Unavailable,
+            CallFailed::Timeout => CallError::Timeout,
+            CallFailed::TooLarge => CallError::TooLarge,
+        }
+    }
+}
