@@ -1,7 +1,7 @@
 //! The contract's bindings, generated from the WIT that travels with the crate.
 //!
 //! Of the world with everything: a component imports what its filter uses, and
-//! nothing of `shared` or `secrets` where it does not.
+//! nothing of `shared`, `secrets` or `http-client` where it does not.
 
 wit_bindgen::generate!({
     path: "wit",

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::http_client::CallError;
 use crate::secrets::SecretError;
 use crate::shared::SharedError;
 
@@ -137,6 +138,12 @@ impl From<SecretError> for Error {
             SecretError::Head(error) => Error(format!("cannot put a secret: {error}")),
             other => Error(format!("cannot use a secret: {other}")),
         }
+    }
+}
+
+impl From<CallError> for Error {
+    fn from(error: CallError) -> Self {
+        Error(format!("a call to a cluster failed: {error}"))
     }
 }
 

@@ -41,9 +41,9 @@
 //! ```
 //!
 //! Of the contract `lockgate:filter@0.1.0` this version covers what Lockgate
-//! 0.1 serves: heads, bodies and trailers, [`shared`] state and [`secrets`].
-//! `http-client`, `background` and filters of connections come to the SDK with the
-//! host that serves them.
+//! 0.1 serves: heads, bodies and trailers, [`shared`] state, [`secrets`], and calls
+//! to clusters ([`http_client`]). `background` and filters of connections come to
+//! the SDK with the host that serves them.
 
 #![deny(missing_docs, unsafe_code)]
 
@@ -60,6 +60,7 @@ mod export;
 pub mod field;
 mod filter;
 mod host;
+pub mod http_client;
 pub mod log;
 pub mod matching;
 pub mod metrics;

@@ -255,6 +255,63 @@ pub(crate) mod secrets {
     }
 }
 
+pub(crate) mod http_client {
+    use super::{contract, nanoseconds};
+    use crate::http_client::{Answer, Call, CallError};
+
+    #[derive(Debug)]
+    pub(crate) struct UnderWay(contract::http_client::Call);
+
+    pub(crate) fn start(cluster: &str, call: &Call) -> UnderWay {
+        let headers: Vec<_> = call
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_slice()))
+            .collect();
+        let secrets: Vec<_> = call
+            .secrets
+            .iter()
+            .map(|secret| contract::types::SecretField {
+                field: &secret.field,
+                prefix: &secret.prefix,
+                secret: &secret.secret,
+            })
+            .collect();
+        let outgoing = contract::http_client::Outgoing {
+            method: &call.method,
+            path: &call.path,
+            authority: call.authority.as_deref(),
+            headers: &headers,
+            secrets: &secrets,
+            body: &call.body,
+            timeout: call.timeout.map(nanoseconds),
+        };
+        UnderWay(contract::http_client::Call::start(cluster, outgoing))
+    }
+
+    impl UnderWay {
+        pub(crate) fn wait(self) -> Result<Answer, CallError> {
+            let incoming = contract::http_client::Call::wait(self.0).map_err(by_contract)?;
+            Ok(Answer {
+                status: incoming.status,
+                headers: incoming.headers,
+                body: incoming.body,
+            })
+        }
+    }
+
+    fn by_contract(error: contract::http_client::CallError) -> CallError {
+        match error {
+            contract::http_client::CallError::Denied => CallError::Denied,
+            contract::http_client::CallError::Invalid => CallError::Invalid,
+            contract::http_client::CallError::Unavailable => CallError::Unavailable,
+            contract::http_client::CallError::Timeout => CallError::Timeout,
+            contract::http_client::CallError::TooLarge => CallError::TooLarge,
+            contract::http_client::CallError::Other(message) => CallError::Other(message),
+        }
+    }
+}
+
 fn head_result(result: Result<(), contract::types::HeadError>) -> Result<(), HeadError> {
     result.map_err(head_error)
 }

@@ -6,12 +6,12 @@
 mod component;
 #[cfg(target_arch = "wasm32")]
 pub(crate) use component::{
-    exchange, log, metrics, now, random, request, response, secrets, shared, trailers,
+    exchange, http_client, log, metrics, now, random, request, response, secrets, shared, trailers,
 };
 
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) mod simulated;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use simulated::{
-    exchange, log, metrics, now, random, request, response, secrets, shared, trailers,
+    exchange, http_client, log, metrics, now, random, request, response, secrets, shared, trailers,
 };

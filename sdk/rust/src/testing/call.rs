@@ -4,7 +4,8 @@ use super::{Head, Outcome};
 use crate::Error;
 use crate::host::simulated::{Phase, with};
 
-/// Call the filter, and roll back what a failed call changed.
+/// Call the filter, end what it left under way, and roll back what a failed call
+/// changed.
 pub(super) fn call<T>(phase: Phase, call: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     let before = with(|simulated| {
         simulated.phase = phase;
@@ -13,6 +14,7 @@ pub(super) fn call<T>(phase: Phase, call: impl FnOnce() -> Result<T, Error>) -> 
     let result = call();
     with(|simulated| {
         simulated.phase = Phase::Outside;
+        simulated.client.cancel_all();
         if result.is_err() {
             simulated.exchange = before;
         }
@@ -43,6 +45,7 @@ pub(super) fn finish<V>(verdict: Result<V, Error>) -> Outcome<V> {
             timeouts: exchange.timeouts,
             attributes: exchange.set_attributes,
             state: exchange.state,
+            calls: simulated.client.take_sent(),
             logs: std::mem::take(&mut simulated.logs),
         }
     })

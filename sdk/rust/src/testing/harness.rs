@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use super::body::{Fate, Message, Way};
 use super::call::{call, finish, packed};
-use super::{Exchange, Grant, Outcome};
+use super::{Exchange, Grant, Outcome, SentCall};
 use crate::export::Instance;
 use crate::host::simulated::{Phase, Simulated, with};
+use crate::http_client::CallError;
 use crate::log::Level;
-use crate::{ConfigErrors, Error, Filter, Verdict, Wants, host};
+use crate::{ConfigErrors, Error, Filter, Reply, Verdict, Wants, host};
 
 /// One filter with its configuration, and the exchange it is in.
 ///
@@ -165,6 +166,31 @@ impl<F: Filter> Harness<F> {
     /// have; at first 64 KiB. With 0 nothing can be kept.
     pub fn set_largest_entry(&mut self, bytes: usize) {
         with(|simulated| simulated.shared.largest_entry = bytes);
+    }
+
+    /// Grant calls to this cluster. Others are [`CallError::Denied`].
+    pub fn grant_call(&mut self, cluster: &str) {
+        with(|simulated| simulated.client.granted.insert(cluster.to_owned()));
+    }
+
+    /// Answer the filter's [calls](crate::http_client) with this, in the order in
+    /// which they start, and also those that are then cancelled. Until then each
+    /// is [`CallError::Unavailable`].
+    pub fn answer_calls(
+        &mut self,
+        answerer: impl FnMut(&SentCall) -> Result<Reply, CallError> + 'static,
+    ) {
+        with(|simulated| simulated.client.answerer = Some(Box::new(answerer)));
+    }
+
+    /// How many calls may be under way at once; at first 8.
+    pub fn set_max_calls(&mut self, calls: usize) {
+        with(|simulated| simulated.client.max_calls = calls);
+    }
+
+    /// How many bytes the body of an answer to a call may have; at first 1 MiB.
+    pub fn set_max_call_bytes(&mut self, bytes: usize) {
+        with(|simulated| simulated.client.max_call_bytes = bytes);
     }
 
     /// The least level that is kept; at first everything is.

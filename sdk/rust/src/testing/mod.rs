@@ -38,6 +38,9 @@
 //! [`shared`](crate::shared) works in a test as it does in a filter: whatever the
 //! test sets there, another instance might have left. [`Harness::set_now`] lets
 //! its entries expire, [`Harness::set_rival`] lets another instance come first.
+//!
+//! [`Harness::answer_calls`] plays the clusters that the filter calls, and
+//! [`Outcome::calls`] tells what they got.
 
 mod body;
 mod call;
@@ -46,6 +49,7 @@ mod harness;
 mod outcome;
 mod schema;
 mod secret;
+mod sent;
 #[cfg(test)]
 mod tests;
 
@@ -55,3 +59,4 @@ pub use harness::Harness;
 pub use outcome::{Head, LogLine, Mirror, Outcome};
 pub use schema::{undescribed_keys, undocumented_keys};
 pub use secret::{Grant, PutSecret};
+pub use sent::SentCall;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::log::Level;
-use crate::testing::{Fate, PutSecret};
+use crate::testing::{Fate, PutSecret, SentCall};
 use crate::{Error, Reply, Timeout, Verdict};
 
 /// What a call came to, and the exchange after it. Of a head it is a verdict, of
@@ -12,7 +12,7 @@ use crate::{Error, Reply, Timeout, Verdict};
 #[derive(Debug, Clone)]
 pub struct Outcome<V = Verdict> {
     /// What the filter answered. After an error, everything else here is as it
-    /// was before the call, but for the logs.
+    /// was before the call, but for `calls` and `logs`.
     pub verdict: Result<V, Error>,
     /// The method after the call.
     pub method: String,
@@ -44,6 +44,8 @@ pub struct Outcome<V = Verdict> {
     pub attributes: BTreeMap<String, String>,
     /// The bytes that follow the exchange.
     pub state: Vec<u8>,
+    /// What went out to clusters during this call, in the order of the starts.
+    pub calls: Vec<SentCall>,
     /// What was logged during this call.
     pub logs: Vec<LogLine>,
 }

@@ -9,8 +9,8 @@ pub enum Grant {
     Reveal,
 }
 
-/// A field of the request that [`secrets::put`](crate::secrets::put) set. The
-/// filter reads it as empty.
+/// A field of the request that [`secrets::put`](crate::secrets::put) set, which the
+/// filter reads as empty, or of a [call](crate::http_client::Call::secret).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PutSecret {
@@ -20,6 +20,6 @@ pub struct PutSecret {
     pub prefix: String,
     /// The name of the secret.
     pub secret: String,
-    /// What the upstream gets.
+    /// What the upstream or the cluster gets.
     pub value: Vec<u8>,
 }

@@ -4,6 +4,7 @@
 
 pub(crate) mod exchange;
 mod head;
+pub(crate) mod http_client;
 pub(crate) mod log;
 pub(crate) mod metrics;
 pub(crate) mod request;
@@ -90,6 +91,7 @@ pub(crate) struct Simulated {
     pub(crate) metrics: metrics::Registry,
     pub(crate) shared: shared::Store,
     pub(crate) secrets: BTreeMap<String, (Vec<u8>, Grant)>,
+    pub(crate) client: http_client::Client,
     pub(crate) now: Duration,
     pub(crate) random: u64,
 }
@@ -105,6 +107,7 @@ impl Default for Simulated {
             metrics: metrics::Registry::default(),
             shared: shared::Store::default(),
             secrets: BTreeMap::new(),
+            client: http_client::Client::default(),
             now: Duration::from_secs(1_700_000_000),
             random: 0,
         }

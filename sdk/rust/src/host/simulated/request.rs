@@ -75,7 +75,7 @@ pub(crate) fn set_method(method: &str) -> Result<(), HeadError> {
 
 pub(crate) fn set_authority(authority: &str) -> Result<(), HeadError> {
     change(|simulated| {
-        valid(!authority.is_empty() && authority.bytes().all(|byte| byte.is_ascii_graphic()))?;
+        valid(is_authority(authority))?;
         simulated.exchange.authority = authority.to_owned();
         Ok(())
     })
@@ -83,13 +83,20 @@ pub(crate) fn set_authority(authority: &str) -> Result<(), HeadError> {
 
 pub(crate) fn set_path(path: &str) -> Result<(), HeadError> {
     change(|simulated| {
-        let is_legal = path
-            .bytes()
-            .all(|byte| byte.is_ascii_graphic() && byte != b'#');
-        valid(path.starts_with('/') && is_legal)?;
+        valid(is_path(path))?;
         simulated.exchange.path = path.to_owned();
         Ok(())
     })
+}
+
+pub(super) fn is_authority(authority: &str) -> bool {
+    !authority.is_empty() && authority.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// With or without a query.
+pub(super) fn is_path(path: &str) -> bool {
+    let is_legal = |byte: u8| byte.is_ascii_graphic() && byte != b'#';
+    path.starts_with('/') && path.bytes().all(is_legal)
 }
 
 fn change(change: impl FnOnce(&mut Simulated) -> Result<(), HeadError>) -> Result<(), HeadError> {
