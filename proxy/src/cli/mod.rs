@@ -7,6 +7,7 @@
 mod check;
 mod compile;
 mod inspect;
+mod lock;
 mod reload;
 mod run;
 
@@ -82,6 +83,16 @@ enum Filter {
         #[arg(long)]
         json: bool,
     },
+    /// Write down what each filter is and may do, in `lockgate.lock` beside the
+    /// configuration.
+    ///
+    /// With that file in place, a filter that wants more than it says is not
+    /// loaded until this command is run again. Prints what is new.
+    Lock {
+        /// The configuration file.
+        #[arg(long, short, value_name = "FILE")]
+        config: PathBuf,
+    },
 }
 
 /// Runs what the arguments say.
@@ -101,6 +112,7 @@ pub fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Schema => print_json(&crate::config::schema()),
         Command::Filter(Filter::Inspect { file, json }) => inspect::inspect(&file, json),
+        Command::Filter(Filter::Lock { config }) => lock::lock(&config),
         Command::Reload(options) => reload::reload(&options),
         Command::Compile { give_way } => compile::compile(give_way),
         Command::Version { json } => version(json),

@@ -8,6 +8,7 @@
 pub mod admin;
 mod generations;
 mod inbox;
+pub mod lock;
 pub mod log;
 pub mod log_target;
 pub mod reload;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::log_target;
 use super::watch::changed_since;
+use super::{lock, log_target};
 use crate::cluster::Resolver;
 use crate::config::{self, ComponentSource, Config, Draft, Mistake, Mistakes};
 use crate::filter::{Compiler, EngineOptions, FilterEngine};
@@ -81,7 +81,8 @@ pub fn files_of(attempt: &config::Attempt) -> Vec<PathBuf> {
         ComponentSource::Shipped(_) => None,
     });
     let files = attempt.files.iter().cloned();
-    files.chain(folders).chain(components).collect()
+    let lock = attempt.files.first().map(|path| lock::path_of(path));
+    files.chain(folders).chain(components).chain(lock).collect()
 }
 
 /// The engine that a configuration asks for; its settings hold for the process.
@@ -147,6 +148,33 @@ impl Loader {
 
     /// Everything that can fail, up to but without publishing. Blocking.
     pub fn build(
+        &self,
+        loaded: config::Loaded,
+        before: Option<&Snapshot>,
+        sockets: Sockets,
+    ) -> Result<Candidate, Mistakes> {
+        let candidate = self.build_unlocked(loaded, before, sockets)?;
+        let snapshot = &candidate.snapshot;
+        let mistakes = match lock::read(&self.path) {
+            Ok(lock) => lock.map_or_else(Vec::new, |lock| lock.check(snapshot)),
+            Err(found) => {
+                let wanted = "what `lockgate filter lock` wrote, or no such file";
+                vec![Mistake::at(
+                    &snapshot.config.places,
+                    "/filters",
+                    found,
+                    wanted,
+                )]
+            }
+        };
+        match Mistakes::of(mistakes) {
+            Some(mistakes) => Err(mistakes),
+            None => Ok(candidate),
+        }
+    }
+
+    /// The same, whatever the filters want.
+    pub fn build_unlocked(
         &self,
         loaded: config::Loaded,
         before: Option<&Snapshot>,

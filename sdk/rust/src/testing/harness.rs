@@ -183,7 +183,7 @@ impl<F: Filter> Harness<F> {
         with(|simulated| simulated.client.answerer = Some(Box::new(answerer)));
     }
 
-    /// How many calls may be under way at once; at first 8.
+    /// How many calls may be under way at once; at first 16.
     pub fn set_max_calls(&mut self, calls: usize) {
         with(|simulated| simulated.client.max_calls = calls);
     }

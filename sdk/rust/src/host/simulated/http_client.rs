@@ -39,7 +39,7 @@ impl Default for Client {
         Client {
             granted: BTreeSet::new(),
             answerer: None,
-            max_calls: 8,
+            max_calls: 16,
             max_call_bytes: 1024 * 1024,
             sent: Vec::new(),
         }

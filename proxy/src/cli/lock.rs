@@ -1,0 +1,40 @@
+//! `lockgate filter lock`.
+
+use std::path::Path;
+
+use crate::console::{Exit, print};
+use crate::control::lock::{self, Lock};
+use crate::control::reload::{self, Loader};
+use crate::filter::Compiler;
+use crate::snapshot::Sockets;
+use crate::stats::Stats;
+
+pub fn lock(file: &Path) -> anyhow::Result<Exit> {
+    let attempt = reload::attempt(file);
+    let refused = |mistakes: crate::config::Mistakes| {
+        eprintln!("{mistakes}");
+        Ok(Exit::BadInput)
+    };
+    let loaded = match attempt.outcome {
+        Ok(loaded) => loaded,
+        Err(mistakes) => return refused(reload::refuse(file, mistakes, attempt.draft)),
+    };
+    let loader = Loader {
+        path: file.to_owned(),
+        engine: reload::start_engine(&loaded.config, Compiler::Here)?,
+        stats: Stats::new(1),
+        workers: 1,
+    };
+    let candidate = match loader.build_unlocked(loaded, None, Sockets::Leave) {
+        Ok(candidate) => candidate,
+        Err(mistakes) => return refused(mistakes),
+    };
+    // One that cannot be read is written anew: that is what this is for.
+    let before = lock::read(file).ok().flatten().unwrap_or_default();
+    let now = Lock::of(&candidate.snapshot);
+    for change in now.changes_since(&before) {
+        print(&change)?;
+    }
+    let path = lock::write(file, &now)?;
+    print(&format!("{} written", path.display()))
+}

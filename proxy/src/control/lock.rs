@@ -1,0 +1,151 @@
+//! `lockgate.lock`: what each filter was and might do when somebody last looked.
+//! Beside a configuration it keeps a filter that wants more from being loaded.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Filter, Grants, Mistake};
+use crate::filter::Module;
+use crate::snapshot::Snapshot;
+
+/// The name of the file, in the folder of the configuration.
+const NAME: &str = "lockgate.lock";
+const RENEW: &str = "what `lockgate filter lock` wrote, which renews it";
+
+/// Filters by name.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lock(BTreeMap<String, Locked>);
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Locked {
+    /// Another one with the same wishes may be loaded: this is for people, and
+    /// for what compares two locks.
+    digest: String,
+    imports: BTreeSet<String>,
+    grants: BTreeSet<String>,
+}
+
+/// Where the lock of a configuration is, or would be.
+pub fn path_of(config: &Path) -> PathBuf {
+    config.with_file_name(NAME)
+}
+
+/// The lock of a configuration, if it has one.
+pub fn read(config: &Path) -> Result<Option<Lock>, String> {
+    match fs::read(path_of(config)) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|error| format!("a `{NAME}` that is none: {error}")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("a `{NAME}` that cannot be read: {error}")),
+    }
+}
+
+/// Writes the lock of a configuration, aside first, so that a reload never sees
+/// half of it.
+pub fn write(config: &Path, lock: &Lock) -> io::Result<PathBuf> {
+    let path = path_of(config);
+    let aside = path.with_extension(format!("lock.{}", std::process::id()));
+    let mut text = serde_json::to_string_pretty(lock).map_err(io::Error::other)?;
+    text.push('\n');
+    fs::write(&aside, text)?;
+    fs::rename(&aside, &path)?;
+    Ok(path)
+}
+
+impl Lock {
+    /// What the filters of a snapshot are and may do.
+    pub fn of(snapshot: &Snapshot) -> Self {
+        let entries = snapshot.config.filters.iter().filter_map(|filter| {
+            let module = snapshot.filter(&filter.name)?.module();
+            Some((filter.name.to_string(), Locked::of(filter, module)))
+        });
+        Self(entries.collect())
+    }
+
+    /// Every filter that wants more than is locked, and what that is.
+    pub fn check(&self, snapshot: &Snapshot) -> Vec<Mistake> {
+        let config = &snapshot.config;
+        let now = Self::of(snapshot);
+        let filters = config.filters.iter().filter_map(|filter| {
+            let wanted = now.0.get(&*filter.name)?;
+            let found = match self.0.get(&*filter.name) {
+                None => format!("the filter `{}`, which is not in `{NAME}`", filter.name),
+                Some(locked) => {
+                    let more = wanted.beyond(locked);
+                    if more.is_empty() {
+                        return None;
+                    }
+                    format!("a filter that newly wants {}", more.join(", "))
+                }
+            };
+            Some(Mistake::at(&config.places, &filter.pointer, found, RENEW))
+        });
+        filters.collect()
+    }
+
+    /// What changed since another lock, in words.
+    pub fn changes_since(&self, before: &Lock) -> Vec<String> {
+        let mut changes = Vec::new();
+        for (name, locked) in &self.0 {
+            match before.0.get(name) {
+                None => changes.push(format!("{name}: new, {}", locked.in_words())),
+                Some(known) if known == locked => {}
+                Some(known) => {
+                    let more = locked.beyond(known);
+                    changes.push(match more.is_empty() {
+                        true => format!("{name}: another version, which wants no more"),
+                        false => format!("{name}: newly wants {}", more.join(", ")),
+                    });
+                }
+            }
+        }
+        let gone = before.0.keys().filter(|name| !self.0.contains_key(*name));
+        changes.extend(gone.map(|name| format!("{name}: gone")));
+        changes
+    }
+}
+
+impl Locked {
+    fn of(filter: &Filter, module: &Module) -> Self {
+        let imports = module.imports().iter();
+        Self {
+            digest: module.digest().to_owned(),
+            // WASI gives a filter nothing, and its version is the compiler's.
+            imports: imports
+                .filter(|import| !import.starts_with("wasi:"))
+                .cloned()
+                .collect(),
+            grants: grants(&filter.grants),
+        }
+    }
+
+    /// What this wants that the other does not.
+    fn beyond(&self, other: &Self) -> Vec<String> {
+        let imports = self.imports.difference(&other.imports);
+        let imports = imports.map(|import| format!("to import `{import}`"));
+        let grants = self.grants.difference(&other.grants);
+        imports
+            .chain(grants.map(|grant| format!("the grant `{grant}`")))
+            .collect()
+    }
+
+    fn in_words(&self) -> String {
+        let grants: Vec<_> = self.grants.iter().map(String::as_str).collect();
+        match grants.as_slice() {
+            [] => "without a grant".to_owned(),
+            grants => format!("with the grants {}", grants.join(", ")),
+        }
+    }
+}
+
+/// Each as one word, so that they can be compared.
+fn grants(grants: &Grants) -> BTreeSet<String> {
+    let call = grants.call.iter().map(|cluster| format!("call {cluster}"));
+    let shared = grants.shared.then(|| "shared".to_owned());
+    call.chain(shared).collect()
+}

@@ -1,0 +1,102 @@
+//! `lockgate filter lock`: a filter that wants more than was written down is not
+//! loaded until it is written down again.
+
+#[path = "guests/component.rs"]
+mod guests;
+mod support;
+
+use std::path::Path;
+
+use serde_json::Value;
+use support::process::{lockgate, run};
+use support::{Origin, Proxy};
+
+fn policy(origin: &Origin, grants: &str) -> String {
+    format!(
+        "admin: {{ address: '127.0.0.1:0' }}\n\
+         listeners: [{{ name: web, address: '127.0.0.1:0', cluster: o, filters: [mine] }}]\n\
+         clusters: [{{ name: o, endpoints: ['{}'] }}]\n\
+         filters:\n  mine: {{ component: ./mine.wasm, grants: {{ {grants} }} }}\n",
+        origin.address
+    )
+}
+
+fn lock(folder: &Path) -> String {
+    let output = lockgate(&["filter", "lock", "--config"])
+        .arg(folder.join("lockgate.yaml"))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn locked(folder: &Path) -> Value {
+    let text = std::fs::read_to_string(folder.join("lockgate.lock")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// A reload, and what spoke against it.
+fn reload(proxy: &Proxy) -> Vec<String> {
+    let outcome = proxy.reload();
+    assert_eq!(outcome.ok, outcome.mistakes.is_empty());
+    outcome.mistakes
+}
+
+#[test]
+fn a_filter_that_wants_more_waits_for_the_lock() {
+    let origin = Origin::saying("ok");
+    let folder = Proxy::folder();
+    std::fs::write(folder.join("mine.wasm"), guests::component()).unwrap();
+    let proxy = Proxy::start_in(folder.clone(), &policy(&origin, ""));
+    assert!(lock(&folder).starts_with("mine: new, without a grant\n"));
+    assert_eq!(reload(&proxy), [""; 0]);
+    let first = locked(&folder);
+    assert!(
+        first["mine"]["digest"]
+            .as_str()
+            .unwrap()
+            .starts_with("sha256:")
+    );
+    // Other bytes with the same wishes need nobody's leave.
+    let other = [guests::component(), b"\x00\x06\x04note\x07"].concat();
+    std::fs::write(folder.join("mine.wasm"), other).unwrap();
+    assert_eq!(reload(&proxy), [""; 0]);
+    // One that imports more does, and so does a grant that nobody wrote down.
+    std::fs::write(folder.join("mine.wasm"), guests::caller()).unwrap();
+    proxy.edit(&policy(&origin, "call: [o]"));
+    let mistakes = reload(&proxy);
+    let told = "a filter that newly wants to import `lockgate:filter/http-client@0.1.0`, \
+                the grant `call o`, wanted what `lockgate filter lock` wrote";
+    assert!(mistakes[0].contains("lockgate.yaml:"), "{mistakes:?}");
+    assert!(mistakes[0].contains(told), "{mistakes:?}");
+    assert_eq!(proxy.get("/").status, 200, "the old one goes on");
+    let renewed = lock(&folder);
+    assert!(renewed.contains("mine: newly wants to import"), "{renewed}");
+    assert_eq!(reload(&proxy), [""; 0]);
+}
+
+#[test]
+fn a_filter_that_is_not_written_down_is_not_loaded() {
+    let origin = Origin::saying("ok");
+    let folder = Proxy::folder();
+    let file = folder.join("lockgate.yaml");
+    std::fs::write(folder.join("mine.wasm"), guests::component()).unwrap();
+    std::fs::write(folder.join("lockgate.lock"), "{}").unwrap();
+    std::fs::write(&file, policy(&origin, "")).unwrap();
+    let check = || {
+        let output = run(&["check", file.to_str().unwrap()]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        (output.status.code(), text)
+    };
+    let (code, text) = check();
+    assert_eq!(code, Some(2));
+    let told = "`mine`, which is not in `lockgate.lock`";
+    assert!(text.contains(told), "{text}");
+    std::fs::write(folder.join("lockgate.lock"), "{ edited by hand").unwrap();
+    let (code, text) = check();
+    assert_eq!(code, Some(2));
+    assert!(text.contains("a `lockgate.lock` that is none: "), "{text}");
+    lock(&folder);
+    assert_eq!(check().0, Some(0));
+    std::fs::remove_dir_all(&folder).unwrap();
+}
