@@ -5,7 +5,7 @@
 mod hostile;
 mod support;
 
-use std::io::{BufReader, Write};
+use std::io::{BufReader, Read, Write};
 use std::sync::mpsc::channel;
 
 use hostile::Hostile;
@@ -476,6 +476,58 @@ fn neighbour_is_well(neighbour: &mut Client, after: &str) {
         answer.text().eq_ignore_ascii_case("answer"),
         "after {after}"
     );
+}
+
+#[test]
+fn an_exchange_does_not_wait_for_the_instance_that_it_has() {
+    // It answers before the body has ended.
+    let origin = Origin::scripted(|mut stream, _| {
+        let answer = b"HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\nno";
+        let count = stream.read(&mut [0; 1000]).unwrap();
+        assert_ne!(count, 0);
+        stream.write_all(answer).unwrap();
+        stream.read_to_end(&mut Vec::new()).ok();
+    });
+    let mut entry = guest(json!({
+        "wants": { "phases": ["request", "response", "done"] },
+        "request": ["transform upper"],
+        "response": ["response.set x-seen yes"],
+        "done": ["count over a"],
+    }));
+    entry["limits"] = json!({ "max_instances": 1, "max_wait": "60s" });
+    let proxy = Hostile::straight().guest("a", entry).start(&origin);
+    for times in 1..=3 {
+        let mut client = proxy.connect();
+        client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\nbody");
+        let answer = client.answer();
+        assert_eq!((answer.status, answer.header("x-seen")), (413, Some("yes")));
+        drop(client);
+        within("it is told that it is over", || {
+            (counted(&proxy, "lockgate_guest_over_total", &[]) == times).then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_delay_in_a_transform_holds_nobody() {
+    let origin = Origin::saying("ok");
+    let mut entry = guest(json!({
+        "request": ["transform delay"],
+        "response": ["response.set x-seen yes"],
+    }));
+    // Longer than a client of these tests waits.
+    entry["limits"] = json!({ "max_delay": "1h" });
+    let proxy = Hostile::straight().guest("a", entry).start(&origin);
+    assert_eq!(post(&proxy, "x").header("x-seen"), Some("yes"));
+}
+
+#[test]
+fn an_answer_that_was_only_looked_at_keeps_its_length() {
+    let origin = Origin::saying("a longer answer");
+    let proxy = start(&origin, &[json!({ "response": ["peek 3"] })]);
+    let answer = get(&proxy);
+    assert_eq!(answer.header("content-length"), Some("15"));
+    assert_eq!(answer.text(), "a longer answer");
 }
 
 #[test]

@@ -312,6 +312,38 @@ fn a_filter_that_calls_through_itself_comes_to_an_end() {
 }
 
 #[test]
+fn a_client_cannot_pretend_to_be_a_loop() {
+    let (origin, asked) = (Origin::saying("ok"), Origin::saying("hello"));
+    let proxy = start(
+        &origin,
+        &asked.address.to_string(),
+        asking(&["/"], json!({})),
+    );
+    for forged in ["4", "4-0", "x"] {
+        let head = format!("GET / HTTP/1.1\r\nhost: a\r\nlockgate-call-depth: {forged}\r\n\r\n");
+        assert_eq!(proxy.connect().send(head).answer().status, 200);
+        let seen = origin.seen();
+        assert_eq!(seen.all("x-call"), ["200 hello"]);
+        assert_eq!(seen.header("lockgate-call-depth"), None);
+    }
+}
+
+#[test]
+fn waiting_again_and_again_uses_the_budget_up() {
+    let origin = Origin::saying("ok");
+    let nobody = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let mut entry = asking(&["/"], json!({ "then": "again" }));
+    entry["limits"] = json!({ "cpu": "2ms" });
+    let proxy = start(&origin, &nobody.to_string(), entry);
+    assert_eq!(proxy.get("/").status, 500);
+    let labels = [("fault", "overrun")];
+    assert_eq!(counted(&proxy, "lockgate_filter_faults_total", &labels), 1);
+}
+
+#[test]
 fn without_the_grant_it_is_not_loaded() {
     let (origin, asked) = (Origin::saying("ok"), Origin::saying("hello"));
     let folder = Proxy::folder();

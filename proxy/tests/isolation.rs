@@ -52,9 +52,23 @@ fn each_request_may_have_a_fresh_one() {
 }
 
 #[test]
+fn a_reload_may_change_it() {
+    let origin = Origin::saying("ok");
+    let proxy = start(&origin, "shared");
+    assert_eq!(calls(&proxy), "2");
+    let yaml = std::fs::read_to_string(proxy.path().join("lockgate.yaml")).unwrap();
+    let shared = "\"isolation\":\"shared\"";
+    assert!(yaml.contains(shared), "{yaml}");
+    let own = yaml.replace(shared, "\"isolation\":\"request\"");
+    std::fs::write(proxy.path().join("lockgate.yaml"), own).unwrap();
+    assert!(proxy.reload().ok);
+    assert_eq!([calls(&proxy), calls(&proxy)], ["2", "2"]);
+}
+
+#[test]
 fn more_exchanges_than_instances_wait_also_where_each_has_its_own() {
     let (origin, release) = Origin::holding("ok");
-    let config = json!({ "wants": { "phases": ["request"] } });
+    let config = json!({ "wants": { "phases": ["request", "response"] } });
     let limits = json!({ "max_instances": 1, "max_wait": "60s" });
     let entry = json!({ "isolation": "request", "limits": limits, "config": config });
     let proxy = Hostile::straight().guest("a", entry).start(&origin);

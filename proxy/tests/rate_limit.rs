@@ -116,6 +116,20 @@ fn what_was_counted_outlives_reloads() {
 }
 
 #[test]
+fn a_grant_that_is_taken_back_is_gone() {
+    let origin = Origin::saying("ok");
+    let yaml = policy(&origin, &only(2), "");
+    let proxy = Proxy::start(&yaml);
+    proxy.edit(&yaml.replace("shared: true", "shared: false"));
+    let outcome = proxy.reload();
+    assert!(!outcome.ok, "{outcome:?}");
+    assert!(
+        outcome.mistakes[0].contains("imports `shared`"),
+        "{outcome:?}"
+    );
+}
+
+#[test]
 fn without_the_grant_it_is_not_loaded() {
     let origin = Origin::saying("ok");
     let folder = Proxy::folder();

@@ -446,6 +446,7 @@ fn as_json(yaml: &Yaml) -> Value {
     match yaml {
         Yaml::Value(Scalar::String(text)) => text.to_string().into(),
         Yaml::Value(Scalar::Integer(number)) => (*number).into(),
+        Yaml::Value(Scalar::Boolean(is_it)) => (*is_it).into(),
         Yaml::Sequence(items) => items.iter().map(as_json).collect(),
         Yaml::Mapping(entries) => entries
             .iter()

@@ -38,6 +38,8 @@ pub struct Staged {
     /// Gone once all of it was read.
     source: Option<AnswerBody>,
     stages: Stages,
+    /// As the origin told it, while that is still true.
+    length: Option<u64>,
 }
 
 impl Body {
@@ -46,7 +48,7 @@ impl Body {
         match self {
             Body::Full(bytes) => Some(bytes.len() as u64),
             Body::Stream(stream) => stream.content_length(),
-            Body::Staged(staged) => staged.stages.length(),
+            Body::Staged(staged) => staged.length.or_else(|| staged.stages.length()),
         }
     }
 
@@ -69,7 +71,9 @@ impl Body {
 
     /// Passes it through one more filter.
     pub fn transform(&mut self, transform: Transform) {
-        self.staged().stages.add(transform);
+        let staged = self.staged();
+        staged.length = None;
+        staged.stages.add(transform);
     }
 
     /// Reads as much of it as a filter wants to see. It has to be put back.
@@ -92,7 +96,11 @@ impl Body {
 
     /// It goes on as it was collected or replaced, and what comes behind.
     pub fn put_back(&mut self, collection: Collection) {
-        self.staged().stages.put_back(collection);
+        let staged = self.staged();
+        if collection.body.is_complete {
+            staged.length = None;
+        }
+        staged.stages.put_back(collection);
     }
 
     fn staged(&mut self) -> &mut Staged {
@@ -109,6 +117,7 @@ impl Body {
 
 impl Staged {
     fn new(body: Body) -> Self {
+        let length = body.length();
         let mut stages = Stages::new();
         let source = match body {
             Body::Full(bytes) => {
@@ -121,7 +130,11 @@ impl Staged {
             Body::Stream(source) => Some(source),
             Body::Staged(staged) => return *staged,
         };
-        Self { source, stages }
+        Self {
+            source,
+            stages,
+            length,
+        }
     }
 
     /// The next part as it comes out. Cancel-safe.

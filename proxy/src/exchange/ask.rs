@@ -39,7 +39,7 @@ pub async fn ask(
                 pin!(collecting).await?
             }
             Flow::Transform(transform) => {
-                upload.transform(transform);
+                upload.transform(transform, &course.view);
                 tell_length(&mut course.view, upload);
                 Flow::Next
             }
@@ -63,7 +63,8 @@ async fn collect_body(
     let chain = &scene.listener.chain;
     let deadline = scene.deadline(&course.view);
     let Towards { writer, alarm } = client;
-    if asked.expects_continue && !upload.has_begun() && !upload.is_broken() {
+    let waits_for_us = asked.expects_continue && !upload.was_asked_for;
+    if waits_for_us && !upload.has_begun() && !upload.is_broken() {
         writer.buffer.extend_from_slice(h1::continue_100());
         writer.flush().await?;
         upload.was_asked_for = true;

@@ -9,6 +9,7 @@ use super::upload::Upload;
 use crate::client::Reader;
 use crate::config::Listener;
 use crate::filter::{Decisions, HeadLimits, Lendable, View};
+use crate::http::call_depth;
 use crate::http::disguise::remove_disguised;
 use crate::http::forwarded::{self, Client};
 use crate::http::h1::{BodyDecoder, ParsedRequest};
@@ -52,6 +53,10 @@ pub fn begin(scene: &Scene<'_>, request: ParsedRequest) -> (Asked, Lendable) {
     };
     for name in &config.remove_request_headers {
         head.headers.remove(name);
+    }
+    // From outside it means nothing, and filters would read it.
+    if scene.snapshot.calls.is_some() && call_depth::read(&head.headers) == 0 {
+        head.headers.remove(call_depth::CALL_DEPTH);
     }
     if request.may_be_disguised {
         remove_disguised(&mut head.headers, protected(config));

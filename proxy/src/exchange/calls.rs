@@ -20,6 +20,10 @@ use crate::upstream::{
 /// time, or when nobody waits for the answer any more.
 pub async fn serve(snapshot: Weak<WorkerSnapshot>, mut asked: mpsc::UnboundedReceiver<Outbound>) {
     while let Some(call) = asked.recv().await {
+        // Given up before it began: no connection is to pay for that.
+        if call.answer.is_closed() {
+            continue;
+        }
         let cluster = snapshot
             .upgrade()
             .and_then(|snapshot| snapshot.cluster(&call.cluster).cloned());
@@ -40,7 +44,8 @@ async fn make(cluster: Rc<WorkerCluster>, call: Outbound) {
         timeout,
         max_bytes,
         mut answer,
-        ..
+        slot: _slot,
+        cluster: _,
     } = call;
     let repeatable = method.is_idempotent();
     let is_head = method == Method::HEAD;
@@ -68,9 +73,10 @@ async fn make(cluster: Rc<WorkerCluster>, call: Outbound) {
     let outcome = {
         let asking = pin!(ask(&cluster, request, max_bytes));
         tokio::select! {
-            outcome = tokio::time::timeout(timeout, asking) => outcome,
+            biased;
             // Nobody waits any more: the call is cancelled.
             () = answer.closed() => return,
+            outcome = tokio::time::timeout(timeout, asking) => outcome,
         }
     };
     // Who waited may have gone away at this moment.

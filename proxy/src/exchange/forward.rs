@@ -115,7 +115,7 @@ async fn forward(
     let headers = headers_for(scene, &mut course.view, upload, &cluster)?;
     start_copies(scene, &course.view, &headers, upload);
     let body = open_body(upload);
-    if asked.expects_continue && !upload.has_begun() {
+    if asked.expects_continue && !upload.was_asked_for && !upload.has_begun() {
         client.writer.buffer.extend_from_slice(h1::continue_100());
         client.writer.flush().await?;
         upload.was_asked_for = true;

@@ -130,6 +130,8 @@ pub async fn handle(scene: &Scene<'_>, request: ParsedRequest, client: &mut Clie
     .await;
 
     course.view.request_bytes = upload.bytes();
+    // With what filters had in it: they may need those instances now.
+    drop(upload);
     course.view.response_bytes = sent.body_bytes;
     // Before the record, which shows what filters leave here too.
     chain.on_done(&mut course.view, &mut course.taken);

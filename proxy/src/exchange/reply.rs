@@ -99,7 +99,7 @@ fn text(kind: ErrorKind) -> &'static str {
         ErrorKind::AnswerTimeout => "the origin did not answer in time\n",
         ErrorKind::UpstreamReset => "the origin closed without a whole answer\n",
         ErrorKind::BadAnswer => "the origin's answer is malformed\n",
-        ErrorKind::AnswerTooLarge => "the head of the origin's answer is too large\n",
+        ErrorKind::AnswerTooLarge => "the origin's answer is too large\n",
         ErrorKind::UpstreamStalled => "the origin stopped in the middle of its answer\n",
         ErrorKind::TotalTimeout => "the request took too long\n",
         ErrorKind::Draining => "shutting down\n",

@@ -59,7 +59,8 @@ async fn pass(
         let deadline = scene.deadline(&course.view);
         let flow = {
             let asking = pin!(chain.on_response(&mut course.view, &mut course.taken));
-            scene.until(deadline, alarm, asking).await?
+            let asking = pin!(upload.beside(asking));
+            scene.until(deadline, alarm, asking).await??
         };
         let flow = match flow {
             Flow::Collect(collect) => {
@@ -69,7 +70,7 @@ async fn pass(
             Flow::Transform(transform) => {
                 match has_body(asked, &course.view) {
                     true => body.transform(transform),
-                    false => transform.let_go(),
+                    false => transform.let_go(&course.view),
                 }
                 tell_length(asked, &mut course.view, None);
                 Flow::Next
@@ -104,7 +105,8 @@ async fn collect_body(
     let flow = {
         let asking =
             pin!(chain.on_response_body(&mut course.view, &mut course.taken, &mut collection.body));
-        scene.until(deadline, alarm, asking).await?
+        let asking = pin!(upload.beside(asking));
+        scene.until(deadline, alarm, asking).await??
     };
     let is_replaced = collection.body.is_replaced;
     body.put_back(collection);

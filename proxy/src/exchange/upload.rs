@@ -14,7 +14,7 @@ use super::stages::{Collection, Stages, Step, TooLarge};
 use crate::client::Reader;
 use crate::deadline::{Alarm, within};
 use crate::error::{ErrorKind, ProxyError};
-use crate::filter::{Collect, Transform};
+use crate::filter::{Collect, Transform, View};
 use crate::http::Framing;
 use crate::http::disguise::remove_disguised;
 use crate::http::h1::{BodyDecoder, Decoded};
@@ -167,9 +167,9 @@ impl<'a> Upload<'a> {
     }
 
     /// Passes it through one more filter, unless there is nothing to pass.
-    pub fn transform(&mut self, transform: Transform) {
+    pub fn transform(&mut self, transform: Transform, view: &View) {
         if matches!(self.framing, Framing::None | Framing::Length(0)) {
-            return transform.let_go();
+            return transform.let_go(view);
         }
         self.framing = Framing::Chunked;
         self.stages_mut().add(transform);
@@ -247,6 +247,10 @@ impl<'a> Upload<'a> {
 
     async fn pass_to_end(&mut self, midway: &Midway<'_>) -> Result<(), ProxyError> {
         while !self.is_over {
+            if self.sender.is_none() && self.copies.is_empty() {
+                // Nobody wants it: it is only read, and no filter is called for it.
+                self.stages = None;
+            }
             self.pass_on().await;
             match self.next(midway).await? {
                 Some(Frame::Data(bytes)) => self.take(bytes),

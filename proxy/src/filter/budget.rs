@@ -48,11 +48,17 @@ impl CpuBudget {
     }
 
     /// The call waits from here on, and what the thread does meanwhile is not
-    /// its doing. The thread's clock is asked only if it counts already.
-    pub fn wait(&mut self, now: impl FnOnce() -> Duration) {
-        if let Some(first_tick) = self.first_tick.take() {
-            self.before += now().saturating_sub(first_tick);
-        }
+    /// its doing. What it has used so far counts.
+    pub fn wait(&mut self, now: Duration) -> Tick {
+        let first_tick = self.first_tick.take().unwrap_or(now);
+        self.before += now.saturating_sub(first_tick);
+        self.judge(self.before)
+    }
+
+    /// It goes on, and its time counts at once: it may wait again before an epoch
+    /// ends.
+    pub fn resume(&mut self, now: Duration) {
+        self.first_tick = Some(now);
     }
 
     /// An epoch ended, and the thread's clock stands at `now`.
@@ -62,7 +68,10 @@ impl CpuBudget {
             return Tick::GoOn;
         };
         self.ticks = self.ticks.saturating_add(1);
-        let used = self.before + now.saturating_sub(first_tick);
+        self.judge(self.before + now.saturating_sub(first_tick))
+    }
+
+    fn judge(&self, used: Duration) -> Tick {
         let seen_at_work = TICK.saturating_mul(self.ticks) >= self.limit;
         let is_over = used >= self.limit && seen_at_work;
         match is_over || used >= self.limit.saturating_mul(NO_EXCUSE) {
@@ -193,9 +202,17 @@ mod tests {
         let mut budget = CpuBudget::default();
         budget.start(3 * MS);
         assert_eq!([10, 11, 12].map(|at| budget.tick(at * MS)), [Tick::GoOn; 3]);
-        budget.wait(|| 12 * MS);
-        assert_eq!(budget.tick(900 * MS), Tick::GoOn);
+        assert_eq!(budget.wait(12 * MS), Tick::GoOn);
+        budget.resume(900 * MS);
         assert_eq!(budget.tick(901 * MS), Tick::Over);
+        // Also where no epoch ends between the waits.
+        budget.start(3 * MS);
+        for leg in 0..23 {
+            budget.resume(1000 * leg * MS);
+            assert_eq!(budget.wait((1000 * leg + 1) * MS), Tick::GoOn);
+        }
+        budget.resume(90_000 * MS);
+        assert_eq!(budget.wait(90_001 * MS), Tick::Over);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! call goes through a channel to a task of the worker, and its answer comes back
 //! through another. Whoever gives up the answer cancels the call.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +12,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Name;
 
-/// Where calls go. No more wait there than filters may have under way.
+/// Where calls go. No more wait there than filters may have under way: a call
+/// counts until it is over or dropped, also when its answer was given up.
 pub type Calls = mpsc::UnboundedSender<Outbound>;
 
 /// One call on its way out.
@@ -26,6 +28,8 @@ pub struct Outbound {
     pub timeout: Duration,
     /// Bytes that the body of the answer may have.
     pub max_bytes: usize,
+    /// Held for as long as the call is under way.
+    pub slot: Arc<()>,
     pub answer: oneshot::Sender<Result<Inbound, CallFailed>>,
 }
 

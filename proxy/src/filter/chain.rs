@@ -14,10 +14,10 @@ use super::fault::{Failure, FilterFault};
 use super::interest::Phases;
 use super::loaded::Selected;
 use super::participants::{Part, Participants};
-use super::pool::{Lease, WorkerFilter};
+use super::pool::{Lease, Room, WorkerFilter};
 use super::transform::Transform;
 use super::verdict::{BodyOutcome, Collect, Outcome, Reply};
-use super::view::Lendable;
+use super::view::{Lendable, View};
 use crate::config::{Name, OnError};
 use crate::error::ErrorKind;
 
@@ -256,10 +256,11 @@ impl WorkerChain {
                 let outcome = call.head(&mut lease, view).await;
                 match outcome {
                     Ok(Outcome::Transform(handle)) => {
+                        taken.slot(call.place).transforms = true;
                         Some(Flow::Transform(Transform::new(lease, handle, call)))
                     }
                     outcome => {
-                        taken.slot(call.place).own = lease.settle(&outcome);
+                        self.keep(call, lease.settle(&outcome), taken);
                         self.follow(call, outcome, view, taken)
                     }
                 }
@@ -286,7 +287,7 @@ impl WorkerChain {
         let outcome = match lease(filter, call, taken).await {
             Ok(mut lease) => {
                 let outcome = call.body(&mut lease, view, body).await;
-                taken.slot(place).own = lease.settle(&outcome);
+                self.keep(call, lease.settle(&outcome), taken);
                 outcome
             }
             Err(failure) => Err(failure),
@@ -322,12 +323,18 @@ impl WorkerChain {
         let Err(failure) = outcome else {
             return Ok(());
         };
-        taken.slot(call.place).part = Part::Out;
+        taken.slot(call.place).leave();
         complain(filter, &failure, view);
         match filter.loaded().on_error() {
             OnError::Skip => Ok(()),
             OnError::Deny | OnError::Reset => Err(broken(filter, failure)),
         }
+    }
+
+    /// An instance of the exchange's own stays for as long as it may be called.
+    fn keep(&self, call: Call, own: Option<Lease>, taken: &mut Participants) {
+        let phases = self.filters[call.place].interests()[usize::from(call.config)].phases;
+        taken.slot(call.place).own = own.filter(|_| phases.goes_on_after(call.phase));
     }
 
     /// What an outcome means for the filter's part and for the exchange.
@@ -343,12 +350,12 @@ impl WorkerChain {
         match outcome {
             Ok(Outcome::Next) => None,
             Ok(Outcome::Leave) => {
-                slot.part = Part::Out;
+                slot.leave();
                 None
             }
             Ok(Outcome::Respond(reply)) => {
                 if call.phase.holds_request() {
-                    slot.part = Part::Out;
+                    slot.leave();
                 }
                 Some(Flow::Respond(reply))
             }
@@ -359,7 +366,7 @@ impl WorkerChain {
             // It has its lease, and is told before this.
             Ok(Outcome::Transform(_)) => None,
             Err(failure) => {
-                slot.part = Part::Out;
+                slot.leave();
                 complain(filter, &failure, view);
                 on_error(filter, failure)
             }
@@ -384,7 +391,7 @@ async fn lease(
 ) -> Result<Lease, Failure> {
     match taken.slot(call.place).own.take() {
         Some(own) => Ok(own),
-        None => filter.lease(call.config).await,
+        None => filter.lease(call.config, room(taken, call)).await,
     }
 }
 
@@ -396,7 +403,15 @@ fn lease_now(
 ) -> Result<Lease, Failure> {
     match taken.slot(call.place).own.take() {
         Some(own) => Ok(own),
-        None => filter.lease_now(call.config),
+        None => filter.lease_now(call.config, room(taken, call)),
+    }
+}
+
+/// An exchange must not wait for an instance that is busy with its own body.
+fn room(taken: &mut Participants, call: Call) -> Room {
+    match taken.slot(call.place).transforms {
+        true => Room::OneMore,
+        false => Room::Limited,
     }
 }
 
@@ -409,7 +424,7 @@ async fn hold(view: &mut Lendable, taken: &mut Participants, place: usize) {
     }
 }
 
-pub(super) fn complain(filter: &WorkerFilter, failure: &Failure, view: &Lendable) {
+pub(super) fn complain(filter: &WorkerFilter, failure: &Failure, view: &View) {
     filter.failed(failure);
     let Some(withheld) = filter.complaints.admit(Instant::now()) else {
         return;

@@ -22,8 +22,6 @@ pub const MAX_MEMORY_BYTES: usize = 1 << 30;
 /// Slots of instances that are gone, kept as they are for those to come.
 const MAX_WARM_SLOTS: u32 = 16;
 const MAX_STACK_BYTES: usize = 512 << 10;
-/// Calls that wait at once, of all filters on all workers.
-const MAX_STACKS: u32 = 1000;
 
 /// How the engine is set up.
 #[derive(Debug, Clone)]
@@ -115,8 +113,8 @@ pub(super) fn config(max_instances: u32) -> Config {
         .total_core_instances(max_instances.saturating_mul(4))
         .total_memories(max_instances)
         .total_tables(max_instances.saturating_mul(2))
-        // One for each call that waits.
-        .total_stacks(max_instances.min(MAX_STACKS))
+        // One for each call that may wait.
+        .total_stacks(max_instances)
         .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
         .max_memories_per_component(1)
         .max_tables_per_component(4)

@@ -71,6 +71,8 @@ impl FilterFault {
                 | FilterFault::InvalidVerdict
                 | FilterFault::InvalidReply
                 | FilterFault::ReplyTooLarge
+                // There was no stack for the call, which never began.
+                | FilterFault::NoInstance
         )
     }
 }

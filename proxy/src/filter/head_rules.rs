@@ -28,7 +28,13 @@ pub fn is_owned(name: &HeaderName) -> bool {
         header::UPGRADE,
     ];
     OWNED.contains(name)
-        || ["keep-alive", "proxy-connection", "http2-settings"].contains(&name.as_str())
+        || [
+            "keep-alive",
+            "proxy-connection",
+            "http2-settings",
+            "lockgate-call-depth",
+        ]
+        .contains(&name.as_str())
 }
 
 /// The name of a field that a filter may change.

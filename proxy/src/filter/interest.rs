@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::bindings::exports::lockgate::filter::http_filter;
 use super::field::Field;
+use super::state::Phase;
 use crate::config::Name;
 
 /// A checked answer of `wants`.
@@ -34,6 +35,18 @@ impl Phases {
     /// Whether filters may still read the request's head once it is sent.
     pub fn looks_at_requests_later(self) -> bool {
         self.request_trailers || self.response || self.response_trailers || self.done
+    }
+
+    /// Whether a filter that was called for this phase may be called again. After
+    /// a head its body may still come.
+    pub(super) fn goes_on_after(self, phase: Phase) -> bool {
+        let of_response = self.response_trailers || self.done;
+        match phase {
+            Phase::Request => true,
+            Phase::RequestBody => self.looks_at_requests_later(),
+            Phase::Response => true,
+            _ => of_response,
+        }
     }
 
     /// Those that either wants.

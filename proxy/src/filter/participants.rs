@@ -26,6 +26,8 @@ pub(super) struct Slot {
     pub delayed: Duration,
     /// An instance that no other exchange may have.
     pub own: Option<Lease>,
+    /// It has an instance already, which a body of this exchange passes through.
+    pub transforms: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,6 +39,14 @@ pub(super) enum Part {
     Taking(u16),
     /// It left, failed, answered, or was off when its turn came.
     Out,
+}
+
+impl Slot {
+    /// It is not called any more.
+    pub fn leave(&mut self) {
+        self.part = Part::Out;
+        self.own = None;
+    }
 }
 
 impl Participants {

@@ -89,25 +89,28 @@ impl WorkerFilter {
     /// taken, it waits in line.
     ///
     /// Dropping the future leaves the line.
-    pub(super) async fn lease(self: &Rc<Self>, config: u16) -> Result<Lease, Failure> {
-        match self.try_lease(config)? {
-            Some(lease) => Ok(lease),
-            None => Box::pin(self.wait_in_line(config)).await,
+    pub(super) async fn lease(self: &Rc<Self>, config: u16, room: Room) -> Result<Lease, Failure> {
+        // Who waits already comes first.
+        if (self.waiting.get() == 0 || room == Room::OneMore)
+            && let Some(lease) = self.try_lease(config, room)?
+        {
+            return Ok(lease);
         }
+        Box::pin(self.wait_in_line(config)).await
     }
 
     /// The same for calls that cannot wait.
-    pub(super) fn lease_now(self: &Rc<Self>, config: u16) -> Result<Lease, Failure> {
-        let lease = self.try_lease(config)?;
+    pub(super) fn lease_now(self: &Rc<Self>, config: u16, room: Room) -> Result<Lease, Failure> {
+        let lease = self.try_lease(config, room)?;
         lease.ok_or_else(|| none_left("all instances are taken"))
     }
 
-    fn try_lease(self: &Rc<Self>, config: u16) -> Result<Option<Lease>, Failure> {
+    fn try_lease(self: &Rc<Self>, config: u16, room: Room) -> Result<Option<Lease>, Failure> {
         self.check_pause()?;
         let idle = self.idle.borrow_mut().pop();
         let instance = match idle {
             Some(instance) => instance,
-            None if self.made.get() < self.loaded.owner.limits.max_instances => self.replace()?,
+            None if self.has_room() || room == Room::OneMore => self.replace()?,
             None => return Ok(None),
         };
         let mut lease = Lease {
@@ -126,11 +129,12 @@ impl WorkerFilter {
                 "all instances are taken, and as many calls wait as may",
             ));
         }
-        let _waiting = Waiting::new(self);
+        let mut waiting = Waiting::new(self);
         let served = async {
             loop {
                 self.freed.notified().await;
-                if let Some(lease) = self.try_lease(config)? {
+                if let Some(lease) = self.try_lease(config, Room::Limited)? {
+                    waiting.took = true;
                     return Ok(lease);
                 }
             }
@@ -167,6 +171,10 @@ impl WorkerFilter {
         instance.adopt(self.worker, self.interests.clone());
         self.count_made();
         Ok(instance)
+    }
+
+    fn has_room(&self) -> bool {
+        self.made.get() < self.loaded.owner.limits.max_instances
     }
 
     fn count_made(&self) {
@@ -224,22 +232,41 @@ fn none_left(why: &str) -> Failure {
     Failure::new(FilterFault::NoInstance, why)
 }
 
+/// How many instances there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    /// As many as the configuration says.
+    Limited,
+    /// One more than there are, for an exchange that has one already.
+    OneMore,
+}
+
 /// A call in line for an instance.
-struct Waiting<'a>(&'a WorkerFilter);
+struct Waiting<'a> {
+    filter: &'a WorkerFilter,
+    /// It has got one.
+    took: bool,
+}
 
 impl<'a> Waiting<'a> {
     fn new(filter: &'a WorkerFilter) -> Self {
         filter.waiting.set(filter.waiting.get() + 1);
         filter.stats().waits.add(1);
-        Self(filter)
+        Self {
+            filter,
+            took: false,
+        }
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.waiting.set(self.0.waiting.get() - 1);
+        let filter = self.filter;
+        filter.waiting.set(filter.waiting.get() - 1);
         // It may have been told of an instance and then not taken it.
-        self.0.tell_freed();
+        if !self.took && (filter.has_room() || !filter.idle.borrow().is_empty()) {
+            filter.tell_freed();
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A body on its way through a filter, piece by piece.
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use wasmtime::component::ResourceAny;
@@ -10,7 +11,7 @@ use super::chain::{self, FilterFailed};
 use super::fault::Failure;
 use super::instance::Instance;
 use super::pool::Lease;
-use super::view::Lendable;
+use super::view::{Lendable, View};
 
 /// A transform that a filter made in one of its instances. The instance is its
 /// own until the body's end, so that whatever goes wrong costs no other
@@ -54,11 +55,13 @@ impl Transform {
     }
 
     /// For a message that has no body to pass through it.
-    pub fn let_go(mut self) {
-        if let Some(mut lease) = self.lease.take()
-            && lease.parts().1.let_go(self.handle).is_ok()
-        {
-            lease.finish();
+    pub fn let_go(mut self, view: &View) {
+        let Some(mut lease) = self.lease.take() else {
+            return;
+        };
+        match lease.parts().1.let_go(self.handle) {
+            Ok(()) => lease.finish(),
+            Err(failure) => chain::complain(lease.filter(), &failure, view),
         }
     }
 
@@ -70,7 +73,10 @@ impl Transform {
         let Some(lease) = &mut self.lease else {
             return Ok(Bytes::new());
         };
-        match self.call.lend(lease, view, work) {
+        let given = self.call.lend(lease, view, work);
+        // There is nothing that could be held.
+        view.decisions.delay = Duration::ZERO;
+        match given {
             Ok(given) => Ok(Bytes::from(given)),
             Err(failure) => {
                 let filter = lease.filter().clone();

@@ -8,6 +8,7 @@
 //! as values (ids are drawn from the thread's generator, which is no secret).
 //! What could be read in two ways is refused here and nowhere else.
 
+pub mod call_depth;
 pub mod date;
 pub mod disguise;
 pub mod forwarded;

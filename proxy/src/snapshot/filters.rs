@@ -227,10 +227,24 @@ fn carried_over(
         .filters
         .iter()
         .find(|known| known.name == filter.name)?;
-    let same = known.on_error == filter.on_error
-        && known.limits == filter.limits
-        && known.config == filter.config
-        && known.routes == filter.routes;
+    // In full, so that no field is forgotten. The digest stands for the component.
+    let config::Filter {
+        name: _,
+        component: _,
+        on_error,
+        isolation,
+        limits,
+        grants,
+        config,
+        routes,
+        pointer: _,
+    } = known;
+    let same = *on_error == filter.on_error
+        && *isolation == filter.isolation
+        && *limits == filter.limits
+        && *grants == filter.grants
+        && *config == filter.config
+        && *routes == filter.routes;
     let loaded = before.filter(&filter.name)?;
     (same && loaded.module().digest() == module.digest()).then(|| loaded.clone())
 }

@@ -1,25 +1,27 @@
 //! `http-client`: calls to clusters that are granted. A call belongs to the phase
 //! that started it: what is still under way at its end is cancelled.
 
+use std::sync::Arc;
+
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::oneshot;
-use wasmtime::Result;
 use wasmtime::component::Resource;
+use wasmtime::{Result, Trap};
 
 use super::HostState;
 use crate::config::Name;
 use crate::filter::bindings::granted::lockgate::filter::http_client::{
     self, CallError, Incoming, Outgoing,
 };
-use crate::filter::budget::thread_cpu_time;
+use crate::filter::budget::{Tick, thread_cpu_time};
 use crate::filter::calls::{CallFailed, Inbound, Outbound};
 use crate::filter::head_rules;
 use crate::filter::view::View;
+use crate::http::call_depth;
 
-/// How often a call has led to a call. Counted along the way, so that a filter
-/// that calls through itself comes to an end.
-const DEPTH: HeaderName = HeaderName::from_static("lockgate-call-depth");
+/// How often a call may lead to a call, so that a filter that calls through itself
+/// comes to an end.
 const MAX_DEPTH: u32 = 4;
 /// Passed on, unless the filter set it.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -36,6 +38,8 @@ pub enum Pending {
 pub struct UnderWay {
     calls: Vec<(u32, Pending)>,
     next: u32,
+    /// One more for each call that is not over, given up or not.
+    slots: Arc<()>,
 }
 
 impl UnderWay {
@@ -72,7 +76,7 @@ impl HostState {
         if !request.secrets.is_empty() {
             return Err(CallError::Denied);
         }
-        if self.calls.calls.len() >= limits.max_calls {
+        if Arc::strong_count(&self.calls.slots) > limits.max_calls {
             return Err(other("as many calls are under way as may be"));
         }
         let timeout = request.timeout.map(std::time::Duration::from_nanos);
@@ -85,6 +89,7 @@ impl HostState {
             body: request.body.into(),
             timeout: timeout.map_or(limits.call_timeout, |own| own.min(limits.call_timeout)),
             max_bytes: limits.max_call_bytes,
+            slot: self.calls.slots.clone(),
             answer,
         };
         match calls.send(call) {
@@ -122,20 +127,12 @@ fn headers(
     if let Some(parent) = view.request.headers.get(TRACEPARENT) {
         headers.entry(TRACEPARENT).or_insert_with(|| parent.clone());
     }
-    headers.insert(
-        DEPTH,
-        HeaderValue::from(depth_after(&view.request.headers)?),
-    );
-    Ok(headers)
-}
-
-fn depth_after(headers: &HeaderMap) -> Result<u32, CallError> {
-    let text = headers.get(DEPTH).and_then(|depth| depth.to_str().ok());
-    let depth = text.map_or(0, |text| text.parse().unwrap_or(MAX_DEPTH));
-    match depth < MAX_DEPTH {
-        true => Ok(depth + 1),
-        false => Err(other("calls of filters led to calls too often: a loop")),
+    let depth = call_depth::read(&view.request.headers);
+    if depth >= MAX_DEPTH {
+        return Err(other("calls of filters led to calls too often: a loop"));
     }
+    call_depth::write(&mut headers, depth + 1);
+    Ok(headers)
 }
 
 impl http_client::Host for HostState {}
@@ -157,8 +154,12 @@ impl http_client::HostCall for HostState {
         if !self.call.may_wait {
             return Ok(Err(other("this phase cannot wait for calls")));
         }
-        self.budget.wait(thread_cpu_time);
-        Ok(match receiver.await {
+        if self.budget.wait(thread_cpu_time()) == Tick::Over {
+            return Err(Trap::Interrupt.into());
+        }
+        let received = receiver.await;
+        self.budget.resume(thread_cpu_time());
+        Ok(match received {
             Ok(Ok(answer)) => Ok(Incoming {
                 status: answer.status.as_u16(),
                 headers: super::entries(&answer.headers),

@@ -35,7 +35,10 @@ impl HostState {
 
 impl shared::Host for HostState {
     fn get(&mut self, key: String) -> Result<Option<Entry>> {
-        let store = self.shared();
+        // No entry has such a key, and it need not be read to the end.
+        let store = self
+            .shared()
+            .filter(|_| key.len() <= self.owner.limits.max_shared_entry_bytes);
         let found = store.and_then(|store| store.get(&key, Instant::now()));
         Ok(found.map(|entry| Entry {
             value: entry.value.to_vec(),

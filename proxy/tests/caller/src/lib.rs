@@ -29,12 +29,16 @@ struct Filter {
     method: Option<String>,
     body: String,
     timeout_ms: Option<u64>,
-    /// What becomes of the calls: `wait`, `drop`, `forget` or `trap`.
+    /// What becomes of the calls: `wait`, `drop`, `forget` or `trap`; or `again`,
+    /// which calls and waits without end.
     then: String,
 }
 
 impl Filter {
     fn call(&self) -> Vec<String> {
+        while self.then == "again" {
+            Call::wait(self.start(&self.paths[0])).ok();
+        }
         let calls: Vec<Call> = self.paths.iter().map(|path| self.start(path)).collect();
         match &*self.then {
             "drop" => return vec!["dropped".into()],

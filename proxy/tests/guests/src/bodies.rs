@@ -43,6 +43,10 @@ impl GuestTransform for Steps {
                 exchange::set_attribute("path", &request::path());
                 Ok(chunk)
             }
+            "delay" => {
+                exchange::delay(3_600_000_000_000);
+                Ok(chunk)
+            }
             "huge" => Ok(vec![b'x'; 64 << 20]),
             "error" => Err("does not like it".into()),
             "trap" => core::arch::wasm32::unreachable(),
