@@ -3,7 +3,7 @@
 //! `ARCHITECTURE.md` tells how the parts fit; each folder's `mod.rs` tells what
 //! lives there. A module uses only what stands below it:
 //! `cli`, `app`, `demo` / `control` / `worker`, `listener`, `downstream` /
-//! `exchange` / `snapshot` / `filter`, `upstream` / `cluster` / `config` /
+//! `exchange` / `snapshot` / `filter`, `upstream` / `cluster`, `secrets` / `config` /
 //! `http`, `client`, `deadline`, `drain`, `error`, `stats`, `console`.
 
 pub mod app;
@@ -23,6 +23,7 @@ pub mod filter;
 pub mod http;
 pub mod listener;
 pub mod memory;
+pub mod secrets;
 pub mod shared;
 pub mod shipped;
 pub mod snapshot;

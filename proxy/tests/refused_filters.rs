@@ -153,10 +153,6 @@ fn imports_that_nobody_grants_are_refused_by_name() {
         let component = wat::parse_str(wat).unwrap();
         refused(&folder.check(&component, &json!({})), COMPONENT, words);
     };
-    refuse(
-        "lockgate:filter/secrets@0.1.0",
-        &["imports `secrets`, which is not served by this version"],
-    );
     for import in [
         "wasi:sockets/tcp@0.2.6",
         "wasi:sockets/udp@0.2.0",

@@ -1,6 +1,7 @@
 //! The configuration after checking: every value is good, every reference
 //! resolves, and nothing later checks again.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::place::Places;
+pub use super::secret::{NoSecret, Secret, SecretBytes, SecretSource};
 
 /// A name given in the configuration: unique among its kind, never empty.
 pub type Name = Arc<str>;
@@ -32,8 +34,9 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     pub filters: Vec<Filter>,
     pub clusters: Vec<Cluster>,
+    pub secrets: Vec<Secret>,
     /// Every file that was read, the main one first: what a reload watches
-    /// (component files are in `filters`).
+    /// (component files are in `filters`, those of secrets in `secrets`).
     pub files: Vec<PathBuf>,
     /// The folders that a pattern of `include` was looked for in: a reload watches
     /// them for new files.
@@ -316,6 +319,17 @@ pub struct Grants {
     pub call: Vec<Name>,
     /// State that its instances share.
     pub shared: bool,
+    /// Every name is that of a secret.
+    pub secrets: BTreeMap<Name, SecretUse>,
+}
+
+/// What a filter may do with a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecretUse {
+    /// Compare and sign with it, and put it into requests.
+    Use,
+    /// That, and see it.
+    Reveal,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -280,7 +280,7 @@ impl Gatherer<'_> {
         };
         let first = &mut self.merged.members[index];
         match (&*member.key, &mut first.value.content, member.value.content) {
-            ("listeners" | "clusters", Content::List(first), Content::List(more)) => {
+            ("listeners" | "clusters" | "secrets", Content::List(first), Content::List(more)) => {
                 first.extend(more)
             }
             ("filters", Content::Map(first), Content::Map(more)) => {
@@ -291,13 +291,13 @@ impl Gatherer<'_> {
                 }
             }
             // Checked here, because only the first one is checked with the rest.
-            ("listeners" | "clusters", Content::List(_), other) => {
+            ("listeners" | "clusters" | "secrets", Content::List(_), other) => {
                 self.report(member.value.at, other.kind(), "a list");
             }
             ("filters", Content::Map(_), other) => {
                 self.report(member.value.at, other.kind(), "a map");
             }
-            ("listeners" | "clusters" | "filters", ..) => {}
+            ("listeners" | "clusters" | "secrets" | "filters", ..) => {}
             _ => {
                 let first = first.at;
                 let pointer = below("", &member.key);

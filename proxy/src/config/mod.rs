@@ -6,7 +6,8 @@
 //! `yaml` into one document, `structure` checks it by the JSON Schema that comes
 //! from the types in `raw`, `check` makes `checked` of it.
 //!
-//! It never loads a component, resolves a host name or opens a socket, and no
+//! It reads the files of secrets, and shows nothing of what it read. It never loads
+//! a component, resolves a host name or opens a socket, and no
 //! text makes it panic or work without end.
 
 pub mod filter_config;
@@ -19,6 +20,7 @@ mod mistake;
 mod place;
 mod raw;
 mod reference;
+mod secret;
 mod structure;
 mod words;
 mod yaml;
@@ -34,7 +36,7 @@ pub use mistake::{Mistake, Mistakes, Tone, What, in_order};
 pub use place::{Place, Places, below, related};
 pub use reference::reference;
 
-use check::Checked;
+use check::{Checked, Outside};
 use files::Files;
 use gather::{Gathered, Unreadable};
 use structure::Schema;
@@ -56,6 +58,8 @@ pub struct Attempt {
     pub files: Vec<PathBuf>,
     /// As in [`Config::folders`].
     pub folders: Vec<PathBuf>,
+    /// The files of secrets, whether they could be read or not.
+    pub secret_files: Vec<PathBuf>,
     /// Where the admin address is, if that much of it is good.
     pub admin: Option<Admin>,
 }
@@ -137,6 +141,7 @@ fn load_from(path: &Path, files: &Files<'_>, env: &dyn Fn(&str) -> Option<String
                 draft: None,
                 files: paths(&files),
                 folders,
+                secret_files: Vec::new(),
                 admin: None,
             };
         }
@@ -158,15 +163,18 @@ fn load_from(path: &Path, files: &Files<'_>, env: &dyn Fn(&str) -> Option<String
     // Of a value whose mistake is known, nothing more need be said.
     let structure = structure.filter(|mistake| !broken.contains(&mistake.pointer));
     let mistakes = mistakes.iter().cloned().chain(structure).collect();
-    let checked = check::check(value, places, &texts, broken, mistakes);
+    let outside = Outside { files, env };
+    let mut checked = check::check(value, &outside, places, &texts, broken, mistakes);
     let (files, folders) = (paths(&gathered.files), gathered.folders.clone());
     let admin = checked.process.admin.clone();
+    let secret_files = std::mem::take(&mut checked.secret_files);
     let (outcome, draft) = finish(gathered, checked);
     Attempt {
         outcome,
         draft,
         files,
         folders,
+        secret_files,
         admin,
     }
 }
@@ -191,6 +199,8 @@ fn finish(gathered: Gathered, checked: Checked) -> (Result<Loaded, Mistakes>, Op
         listeners,
         filters,
         clusters,
+        secrets,
+        secret_files: _,
         raw,
         cluster_names,
         mistakes,
@@ -209,6 +219,7 @@ fn finish(gathered: Gathered, checked: Checked) -> (Result<Loaded, Mistakes>, Op
         listeners,
         filters,
         clusters,
+        secrets,
         files: paths(&files),
         folders: gathered.folders,
         shown,

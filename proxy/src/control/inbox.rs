@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::mem;
+use std::path::PathBuf;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -19,6 +20,8 @@ pub enum Asked {
         why: &'static str,
         replies: Vec<Reply>,
     },
+    /// To look at files that have changed.
+    Look(Vec<PathBuf>),
     Drain,
 }
 
@@ -33,6 +36,8 @@ pub struct Inbox {
     waiting: Vec<Reply>,
     /// A reload found no room for one more generation.
     is_owed: bool,
+    /// A configuration was refused, and any file may be what was wrong with it.
+    to_mend: bool,
 }
 
 impl Inbox {
@@ -47,6 +52,7 @@ impl Inbox {
             watch,
             waiting: Vec::new(),
             is_owed: false,
+            to_mend: false,
         }
     }
 
@@ -65,7 +71,7 @@ impl Inbox {
                 Signal::Reload => Asked::unasked("SIGHUP"),
                 Signal::Drain => Asked::Drain,
             },
-            () = changed(&self.watch) => Asked::unasked("a file changed"),
+            files = changed(&self.watch) => Asked::Look(files),
             () = room, if self.is_owed => Asked::unasked("there is room again"),
         }
     }
@@ -90,15 +96,22 @@ impl Inbox {
         self.is_owed = is_owed;
     }
 
+    /// Whether a change of any file may make a configuration good that was refused.
+    pub fn is_to_mend(&self) -> bool {
+        self.to_mend
+    }
+
     /// These files were published: they are what changes matter in.
-    pub fn watch_only(&self, sources: Sources) {
+    pub fn watch_only(&mut self, sources: Sources) {
+        self.to_mend = false;
         if let Some(watch) = &self.watch {
             watch.replace(sources.files, sources.since);
         }
     }
 
     /// These files were refused: mending them matters too.
-    pub fn watch_also(&self, sources: Sources) {
+    pub fn watch_also(&mut self, sources: Sources) {
+        self.to_mend = true;
         if let Some(watch) = &self.watch {
             watch.also(sources.files, sources.since);
         }
@@ -142,9 +155,9 @@ async fn next_signal(signals: &mut Option<Signals>) -> Signal {
     }
 }
 
-async fn changed(watch: &Option<Watch>) {
+async fn changed(watch: &Option<Watch>) -> Vec<PathBuf> {
     match watch {
-        Some(watch) => drop(watch.changed().await),
+        Some(watch) => watch.changed().await,
         None => std::future::pending().await,
     }
 }

@@ -27,6 +27,7 @@ use tokio::task::{JoinError, JoinSet};
 use crate::cluster::Resolver;
 use crate::config::{Config, Mistake, Mistakes, Places};
 use crate::memory;
+use crate::secrets::Secret;
 use crate::snapshot::{Published, Snapshot, Sockets, shared_limits};
 use crate::worker::{Drained, Stage};
 use admin::{Command, ReloadOutcome};
@@ -134,7 +135,16 @@ impl Control {
         signals: Option<Signals>,
     ) -> Ended {
         let mut inbox = Inbox::new(commands, signals, self.start_watch());
-        while let Asked::Reload { why, replies } = inbox.next(self.room()).await {
+        loop {
+            let (why, replies) = match inbox.next(self.room()).await {
+                Asked::Reload { why, replies } => (why, replies),
+                Asked::Look(files) => match self.look(&files, &mut inbox).await {
+                    Some(Looked::ForReload) => ("a file changed", Vec::new()),
+                    Some(Looked::AtSecrets) => continue,
+                    None => break,
+                },
+                Asked::Drain => break,
+            };
             let Some(outcome) = self.reload(why, &mut inbox).await else {
                 tracing::info!(why, "a reload was given up to drain");
                 break;
@@ -172,6 +182,32 @@ impl Control {
     fn full(&self, current: &Snapshot) -> Option<String> {
         let limit = current.config.max_generations.get();
         self.status.generations().full(limit)
+    }
+
+    /// Secrets change without a reload: everybody sees the new bytes at once, and no
+    /// generation ends. Any other file is one that a configuration is made of. `None`
+    /// if a drain was asked for before.
+    async fn look(&self, files: &[PathBuf], inbox: &mut Inbox) -> Option<Looked> {
+        let secrets = self.published.load().secrets.clone();
+        let is_secret = |file: &PathBuf| {
+            let mut files = secrets.iter().filter_map(|secret| secret.file());
+            files.any(|known| known == file)
+        };
+        let looked = match !inbox.is_to_mend() && files.iter().all(is_secret) {
+            true => Looked::AtSecrets,
+            false => Looked::ForReload,
+        };
+        let reading = tokio::task::spawn_blocking(move || read_again(&secrets));
+        tokio::select! {
+            biased;
+            () = inbox.drain() => None,
+            read = reading => {
+                if let Err(error) = read {
+                    tracing::error!(%error, "secrets could not be read again");
+                }
+                Some(looked)
+            }
+        }
     }
 
     /// Builds aside and publishes, or changes nothing and says why. `None` if
@@ -279,10 +315,18 @@ impl Control {
 fn build(loader: &Loader, before: &Snapshot) -> Result<(Candidate, Sources), Refused> {
     let reading = reload::read_to_watch(&loader.path);
     let sources = Sources::of(&reading);
+    // What changed before that was read is no news to the watch, whatever comes of
+    // this reload.
+    read_again(&before.secrets);
     match loader.build_attempt(reading.attempt, Some(before), Sockets::Bind) {
         Ok(candidate) => Ok((candidate, sources)),
         Err(mistakes) => Err(Refused::Bad(mistakes, sources)),
     }
+}
+
+/// Blocking.
+fn read_again(secrets: &[Arc<Secret>]) {
+    secrets.iter().for_each(|secret| secret.read_again());
 }
 
 fn ended(workers: Vec<std::thread::Result<Drained>>) -> Ended {
@@ -304,6 +348,14 @@ fn ended(workers: Vec<std::thread::Result<Drained>>) -> Ended {
             Ended::CutOff(open)
         }
     }
+}
+
+/// What came of looking at files that changed.
+enum Looked {
+    /// They were secrets and nothing else.
+    AtSecrets,
+    /// A configuration is made of them.
+    ForReload,
 }
 
 /// What only has to be published.

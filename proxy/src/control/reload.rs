@@ -80,7 +80,7 @@ pub fn files_of(attempt: &config::Attempt) -> Vec<PathBuf> {
         ComponentSource::File(path) => Some(path.clone()),
         ComponentSource::Shipped(_) => None,
     });
-    let files = attempt.files.iter().cloned();
+    let files = attempt.files.iter().chain(&attempt.secret_files).cloned();
     let lock = attempt.files.first().map(|path| lock::path_of(path));
     files.chain(folders).chain(components).chain(lock).collect()
 }

@@ -16,6 +16,7 @@ use super::generations::Generations;
 use crate::cluster::Cluster;
 use crate::config::{self, AccessLog, AdminAddress, Config, Mistakes, filter_config};
 use crate::filter::LoadedFilter;
+use crate::secrets::Secret;
 use crate::snapshot::Snapshot;
 use crate::stats::Stats;
 
@@ -226,7 +227,7 @@ impl StartedWith {
 }
 
 /// What differs, in the words of the file: `filter router`, `cluster a (new)`,
-/// and `settings` for the keys that are of neither kind.
+/// and `settings` for the keys that are of no such kind.
 fn changes(before: &Snapshot, after: &Snapshot) -> Vec<String> {
     let filters = |snapshot: &Snapshot| -> Vec<(String, String)> {
         let tell =
@@ -245,13 +246,20 @@ fn changes(before: &Snapshot, after: &Snapshot) -> Vec<String> {
         &named(&old.clusters, |c| &c.name),
         &named(&new.clusters, |c| &c.name),
     ));
+    changed.extend(differing("secret", &secrets(before), &secrets(after)));
     if settings(old) != settings(new) {
         changed.push("settings".to_owned());
     }
     changed
 }
 
-/// What is of no filter, listener or cluster.
+/// By where they come from: what they are is nothing to tell, nor to compare.
+fn secrets(snapshot: &Snapshot) -> Vec<(String, String)> {
+    let tell = |secret: &Arc<Secret>| (secret.name().to_string(), format!("{secret:p}"));
+    snapshot.secrets.iter().map(tell).collect()
+}
+
+/// What is of no filter, listener, cluster or secret.
 fn settings(config: &Config) -> impl PartialEq {
     (
         config.workers,

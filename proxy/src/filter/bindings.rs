@@ -15,6 +15,7 @@ pub mod granted {
         path: "../wit",
         inline: "package lockgate:host;
             world granted {
+                import lockgate:filter/secrets@0.1.0;
                 import lockgate:filter/shared@0.1.0;
                 import lockgate:filter/http-client@0.1.0;
             }",

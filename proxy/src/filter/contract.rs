@@ -10,8 +10,11 @@ const PACKAGE: &str = "lockgate:filter";
 pub const VERSION: &str = "0.1.0";
 
 /// The interfaces of `lockgate:filter` that filters may import. [`SHARED`] and
-/// [`HTTP_CLIENT`] need a grant.
-const SERVED: [&str; 10] = [
+/// [`HTTP_CLIENT`] need a grant. `secrets` needs none to be imported: each use of it
+/// names a secret and is denied unless that one is granted, so the import alone
+/// gives nothing. And what a component imports it imports for every configuration,
+/// also for one that has no use for secrets.
+const SERVED: [&str; 11] = [
     "types",
     "request",
     "response",
@@ -20,11 +23,10 @@ const SERVED: [&str; 10] = [
     "log",
     "metrics",
     "host",
+    "secrets",
     SHARED,
     HTTP_CLIENT,
 ];
-/// Those that this version does not know yet.
-const NOT_YET_SERVED: [&str; 1] = ["secrets"];
 const SHARED: &str = "shared";
 const HTTP_CLIENT: &str = "http-client";
 /// Exports that ask the host for more than this version does.
@@ -59,8 +61,6 @@ const WASI: [&str; 20] = [
 pub enum Refusal {
     /// `lockgate:filter` in another version: its full name.
     OtherVersion(String),
-    /// An import of the contract that this version does not serve.
-    ImportNotServed(String),
     /// An export of the contract that this version does not call.
     ExportNotServed(String),
     /// `wasi:sockets` or `wasi:http`: filters reach the network by `http-client`.
@@ -76,9 +76,6 @@ impl fmt::Display for Refusal {
         match self {
             Refusal::OtherVersion(name) => {
                 write!(f, "`{name}` is not the version served here ({VERSION})")
-            }
-            Refusal::ImportNotServed(name) => {
-                write!(f, "imports `{name}`, which is not served by this version")
             }
             Refusal::ExportNotServed(name) => {
                 write!(f, "exports `{name}`, which is not served by this version")
@@ -155,9 +152,6 @@ fn check_import(import: &str) -> Option<Refusal> {
     if let Some(interface) = of_package(name) {
         return match interface {
             "connection" => Some(Refusal::ConnectionFilter),
-            _ if NOT_YET_SERVED.contains(&interface) => {
-                Some(Refusal::ImportNotServed(interface.to_owned()))
-            }
             _ if !SERVED.contains(&interface) => Some(Refusal::UnknownImport(import.to_owned())),
             _ if version != VERSION => Some(Refusal::OtherVersion(import.to_owned())),
             _ => None,
@@ -238,15 +232,12 @@ mod tests {
             [("http-client", "grants: { call: [CLUSTER] }")]
         );
         assert_eq!(missing_grants(["lockgate:filter/log@0.1.0"], &none), []);
+        assert_eq!(missing_grants(["lockgate:filter/secrets@0.1.0"], &none), []);
     }
 
     #[test]
     fn imports_beyond_that_are_refused() {
         let refused = |import: &str, message: &str| check(&[import], &[FILTER], &[message]);
-        refused(
-            "lockgate:filter/secrets@0.1.0",
-            "imports `secrets`, which is not served by this version",
-        );
         refused(
             "wasi:sockets/tcp@0.2.6",
             "imports `wasi:sockets/tcp@0.2.6`: filters have no network of their own",

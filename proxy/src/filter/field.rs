@@ -84,8 +84,16 @@ impl<'a> Iterator for Values<'a> {
     fn next(&mut self) -> Option<&'a [u8]> {
         match self {
             Values::One(value) => value.take(),
-            Values::Many(values) => values.next().map(HeaderValue::as_bytes),
+            Values::Many(values) => values.next().map(readable),
         }
+    }
+}
+
+/// What a guest reads of a value: nothing of one that a secret was put into.
+pub fn readable(value: &HeaderValue) -> &[u8] {
+    match value.is_sensitive() {
+        true => b"",
+        false => value.as_bytes(),
     }
 }
 

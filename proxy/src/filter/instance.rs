@@ -15,6 +15,7 @@ use super::bindings::lockgate::filter::types::ConfigError;
 use super::bindings::{Filter, FilterPre};
 use super::budget::{Tick, thread_cpu_time};
 use super::fault::{Failure, FilterFault, LimitBroken};
+use super::granted::GrantedSecrets;
 use super::interest::Interest;
 use super::module::Module;
 use super::state::{Call, HostState, Owner, Remark};
@@ -146,7 +147,7 @@ impl Instance {
         let guest = self.filter.lockgate_filter_http_filter().filter();
         let func = guest.func_on_request();
         let verdict = run(&mut self.store, self.waits, func, (handle, fields));
-        self.end(verdict)?.0.map_err(said)
+        self.end(verdict)?.0.map_err(|message| self.said(message))
     }
 
     pub fn on_response(&mut self, config: usize, fields: &Vec<u8>) -> Result<Verdict, Failure> {
@@ -155,7 +156,7 @@ impl Instance {
         let guest = self.filter.lockgate_filter_http_filter().filter();
         let func = guest.func_on_response();
         let verdict = run(&mut self.store, self.waits, func, (handle, fields));
-        self.end(verdict)?.0.map_err(said)
+        self.end(verdict)?.0.map_err(|message| self.said(message))
     }
 
     pub fn on_request_body(
@@ -168,7 +169,7 @@ impl Instance {
         let guest = self.filter.lockgate_filter_http_filter().filter();
         let func = guest.func_on_request_body();
         let verdict = run(&mut self.store, self.waits, func, (handle, body));
-        self.end(verdict)?.0.map_err(said)
+        self.end(verdict)?.0.map_err(|message| self.said(message))
     }
 
     pub fn on_response_body(
@@ -181,7 +182,7 @@ impl Instance {
         let guest = self.filter.lockgate_filter_http_filter().filter();
         let func = guest.func_on_response_body();
         let verdict = run(&mut self.store, self.waits, func, (handle, body));
-        self.end(verdict)?.0.map_err(said)
+        self.end(verdict)?.0.map_err(|message| self.said(message))
     }
 
     pub fn on_request_trailers(&mut self, config: usize) -> Result<(), Failure> {
@@ -190,7 +191,7 @@ impl Instance {
         let guest = self.filter.lockgate_filter_http_filter().filter();
         let func = guest.func_on_request_trailers();
         let done = run(&mut self.store, self.waits, func, (handle,));
-        self.end(done)?.0.map_err(said)
+        self.end(done)?.0.map_err(|message| self.said(message))
     }
 
     pub fn on_response_trailers(&mut self, config: usize) -> Result<(), Failure> {
@@ -199,7 +200,7 @@ impl Instance {
         let guest = self.filter.lockgate_filter_http_filter().filter();
         let func = guest.func_on_response_trailers();
         let done = run(&mut self.store, self.waits, func, (handle,));
-        self.end(done)?.0.map_err(said)
+        self.end(done)?.0.map_err(|message| self.said(message))
     }
 
     /// Passes a piece of a body through a transform.
@@ -208,7 +209,7 @@ impl Instance {
         let guest = self.filter.lockgate_filter_http_filter().transform();
         let func = guest.func_push();
         let given = run(&mut self.store, self.waits, func, (transform, chunk));
-        self.end(given)?.0.map_err(said)
+        self.end(given)?.0.map_err(|message| self.said(message))
     }
 
     /// Tells a transform that the body is over, and lets it go.
@@ -217,7 +218,7 @@ impl Instance {
         let guest = self.filter.lockgate_filter_http_filter().transform();
         let func = guest.func_finish();
         let given = run(&mut self.store, self.waits, func, (transform,));
-        let given = self.end(given)?.0.map_err(said)?;
+        let given = self.end(given)?.0.map_err(|message| self.said(message))?;
         self.let_go(transform)?;
         Ok(given)
     }
@@ -269,11 +270,22 @@ impl Instance {
         begin(&mut self.store, cpu);
     }
 
+    /// The secrets that its filter may use.
+    pub fn secrets(&self) -> &GrantedSecrets {
+        &self.store.data().owner.granted.secrets
+    }
+
     fn end<T>(&mut self, outcome: wasmtime::Result<T>) -> Result<T, Failure> {
         let state = self.store.data_mut();
         wasi::flush(state);
         log::finish(state);
         outcome.map_err(|error| failure(&self.store, &error))
+    }
+
+    /// The `err` of a phase.
+    fn said(&self, message: String) -> Failure {
+        let message = self.secrets().mask(&message);
+        Failure::new(FilterFault::Error, log::clean(&message, 1024))
     }
 }
 
@@ -290,7 +302,7 @@ impl Instance {
         let guest = self.filter.lockgate_filter_http_filter().filter();
         let func = guest.func_on_request();
         let verdict = func.call_async(&mut self.store, (handle, fields)).await;
-        self.end(verdict)?.0.map_err(said)
+        self.end(verdict)?.0.map_err(|message| self.said(message))
     }
 
     pub async fn on_response_waiting(
@@ -303,7 +315,7 @@ impl Instance {
         let guest = self.filter.lockgate_filter_http_filter().filter();
         let func = guest.func_on_response();
         let verdict = func.call_async(&mut self.store, (handle, fields)).await;
-        self.end(verdict)?.0.map_err(said)
+        self.end(verdict)?.0.map_err(|message| self.said(message))
     }
 
     pub async fn on_request_body_waiting(
@@ -316,7 +328,7 @@ impl Instance {
         let guest = self.filter.lockgate_filter_http_filter().filter();
         let func = guest.func_on_request_body();
         let verdict = func.call_async(&mut self.store, (handle, body)).await;
-        self.end(verdict)?.0.map_err(said)
+        self.end(verdict)?.0.map_err(|message| self.said(message))
     }
 
     pub async fn on_response_body_waiting(
@@ -329,7 +341,7 @@ impl Instance {
         let guest = self.filter.lockgate_filter_http_filter().filter();
         let func = guest.func_on_response_body();
         let verdict = func.call_async(&mut self.store, (handle, body)).await;
-        self.end(verdict)?.0.map_err(said)
+        self.end(verdict)?.0.map_err(|message| self.said(message))
     }
 }
 
@@ -377,11 +389,6 @@ fn begin(store: &mut Store<HostState>, cpu: Duration) {
     state.budget.start(cpu);
     state.log.start(state.owner.limits.max_log_lines);
     state.memory.has_refused = false;
-}
-
-/// The `err` of a phase.
-fn said(message: String) -> Failure {
-    Failure::new(FilterFault::Error, log::clean(&message, 1024))
 }
 
 /// Gives the failure of a call its name.

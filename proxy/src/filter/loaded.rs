@@ -10,12 +10,12 @@ use sha2::{Digest as _, Sha256};
 use super::contract;
 use super::engine::MAX_MEMORY_BYTES;
 use super::fault::Failure;
+use super::granted::{Granted, GrantedSecrets};
 use super::instance::Instance;
 use super::interest::Interest;
 use super::module::Module;
 use super::state::{Owner, Remark};
 use crate::config::{Filter, FilterConfig, Isolation, Name, OnError, RouteConfig, Tone};
-use crate::shared::Store;
 use crate::stats::guest::GuestMetrics;
 use crate::stats::{FilterStats, PerWorker};
 
@@ -97,7 +97,7 @@ impl LoadedFilter {
         filter: &Filter,
         stats: Arc<PerWorker<FilterStats>>,
         metrics: Arc<GuestMetrics>,
-        shared: Option<Arc<Store>>,
+        granted: Granted,
         workers: usize,
     ) -> Result<Arc<Self>, Refused> {
         check_filter(filter)?;
@@ -109,7 +109,7 @@ impl LoadedFilter {
             metrics,
             stats,
             call: filter.grants.call.clone(),
-            shared,
+            granted,
         });
         let whole =
             |failure: Failure| Refused::from(vec![mistake(&filter.pointer, failure.to_string())]);
@@ -155,6 +155,11 @@ impl LoadedFilter {
     /// Equal for filters that behave alike: bytes, configurations, limits.
     pub fn identity(&self) -> &str {
         &self.identity
+    }
+
+    /// The secrets that it may use.
+    pub fn secrets(&self) -> &GrantedSecrets {
+        &self.owner.granted.secrets
     }
 
     pub(super) fn select(&self, route: Option<&Name>) -> Selected {
@@ -322,11 +327,12 @@ fn accept_one(
     let json = config.value.to_string();
     let refused = instance.create(number, &json).map_err(failed("create"))?;
     if !refused.is_empty() {
+        let secrets = instance.secrets();
         let mistakes = refused.into_iter().map(|refused| BuildError {
             tone: Tone::Refuses,
             pointer: config.pointer.clone(),
             at: refused.at,
-            message: super::log::clean(&refused.message, 2048),
+            message: super::log::clean(&secrets.mask(&refused.message), 2048),
         });
         return Err(Rejected::Mistakes(mistakes.collect()));
     }

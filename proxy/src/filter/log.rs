@@ -1,8 +1,12 @@
 //! Lines that guests write, by `log`, standard output or standard error. They
-//! are bounded and cleaned: a guest can neither flood the log nor forge a line.
+//! are bounded and cleaned: a guest can neither flood the log nor forge a line, and
+//! a secret that it may see is masked.
+
+use std::borrow::Cow;
 
 use tracing::Level;
 
+use super::granted::GrantedSecrets;
 use super::state::{HostState, Phase, Remark};
 
 /// The `target` of every line of a guest.
@@ -57,13 +61,17 @@ pub fn emit(state: &mut HostState, level: Level, message: &str, fields: &[(Strin
     if !state.log.take() {
         return;
     }
-    note(state, level, message, fields);
+    let owner = state.owner.clone();
+    let secrets = &owner.granted.secrets;
+    let message = &*secrets.mask(message);
+    let fields = masked(fields, secrets);
+    note(state, level, message, &fields);
     if !is_enabled(level) {
         return;
     }
     let max_bytes = state.owner.limits.max_log_bytes;
     let message = clean(message, max_bytes);
-    let fields = clean_fields(fields, max_bytes.saturating_sub(message.len()));
+    let fields = clean_fields(&fields, max_bytes.saturating_sub(message.len()));
     let filter = &*state.owner.name;
     let view = state.call.view.as_deref();
     let route = view.and_then(|view| view.decisions.route.as_deref());
@@ -80,6 +88,21 @@ pub fn emit(state: &mut HostState, level: Level, message: &str, fields: &[(Strin
         Level::WARN => write!(Level::WARN),
         Level::ERROR => write!(Level::ERROR),
     }
+}
+
+/// The fields without secrets that the filter may see; most see none.
+fn masked<'f>(
+    fields: &'f [(String, String)],
+    secrets: &GrantedSecrets,
+) -> Cow<'f, [(String, String)]> {
+    if !secrets.may_see_any() {
+        return Cow::Borrowed(fields);
+    }
+    let mask = |text: &str| secrets.mask(text).into_owned();
+    let fields = fields.iter();
+    fields
+        .map(|(key, value)| (mask(key), mask(value)))
+        .collect()
 }
 
 /// Keeps a warning about a configuration for who wrote that.

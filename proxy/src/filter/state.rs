@@ -8,6 +8,7 @@ use http::HeaderName;
 use super::budget::CpuBudget;
 use super::fault::LimitBroken;
 use super::field::Field;
+use super::granted::Granted;
 use super::host::http_client::UnderWay;
 use super::interest::Interest;
 use super::journal::Journal;
@@ -16,7 +17,6 @@ use super::names::Names;
 use super::view::View;
 use super::wasi::Wasi;
 use crate::config::{FilterLimits, Name};
-use crate::shared::Store;
 use crate::stats::FilterStats;
 use crate::stats::PerWorker;
 use crate::stats::guest::GuestMetrics;
@@ -59,8 +59,7 @@ pub struct Owner {
     pub stats: Arc<PerWorker<FilterStats>>,
     /// Clusters that it may call.
     pub call: Vec<Name>,
-    /// What its instances share, where that is granted.
-    pub shared: Option<Arc<Store>>,
+    pub granted: Granted,
 }
 
 impl Owner {
@@ -95,7 +94,7 @@ impl Owner {
             metrics: Arc::new(GuestMetrics::new(1, 0)),
             stats: Arc::new(PerWorker::new(1, FilterStats::default)),
             call: Vec::new(),
-            shared: None,
+            granted: Granted::default(),
         }
     }
 }

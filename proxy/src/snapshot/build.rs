@@ -9,6 +9,7 @@ use crate::config::{self, Config, Doubts, Draft, Mistake};
 use crate::filter::{FilterEngine, LoadedFilter};
 use crate::http::via::Via;
 use crate::listener::{self, Socket};
+use crate::secrets::Secret;
 use crate::shipped::Shipped;
 use crate::stats::Stats;
 
@@ -45,7 +46,8 @@ impl Builder<'_> {
         config: Arc<Config>,
         before: Option<&Snapshot>,
     ) -> Result<Built, Vec<Mistake>> {
-        let (known, mut mistakes) = self.filters(&config, &Doubts::none(), before);
+        let secrets = secrets(&config, before);
+        let (known, mut mistakes) = self.filters(&config, &Doubts::none(), before, &secrets);
         let (more, warnings) = references::check(&config, &Doubts::none(), &known);
         mistakes.extend(more);
         let filters: Vec<_> = known.iter().filter_map(Known::good).cloned().collect();
@@ -70,6 +72,7 @@ impl Builder<'_> {
             listeners,
             clusters,
             filters,
+            secrets,
         };
         Ok(Built { snapshot, warnings })
     }
@@ -78,7 +81,8 @@ impl Builder<'_> {
     /// its filters can tell. Blocking, as [`Builder::build`] is.
     pub fn check(&self, draft: &Draft, before: Option<&Snapshot>) -> Vec<Mistake> {
         let Draft { config, doubts } = draft;
-        let (known, mut mistakes) = self.filters(config, doubts, before);
+        let secrets = secrets(config, before);
+        let (known, mut mistakes) = self.filters(config, doubts, before, &secrets);
         mistakes.extend(references::check(config, doubts, &known).0);
         mistakes
     }
@@ -155,4 +159,16 @@ impl Builder<'_> {
             })
             .collect()
     }
+}
+
+/// Those that are known keep their values, and have them in common.
+fn secrets(config: &Config, before: Option<&Snapshot>) -> Vec<Arc<Secret>> {
+    let known = |secret: &config::Secret| {
+        let mut known = before?.secrets.iter();
+        known.find(|known| known.is(secret)).cloned()
+    };
+    let secrets = config.secrets.iter();
+    secrets
+        .map(|secret| known(secret).unwrap_or_else(|| Secret::new(secret)))
+        .collect()
 }

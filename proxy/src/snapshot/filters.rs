@@ -6,7 +6,10 @@ use std::time::Instant;
 
 use super::{Builder, Snapshot};
 use crate::config::{self, ComponentSource, Config, Doubts, Mistake, Name, filter_config};
-use crate::filter::{BuildError, Configured, Digest, LoadedFilter, Module, Pace};
+use crate::filter::{
+    BuildError, Configured, Digest, Granted, GrantedSecrets, LoadedFilter, Module, Pace,
+};
+use crate::secrets::Secret;
 use crate::shared::{self, Store};
 
 /// The label of a filter's generation: `sha256:` and so many digits that no two
@@ -59,14 +62,18 @@ impl Builder<'_> {
         config: &Config,
         doubts: &Doubts,
         before: Option<&Snapshot>,
+        secrets: &[Arc<Secret>],
     ) -> (Vec<Known>, Vec<Mistake>) {
         let mut mistakes = Vec::new();
         let filters = config.filters.iter();
         let known = filters.map(|filter| match self.module(config, filter, before) {
-            Ok(module) => match carried_over(before, filter, &module) {
-                Some(loaded) => Known::Good(loaded),
-                None => self.load(config, doubts, filter, module, &mut mistakes),
-            },
+            Ok(module) => {
+                let secrets = GrantedSecrets::of(&filter.grants, secrets);
+                match carried_over(before, filter, &module, &secrets) {
+                    Some(loaded) => Known::Good(loaded),
+                    None => self.load(config, doubts, filter, module, secrets, &mut mistakes),
+                }
+            }
             Err(mistake) => {
                 mistakes.push(mistake);
                 Known::Mute(filter.name.clone())
@@ -129,6 +136,7 @@ impl Builder<'_> {
         doubts: &Doubts,
         filter: &config::Filter,
         module: Arc<Module>,
+        secrets: GrantedSecrets,
         mistakes: &mut Vec<Mistake>,
     ) -> Known {
         let (given, mut found) = by_schema(config, filter, &module);
@@ -140,9 +148,12 @@ impl Builder<'_> {
             .stats
             .filter(&filter.name, &module.digest()[..GENERATION_LABEL]);
         let metrics = self.stats.guest(&filter.name, filter.limits.max_series);
-        let shared = filter.grants.shared.then(|| self.store(filter));
+        let granted = Granted {
+            shared: filter.grants.shared.then(|| self.store(filter)),
+            secrets,
+        };
         let workers = if is_good { self.workers } else { 1 };
-        match LoadedFilter::build(module, &given, stats, metrics, shared, workers) {
+        match LoadedFilter::build(module, &given, stats, metrics, granted, workers) {
             Ok(loaded) if is_good => Known::Good(loaded),
             Ok(loaded) => Known::Mended(loaded),
             Err(refused) => {
@@ -220,6 +231,7 @@ fn carried_over(
     before: Option<&Snapshot>,
     filter: &config::Filter,
     module: &Arc<Module>,
+    secrets: &GrantedSecrets,
 ) -> Option<Arc<LoadedFilter>> {
     let before = before?;
     let known = before
@@ -246,5 +258,6 @@ fn carried_over(
         && *config == filter.config
         && *routes == filter.routes;
     let loaded = before.filter(&filter.name)?;
+    let same = same && loaded.secrets() == secrets;
     (same && loaded.module().digest() == module.digest()).then(|| loaded.clone())
 }

@@ -2,9 +2,10 @@
 //!
 //! Takes a checked configuration and the snapshot before it; gives a new one
 //! that shares everything that did not change (filters with their instances,
-//! clusters with their pools, bound sockets), or every mistake that was found.
+//! clusters with their pools, secrets, bound sockets), or every mistake that was found.
 //! All that can fail happens in `build`; `publish` is one pointer store.
-//! Nothing here is ever changed once it is published.
+//! Nothing here is ever changed once it is published, but that a secret has a new
+//! value, which concerns all generations.
 
 mod build;
 mod filters;
@@ -24,6 +25,7 @@ use crate::config::{self, Config};
 use crate::filter::LoadedFilter;
 use crate::http::via::Via;
 use crate::listener::Socket;
+use crate::secrets::Secret;
 use crate::stats::{ListenerStats, PerWorker};
 
 /// One generation of everything.
@@ -34,6 +36,7 @@ pub struct Snapshot {
     pub listeners: Vec<Arc<Listener>>,
     pub clusters: Vec<Arc<Cluster>>,
     pub filters: Vec<Arc<LoadedFilter>>,
+    pub secrets: Vec<Arc<Secret>>,
 }
 
 /// A listener with what it refers to.

@@ -1,28 +1,34 @@
-// How tests get the components of this package and of the one beside it. Included
-// by path, because they are needed by unit tests and by tests over sockets.
+// How tests get the components of these packages. Included by path, because they
+// are needed by unit tests and by tests over sockets.
 
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The component, built when first asked for. Cargo's own lock keeps several
-/// test programs from building it at once.
-#[allow(dead_code, reason = "not every test needs both")]
+/// The guest that does what it is told, built when first asked for. Cargo's own
+/// lock keeps several test programs from building it at once.
+#[allow(dead_code, reason = "not every test needs all")]
 pub fn component() -> &'static [u8] {
     static COMPONENT: OnceLock<Vec<u8>> = OnceLock::new();
     COMPONENT.get_or_init(|| build("guests"))
 }
 
 /// The one that makes calls.
-#[allow(dead_code, reason = "not every test needs both")]
+#[allow(dead_code, reason = "not every test needs all")]
 pub fn caller() -> &'static [u8] {
     static COMPONENT: OnceLock<Vec<u8>> = OnceLock::new();
     COMPONENT.get_or_init(|| build("caller"))
 }
 
-fn build(name: &str) -> Vec<u8> {
-    let tests = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests"));
-    let package = tests.join(name);
+/// The guest that is told what to do with secrets.
+#[allow(dead_code, reason = "not every test needs all")]
+pub fn secrets_component() -> &'static [u8] {
+    static COMPONENT: OnceLock<Vec<u8>> = OnceLock::new();
+    COMPONENT.get_or_init(|| build("secrets-guest"))
+}
+
+fn build(package: &str) -> Vec<u8> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/guests");
     let target = target_dir();
     let status = Command::new(env!("CARGO"))
         .args([
@@ -31,10 +37,12 @@ fn build(name: &str) -> Vec<u8> {
             "--locked",
             "--target",
             "wasm32-wasip2",
+            "--package",
+            package,
         ])
         .arg("--target-dir")
         .arg(&target)
-        .current_dir(package)
+        .current_dir(folder)
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env_remove("RUSTFLAGS")
         .env_remove("RUSTC_WORKSPACE_WRAPPER")
@@ -42,8 +50,8 @@ fn build(name: &str) -> Vec<u8> {
         .status()
         .expect("cargo runs");
     assert!(status.success(), "the guests build");
-    let component = target.join(format!("wasm32-wasip2/release/{name}.wasm"));
-    std::fs::read(component).expect("cargo wrote the component")
+    let component = format!("wasm32-wasip2/release/{}.wasm", package.replace('-', "_"));
+    std::fs::read(target.join(component)).expect("cargo wrote the component")
 }
 
 /// Beside the folder of this test program, so never the folder that the cargo

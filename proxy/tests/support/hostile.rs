@@ -8,7 +8,7 @@ use super::{Origin, Proxy};
 #[path = "../guests/component.rs"]
 mod guests;
 
-pub use guests::component;
+pub use guests::{component, secrets_component};
 
 /// A chain, and routes that are chosen by the first segment of the path.
 pub struct Hostile {

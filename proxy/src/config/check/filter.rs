@@ -114,11 +114,6 @@ impl Checker<'_> {
 
     /// What is not served yet cannot be granted: it would promise what is not kept.
     fn grants(&mut self, at: &str, raw: &RawGrants) -> Grants {
-        let granted = [("secrets", !raw.secrets.is_empty())];
-        for (key, _) in granted.into_iter().filter(|(_, granted)| *granted) {
-            let found = format!("a grant of `{key}`, which is not served by this version yet");
-            self.mistake(&below(at, key), found, "no such grant");
-        }
         let clusters = (0..).zip(&raw.call);
         let call = clusters.map(|(number, name)| {
             let pointer = below(&below(at, "call"), number.to_string());
@@ -127,6 +122,7 @@ impl Checker<'_> {
         Grants {
             call: call.collect(),
             shared: raw.shared,
+            secrets: self.granted_secrets(at, raw),
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Takes what has the right structure, item by item, so that one bad listener
 //! does not hide what is wrong with the next; gives a `Config`, or none when
-//! there was any mistake. Opens no file and resolves no name.
+//! there was any mistake. Opens no file but those of secrets, and resolves no name.
 
 mod address;
 mod cluster;
@@ -10,6 +10,7 @@ mod filter;
 mod listener;
 mod names;
 mod process;
+mod secret;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -22,9 +23,11 @@ use self::address::Wrong;
 pub(super) use self::names::Known;
 use self::names::Names;
 use super::checked::{Cluster, Filter, Listener};
+use super::files::Files;
 use super::mistake::{ENOUGH, Mistake};
 use super::place::{Places, below, is_in_own_config};
 use super::raw::{OutOfRange, RawConfig, Size, Time};
+use super::secret::Secret;
 use super::structure::{Texts, put};
 use super::words::{self, Showing};
 
@@ -34,6 +37,9 @@ pub(super) struct Checked {
     pub(super) listeners: Vec<Listener>,
     pub(super) filters: Vec<Filter>,
     pub(super) clusters: Vec<Cluster>,
+    pub(super) secrets: Vec<Secret>,
+    /// Their files, those that cannot be read too.
+    pub(super) secret_files: Vec<PathBuf>,
     /// The raw shapes with every default filled in.
     pub(super) raw: RawConfig,
     pub(super) cluster_names: Known,
@@ -41,10 +47,17 @@ pub(super) struct Checked {
     pub(super) warnings: Vec<Mistake>,
 }
 
+/// What a configuration may be read from beside its own text.
+pub(super) struct Outside<'a> {
+    pub(super) files: &'a Files<'a>,
+    pub(super) env: &'a dyn Fn(&str) -> Option<String>,
+}
+
 /// Check a document, of which `known` are the mistakes found before and `broken`
 /// the values that they are about.
 pub(super) fn check(
     value: &Value,
+    outside: &Outside<'_>,
     places: &Places,
     texts: &Texts,
     broken: &[String],
@@ -56,10 +69,12 @@ pub(super) fn check(
         prune(&mut pruned, pointer);
     }
     let mut checker = Checker {
+        outside,
         places,
         texts,
         names: Names::of(value),
         addresses: Vec::new(),
+        secret_files: Vec::new(),
         mistakes: known,
         warnings: Vec::new(),
     };
@@ -67,6 +82,7 @@ pub(super) fn check(
     let listeners = checker.list("listeners", &mut pruned, Checker::listener);
     let clusters = checker.list("clusters", &mut pruned, Checker::cluster);
     let filters = checker.map("filters", &mut pruned, Checker::filter);
+    let secrets = checker.list("secrets", &mut pruned, Checker::secret);
     let mut raw: RawConfig = checker.typed(&pruned, "").unwrap_or_default();
     let process = checker.process(&raw, value);
     let listeners = split(listeners, |raw_listener| raw.listeners.push(raw_listener));
@@ -74,9 +90,12 @@ pub(super) fn check(
     let filters = split(filters, |(name, raw_filter)| {
         raw.filters.insert(name, raw_filter);
     });
+    let secrets = split(secrets, |raw_secret| raw.secrets.push(raw_secret));
     checker.unused_filters(&listeners, &filters);
+    checker.unused_secrets(&secrets, &filters);
     let Checker {
         names,
+        secret_files,
         mistakes,
         warnings,
         ..
@@ -86,6 +105,8 @@ pub(super) fn check(
         listeners,
         filters,
         clusters,
+        secrets,
+        secret_files,
         raw,
         cluster_names: names.clusters,
         mistakes,
@@ -95,12 +116,14 @@ pub(super) fn check(
 
 /// What the checks of one document share.
 pub(super) struct Checker<'a> {
+    outside: &'a Outside<'a>,
     places: &'a Places,
     /// The values from `${ENV}` that are no text, as they are written.
     texts: &'a Texts,
     names: Names,
     /// Every address that is listened on, with its JSON pointer.
     addresses: Vec<(SocketAddr, String)>,
+    secret_files: Vec<PathBuf>,
     mistakes: Vec<Mistake>,
     warnings: Vec<Mistake>,
 }

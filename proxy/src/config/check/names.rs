@@ -20,6 +20,7 @@ const MAX_NAME: usize = 128;
 pub(super) struct Names {
     pub(super) filters: Known,
     pub(super) clusters: Known,
+    pub(super) secrets: Known,
     /// Pointers to names given before, each with its kind, name and first pointer.
     again: Vec<(String, &'static str, String, String)>,
 }
@@ -41,6 +42,10 @@ impl Names {
             names: names_in(value, "clusters", "cluster", &mut again),
             is_all: are_all_named(value, "clusters"),
         };
+        let secrets = Known {
+            names: names_in(value, "secrets", "secret", &mut again),
+            is_all: are_all_named(value, "secrets"),
+        };
         let filters = value.get("filters").and_then(Value::as_object);
         let filters = filters
             .into_iter()
@@ -55,6 +60,7 @@ impl Names {
         Self {
             filters,
             clusters,
+            secrets,
             again,
         }
     }
@@ -130,6 +136,11 @@ impl Checker<'_> {
 
     pub(super) fn filter_reference(&mut self, pointer: &str, name: &str) -> Name {
         let wanted = reference("filter", name, &self.names.filters);
+        self.reference(pointer, name, wanted)
+    }
+
+    pub(super) fn secret_reference(&mut self, pointer: &str, name: &str) -> Name {
+        let wanted = reference("secret", name, &self.names.secrets);
         self.reference(pointer, name, wanted)
     }
 

@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 
+use super::Items;
 use super::units::{GIB, HOUR, KIB, MIB, Size, Time};
 use crate::config::checked::{Isolation, OnError};
 
@@ -155,8 +156,13 @@ impl Default for RawFilterLimits {
 pub(in crate::config) struct RawGrants {
     /// Clusters that it may call.
     pub(in crate::config) call: Vec<String>,
-    /// Secrets that it may use. Not served by this version yet: must be empty.
-    pub(in crate::config) secrets: Vec<String>,
+    /// Secrets that it may use by name: compare with them, sign with them, put them
+    /// into requests. It does not see them.
+    #[schemars(with = "Vec<String>")]
+    pub(in crate::config) secrets: Items<String>,
+    /// Secrets that it may use and also see. Where it logs one, `***` is logged.
+    #[schemars(with = "Vec<String>")]
+    pub(in crate::config) reveal: Items<String>,
     /// Whether it may keep state that all its instances share, up to
     /// `limits.max_shared`.
     pub(in crate::config) shared: bool,

@@ -11,6 +11,7 @@
 mod cluster;
 mod filter;
 mod listener;
+mod secret;
 mod units;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use serde_json::{Map, Value};
 pub(super) use cluster::{RawCluster, RawEndpoint};
 pub(super) use filter::{RawFilter, RawFilterLimits, RawGrants, RawRoute};
 pub(super) use listener::{RawLimits, RawListener, RawMessageHeaders, RawPathRules, RawTimeouts};
+pub(super) use secret::RawSecret;
 use units::HOUR;
 pub(super) use units::{OutOfRange, Size, Time};
 
@@ -35,8 +37,8 @@ use super::checked::LogFormat;
 pub(super) struct RawConfig {
     /// Further files that belong to this one, by path, relative to the file that
     /// names them. `*` in the last part of a path stands for anything, as in
-    /// `conf.d/*.yaml`; hidden files never match. The lists `listeners` and
-    /// `clusters` of all files are appended, the maps `filters` are united, and
+    /// `conf.d/*.yaml`; hidden files never match. The lists `listeners`, `clusters`
+    /// and `secrets` of all files are appended, the maps `filters` are united, and
     /// every other key may stand in one file only.
     #[schemars(inner(length(min = 1)))]
     #[serde(skip_serializing)]
@@ -72,6 +74,8 @@ pub(super) struct RawConfig {
     pub(super) filters: BTreeMap<String, RawFilter>,
     /// Where requests are sent to.
     pub(super) clusters: Vec<RawCluster>,
+    /// What filters may be granted to use without it being written here.
+    pub(super) secrets: Vec<RawSecret>,
 }
 
 impl Default for RawConfig {
@@ -88,6 +92,7 @@ impl Default for RawConfig {
             listeners: Vec::new(),
             filters: BTreeMap::new(),
             clusters: Vec::new(),
+            secrets: Vec::new(),
         }
     }
 }

@@ -98,7 +98,7 @@ fn listeners() {
 #[test]
 fn filters() {
     check_with_listener(
-        "filters:\n  a b: { component: 'lockgate:x' }\n  b: { component: router }\n  c: { component: 'oci://x/y.wasm', on_error: denny }\n  d: {}\n  e:\n    component: ./e.wasm\n    grants: { call: [idp], secrets: [k], shared: true }\n    limits: { cpu: 1m, memroy: 1MiB }\n    routes: { w: of, x: { confg: {} }, y: off, z: false, v: { config: 1, x: 2 } }\n",
+        "filters:\n  a b: { component: 'lockgate:x' }\n  b: { component: router }\n  c: { component: 'oci://x/y.wasm', on_error: denny }\n  d: {}\n  e:\n    component: ./e.wasm\n    grants: { call: [idp], secrets: [k], reveal: [2], shared: true }\n    limits: { cpu: 1m, memroy: 1MiB }\n    routes: { w: of, x: { confg: {} }, y: off, z: false, v: { config: 1, x: 2 } }\n",
         &[
             "3:3: found `a b`, wanted a name of 1 to 128 letters, digits, `_`, `.` and `-`",
             "4:19: found `router`, wanted `lockgate:NAME` or the path of a component (`lockgate:router` is one that is shipped, `./router` a file)",
@@ -106,12 +106,49 @@ fn filters() {
             "5:47: found `denny`, wanted `deny`, `skip` or `reset` (`deny` is near)",
             "6:6: found no key `component`, wanted `component` with `lockgate:NAME` or the path of a component",
             "9:22: found `idp`, wanted the name of a cluster, and there is none",
-            "9:37: found a grant of `secrets`, which is not served by this version yet, wanted no such grant",
+            "9:38: found `k`, wanted the name of a secret, and there is none",
+            "9:51: found the number 2, wanted a string (quotes make it a string)",
             "10:20: found `1m`, wanted a duration from 1ms to 10s",
             "10:24: found the unknown key `memroy`, wanted `memory`",
             "11:18: found `of`, wanted `off` or a map with `config`",
             "11:27: found the unknown key `confg`, wanted `config`",
             "11:74: found the unknown key `x`, wanted `config`",
+        ],
+    );
+}
+
+#[test]
+fn secrets() {
+    check_with_listener(
+        "secrets:\n- { name: edge, value: shown }\n- { name: edge, env: NONE }\n- { name: empty, env: EMPTY }\n- { name: nowhere }\n- { name: twice, env: SECRET, value: hunter2 }\n- { name: number, value: 12345 }\n- { name: nothing, value: '' }\n- { name: x y, value: hunter2 }\n- { name: near, valeu: hunter2 }\n- { value: hunter2 }\n- { name: list, value: [hunter2] }\n- { name: file, file: ./secret.key }\n- { name: unset, value: '${NONE}' }\n",
+        &[
+            "4:11: found the secret `edge` again, first at 3:11, wanted each secret once",
+            "4:22: found `NONE`, a variable that is not in the environment, wanted one that is",
+            "5:23: found `EMPTY`, a variable that is empty, wanted a secret of 1 byte to 64 KiB",
+            "6:3: found a secret that comes from nowhere, wanted exactly one of `file`, `env` and `value`",
+            "7:38: found `value` beside `env`, wanted exactly one of `file`, `env` and `value`",
+            "8:26: found a number, wanted a string that is not empty (quotes make it a string)",
+            "9:27: found an empty string, wanted a string that is not empty",
+            "10:11: found `x y`, wanted a name of 1 to 128 letters, digits, `_`, `.` and `-`",
+            "11:17: found the unknown key `valeu`, wanted `value`",
+            "12:3: found no key `name`, wanted `name` with a name",
+            "13:24: found a list, wanted a string that is not empty",
+            "14:23: found `./secret.key`, wanted no `file`: this configuration is not read from one",
+            "15:26: found `${NONE}`, a variable that is not set, wanted it set, or with a default: `${NONE:-default}`",
+        ],
+    );
+    let long = format!("secrets:\n- {{ name: long, value: {} }}", "x".repeat(65537));
+    check_with_listener(
+        &long,
+        &["3:24: found a value that is longer than 64 KiB, wanted a secret of 1 byte to 64 KiB"],
+    );
+    check_with_listener(
+        "secrets: [{ name: edge, value: shown }, { name: other, value: shown }]\nfilters:\n  f: { component: 'lockgate:f', grants: { secrets: [edge, egde, none], reveal: [oter, ''] } }\n",
+        &[
+            "4:59: found `egde`, wanted the name of a secret, such as `edge`",
+            "4:65: found `none`, wanted the name of a secret: `edge` or `other`",
+            "4:81: found `oter`, wanted the name of a secret, such as `other`",
+            "4:87: found an empty string, wanted the name of a secret: `edge` or `other`",
         ],
     );
 }

@@ -1,5 +1,6 @@
 //! `exchange`: facts about the exchange, and decisions about its way.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -46,10 +47,15 @@ impl exchange::Host for HostState {
     }
 
     fn set_attribute(&mut self, name: String, value: String) -> Result<()> {
-        let max_bytes = self.owner.limits.max_attribute_bytes;
-        let filter = self.owner.name.clone();
+        let owner = self.owner.clone();
+        let max_bytes = owner.limits.max_attribute_bytes;
         let (view, journal) = self.exchange()?;
-        set_attribute(view, journal, &filter, &name, value, max_bytes)
+        // The access log shows it, and other filters were not granted a secret by it.
+        let value = match owner.granted.secrets.mask(&value) {
+            Cow::Owned(masked) => masked,
+            Cow::Borrowed(_) => value,
+        };
+        set_attribute(view, journal, &owner.name, &name, value, max_bytes)
     }
 
     fn state(&mut self) -> Result<Vec<u8>> {

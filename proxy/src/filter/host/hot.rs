@@ -60,9 +60,10 @@ fn response_get(mut context: Context<'_>, (name,): (WasmStr,)) -> Got {
 
 fn request_set(mut context: Context<'_>, (name, value): (WasmStr, Vec<u8>)) -> Set {
     let name = changeable(&mut context, &name)?;
-    let set = context
-        .data_mut()
-        .change_request(|view, journal| request::set(view, journal, name?, value));
+    let set = context.data_mut().change_request(|view, journal| {
+        let (name, value) = (name?, head_rules::value(value)?);
+        request::set(view, journal, name, value)
+    });
     Ok((set?,))
 }
 

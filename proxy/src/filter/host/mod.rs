@@ -12,6 +12,7 @@ pub mod metrics;
 mod request;
 mod response;
 mod runtime;
+mod secrets;
 mod shared;
 mod trailers;
 
@@ -20,6 +21,7 @@ use wasmtime::component::{HasSelf, Linker};
 use super::bindings::Filter;
 use super::bindings::granted::Granted;
 use super::bindings::lockgate::filter::types::{self, HeadError};
+use super::field;
 use super::head_rules::Refusal;
 use super::state::HostState;
 use super::wasi;
@@ -47,7 +49,7 @@ impl From<Refusal> for HeadError {
 /// All fields in wire order, copied.
 fn entries(headers: &http::HeaderMap) -> Vec<(String, Vec<u8>)> {
     let copy = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
-        (name.as_str().to_owned(), value.as_bytes().to_vec())
+        (name.as_str().to_owned(), field::readable(value).to_vec())
     };
     headers.iter().map(copy).collect()
 }

@@ -2,7 +2,7 @@
 //! own phase. A linker has `get` and `set` of `hot.rs` in place of
 //! those here.
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 use wasmtime::Result;
 
 use super::HostState;
@@ -41,9 +41,8 @@ pub(super) fn set(
     view: &mut View,
     journal: &mut Journal,
     name: HeaderName,
-    value: Vec<u8>,
+    value: HeaderValue,
 ) -> Result<(), HeadError> {
-    let value = head_rules::value(value)?;
     let headers = &mut view.request.headers;
     head_rules::fits(headers, &name, &value, view.head_limits)?;
     let before = journal::set(headers, name.clone(), value);
@@ -120,7 +119,10 @@ impl request::Host for HostState {
     }
 
     fn set(&mut self, name: String, value: Vec<u8>) -> Change {
-        self.change_request(|view, journal| set(view, journal, head_rules::name(&name)?, value))
+        self.change_request(|view, journal| {
+            let (name, value) = (head_rules::name(&name)?, head_rules::value(value)?);
+            set(view, journal, name, value)
+        })
     }
 
     fn append(&mut self, name: String, value: Vec<u8>) -> Change {

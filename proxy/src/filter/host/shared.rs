@@ -17,7 +17,7 @@ impl HostState {
     /// The store of the filter, once it is at work.
     fn shared(&self) -> Option<&Arc<Store>> {
         let is_at_work = self.call.phase != Phase::Outside;
-        self.owner.shared.as_ref().filter(|_| is_at_work)
+        self.owner.granted.shared.as_ref().filter(|_| is_at_work)
     }
 
     fn change<T>(

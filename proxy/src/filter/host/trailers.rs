@@ -6,6 +6,7 @@ use wasmtime::Result;
 use super::HostState;
 use crate::filter::bindings::lockgate::filter::trailers;
 use crate::filter::bindings::lockgate::filter::types::HeadError;
+use crate::filter::field;
 use crate::filter::head_rules;
 use crate::filter::journal::{self, Journal, Undo};
 use crate::filter::view::HeadLimits;
@@ -34,7 +35,7 @@ impl HostState {
 impl trailers::Host for HostState {
     fn get(&mut self, name: String) -> Result<Option<Vec<u8>>> {
         let value = self.trailers()?.and_then(|trailers| trailers.get(&name));
-        Ok(value.map(|value| value.as_bytes().to_vec()))
+        Ok(value.map(|value| field::readable(value).to_vec()))
     }
 
     fn set(&mut self, name: String, value: Vec<u8>) -> Result<Result<(), HeadError>> {

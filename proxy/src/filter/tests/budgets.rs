@@ -158,7 +158,15 @@ fn what_a_guest_measures_is_kept() {
     );
     let stats = Arc::new(PerWorker::new(1, FilterStats::default));
     let metrics = Arc::new(GuestMetrics::new(1, 10));
-    let loaded = LoadedFilter::build(module(), &filter, stats, metrics.clone(), None, 1).unwrap();
+    let loaded = LoadedFilter::build(
+        module(),
+        &filter,
+        stats,
+        metrics.clone(),
+        Granted::default(),
+        1,
+    )
+    .unwrap();
     let mut bench = Bench::request(&[]);
     bench.chain = WorkerChain::new(vec![WorkerFilter::new(loaded, 0)]);
     assert!(matches!(bench.on_request(), Flow::Next));

@@ -37,10 +37,6 @@ fn other_components_are_refused() {
     );
     for (import, message) in [
         (
-            "lockgate:filter/secrets@0.1.0",
-            "imports `secrets`, which is not served",
-        ),
-        (
             "wasi:sockets/network@0.2.6",
             "filters have no network of their own",
         ),

@@ -10,6 +10,7 @@ mod heads;
 mod library;
 mod loading;
 mod rollback;
+mod secrets;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
@@ -104,7 +105,8 @@ fn configured(value: Value, pointer: &str) -> FilterConfig {
 fn build(filter: &Filter) -> Result<Arc<LoadedFilter>, Vec<BuildError>> {
     let stats = Arc::new(PerWorker::new(1, FilterStats::default));
     let metrics = Arc::new(GuestMetrics::new(1, filter.limits.max_series));
-    LoadedFilter::build(module(), filter, stats, metrics, None, 1).map_err(|refused| refused.errors)
+    LoadedFilter::build(module(), filter, stats, metrics, Granted::default(), 1)
+        .map_err(|refused| refused.errors)
 }
 
 /// A chain on one worker and the exchange in it.
@@ -118,8 +120,12 @@ struct Bench {
 
 impl Bench {
     fn new(entries: &[Filter]) -> Self {
-        let worker = |entry| WorkerFilter::new(build(entry).unwrap(), 0);
-        let filters: Vec<_> = entries.iter().map(worker).collect();
+        Self::of(entries.iter().map(|entry| build(entry).unwrap()))
+    }
+
+    fn of(loaded: impl IntoIterator<Item = Arc<LoadedFilter>>) -> Self {
+        let worker = |loaded| WorkerFilter::new(loaded, 0);
+        let filters: Vec<_> = loaded.into_iter().map(worker).collect();
         filters.iter().for_each(|filter| filter.warm());
         Self {
             chain: WorkerChain::new(filters.clone()),

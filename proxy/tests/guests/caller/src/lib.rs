@@ -2,7 +2,7 @@
 //! it says, and leaves what came of each in `x-call` of the message.
 
 wit_bindgen::generate!({
-    path: "../../../wit",
+    path: "../../../../wit",
     world: "filter-full",
     pub_export_macro: true,
 });

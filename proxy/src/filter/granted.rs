@@ -1,0 +1,68 @@
+//! What the operator granted a filter beyond its own exchange.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::config::{Grants, SecretUse};
+use crate::secrets::{self, Secret};
+use crate::shared::Store;
+
+/// The same for all instances of a filter.
+#[derive(Default)]
+pub struct Granted {
+    /// What its instances share.
+    pub shared: Option<Arc<Store>>,
+    pub secrets: GrantedSecrets,
+}
+
+/// The secrets that a filter may use, each for what.
+#[derive(Default)]
+pub struct GrantedSecrets(Vec<(Arc<Secret>, SecretUse)>);
+
+impl GrantedSecrets {
+    /// Of all secrets, those granted. One that is missing has a mistake, and then the
+    /// filter is only asked what else is wrong.
+    pub fn of(grants: &Grants, all: &[Arc<Secret>]) -> Self {
+        let granted = grants.secrets.iter().map(|(name, granted_use)| {
+            let known = all.iter().find(|secret| secret.name() == name);
+            let secret = known.cloned().unwrap_or_else(|| Secret::stand_in(name));
+            (secret, *granted_use)
+        });
+        Self(granted.collect())
+    }
+
+    /// Filters have few, and names are short.
+    pub fn find(&self, name: &str) -> Option<(&Secret, SecretUse)> {
+        let mut granted = self.0.iter();
+        let (secret, granted_use) = granted.find(|(secret, _)| &**secret.name() == name)?;
+        Some((secret, *granted_use))
+    }
+
+    /// Whether the filter may see any of them.
+    pub fn may_see_any(&self) -> bool {
+        let mut uses = self.0.iter().map(|(_, granted_use)| granted_use);
+        uses.any(|granted_use| *granted_use == SecretUse::Reveal)
+    }
+
+    /// The text without those that the filter may see.
+    pub fn mask<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        if !self.may_see_any() {
+            return Cow::Borrowed(text);
+        }
+        let seen = |(secret, granted_use): &(Arc<Secret>, SecretUse)| match granted_use {
+            SecretUse::Reveal => Some(secret.value()),
+            SecretUse::Use => None,
+        };
+        let seen: Vec<_> = self.0.iter().filter_map(seen).collect();
+        secrets::mask(text, &seen)
+    }
+}
+
+impl PartialEq for GrantedSecrets {
+    fn eq(&self, other: &Self) -> bool {
+        let same = |((one, granted_use), (other, other_use)): (&(_, _), &(_, _))| {
+            Arc::ptr_eq(one, other) && granted_use == other_use
+        };
+        self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(same)
+    }
+}
