@@ -1,12 +1,16 @@
 //! Secrets that the operator grants by name, to use or to see. They change without
-//! a reload, so ask anew for each exchange.
+//! a reload, so ask anew for each exchange: what `create` makes of one stays as it
+//! was until the next reload that concerns the filter.
 //!
 //! Most filters need not see one: they compare with it, sign with it or put it
 //! into a request, and it never enters their memory.
 //!
-//! The operator must grant each (`grants: { secrets: [upstream-token] }`): the
-//! proxy refuses to load a component that imports this interface without. A filter
-//! that uses nothing of this module does not import it.
+//! The operator must grant each (`grants: { secrets: [upstream-token] }`, or
+//! `reveal` for one to be seen). A component that imports this interface is loaded
+//! without any grant, and then every call is [`SecretError::Denied`]. So a filter
+//! whose configuration names a secret had better ask in `create`:
+//! `matches(name, b"")` is `Denied` exactly where the grant is missing, and
+//! `lockgate check` tells the mistake that is made of it with its place.
 //!
 //! ```
 //! use lockgate_sdk::prelude::*;

@@ -30,7 +30,19 @@ impl<F: Filter> Harness<F> {
     /// Create the filter with this configuration, as the proxy would: through
     /// its JSON.
     pub fn new(config: serde_json::Value) -> Result<Self, ConfigErrors> {
+        Self::with_secrets(config, &[])
+    }
+
+    /// The same with secrets that are granted from the beginning, for a filter that
+    /// uses one in `create`.
+    pub fn with_secrets(
+        config: serde_json::Value,
+        secrets: &[(&str, &[u8], Grant)],
+    ) -> Result<Self, ConfigErrors> {
         with(|simulated| *simulated = Simulated::default());
+        for (name, secret, grant) in secrets {
+            grant_secret(name, secret, *grant);
+        }
         let instance = Instance::create(&config.to_string())?;
         with(|simulated| simulated.wants = instance.wants().clone());
         Ok(Harness {
@@ -149,10 +161,7 @@ impl<F: Filter> Harness<F> {
 
     /// Grant a secret, or change it.
     pub fn grant_secret(&mut self, name: &str, secret: &[u8], grant: Grant) {
-        with(|simulated| {
-            let secrets = &mut simulated.secrets;
-            secrets.insert(name.to_owned(), (secret.to_vec(), grant));
-        });
+        grant_secret(name, secret, grant);
     }
 
     /// Let another instance be faster: this is called before each
@@ -225,6 +234,13 @@ impl<F: Filter> Harness<F> {
         let verdict = call(Phase::Response, || self.instance.on_response(&packed));
         finish(follow(verdict, &mut self.response_body))
     }
+}
+
+fn grant_secret(name: &str, secret: &[u8], grant: Grant) {
+    with(|simulated| {
+        let secrets = &mut simulated.secrets;
+        secrets.insert(name.to_owned(), (secret.to_vec(), grant));
+    });
 }
 
 /// Keep what the verdict says about the body.
