@@ -6,7 +6,7 @@ use std::collections::btree_map::Entry;
 use lockgate_sdk::{ConfigError, ConfigErrors, field};
 
 use crate::answer::Challenges;
-use crate::api_keys::ApiKeys;
+use crate::api_keys::{ApiKeys, Key};
 use crate::basic::{Password, Users};
 use crate::check_jwt;
 use crate::config::{ApiKey, Config, User};
@@ -27,8 +27,9 @@ pub struct Checked {
     pub notes: Vec<String>,
 }
 
-/// Check everything; the mistakes are in the order of the keys.
-pub fn check(config: Config) -> Result<Checked, ConfigErrors> {
+/// Check everything; the mistakes are in the order of the keys. `is_granted` tells
+/// whether this filter may use the secret of a name.
+pub fn check(config: Config, is_granted: impl Fn(&str) -> bool) -> Result<Checked, ConfigErrors> {
     let mut errors = ConfigErrors::new();
     let mut notes = Vec::new();
     if config.api_keys.is_empty() && config.jwt.is_none() && config.basic.is_empty() {
@@ -37,7 +38,7 @@ pub fn check(config: Config) -> Result<Checked, ConfigErrors> {
     }
     check_realm(&config.realm, &mut errors);
     let mut ways = Vec::new();
-    ways.extend(check_api_keys(&config, &mut errors));
+    ways.extend(check_api_keys(&config, is_granted, &mut errors));
     ways.extend(check_users(config.basic, &mut errors));
     if let Some(jwt) = config.jwt {
         ways.extend(check_jwt::check(
@@ -75,23 +76,26 @@ fn check_realm(realm: &str, errors: &mut ConfigErrors) {
     }
 }
 
-fn check_api_keys(config: &Config, errors: &mut ConfigErrors) -> Option<Way> {
+fn check_api_keys(
+    config: &Config,
+    is_granted: impl Fn(&str) -> bool,
+    errors: &mut ConfigErrors,
+) -> Option<Way> {
     let header = check_field_name("/api_key_header", &config.api_key_header, errors);
     if config.api_keys.is_empty() {
         return None;
     }
-    let mut keys: Vec<(Fingerprint, String)> = Vec::new();
+    let mut keys: Vec<(Key, String)> = Vec::new();
     for (place, key) in config.api_keys.iter().enumerate() {
         let at = format!("/api_keys/{place}");
         check_name(&format!("{at}/name"), &key.name, errors);
-        let Some(fingerprint) = keep(errors, check_api_key(&at, key)) else {
+        let Some(checked) = keep(errors, check_api_key(&at, key, &is_granted)) else {
             continue;
         };
-        let same = |(known, _): &(Fingerprint, String)| bool::from(known.same(&fingerprint));
-        if keys.iter().any(same) {
+        if keys.iter().any(|(known, _)| same(known, &checked)) {
             errors.push(ConfigError::at(at, "this key is given twice"));
         } else {
-            keys.push((fingerprint, key.name.clone()));
+            keys.push((checked, key.name.clone()));
         }
     }
     Some(Way::ApiKeys {
@@ -100,21 +104,48 @@ fn check_api_keys(config: &Config, errors: &mut ConfigErrors) -> Option<Way> {
     })
 }
 
-fn check_api_key(at: &str, key: &ApiKey) -> Result<Fingerprint, ConfigError> {
-    match (&key.key, &key.key_sha256) {
-        (Some(key), None) if is_name(key) => Ok(Fingerprint::of(&[key.as_bytes()])),
-        (Some(_), None) => Err(ConfigError::at(
+fn check_api_key(
+    at: &str,
+    key: &ApiKey,
+    is_granted: impl Fn(&str) -> bool,
+) -> Result<Key, ConfigError> {
+    match (&key.key, &key.key_sha256, &key.secret) {
+        (Some(key), None, None) if is_name(key) => {
+            Ok(Key::Fingerprint(Fingerprint::of(&[key.as_bytes()])))
+        }
+        (Some(_), None, None) => Err(ConfigError::at(
             format!("{at}/key"),
             "expected text that a header field can carry: not empty, no control characters, \
              no space at either end",
         )),
-        (None, Some(hex)) => Fingerprint::from_hex(hex)
+        (None, Some(hex), None) => Fingerprint::from_hex(hex)
+            .map(Key::Fingerprint)
             .map_err(|message| ConfigError::at(format!("{at}/key_sha256"), message)),
-        (None, None) => Err(ConfigError::at(at, "expected `key` or `key_sha256`")),
-        (Some(_), Some(_)) => Err(ConfigError::at(
-            at,
-            "expected only one of `key` and `key_sha256`",
+        (None, None, Some(secret)) if is_granted(secret) => Ok(Key::Secret(secret.clone())),
+        (None, None, Some(secret)) => Err(ConfigError::at(
+            format!("{at}/secret"),
+            format!(
+                "expected a secret that this filter may use, which \
+                 `grants: {{ secrets: [{secret}] }}` would allow"
+            ),
         )),
+        (None, None, None) => Err(ConfigError::at(
+            at,
+            "expected `key`, `key_sha256` or `secret`",
+        )),
+        _ => Err(ConfigError::at(
+            at,
+            "expected only one of `key`, `key_sha256` and `secret`",
+        )),
+    }
+}
+
+/// Whether two keys are one, as far as that can be told.
+fn same(one: &Key, other: &Key) -> bool {
+    match (one, other) {
+        (Key::Fingerprint(one), Key::Fingerprint(other)) => one.same(other).into(),
+        (Key::Secret(one), Key::Secret(other)) => one == other,
+        (Key::Fingerprint(_), Key::Secret(_)) | (Key::Secret(_), Key::Fingerprint(_)) => false,
     }
 }
 

@@ -42,7 +42,7 @@ pub struct Config {
     pub remove_credentials: bool,
 }
 
-/// A key and the name that it stands for. Either `key` or `key_sha256`.
+/// A key and the name that it stands for. One of `key`, `key_sha256` and `secret`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApiKey {
@@ -54,6 +54,8 @@ pub struct ApiKey {
     /// SHA-256 of the key, 64 hexadecimal digits.
     #[schemars(extend("writeOnly" = true))]
     pub key_sha256: Option<String>,
+    /// The name of a secret that is the key. It must be granted to this filter.
+    pub secret: Option<String>,
 }
 
 /// A user of the `Basic` scheme.

@@ -44,11 +44,13 @@ impl Gate {
     }
 
     /// Who sent a request with these fields. `values` gives every value of a
-    /// field; `now` the time in seconds since 1970, when it is needed.
+    /// field; `now` the time in seconds since 1970, when it is needed; `is_secret`
+    /// whether bytes are the secret of a name.
     pub fn identify<'v>(
         &self,
         values: impl Fn(&str) -> Vec<Cow<'v, [u8]>>,
         now: impl Fn() -> f64,
+        is_secret: impl Fn(&str, &[u8]) -> bool,
     ) -> Result<Identity<'_>, Refusal> {
         let presented: Vec<_> = self.fields().map(values).collect();
         // Whoever reads the other value would see somebody else.
@@ -58,7 +60,7 @@ impl Gate {
         let mut refusal = Refusal::Missing;
         for (way, values) in self.ways.iter().zip(&presented) {
             let outcome = match values.first() {
-                Some(value) => way.identify(value, &now),
+                Some(value) => way.identify(value, &now, &is_secret),
                 None => Err(Refusal::Missing),
             };
             match outcome {
@@ -79,9 +81,14 @@ impl Way {
         }
     }
 
-    fn identify(&self, value: &[u8], now: impl Fn() -> f64) -> Result<Identity<'_>, Refusal> {
+    fn identify(
+        &self,
+        value: &[u8],
+        now: impl Fn() -> f64,
+        is_secret: impl Fn(&str, &[u8]) -> bool,
+    ) -> Result<Identity<'_>, Refusal> {
         match self {
-            Self::ApiKeys { keys, .. } => keys.identify(value),
+            Self::ApiKeys { keys, .. } => keys.identify(value, is_secret),
             Self::Users(users) => {
                 users.identify(credentials(value, "basic").ok_or(Refusal::Missing)?)
             }

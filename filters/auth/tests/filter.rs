@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64ct::{Base64, Base64UrlUnpadded, Encoding};
 use hmac::{Hmac, KeyInit, Mac};
 use lockgate_auth::Auth;
-use lockgate_sdk::testing::{Exchange, Harness, Outcome};
+use lockgate_sdk::testing::{Exchange, Grant, Harness, Outcome};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -81,6 +81,38 @@ fn answers(outcome: &Outcome, status: u16, refusal: &str) {
     assert_eq!(outcome.reply().status, status);
     assert_eq!(outcome.attribute("refusal"), Some(refusal));
     assert_eq!(outcome.attribute("subject"), None);
+}
+
+#[test]
+fn a_key_may_be_a_secret_that_changes() {
+    let config = json!({ "api_keys": [
+        { "name": "alice", "secret": "alice-key" },
+        { "name": "billing", "key": "billing-key" },
+    ]});
+    let secrets: [(&str, &[u8], _); 1] = [("alice-key", b"one", Grant::Use)];
+    let mut auth = Harness::<Auth>::with_secrets(config, &secrets).unwrap();
+    passes(&auth.request(api_key("one")), "api_key", Some("alice"));
+    let other = auth.request(api_key("billing-key"));
+    passes(&other, "api_key", Some("billing"));
+    for wrong in ["two", "alice-key", ""] {
+        answers(&auth.request(api_key(wrong)), 401, "wrong credentials");
+    }
+    auth.grant_secret("alice-key", b"two", Grant::Use);
+    answers(&auth.request(api_key("one")), 401, "wrong credentials");
+    passes(&auth.request(api_key("two")), "api_key", Some("alice"));
+}
+
+#[test]
+fn a_secret_is_not_given_twice() {
+    let config = json!({ "api_keys": [
+        { "name": "alice", "secret": "key" },
+        { "name": "bob", "secret": "key" },
+    ]});
+    let secrets: [(&str, &[u8], _); 1] = [("key", b"one", Grant::Use)];
+    let errors = Harness::<Auth>::with_secrets(config, &secrets)
+        .err()
+        .unwrap();
+    assert_eq!(errors.to_string(), "/api_keys/1: this key is given twice");
 }
 
 #[test]

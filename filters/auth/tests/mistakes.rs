@@ -51,6 +51,8 @@ fn every_mistake_at_once() {
                 { "name": "c", "key_sha256": "abc" },
                 { "name": "d", "key": " k" },
                 { "name": "e", "key": "k" },
+                { "name": "f", "secret": "f-key" },
+                { "name": "g", "secret": "f-key", "key": "k3" },
             ],
             "basic": [
                 { "user": "a:b", "salt": "short", "password_sha256": "x" },
@@ -63,11 +65,16 @@ fn every_mistake_at_once() {
         &[
             ("/realm", "printable"),
             ("/api_keys/0/name", "expected a name"),
-            ("/api_keys/1", "`key` or `key_sha256`"),
+            ("/api_keys/1", "`key`, `key_sha256` or `secret`"),
             ("/api_keys/2", "only one"),
             ("/api_keys/3/key_sha256", "64 hexadecimal"),
             ("/api_keys/4/key", "a header field can carry"),
             ("/api_keys/5", "twice"),
+            (
+                "/api_keys/6/secret",
+                "`grants: { secrets: [f-key] }` would allow",
+            ),
+            ("/api_keys/7", "only one"),
             ("/basic/0/user", "colon"),
             ("/basic/0/salt", "8 characters"),
             ("/basic/0/password_sha256", "64 hexadecimal"),

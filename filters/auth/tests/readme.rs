@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use lockgate_auth::{Auth, Config};
-use lockgate_sdk::testing::Harness;
+use lockgate_sdk::testing::{Grant, Harness};
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::Value;
 
@@ -41,12 +41,13 @@ fn every_example_is_accepted() {
         let example = json(&Yaml::load_from_str(yaml).unwrap()[0]);
         let whole_file = example.pointer("/filters/auth/config").cloned();
         let config = whole_file.unwrap_or(example);
-        if let Err(errors) = Harness::<Auth>::new(config) {
+        let secrets: [(&str, &[u8], _); 1] = [("alice-key", b"k", Grant::Use)];
+        if let Err(errors) = Harness::<Auth>::with_secrets(config, &secrets) {
             panic!("{errors}\n{yaml}");
         }
         created += 1;
     }
-    assert_eq!(created, 5);
+    assert_eq!(created, 6);
 }
 
 fn json(yaml: &Yaml) -> Value {
