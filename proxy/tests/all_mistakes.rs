@@ -65,7 +65,7 @@ clusters:
             "9: filter `router` refuses this: `9:11` has the name `a` already",
             "9: found the string `eighty`, wanted a whole number of at least 0",
             "13: found `1h`, wanted a duration from 1ms to 10s",
-            "15: filter `auth` refuses this: expected only one of `key` and `key_sha256`",
+            "15: filter `auth` refuses this: expected only one of `key`, `key_sha256` and `secret`",
             "16: found `none`, wanted `HS256`, `RS256`, `ES256` or `EdDSA`",
             "16: filter `auth` refuses this: `Basic` carries passwords, not tokens",
             "17: filter `auth` refuses this: a user name cannot contain a colon (RFC 7617)",

@@ -94,6 +94,24 @@ fn calls_are_made_in_every_phase_that_can_wait() {
 }
 
 #[test]
+fn a_call_may_carry_a_secret_that_is_granted() {
+    let (origin, asked) = (Origin::saying("ok"), Origin::saying("hello"));
+    let address = asked.address.to_string();
+    let secrets = "secrets: [{ name: token, value: 'a token' }]\n";
+    let folder = Proxy::folder();
+    std::fs::write(folder.join("caller.wasm"), guests::caller()).unwrap();
+    let mut entry = asking(&["/"], json!({ "secret": "token" }));
+    let yaml = |entry: &Value| policy(&origin, &address, entry.clone()) + secrets;
+    let proxy = Proxy::start_in(folder, &yaml(&entry));
+    assert_eq!(told(&proxy, &origin), ["CallError::Denied"]);
+    entry["grants"] = json!({ "call": ["asked"], "secrets": ["token"] });
+    proxy.edit(&yaml(&entry));
+    assert!(proxy.reload().ok);
+    assert_eq!(told(&proxy, &origin), ["200 hello"]);
+    assert_eq!(asked.seen().header("authorization"), Some("Bearer a token"));
+}
+
+#[test]
 fn several_calls_are_under_way_at_once() {
     let both = Arc::new(Barrier::new(2));
     let asked = Origin::start(move |_| {

@@ -7,7 +7,7 @@ use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Filter, Grants, Mistake};
+use crate::config::{Filter, Grants, Mistake, SecretUse};
 use crate::filter::Module;
 use crate::snapshot::Snapshot;
 
@@ -147,5 +147,12 @@ impl Locked {
 fn grants(grants: &Grants) -> BTreeSet<String> {
     let call = grants.call.iter().map(|cluster| format!("call {cluster}"));
     let shared = grants.shared.then(|| "shared".to_owned());
-    call.chain(shared).collect()
+    let secrets = grants
+        .secrets
+        .iter()
+        .map(|(name, granted_use)| match granted_use {
+            SecretUse::Use => format!("secret {name}"),
+            SecretUse::Reveal => format!("reveal {name}"),
+        });
+    call.chain(shared).chain(secrets).collect()
 }

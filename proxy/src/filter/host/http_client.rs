@@ -14,6 +14,7 @@ use crate::config::Name;
 use crate::filter::bindings::granted::lockgate::filter::http_client::{
     self, CallError, Incoming, Outgoing,
 };
+use crate::filter::bindings::lockgate::filter::types::SecretField;
 use crate::filter::budget::{Tick, thread_cpu_time};
 use crate::filter::calls::{CallFailed, Inbound, Outbound};
 use crate::filter::head_rules;
@@ -62,6 +63,34 @@ impl UnderWay {
 }
 
 impl HostState {
+    /// The fields that a filter gave, and those of secrets, which it need not see.
+    fn fields(
+        &self,
+        raw: Vec<(String, Vec<u8>)>,
+        secrets: &[SecretField],
+    ) -> Result<HeaderMap, CallError> {
+        let mut fields = HeaderMap::new();
+        for (name, value) in raw {
+            let value = head_rules::value(value).map_err(|_| CallError::Invalid)?;
+            let name = head_rules::name(&name).map_err(|_| CallError::Invalid)?;
+            fields
+                .try_append(name, value)
+                .map_err(|_| CallError::Invalid)?;
+        }
+        for field in secrets {
+            let granted = self.owner.granted.secrets.find(&field.secret);
+            let (secret, _) = granted.ok_or(CallError::Denied)?;
+            let value = [field.prefix.as_bytes(), secret.value().bytes()].concat();
+            let mut value = head_rules::value(value).map_err(|_| CallError::Invalid)?;
+            value.set_sensitive(true);
+            let name = head_rules::name(&field.field).map_err(|_| CallError::Invalid)?;
+            fields
+                .try_insert(name, value)
+                .map_err(|_| CallError::Invalid)?;
+        }
+        Ok(fields)
+    }
+
     fn send(&self, cluster: &str, request: Outgoing) -> Result<Pending, CallError> {
         let limits = &self.owner.limits;
         let Ok(view) = self.view() else {
@@ -73,19 +102,17 @@ impl HostState {
         let (Some(cluster), Some(calls)) = (granted, &view.calls) else {
             return Err(CallError::Denied);
         };
-        if !request.secrets.is_empty() {
-            return Err(CallError::Denied);
-        }
         if Arc::strong_count(&self.calls.slots) > limits.max_calls {
             return Err(other("as many calls are under way as may be"));
         }
         let timeout = request.timeout.map(std::time::Duration::from_nanos);
+        let fields = self.fields(request.headers, &request.secrets)?;
         let (answer, received) = oneshot::channel();
         let call = Outbound {
             cluster: cluster.clone(),
             method: head_rules::method(&request.method).map_err(|_| CallError::Invalid)?,
             path: head_rules::path(&request.path).map_err(|_| CallError::Invalid)?,
-            headers: headers(view, cluster, request.authority.as_deref(), request.headers)?,
+            headers: headers(view, cluster, request.authority.as_deref(), fields)?,
             body: request.body.into(),
             timeout: timeout.map_or(limits.call_timeout, |own| own.min(limits.call_timeout)),
             max_bytes: limits.max_call_bytes,
@@ -104,18 +131,10 @@ fn headers(
     view: &View,
     cluster: &Name,
     authority: Option<&str>,
-    raw: Vec<(String, Vec<u8>)>,
+    mut headers: HeaderMap,
 ) -> Result<HeaderMap, CallError> {
-    if raw.len() > view.head_limits.max_fields {
+    if headers.len() > view.head_limits.max_fields {
         return Err(CallError::Invalid);
-    }
-    let mut headers = HeaderMap::new();
-    for (name, value) in raw {
-        let value = head_rules::value(value).map_err(|_| CallError::Invalid)?;
-        headers.append(
-            head_rules::name(&name).map_err(|_| CallError::Invalid)?,
-            value,
-        );
     }
     if head_rules::size(&headers) > view.head_limits.max_bytes {
         return Err(CallError::Invalid);

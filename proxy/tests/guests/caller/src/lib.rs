@@ -12,7 +12,7 @@ use exports::lockgate::filter::http_filter::{
     Overflow, Phases, Verdict,
 };
 use lockgate::filter::http_client::{Call, Outgoing};
-use lockgate::filter::types::ConfigError;
+use lockgate::filter::types::{ConfigError, SecretField};
 use lockgate::filter::{exchange, request, response};
 use serde::Deserialize;
 
@@ -28,6 +28,8 @@ struct Filter {
     paths: Vec<String>,
     method: Option<String>,
     body: String,
+    /// Sent in `authorization`.
+    secret: Option<String>,
     timeout_ms: Option<u64>,
     /// What becomes of the calls: `wait`, `drop`, `forget` or `trap`; or `again`,
     /// which calls and waits without end.
@@ -69,11 +71,19 @@ impl Filter {
             path: path.into(),
             authority: None,
             headers: vec![("x-called-by".into(), b"caller".to_vec())],
-            secrets: Vec::new(),
+            secrets: self.secret.iter().map(authorization).collect(),
             body: self.body.clone().into_bytes(),
             timeout: self.timeout_ms.map(|time| time * 1_000_000),
         };
         Call::start(&self.cluster, &outgoing)
+    }
+}
+
+fn authorization(secret: &String) -> SecretField {
+    SecretField {
+        field: "authorization".into(),
+        prefix: "Bearer ".into(),
+        secret: secret.clone(),
     }
 }
 
