@@ -153,7 +153,10 @@ fn outcome(step: &str, fields: &[u8]) -> String {
         ["entries", field] => {
             let entries = request::entries().into_iter();
             let values = entries.filter(|(name, _)| name == field);
-            format!("{:?}", values.map(|(_, value)| text(value)).collect::<Vec<_>>())
+            format!(
+                "{:?}",
+                values.map(|(_, value)| text(value)).collect::<Vec<_>>()
+            )
         }
         ["prefetched"] => format!("{fields:?}"),
         ["log", secret] => {
