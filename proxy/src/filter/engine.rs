@@ -37,7 +37,7 @@ impl Default for EngineOptions {
     fn default() -> Self {
         Self {
             cache_dir: None,
-            max_instances: 4000,
+            max_instances: 1000,
             compiler: Compiler::Here,
         }
     }
