@@ -1,5 +1,5 @@
-//! One call of one phase of one filter: pack, call, check, give back.
-//! Synchronous from end to end.
+//! One call of one phase of one filter: pack, call, check, give back. It only ever
+//! waits where a filter that can make calls waits for one.
 
 use std::time::Duration;
 
@@ -47,51 +47,24 @@ impl Collected {
 impl Call {
     /// Calls for a head. After a failure, or dropped while it waits, the view is
     /// as it was before.
-    pub async fn head(&self, lease: &mut Lease, view: &mut Lendable) -> Result<Outcome, Failure> {
-        match lease.waits() {
-            true => Box::pin(self.head_waiting(lease, view)).await,
-            false => self.head_at_once(lease, view),
-        }
-    }
-
-    fn head_at_once(&self, lease: &mut Lease, view: &mut Lendable) -> Result<Outcome, Failure> {
-        let filter = lease.filter().clone();
-        let packed = self.pack(&filter, view);
-        let outcome = self.lend(lease, view, |instance| {
-            let verdict = match self.phase {
-                Phase::Response => instance.on_response(self.config(), &packed),
-                _ => instance.on_request(self.config(), &packed),
-            };
-            let owner = &filter.loaded().owner;
-            Outcome::check(verdict?, &owner.name, &owner.limits)
-        });
-        filter.give_back_packed(packed);
-        outcome
-    }
-
-    async fn head_waiting(
+    pub async fn head(
         &self,
+        filter: &WorkerFilter,
         lease: &mut Lease,
         view: &mut Lendable,
     ) -> Result<Outcome, Failure> {
-        let filter = lease.filter().clone();
-        let packed = self.pack(&filter, view);
-        let owner = &filter.loaded().owner;
-        let mut lent = self.lent(lease, view, true);
+        let packed = self.pack(filter, view);
+        let started = filter.sample(lease.waits());
+        let lent = self.lent(lease, view, true);
         let verdict = match self.phase {
-            Phase::Response => {
-                let instance = lent.instance();
-                instance.on_response_waiting(self.config(), &packed).await
-            }
-            _ => {
-                let instance = lent.instance();
-                instance.on_request_waiting(self.config(), &packed).await
-            }
+            Phase::Response => lent.instance.on_response(self.config(), &packed).await,
+            _ => lent.instance.on_request(self.config(), &packed).await,
         };
+        let owner = &filter.loaded().owner;
         let outcome =
             verdict.and_then(|verdict| Outcome::check(verdict, &owner.name, &owner.limits));
-        lent.keep_changes(outcome.is_ok());
-        drop(lent);
+        lent.end(outcome.is_ok());
+        filter.sampled(started);
         filter.give_back_packed(packed);
         outcome
     }
@@ -112,68 +85,33 @@ impl Call {
     /// lost.
     pub async fn body(
         &self,
+        filter: &WorkerFilter,
         lease: &mut Lease,
         view: &mut Lendable,
         body: &mut Collected,
     ) -> Result<BodyOutcome, Failure> {
-        match lease.waits() {
-            true => Box::pin(self.body_waiting(lease, view, body)).await,
-            false => self.body_at_once(lease, view, body),
-        }
-    }
-
-    async fn body_waiting(
-        &self,
-        lease: &mut Lease,
-        view: &mut Lendable,
-        body: &mut Collected,
-    ) -> Result<BodyOutcome, Failure> {
-        let owner = lease.filter().loaded().owner.clone();
         let buffered = Buffered {
             bytes: std::mem::take(&mut body.bytes),
             complete: body.is_complete,
         };
-        let mut lent = self.lent(lease, view, true);
-        let instance = lent.instance();
+        let started = filter.sample(lease.waits());
+        let lent = self.lent(lease, view, true);
         let verdict = match self.phase {
             Phase::ResponseBody => {
-                instance
-                    .on_response_body_waiting(self.config(), &buffered)
-                    .await
+                let instance = &mut *lent.instance;
+                instance.on_response_body(self.config(), &buffered).await
             }
             _ => {
-                instance
-                    .on_request_body_waiting(self.config(), &buffered)
-                    .await
+                let instance = &mut *lent.instance;
+                instance.on_request_body(self.config(), &buffered).await
             }
         };
+        let owner = &filter.loaded().owner;
         let outcome = verdict.and_then(|verdict| {
             BodyOutcome::check(verdict, buffered.complete, &owner.name, &owner.limits)
         });
-        lent.keep_changes(outcome.is_ok());
-        drop(lent);
-        body.bytes = buffered.bytes;
-        outcome
-    }
-
-    fn body_at_once(
-        &self,
-        lease: &mut Lease,
-        view: &mut Lendable,
-        body: &mut Collected,
-    ) -> Result<BodyOutcome, Failure> {
-        let buffered = Buffered {
-            bytes: std::mem::take(&mut body.bytes),
-            complete: body.is_complete,
-        };
-        let owner = lease.filter().loaded().owner.clone();
-        let outcome = self.lend(lease, view, |instance| {
-            let verdict = match self.phase {
-                Phase::ResponseBody => instance.on_response_body(self.config(), &buffered),
-                _ => instance.on_request_body(self.config(), &buffered),
-            };
-            BodyOutcome::check(verdict?, buffered.complete, &owner.name, &owner.limits)
-        });
+        lent.end(outcome.is_ok());
+        filter.sampled(started);
         body.bytes = buffered.bytes;
         outcome
     }
@@ -210,14 +148,11 @@ impl Call {
         view: &mut Lendable,
         work: impl FnOnce(&mut Instance) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let started = lease.filter().sample();
-        let mut lent = self.lent(lease, view, false);
-        let outcome = work(lent.instance());
-        lent.keep_changes(outcome.is_ok());
-        drop(lent);
-        if let Some(started) = started {
-            lease.filter().stats().sample(started.elapsed());
-        }
+        let started = lease.filter().sample(lease.waits());
+        let lent = self.lent(lease, view, false);
+        let outcome = work(lent.instance);
+        lent.end(outcome.is_ok());
+        lease.filter().sampled(started);
         outcome
     }
 
@@ -251,12 +186,9 @@ struct Lent<'a> {
 }
 
 impl Lent<'_> {
-    fn instance(&mut self) -> &mut Instance {
-        self.instance
-    }
-
-    fn keep_changes(&mut self, keep: bool) {
-        self.keep_changes = keep;
+    /// The call is over; what it changed stays if it went well.
+    fn end(mut self, went_well: bool) {
+        self.keep_changes = went_well;
     }
 }
 

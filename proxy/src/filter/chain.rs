@@ -253,7 +253,7 @@ impl WorkerChain {
         let filter = &self.filters[call.place];
         let flow = match lease(filter, call, taken).await {
             Ok(mut lease) => {
-                let outcome = call.head(&mut lease, view).await;
+                let outcome = call.head(filter, &mut lease, view).await;
                 match outcome {
                     Ok(Outcome::Transform(handle)) => {
                         taken.slot(call.place).transforms = true;
@@ -286,7 +286,7 @@ impl WorkerChain {
         let call = call(phase, place, config, taken);
         let outcome = match lease(filter, call, taken).await {
             Ok(mut lease) => {
-                let outcome = call.body(&mut lease, view, body).await;
+                let outcome = call.body(filter, &mut lease, view, body).await;
                 self.keep(call, lease.settle(&outcome), taken);
                 outcome
             }

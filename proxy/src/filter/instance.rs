@@ -76,11 +76,6 @@ impl Instance {
         })
     }
 
-    /// Whether the calls that can wait must be those of [`Waiting`].
-    pub fn waits(&self) -> bool {
-        self.waits
-    }
-
     /// From now on it works and counts for this worker.
     pub fn adopt(&mut self, worker: usize, interests: Arc<[Interest]>) {
         let state = self.store.data_mut();
@@ -141,25 +136,33 @@ impl Instance {
         handle.ok_or_else(|| Failure::new(FilterFault::Create, "there is no such configuration"))
     }
 
-    pub fn on_request(&mut self, config: usize, fields: &Vec<u8>) -> Result<Verdict, Failure> {
+    pub async fn on_request(
+        &mut self,
+        config: usize,
+        fields: &Vec<u8>,
+    ) -> Result<Verdict, Failure> {
         let handle = self.created(config)?;
         self.begin_phase();
         let guest = self.filter.lockgate_filter_http_filter().filter();
         let func = guest.func_on_request();
-        let verdict = run(&mut self.store, self.waits, func, (handle, fields));
+        let verdict = run_waiting(&mut self.store, self.waits, func, (handle, fields)).await;
         self.end(verdict)?.0.map_err(|message| self.said(message))
     }
 
-    pub fn on_response(&mut self, config: usize, fields: &Vec<u8>) -> Result<Verdict, Failure> {
+    pub async fn on_response(
+        &mut self,
+        config: usize,
+        fields: &Vec<u8>,
+    ) -> Result<Verdict, Failure> {
         let handle = self.created(config)?;
         self.begin_phase();
         let guest = self.filter.lockgate_filter_http_filter().filter();
         let func = guest.func_on_response();
-        let verdict = run(&mut self.store, self.waits, func, (handle, fields));
+        let verdict = run_waiting(&mut self.store, self.waits, func, (handle, fields)).await;
         self.end(verdict)?.0.map_err(|message| self.said(message))
     }
 
-    pub fn on_request_body(
+    pub async fn on_request_body(
         &mut self,
         config: usize,
         body: &Buffered,
@@ -168,11 +171,11 @@ impl Instance {
         self.begin_phase();
         let guest = self.filter.lockgate_filter_http_filter().filter();
         let func = guest.func_on_request_body();
-        let verdict = run(&mut self.store, self.waits, func, (handle, body));
+        let verdict = run_waiting(&mut self.store, self.waits, func, (handle, body)).await;
         self.end(verdict)?.0.map_err(|message| self.said(message))
     }
 
-    pub fn on_response_body(
+    pub async fn on_response_body(
         &mut self,
         config: usize,
         body: &Buffered,
@@ -181,7 +184,7 @@ impl Instance {
         self.begin_phase();
         let guest = self.filter.lockgate_filter_http_filter().filter();
         let func = guest.func_on_response_body();
-        let verdict = run(&mut self.store, self.waits, func, (handle, body));
+        let verdict = run_waiting(&mut self.store, self.waits, func, (handle, body)).await;
         self.end(verdict)?.0.map_err(|message| self.said(message))
     }
 
@@ -289,59 +292,22 @@ impl Instance {
     }
 }
 
-/// The same calls for filters that may have to wait in the middle of one. Dropped
-/// while it waits, the instance must not be called again.
-impl Instance {
-    pub async fn on_request_waiting(
-        &mut self,
-        config: usize,
-        fields: &Vec<u8>,
-    ) -> Result<Verdict, Failure> {
-        let handle = self.created(config)?;
-        self.begin_phase();
-        let guest = self.filter.lockgate_filter_http_filter().filter();
-        let func = guest.func_on_request();
-        let verdict = func.call_async(&mut self.store, (handle, fields)).await;
-        self.end(verdict)?.0.map_err(|message| self.said(message))
-    }
-
-    pub async fn on_response_waiting(
-        &mut self,
-        config: usize,
-        fields: &Vec<u8>,
-    ) -> Result<Verdict, Failure> {
-        let handle = self.created(config)?;
-        self.begin_phase();
-        let guest = self.filter.lockgate_filter_http_filter().filter();
-        let func = guest.func_on_response();
-        let verdict = func.call_async(&mut self.store, (handle, fields)).await;
-        self.end(verdict)?.0.map_err(|message| self.said(message))
-    }
-
-    pub async fn on_request_body_waiting(
-        &mut self,
-        config: usize,
-        body: &Buffered,
-    ) -> Result<BodyVerdict, Failure> {
-        let handle = self.created(config)?;
-        self.begin_phase();
-        let guest = self.filter.lockgate_filter_http_filter().filter();
-        let func = guest.func_on_request_body();
-        let verdict = func.call_async(&mut self.store, (handle, body)).await;
-        self.end(verdict)?.0.map_err(|message| self.said(message))
-    }
-
-    pub async fn on_response_body_waiting(
-        &mut self,
-        config: usize,
-        body: &Buffered,
-    ) -> Result<BodyVerdict, Failure> {
-        let handle = self.created(config)?;
-        self.begin_phase();
-        let guest = self.filter.lockgate_filter_http_filter().filter();
-        let func = guest.func_on_response_body();
-        let verdict = func.call_async(&mut self.store, (handle, body)).await;
-        self.end(verdict)?.0.map_err(|message| self.said(message))
+/// Calls the guest, which may wait in the middle if it can at all. Only then it
+/// runs on a stack of its own. Dropped while it waits, the instance must not be
+/// called again.
+async fn run_waiting<P, R>(
+    store: &mut Store<HostState>,
+    waits: bool,
+    func: TypedFunc<P, R>,
+    params: P,
+) -> wasmtime::Result<R>
+where
+    P: ComponentNamedList + Lower,
+    R: ComponentNamedList + Lift + 'static,
+{
+    match waits {
+        true => Box::pin(func.call_async(store, params)).await,
+        false => func.call(store, params),
     }
 }
 

@@ -213,8 +213,12 @@ impl WorkerFilter {
         }
     }
 
-    /// When the call about to begin is one of those to be measured: now.
-    pub(super) fn sample(&self) -> Option<Instant> {
+    /// When the call about to begin is one of those to be measured: now. One that
+    /// may wait is none: its time would be that of others.
+    pub(super) fn sample(&self, waits: bool) -> Option<Instant> {
+        if waits {
+            return None;
+        }
         match self.calls_until_sample.get().checked_sub(1) {
             Some(left) => {
                 self.calls_until_sample.set(left);
@@ -224,6 +228,13 @@ impl WorkerFilter {
                 self.calls_until_sample.set(SAMPLE_EVERY - 1);
                 Some(Instant::now())
             }
+        }
+    }
+
+    /// The call that was to be measured is over.
+    pub(super) fn sampled(&self, started: Option<Instant>) {
+        if let Some(started) = started {
+            self.stats().sample(started.elapsed());
         }
     }
 }
@@ -292,9 +303,7 @@ impl Lease {
 
     /// Whether its calls may wait in the middle.
     pub fn waits(&self) -> bool {
-        self.instance
-            .as_ref()
-            .is_some_and(|instance| instance.waits())
+        self.filter.loaded.module().waits()
     }
 
     /// Gives it this configuration, if it does not have it yet.
