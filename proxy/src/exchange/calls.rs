@@ -1,7 +1,7 @@
 //! The calls that filters make, through the clusters' own pools.
 
 use std::pin::pin;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
 use bytes::BytesMut;
 use http::Method;
@@ -10,24 +10,24 @@ use tokio::sync::mpsc;
 use crate::error::{ErrorKind, ProxyError};
 use crate::filter::{CallFailed, Inbound, Outbound};
 use crate::http::hop;
-use crate::snapshot::WorkerSnapshot;
 use crate::upstream::{
     self, ForwardTimeouts, Frame, Progress, RequestBody, UpstreamRequest, WorkerCluster,
 };
 
-/// Makes the calls that filters of a snapshot ask for, for as long as any
-/// exchange may ask. Each is a task of its own, which ends with its answer, its
-/// time, or when nobody waits for the answer any more.
-pub async fn serve(snapshot: Weak<WorkerSnapshot>, mut asked: mpsc::UnboundedReceiver<Outbound>) {
+/// Makes the calls that filters ask for, for as long as anybody may ask. `find`
+/// gives the cluster of a name, if there still is one. Each call is a task of its
+/// own, which ends with its answer, its time, or when nobody waits for the answer
+/// any more.
+pub async fn serve(
+    find: impl Fn(&str) -> Option<Rc<WorkerCluster>>,
+    mut asked: mpsc::UnboundedReceiver<Outbound>,
+) {
     while let Some(call) = asked.recv().await {
         // Given up before it began: no connection is to pay for that.
         if call.answer.is_closed() {
             continue;
         }
-        let cluster = snapshot
-            .upgrade()
-            .and_then(|snapshot| snapshot.cluster(&call.cluster).cloned());
-        match cluster {
+        match find(&call.cluster) {
             Some(cluster) => drop(tokio::task::spawn_local(make(cluster, call))),
             // Who waits may have gone away.
             None => drop(call.answer.send(Err(CallFailed::Denied))),

@@ -70,6 +70,8 @@ impl Local {
 /// of the snapshot.
 fn serve_calls(snapshot: &Rc<WorkerSnapshot>) {
     if let Some(asked) = snapshot.take_calls() {
-        tokio::task::spawn_local(calls::serve(Rc::downgrade(snapshot), asked));
+        let snapshot = Rc::downgrade(snapshot);
+        let find = move |name: &str| snapshot.upgrade()?.cluster(name).cloned();
+        tokio::task::spawn_local(calls::serve(find, asked));
     }
 }
