@@ -18,6 +18,7 @@ use crate::control::status::Status;
 use crate::control::{self, Control, Ended, Resolving, Sources, log_target};
 use crate::exchange::{AccessLog, AccessLogSink, AccessLogThread};
 use crate::filter::Compiler;
+use crate::jobs::Jobs;
 use crate::snapshot::{Published, Sockets};
 use crate::stats::Stats;
 use crate::worker::{self, Stage, WorkerSetup};
@@ -256,8 +257,12 @@ async fn bring_up(start: Start) -> Result<(Control, Option<Signals>), StartError
         .map_err(anyhow::Error::new)?;
     let mut resolving = Resolving::default();
     resolving.add(start.candidate.resolvers).await;
+    let jobs = Jobs::start(start.stats.clone()).map_err(anyhow::Error::new)?;
     for warning in &start.candidate.warnings {
         tracing::warn!("{warning}");
+    }
+    for unready in jobs.prepare(&start.candidate.snapshot).await {
+        tracing::warn!("{unready}");
     }
     let snapshot = Arc::new(start.candidate.snapshot);
     let config = snapshot.config.clone();
@@ -266,6 +271,7 @@ async fn bring_up(start: Start) -> Result<(Control, Option<Signals>), StartError
         serve_admin(admin, &config, &status, start.commands)?;
     }
     let published = Arc::new(Published::new(snapshot.clone()));
+    jobs.publish().await;
     let (stage, stages) = watch::channel(Stage::Running);
     let mut workers = Vec::new();
     for index in 0..start.loader.workers {
@@ -298,6 +304,7 @@ async fn bring_up(start: Start) -> Result<(Control, Option<Signals>), StartError
         workers,
         status,
         resolving,
+        jobs,
         log: start.process_log,
         sources: start.sources,
     };

@@ -2,7 +2,7 @@
 //!
 //! `ARCHITECTURE.md` tells how the parts fit; each folder's `mod.rs` tells what
 //! lives there. A module uses only what stands below it:
-//! `cli`, `app`, `demo` / `control` / `worker`, `listener`, `downstream` /
+//! `cli`, `app`, `demo` / `control` / `worker`, `jobs`, `listener`, `downstream` /
 //! `exchange` / `snapshot` / `filter`, `upstream` / `cluster`, `secrets` / `config` /
 //! `http`, `client`, `deadline`, `drain`, `error`, `stats`, `console`.
 
@@ -21,6 +21,7 @@ pub mod error;
 pub mod exchange;
 pub mod filter;
 pub mod http;
+pub mod jobs;
 pub mod listener;
 pub mod memory;
 pub mod secrets;

@@ -11,7 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["demo"],
     &["app"],
     &["control"],
-    &["worker"],
+    &["worker", "jobs"],
     &["downstream"],
     &["exchange"],
     &["snapshot"],

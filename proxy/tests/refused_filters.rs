@@ -133,8 +133,8 @@ fn components_of_other_worlds_are_refused() {
     refuse(
         r#"(component (instance $i)
             (export "lockgate:filter/http-filter@0.1.0" (instance $i))
-            (export "lockgate:filter/background@0.1.0" (instance $i)))"#,
-        &["exports `background`, which is not served by this version"],
+            (export "lockgate:filter/hand-over@0.1.0" (instance $i)))"#,
+        &["exports `hand-over`, which is not served by this version"],
     );
     refuse(
         r#"(component (instance $i) (export "lockgate:filter/connection-filter@0.1.0" (instance $i)))"#,

@@ -310,6 +310,11 @@ pub struct FilterLimits {
     /// What its instances share, and one entry of it.
     pub max_shared_bytes: usize,
     pub max_shared_entry_bytes: usize,
+    /// CPU time of one run of a job, and all of its time.
+    pub job_cpu: Duration,
+    pub job_time: Duration,
+    /// How long a publish waits for the first run of a job.
+    pub first_run: Duration,
 }
 
 /// What a filter is allowed beyond its own exchange.

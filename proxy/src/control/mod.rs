@@ -26,6 +26,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use crate::cluster::Resolver;
 use crate::config::{Config, Mistake, Mistakes, Places};
+use crate::jobs::{Jobs, Unready};
 use crate::memory;
 use crate::secrets::Secret;
 use crate::snapshot::{Published, Snapshot, Sockets, shared_limits};
@@ -66,6 +67,7 @@ pub struct Control {
     pub workers: Vec<JoinHandle<Drained>>,
     pub status: Arc<status::Status>,
     pub resolving: Resolving,
+    pub jobs: Jobs,
     /// The process's log, if it is ours to set.
     pub log: Option<log::LogHandle>,
     /// What the first snapshot was read from.
@@ -224,7 +226,9 @@ impl Control {
         let outcome = match prepared {
             Ok((candidate, sources)) => {
                 inbox.watch_only(sources);
-                self.publish(candidate, &before)
+                let outcome = self.publish(candidate, &before);
+                self.jobs.publish().await;
+                outcome
             }
             Err(Refused::Bad(mistakes, sources)) => {
                 inbox.watch_also(sources);
@@ -252,16 +256,21 @@ impl Control {
             Err(error) => return Err(Refused::failed(&before.config.places, &error)),
         };
         self.resolving.add(candidate.resolvers).await;
+        let unready = self.jobs.prepare(&candidate.snapshot).await;
+        let warnings = candidate.warnings.iter().map(Mistake::to_string);
+        let warnings = warnings.chain(unready.iter().map(Unready::to_string));
         let prepared = Prepared {
+            warnings: warnings.collect(),
             snapshot: Arc::new(candidate.snapshot),
-            warnings: candidate.warnings,
         };
         Ok((prepared, sources))
     }
 
     fn publish(&mut self, prepared: Prepared, before: &Snapshot) -> ReloadOutcome {
-        let Prepared { snapshot, warnings } = prepared;
-        let mut warnings: Vec<_> = warnings.iter().map(Mistake::to_string).collect();
+        let Prepared {
+            snapshot,
+            mut warnings,
+        } = prepared;
         warnings.extend(self.status.only_from_next_start(&snapshot.config));
         if let Some(log) = &self.log
             && let Err(error) = log.apply(&snapshot.config.log)
@@ -294,12 +303,12 @@ impl Control {
         self.stage.send_replace(Stage::Draining {
             until: Instant::now() + limit,
         });
-        let workers = self.workers;
+        let (workers, jobs) = (self.workers, self.jobs);
         let joined = tokio::task::spawn_blocking(move || {
-            workers
-                .into_iter()
-                .map(JoinHandle::join)
-                .collect::<Vec<_>>()
+            let joined: Vec<_> = workers.into_iter().map(JoinHandle::join).collect();
+            // Exchanges to the last one had what jobs learn.
+            jobs.stop();
+            joined
         });
         tokio::select! {
             joined = joined => ended(joined.unwrap_or_default()),
@@ -361,7 +370,7 @@ enum Looked {
 /// What only has to be published.
 struct Prepared {
     snapshot: Arc<Snapshot>,
-    warnings: Vec<Mistake>,
+    warnings: Vec<String>,
 }
 
 /// Why nothing was published.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use super::admin::{Access, AdminState, AdminView, Command, Readiness, ReloadOutc
 use super::generations::Generations;
 use crate::cluster::Cluster;
 use crate::config::{self, AccessLog, AdminAddress, Config, Mistakes, filter_config};
-use crate::filter::LoadedFilter;
+use crate::filter::{JobState, LoadedFilter};
 use crate::secrets::Secret;
 use crate::snapshot::Snapshot;
 use crate::stats::Stats;
@@ -383,7 +383,29 @@ fn filter(filter: &Arc<LoadedFilter>) -> Value {
             "clusters": texts(&configured.interest.clusters),
             "routes": texts(&configured.interest.routes),
         })).collect::<Vec<_>>(),
+        "jobs": filter.configs().iter().zip(filter.jobs()).map(|(configured, state)| {
+            job(&configured.pointer, state)
+        }).collect::<Vec<_>>(),
     })
+}
+
+fn job(at: &str, state: &JobState) -> Value {
+    let told = state.told();
+    json!({
+        "at": at,
+        "state": told.standing.name(),
+        "runs": told.runs,
+        "last_run": told.last_run.map(seconds),
+        "last_success": told.last_success.map(seconds),
+        "last_error": told.last_error,
+        "next_run": told.next_run.map(seconds),
+    })
+}
+
+/// Since 1970.
+fn seconds(time: SystemTime) -> f64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default().as_secs_f64()
 }
 
 fn texts(names: &BTreeSet<config::Name>) -> Vec<&str> {

@@ -31,6 +31,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 pub use access_log::{AccessLog, AccessLogSink, AccessLogThread};
+pub use calls::serve as serve_calls;
 pub use local::Local;
 
 use crate::client::Client;

@@ -9,6 +9,20 @@ wasmtime::component::bindgen!({
     },
 });
 
+/// What only some filters export.
+pub mod background {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        inline: "package lockgate:host;
+            world background {
+                export lockgate:filter/background@0.1.0;
+            }",
+        with: {
+            "lockgate:filter/types": crate::filter::bindings::lockgate::filter::types,
+        },
+    });
+}
+
 /// What only some filters may import.
 pub mod granted {
     wasmtime::component::bindgen!({

@@ -2,6 +2,10 @@
 //! more again and again. Pure, except for the clock at the end.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// The longest pause, however often a filter overran.
@@ -79,6 +83,65 @@ impl CpuBudget {
             false => Tick::GoOn,
         }
     }
+}
+
+/// The clock that a budget counts by.
+#[derive(Debug, Clone, Default)]
+pub enum Clock {
+    /// A call has its thread to itself, but for its waits.
+    #[default]
+    Thread,
+    /// A task shares its thread with others.
+    Task(Arc<Meter>),
+}
+
+impl Clock {
+    /// CPU time used so far.
+    pub fn now(&self) -> Duration {
+        match self {
+            Clock::Thread => thread_cpu_time(),
+            Clock::Task(meter) => meter.now(),
+        }
+    }
+}
+
+/// The CPU time of one task among others of a thread. Only that thread writes.
+#[derive(Debug, Default)]
+pub struct Meter {
+    /// Up to the last time that it had a turn, in nanoseconds.
+    used: AtomicU64,
+    /// The thread's clock when its turn began.
+    since: AtomicU64,
+}
+
+impl Meter {
+    /// Counts what this work uses.
+    pub async fn count<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            self.since.store(nanoseconds(thread_cpu_time()), Relaxed);
+            let polled = work.as_mut().poll(cx);
+            self.used.store(nanoseconds(self.now()), Relaxed);
+            polled
+        })
+        .await
+    }
+
+    /// All that was used so far.
+    pub fn used(&self) -> Duration {
+        Duration::from_nanos(self.used.load(Relaxed))
+    }
+
+    /// The same during a turn.
+    fn now(&self) -> Duration {
+        let since = Duration::from_nanos(self.since.load(Relaxed));
+        self.used() + thread_cpu_time().saturating_sub(since)
+    }
+}
+
+/// Enough for 584 years.
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// When a filter overruns too often, it is left alone for a while.

@@ -29,8 +29,10 @@ const SERVED: [&str; 11] = [
 ];
 const SHARED: &str = "shared";
 const HTTP_CLIENT: &str = "http-client";
+/// What a component may export beside its filter.
+const BACKGROUND: &str = "background";
 /// Exports that ask the host for more than this version does.
-const NOT_YET_CALLED: [&str; 2] = ["background", "hand-over"];
+const NOT_YET_CALLED: [&str; 1] = ["hand-over"];
 
 /// WASI interfaces that are linked; all are empty or harmless.
 const WASI: [&str; 20] = [
@@ -106,7 +108,7 @@ pub fn check<'a>(
     for export in exports {
         match check_export(export) {
             Ok(Export::HttpFilter) => has_filter = true,
-            Ok(Export::Other) => {}
+            Ok(Export::Optional | Export::Other) => {}
             Err(refusal) => refusals.push(refusal),
         }
     }
@@ -147,6 +149,12 @@ pub fn waits<'a>(imports: impl IntoIterator<Item = &'a str>) -> bool {
     imports.any(|import| of_package(split(import).0) == Some(HTTP_CLIENT))
 }
 
+/// Whether a component with these exports has a job for each configuration.
+pub fn has_job<'a>(exports: impl IntoIterator<Item = &'a str>) -> bool {
+    let mut exports = exports.into_iter();
+    exports.any(|export| of_package(split(export).0) == Some(BACKGROUND))
+}
+
 fn check_import(import: &str) -> Option<Refusal> {
     let (name, version) = split(import);
     if let Some(interface) = of_package(name) {
@@ -166,6 +174,8 @@ fn check_import(import: &str) -> Option<Refusal> {
 
 enum Export {
     HttpFilter,
+    /// What is called where it is there.
+    Optional,
     /// What nobody calls, `_start` of some tool for example.
     Other,
 }
@@ -174,7 +184,8 @@ fn check_export(export: &str) -> Result<Export, Refusal> {
     let (name, version) = split(export);
     match of_package(name) {
         Some("http-filter") if version == VERSION => Ok(Export::HttpFilter),
-        Some("http-filter") => Err(Refusal::OtherVersion(export.to_owned())),
+        Some(BACKGROUND) if version == VERSION => Ok(Export::Optional),
+        Some("http-filter" | BACKGROUND) => Err(Refusal::OtherVersion(export.to_owned())),
         Some("connection-filter") => Err(Refusal::ConnectionFilter),
         Some(interface) if NOT_YET_CALLED.contains(&interface) => {
             Err(Refusal::ExportNotServed(interface.to_owned()))
@@ -209,7 +220,7 @@ mod tests {
                 "wasi:cli/stderr@0.2.6",
                 "wasi:io/streams@0.2.0",
             ],
-            &[FILTER, "run"],
+            &[FILTER, "lockgate:filter/background@0.1.0", "run"],
             &[],
         );
     }
@@ -262,11 +273,16 @@ mod tests {
 
     #[test]
     fn exports_beyond_that_are_refused() {
-        for interface in ["background", "hand-over"] {
-            let export = format!("lockgate:filter/{interface}@0.1.0");
-            let message = format!("exports `{interface}`, which is not served by this version");
-            check(&[], &[FILTER, &export], &[&message]);
-        }
+        check(
+            &[],
+            &[FILTER, "lockgate:filter/hand-over@0.1.0"],
+            &["exports `hand-over`, which is not served by this version"],
+        );
+        check(
+            &[],
+            &[FILTER, "lockgate:filter/background@0.2.0"],
+            &["`lockgate:filter/background@0.2.0` is not the version served here (0.1.0)"],
+        );
         let connection = "is a connection filter (`connection-filter`), \
                           which is not served by this version";
         check(

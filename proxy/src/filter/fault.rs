@@ -31,6 +31,8 @@ pub enum FilterFault {
     NoInstance,
     /// It overran too often and is not called for a while.
     Paused,
+    /// A run of its job took too long, waits included.
+    Late,
 }
 
 impl FilterFault {
@@ -47,6 +49,7 @@ impl FilterFault {
         FilterFault::Create,
         FilterFault::NoInstance,
         FilterFault::Paused,
+        FilterFault::Late,
     ];
 
     /// The name that logs and metrics use.
@@ -116,6 +119,7 @@ mod tests {
             assert_eq!(fault as usize, place);
         }
         assert_eq!(FilterFault::Paused.name(), "paused");
+        assert_eq!(FilterFault::Late.name(), "late");
         assert_eq!(FilterFault::OutputLimit.name(), "output-limit");
         assert_eq!(FilterFault::Error.name(), "error");
     }

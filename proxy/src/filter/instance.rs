@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use wasmtime::component::{ComponentNamedList, Lift, Lower, ResourceAny, TypedFunc};
-use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
+use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
 use super::bindings::exports::lockgate::filter::http_filter::{
     BodyVerdict, Buffered, Interest as RawInterest, Manifest as RawManifest, Verdict,
@@ -54,16 +54,13 @@ impl Instance {
         worker: usize,
     ) -> Result<Self, Failure> {
         let create_cpu = owner.limits.create_cpu;
-        let mut store = Store::new(pre.engine(), HostState::new(owner, worker));
-        store.limiter(|state| &mut state.memory);
+        let mut store = store(pre.engine(), owner, worker);
         store.epoch_deadline_callback(|mut context| {
             Ok(match context.data_mut().budget.tick(thread_cpu_time()) {
                 Tick::GoOn => UpdateDeadline::Continue(1),
                 Tick::Over => UpdateDeadline::Interrupt,
             })
         });
-        store.set_hostcall_fuel(MAX_TRANSFER_BYTES);
-        store.set_max_component_handles(MAX_HANDLES);
         // A component's own start functions run here.
         begin(&mut store, create_cpu);
         let filter =
@@ -279,17 +276,39 @@ impl Instance {
     }
 
     fn end<T>(&mut self, outcome: wasmtime::Result<T>) -> Result<T, Failure> {
-        let state = self.store.data_mut();
-        wasi::flush(state);
-        log::finish(state);
-        outcome.map_err(|error| failure(&self.store, &error))
+        end(&mut self.store, outcome)
     }
 
     /// The `err` of a phase.
     fn said(&self, message: String) -> Failure {
-        let message = self.secrets().mask(&message);
-        Failure::new(FilterFault::Error, log::clean(&message, 1024))
+        said(&self.store, FilterFault::Error, &message)
     }
+}
+
+/// Ends a call, however it went.
+pub(super) fn end<T>(
+    store: &mut Store<HostState>,
+    outcome: wasmtime::Result<T>,
+) -> Result<T, Failure> {
+    let state = store.data_mut();
+    wasi::flush(state);
+    log::finish(state);
+    outcome.map_err(|error| failure(store, &error))
+}
+
+/// What the guest said of its own failure, without what it may not tell.
+pub(super) fn said(store: &Store<HostState>, fault: FilterFault, message: &str) -> Failure {
+    let message = store.data().owner.granted.secrets.mask(message);
+    Failure::new(fault, log::clean(&message, 1024))
+}
+
+/// A store for one instance, under the limits of its filter but that of time.
+pub(super) fn store(engine: &Engine, owner: Arc<Owner>, worker: usize) -> Store<HostState> {
+    let mut store = Store::new(engine, HostState::new(owner, worker));
+    store.limiter(|state| &mut state.memory);
+    store.set_hostcall_fuel(MAX_TRANSFER_BYTES);
+    store.set_max_component_handles(MAX_HANDLES);
+    store
 }
 
 /// Calls the guest, which may wait in the middle if it can at all. Only then it
@@ -349,7 +368,8 @@ fn at_once<T>(work: impl Future<Output = wasmtime::Result<T>>) -> wasmtime::Resu
     }
 }
 
-fn begin(store: &mut Store<HostState>, cpu: Duration) {
+/// Begins a call with this budget.
+pub(super) fn begin(store: &mut Store<HostState>, cpu: Duration) {
     store.set_epoch_deadline(1);
     let state = store.data_mut();
     state.budget.start(cpu);
@@ -358,7 +378,7 @@ fn begin(store: &mut Store<HostState>, cpu: Duration) {
 }
 
 /// Gives the failure of a call its name.
-fn failure(store: &Store<HostState>, error: &wasmtime::Error) -> Failure {
+pub(super) fn failure(store: &Store<HostState>, error: &wasmtime::Error) -> Failure {
     let cause = error.root_cause().to_string();
     let trap = error.downcast_ref::<Trap>();
     let fault = match trap {

@@ -13,6 +13,7 @@ use super::fault::Failure;
 use super::granted::{Granted, GrantedSecrets};
 use super::instance::Instance;
 use super::interest::Interest;
+use super::job_state::JobState;
 use super::module::Module;
 use super::state::{Owner, Remark};
 use crate::config::{Filter, FilterConfig, Isolation, Name, OnError, RouteConfig, Tone};
@@ -63,6 +64,8 @@ pub struct LoadedFilter {
     pub(super) isolation: Isolation,
     /// Distinct configurations; the first is that of no route.
     pub(super) configs: Vec<Configured>,
+    /// Of each configuration, where the component has jobs.
+    jobs: Vec<JobState>,
     routes: HashMap<Name, Selected>,
     identity: String,
     /// Instances that have every configuration and that no worker has taken.
@@ -117,7 +120,10 @@ impl LoadedFilter {
         let mut first = Instance::make(&module, owner.clone(), 0).map_err(whole)?;
         let configs = accept(&mut first, configs)?;
         let is_slow = started.elapsed() > SLOW_CREATE;
+        let has_job = module.job().is_some();
+        let jobs = configs.iter().filter(|_| has_job);
         let loaded = Self {
+            jobs: jobs.map(|_| JobState::default()).collect(),
             identity: identity(&module, filter, &configs),
             module,
             owner,
@@ -150,6 +156,21 @@ impl LoadedFilter {
     /// Every distinct configuration with what it declares.
     pub fn configs(&self) -> &[Configured] {
         &self.configs
+    }
+
+    /// What is known of its jobs: of none, or of one for each configuration.
+    pub fn jobs(&self) -> &[JobState] {
+        &self.jobs
+    }
+
+    /// Clusters that it may call.
+    pub fn may_call(&self) -> &[Name] {
+        &self.owner.call
+    }
+
+    /// How long its first runs are waited for.
+    pub fn first_run(&self) -> Duration {
+        self.owner.limits.first_run
     }
 
     /// Equal for filters that behave alike: bytes, configurations, limits.

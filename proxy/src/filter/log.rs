@@ -74,6 +74,7 @@ pub fn emit(state: &mut HostState, level: Level, message: &str, fields: &[(Strin
     let fields = clean_fields(&fields, max_bytes.saturating_sub(message.len()));
     let filter = &*state.owner.name;
     let view = state.call.view.as_deref();
+    let view = view.filter(|_| state.call.phase != Phase::Job);
     let route = view.and_then(|view| view.decisions.route.as_deref());
     let trace_id = view.map(|view| &*view.trace_id);
     macro_rules! write {

@@ -9,7 +9,8 @@
 //! a failed call did. Nothing here knows the name of any filter.
 //!
 //! On the control side: [`FilterEngine`] → [`Module`] → [`LoadedFilter`]. On a
-//! worker: [`WorkerFilter`] lends instances, [`WorkerChain`] calls them.
+//! worker: [`WorkerFilter`] lends instances, [`WorkerChain`] calls them. A [`Job`] is run away
+//! from both.
 
 mod bindings;
 mod budget;
@@ -26,6 +27,8 @@ mod head_rules;
 mod host;
 mod instance;
 mod interest;
+mod job;
+mod job_state;
 mod journal;
 mod library;
 mod loaded;
@@ -52,6 +55,8 @@ pub use engine::{EngineOptions, FilterEngine, MAX_MEMORY_BYTES, StartError};
 pub use fault::{Failure, FilterFault};
 pub use granted::{Granted, GrantedSecrets};
 pub use interest::{Interest, Phases};
+pub use job::{Job, Ran};
+pub use job_state::{JobState, Standing};
 pub use loaded::{BuildError, Configured, LoadedFilter};
 pub use log::TARGET as LOG_TARGET;
 pub use module::{Digest, LoadError, Manifest, Module, Pace};

@@ -8,6 +8,7 @@ use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
 use super::bindings::FilterPre;
+use super::bindings::background::BackgroundPre;
 use super::compiler::Compiler;
 use super::contract::{self, Refusal};
 use super::fault::Failure;
@@ -102,6 +103,8 @@ pub struct Module {
     exports: Vec<String>,
     manifest: Manifest,
     pre: FilterPre<HostState>,
+    /// The job that it has for each configuration.
+    job: Option<BackgroundPre<HostState>>,
     /// Its calls may wait in the middle, and so run on stacks of their own.
     waits: bool,
 }
@@ -132,6 +135,10 @@ impl Module {
             return Err(LoadError::Refused(refusals));
         }
         let pre = linker.instantiate_pre(&component).map_err(misfit)?;
+        let job = contract::has_job(exports.iter().map(String::as_str))
+            .then(|| BackgroundPre::new(pre.clone()))
+            .transpose()
+            .map_err(misfit)?;
         let pre = FilterPre::new(pre).map_err(misfit)?;
         let waits = contract::waits(imports.iter().map(String::as_str));
         let manifest = manifest(&pre, waits)?;
@@ -146,6 +153,7 @@ impl Module {
             exports,
             manifest,
             pre,
+            job,
             waits,
         })
     }
@@ -153,6 +161,12 @@ impl Module {
     /// `sha256:` and 64 hex digits.
     pub fn digest(&self) -> &str {
         &self.digest_text
+    }
+
+    /// The label of the generation that it makes: so many digits of the digest that
+    /// no two generations of one filter share it.
+    pub fn generation(&self) -> &str {
+        &self.digest_text[.."sha256:".len() + 12]
     }
 
     /// Bytes of the component.
@@ -184,6 +198,10 @@ impl Module {
 
     pub(super) fn pre(&self) -> &FilterPre<HostState> {
         &self.pre
+    }
+
+    pub(super) fn job(&self) -> Option<&BackgroundPre<HostState>> {
+        self.job.as_ref()
     }
 
     pub(super) fn digest_bytes(&self) -> &[u8; 32] {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::budget::CpuBudget;
+use super::budget::{Clock, CpuBudget};
 use super::fault::LimitBroken;
 use super::field::Field;
 use super::granted::Granted;
@@ -30,6 +30,7 @@ pub struct HostState {
     pub wasi: Wasi,
     pub memory: MemoryLimit,
     pub budget: CpuBudget,
+    pub clock: Clock,
     pub log: LogBudget,
     pub journal: Journal,
     /// What the guest warned about in `create`.
@@ -90,6 +91,9 @@ impl Owner {
                 max_call_bytes: 0,
                 max_shared_bytes: 0,
                 max_shared_entry_bytes: 0,
+                job_cpu: Duration::ZERO,
+                job_time: Duration::ZERO,
+                first_run: Duration::ZERO,
             },
             metrics: Arc::new(GuestMetrics::new(1, 0)),
             stats: Arc::new(PerWorker::new(1, FilterStats::default)),
@@ -130,6 +134,8 @@ pub enum Phase {
     /// A body passes through it.
     Transform,
     Done,
+    /// A run of a job, away from every exchange.
+    Job,
 }
 
 /// Asked whenever a memory or table wants to grow.
@@ -144,7 +150,8 @@ impl Phase {
     /// Its place among the phases that are counted.
     pub fn index(self) -> usize {
         match self {
-            Phase::Outside | Phase::Request => 0,
+            // The first and the last are not counted.
+            Phase::Outside | Phase::Request | Phase::Job => 0,
             Phase::RequestBody => 1,
             Phase::RequestTrailers => 2,
             Phase::Response => 3,
@@ -211,6 +218,7 @@ impl HostState {
             wasi: Wasi::new(),
             memory: MemoryLimit::new(owner.limits.memory_bytes),
             budget: CpuBudget::default(),
+            clock: Clock::default(),
             log: LogBudget::default(),
             journal: Journal::default(),
             remarks: Vec::new(),

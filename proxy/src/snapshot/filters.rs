@@ -12,10 +12,6 @@ use crate::filter::{
 use crate::secrets::Secret;
 use crate::shared::{self, Store};
 
-/// The label of a filter's generation: `sha256:` and so many digits that no two
-/// generations of one filter share it.
-const GENERATION_LABEL: usize = "sha256:".len() + 12;
-
 /// The bytes of a component, and what they are known by.
 type Component = (Digest, Cow<'static, [u8]>);
 
@@ -144,9 +140,7 @@ impl Builder<'_> {
         let is_good = found.is_empty();
         let schema_found: Vec<_> = found.iter().map(|found| found.pointer.clone()).collect();
         mistakes.append(&mut found);
-        let stats = self
-            .stats
-            .filter(&filter.name, &module.digest()[..GENERATION_LABEL]);
+        let stats = self.stats.filter(&filter.name, module.generation());
         let metrics = self.stats.guest(&filter.name, filter.limits.max_series);
         let granted = Granted {
             shared: filter.grants.shared.then(|| self.store(filter)),

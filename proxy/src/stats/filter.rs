@@ -18,7 +18,7 @@ pub const PHASES: [&str; 8] = [
 
 /// Every way in which a filter breaks its promises, in the order of the
 /// filter host's own list.
-pub const FAULTS: [&str; 12] = [
+pub const FAULTS: [&str; 13] = [
     "error",
     "trap",
     "overrun",
@@ -31,6 +31,7 @@ pub const FAULTS: [&str; 12] = [
     "create",
     "no-instance",
     "paused",
+    "late",
 ];
 
 #[derive(Debug, Default)]

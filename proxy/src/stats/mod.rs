@@ -12,6 +12,7 @@ pub mod counter;
 pub mod exposition;
 pub mod filter;
 pub mod guest;
+pub mod job;
 pub mod listener;
 pub mod process;
 
@@ -24,6 +25,7 @@ pub use cluster::ClusterStats;
 pub use counter::{Counter, Gauge, Histogram, PerWorker};
 pub use filter::FilterStats;
 pub use guest::GuestMetrics;
+pub use job::JobStats;
 pub use listener::{ListenerStats, StatusClass};
 pub use process::ProcessStats;
 
@@ -41,6 +43,7 @@ pub struct Stats {
     listeners: Mutex<Named<Arc<str>, ListenerStats>>,
     clusters: Mutex<Named<Arc<str>, ClusterStats>>,
     filters: Mutex<Named<FilterKey, FilterStats>>,
+    jobs: Mutex<Named<JobKey, JobStats>>,
     guests: Mutex<BTreeMap<Arc<str>, Arc<GuestMetrics>>>,
 }
 
@@ -49,6 +52,9 @@ type Named<K, T> = BTreeMap<K, Arc<PerWorker<T>>>;
 
 /// A filter's name and the label of its generation.
 type FilterKey = (Arc<str>, Arc<str>);
+
+/// The same with the place of a configuration.
+type JobKey = (Arc<str>, Arc<str>, Arc<str>);
 
 impl Stats {
     pub fn new(workers: usize) -> Arc<Self> {
@@ -60,12 +66,23 @@ impl Stats {
             listeners: Mutex::default(),
             clusters: Mutex::default(),
             filters: Mutex::default(),
+            jobs: Mutex::default(),
             guests: Mutex::default(),
         })
     }
 
     pub fn workers(&self) -> usize {
         self.workers
+    }
+
+    /// The number under which the thread of jobs counts, as one more worker.
+    pub fn jobs_worker(&self) -> usize {
+        self.workers
+    }
+
+    /// Those who count: the workers and the thread of jobs.
+    fn slots(&self) -> usize {
+        self.workers + 1
     }
 
     pub fn listener(&self, name: &Arc<str>) -> Arc<PerWorker<ListenerStats>> {
@@ -80,12 +97,26 @@ impl Stats {
         self.find_or_make(&self.filters, (name.clone(), generation.into()))
     }
 
+    /// Of the job of the configuration at this place, which one thread runs.
+    pub fn job(
+        &self,
+        filter: &Arc<str>,
+        generation: &str,
+        config: &str,
+    ) -> Arc<PerWorker<JobStats>> {
+        let key = (filter.clone(), generation.into(), config.into());
+        locked(&self.jobs)
+            .entry(key)
+            .or_insert_with(|| Arc::new(PerWorker::new(1, JobStats::default)))
+            .clone()
+    }
+
     /// The metrics that a filter defines for itself, with the limit that it had
     /// when it was first asked for.
     pub fn guest(&self, name: &Arc<str>, max_series: usize) -> Arc<GuestMetrics> {
         locked(&self.guests)
             .entry(name.clone())
-            .or_insert_with(|| Arc::new(GuestMetrics::new(self.workers, max_series)))
+            .or_insert_with(|| Arc::new(GuestMetrics::new(self.slots(), max_series)))
             .clone()
     }
 
@@ -102,6 +133,7 @@ impl Stats {
         locked(&self.clusters).retain(|name, _| cluster(name));
         let mut filters = locked(&self.filters);
         filters.retain(|(name, generation), _| filter(name, generation));
+        locked(&self.jobs).retain(|(name, generation, _), _| filter(name, generation));
         let is_known = |name: &str| filters.keys().any(|(other, _)| &**other == name);
         locked(&self.guests).retain(|name, _| is_known(name));
         self.shared.retain(is_known);
@@ -119,6 +151,10 @@ impl Stats {
         locked(&self.filters).clone()
     }
 
+    fn jobs(&self) -> Named<JobKey, JobStats> {
+        locked(&self.jobs).clone()
+    }
+
     fn guests(&self) -> Vec<(Arc<str>, Arc<GuestMetrics>)> {
         let guests = locked(&self.guests);
         guests
@@ -134,7 +170,7 @@ impl Stats {
     ) -> Arc<PerWorker<T>> {
         locked(series)
             .entry(key)
-            .or_insert_with(|| Arc::new(PerWorker::new(self.workers, T::default)))
+            .or_insert_with(|| Arc::new(PerWorker::new(self.slots(), T::default)))
             .clone()
     }
 }

@@ -20,6 +20,13 @@ pub fn caller() -> &'static [u8] {
     COMPONENT.get_or_init(|| build("caller"))
 }
 
+/// The one with a job.
+#[allow(dead_code, reason = "not every test needs all")]
+pub fn job() -> &'static [u8] {
+    static COMPONENT: OnceLock<Vec<u8>> = OnceLock::new();
+    COMPONENT.get_or_init(|| build("job"))
+}
+
 /// The guest that is told what to do with secrets.
 #[allow(dead_code, reason = "not every test needs all")]
 pub fn secrets_component() -> &'static [u8] {

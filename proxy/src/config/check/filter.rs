@@ -96,6 +96,9 @@ impl Checker<'_> {
             max_call_bytes: self.memory_size(at, "max_call_bytes", raw.max_call_bytes),
             max_shared_bytes: self.memory_size(at, "max_shared", raw.max_shared),
             max_shared_entry_bytes: self.memory_size(at, "max_shared_entry", raw.max_shared_entry),
+            job_cpu: self.time(at, "job_cpu", raw.job_cpu),
+            job_time: self.time(at, "job_time", raw.job_time),
+            first_run: self.time(at, "first_run", raw.first_run),
         }
     }
 

@@ -118,6 +118,13 @@ pub(in crate::config) struct RawFilterLimits {
     pub(in crate::config) max_shared: Size<{ 64 * KIB }, { 16 * GIB }>,
     /// One shared entry with its key.
     pub(in crate::config) max_shared_entry: Size<64, { 16 * MIB }>,
+    /// CPU time of one run of its job, if it has one.
+    pub(in crate::config) job_cpu: Time<1, MINUTE>,
+    /// How long one run of its job may take, with the calls that it waits for.
+    pub(in crate::config) job_time: Time<1, HOUR>,
+    /// How long a start or a reload waits for the first run of its job before it
+    /// goes on without.
+    pub(in crate::config) first_run: Time<0, MINUTE>,
 }
 
 impl Default for RawFilterLimits {
@@ -145,6 +152,9 @@ impl Default for RawFilterLimits {
             max_call_bytes: Size(MIB),
             max_shared: Size(16 * MIB),
             max_shared_entry: Size(64 * KIB),
+            job_cpu: Time(1_000),
+            job_time: Time(30_000),
+            first_run: Time(5_000),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::filter::bindings::lockgate::filter::types::RouteError;
 use crate::filter::head_rules;
 use crate::filter::interest::Interest;
 use crate::filter::journal::{Journal, Undo};
-use crate::filter::state::limit_broken;
+use crate::filter::state::{Phase, limit_broken};
 use crate::filter::view::{HeadLimits, Mirror, View};
 
 /// Copies of one exchange.
@@ -22,6 +22,12 @@ const MAX_MIRRORS: usize = 8;
 type Decision = Result<Result<(), RouteError>>;
 
 impl HostState {
+    /// Whether what is left on the exchange has any effect. A job sees none, and what
+    /// it left would only grow.
+    fn is_beside_exchanges(&self) -> bool {
+        self.call.phase == Phase::Job
+    }
+
     /// Decides about the request's way, while it has not been sent.
     fn decide(
         &mut self,
@@ -47,6 +53,9 @@ impl exchange::Host for HostState {
     }
 
     fn set_attribute(&mut self, name: String, value: String) -> Result<()> {
+        if self.is_beside_exchanges() {
+            return Ok(());
+        }
         let owner = self.owner.clone();
         let max_bytes = owner.limits.max_attribute_bytes;
         let (view, journal) = self.exchange()?;
@@ -66,6 +75,9 @@ impl exchange::Host for HostState {
     }
 
     fn set_state(&mut self, state: Vec<u8>) -> Result<()> {
+        if self.is_beside_exchanges() {
+            return Ok(());
+        }
         let (place, max_bytes) = (self.call.place, self.owner.limits.max_state_bytes);
         if state.len() > max_bytes {
             return Err(limit_broken(format!(
@@ -148,6 +160,9 @@ impl exchange::Host for HostState {
     }
 
     fn set_timeout(&mut self, which: Timeout, after: u64) -> Result<()> {
+        if self.is_beside_exchanges() {
+            return Ok(());
+        }
         let after = Some(Duration::from_nanos(after));
         let (View { decisions, .. }, journal) = self.exchange()?;
         journal.note(match which {

@@ -15,7 +15,7 @@ use crate::filter::bindings::granted::lockgate::filter::http_client::{
     self, CallError, Incoming, Outgoing,
 };
 use crate::filter::bindings::lockgate::filter::types::SecretField;
-use crate::filter::budget::{Tick, thread_cpu_time};
+use crate::filter::budget::Tick;
 use crate::filter::calls::{CallFailed, Inbound, Outbound};
 use crate::filter::head_rules;
 use crate::filter::view::View;
@@ -173,11 +173,11 @@ impl http_client::HostCall for HostState {
         if !self.call.may_wait {
             return Ok(Err(other("this phase cannot wait for calls")));
         }
-        if self.budget.wait(thread_cpu_time()) == Tick::Over {
+        if self.budget.wait(self.clock.now()) == Tick::Over {
             return Err(Trap::Interrupt.into());
         }
         let received = receiver.await;
-        self.budget.resume(thread_cpu_time());
+        self.budget.resume(self.clock.now());
         Ok(match received {
             Ok(Ok(answer)) => Ok(Incoming {
                 status: answer.status.as_u16(),

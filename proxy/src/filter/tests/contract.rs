@@ -59,10 +59,7 @@ fn other_components_are_refused() {
         );
     }
     for (export, message) in [
-        (
-            "background@0.1.0",
-            "exports `background`, which is not served by this version",
-        ),
+        ("background@0.2.0", "is not the version served here (0.1.0)"),
         (
             "hand-over@0.1.0",
             "exports `hand-over`, which is not served by this version",
@@ -82,6 +79,13 @@ fn a_component_must_fit_the_contract() {
         "(component
             (instance $empty)
             (export \"lockgate:filter/http-filter@0.1.0\" (instance $empty)))",
+        "does not fit the contract: ",
+    );
+    check_text(
+        "(component
+            (instance $empty)
+            (export \"lockgate:filter/http-filter@0.1.0\" (instance $empty))
+            (export \"lockgate:filter/background@0.1.0\" (instance $empty)))",
         "does not fit the contract: ",
     );
     check_text(

@@ -76,6 +76,9 @@ fn limits() -> FilterLimits {
         max_call_bytes: 1 << 10,
         max_shared_bytes: 1 << 20,
         max_shared_entry_bytes: 1 << 10,
+        job_cpu: Duration::from_millis(50),
+        job_time: Duration::from_secs(60),
+        first_run: Duration::ZERO,
     }
 }
 

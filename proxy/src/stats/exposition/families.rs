@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus_client::registry::Unit;
 
@@ -9,7 +10,9 @@ use super::{Head, Labels, Observations, Page};
 use crate::shared;
 use crate::stats::counter::{BOUNDS, Counter, Gauge, Histogram, PerWorker};
 use crate::stats::filter::{FAULTS, PHASES};
-use crate::stats::{ClusterStats, FilterKey, FilterStats, ListenerStats, Named, StatusClass};
+use crate::stats::{
+    ClusterStats, FilterKey, FilterStats, JobKey, JobStats, ListenerStats, Named, StatusClass,
+};
 
 /// The series of one kind of thing, with the labels that tell them apart.
 type Rows<T> = Vec<(Labels, Arc<PerWorker<T>>)>;
@@ -252,6 +255,52 @@ const FILTER_COUNTERS: [CounterFamily<FilterStats>; 4] = [
         of: |stats| &stats.log_lines_dropped,
     },
 ];
+
+/// The jobs of filters, one for each configuration.
+pub fn jobs(named: &Named<JobKey, JobStats>, page: &mut Page) -> fmt::Result {
+    let rows = rows(named, |(name, generation, config)| {
+        vec![
+            ("filter", name.clone()),
+            ("generation", generation.clone()),
+            ("config", config.clone()),
+        ]
+    });
+    page.counter(
+        &Head::of(
+            "lockgate_filter_job_runs",
+            "Runs of a filter's job that are over.",
+        ),
+        rows.iter()
+            .map(|(labels, stats)| (labels.clone(), stats.sum(|stats| &stats.runs))),
+    )?;
+    happened(
+        page,
+        &Head::of(
+            "lockgate_filter_job_faults",
+            "Runs of a filter's job that failed, by name.",
+        ),
+        ("fault", &FAULTS),
+        &rows,
+        JobStats::faults,
+    )?;
+    page.counter(
+        &Head::of("lockgate_filter_job_cpu", "CPU time of a filter's job.").unit(Unit::Seconds),
+        rows.iter().map(|(labels, stats)| {
+            let cpu: Duration = stats.iter().map(JobStats::cpu).sum();
+            (labels.clone(), cpu.as_secs_f64())
+        }),
+    )?;
+    gauge(
+        page,
+        &Head::of(
+            "lockgate_filter_job_last_success_time",
+            "When a filter's job last went well, since 1970; 0 if it never did.",
+        )
+        .unit(Unit::Seconds),
+        &rows,
+        |stats| &stats.last_success,
+    )
+}
 
 /// What filters share, by filter.
 pub fn shared(stores: &[(Arc<str>, shared::Stats)], page: &mut Page) -> fmt::Result {

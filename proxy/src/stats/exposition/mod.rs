@@ -53,6 +53,7 @@ impl Collector for Scrape {
         families::listeners(&self.stats.listeners(), &self.error_kinds, &mut page)?;
         families::clusters(&self.stats.clusters(), &self.error_kinds, &mut page)?;
         families::filters(&self.stats.filters(), &mut page)?;
+        families::jobs(&self.stats.jobs(), &mut page)?;
         families::shared(&self.stats.shared.stats(), &mut page)?;
         guest::write(&self.stats.guests(), &mut page)
     }

@@ -16,6 +16,11 @@ fn busy() -> Arc<Stats> {
     let listener = stats.listener(&name("we\"b\n"));
     let cluster = stats.cluster(&name("checkout"));
     let filter = stats.filter(&name("auth"), "3f2a");
+    let job = stats.job(&name("auth"), "3f2a", "/filters/auth/config");
+    job.of(0).runs.add(3);
+    job.of(0).faults(1).add(2);
+    job.of(0).used(Duration::from_millis(5));
+    job.of(0).last_success.set(1_700_000_000);
     for worker in 0..2 {
         let listener = listener.of(worker);
         listener.requests(crate::stats::StatusClass::Success).add(2);
@@ -104,6 +109,20 @@ fn workers_are_added_up_in_a_text_that_keeps_the_format() {
     check(
         &format!("lockgate_filter_sampled_time_seconds_total{{{filter}}}"),
         4e-6,
+    );
+    let job = "filter=\"auth\",generation=\"3f2a\",config=\"/filters/auth/config\"";
+    check(&format!("lockgate_filter_job_runs_total{{{job}}}"), 3.0);
+    check(
+        &format!("lockgate_filter_job_faults_total{{{job},fault=\"trap\"}}"),
+        2.0,
+    );
+    check(
+        &format!("lockgate_filter_job_cpu_seconds_total{{{job}}}"),
+        0.005,
+    );
+    check(
+        &format!("lockgate_filter_job_last_success_time_seconds{{{job}}}"),
+        1.7e9,
     );
     check("lockgate_generation", 7.0);
     check("lockgate_reloads_total{outcome=\"refused\"}", 1.0);
