@@ -11,3 +11,20 @@ wit_bindgen::generate!({
     export_macro_name: "__export_component",
     default_bindings_module: "lockgate_sdk::bindings",
 });
+
+/// What only a component with a job exports. Apart, because an export that is in a
+/// world has to be there.
+pub mod job {
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: "package lockgate:sdk;
+            world job {
+                export lockgate:filter/background@0.1.0;
+            }",
+        world: "lockgate:sdk/job",
+        pub_export_macro: true,
+        export_macro_name: "__export_job",
+        default_bindings_module: "lockgate_sdk::bindings::job",
+        with: { "lockgate:filter/types@0.1.0": super::lockgate::filter::types },
+    });
+}

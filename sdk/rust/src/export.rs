@@ -16,7 +16,8 @@ pub trait Exported: Filter {
 }
 
 /// Make this type the filter of the component. Name and version are those of
-/// the package; another name can be given with `name = "..."`.
+/// the package; another name can be given with `name = "..."`, and after it the
+/// filter's [`Job`](crate::Job) with `job = ...`.
 ///
 /// Expands to exports on wasm32 only, so that the crate builds and tests
 /// natively.
@@ -36,6 +37,23 @@ pub trait Exported: Filter {
 macro_rules! export {
     ($filter:ty) => {
         $crate::export!($filter, name = ::std::env!("CARGO_PKG_NAME"));
+    };
+    ($filter:ty, job = $job:ty) => {
+        $crate::export!($filter, name = ::std::env!("CARGO_PKG_NAME"), job = $job);
+    };
+    ($filter:ty, name = $name:expr, job = $job:ty) => {
+        $crate::export!($filter, name = $name);
+
+        const _: () = {
+            const fn is_its_job<J: $crate::Job<Filter = $filter>>() {}
+            is_its_job::<$job>();
+        };
+
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            type Component = $crate::JobComponent<$job>;
+    $crate::bindings::job::__export_job!(Component with_types_in $crate::bindings::job);
+        };
     };
     ($filter:ty, name = $name:expr) => {
         impl $crate::Exported for $filter {

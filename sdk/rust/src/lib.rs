@@ -41,9 +41,9 @@
 //! ```
 //!
 //! Of the contract `lockgate:filter@0.1.0` this version covers what Lockgate
-//! 0.1 serves: heads, bodies and trailers, [`shared`] state, [`secrets`], and calls
-//! to clusters ([`http_client`]). `background` and filters of connections come to
-//! the SDK with the host that serves them.
+//! 0.1 serves: heads, bodies and trailers, [`shared`] state, [`secrets`], calls to
+//! clusters ([`http_client`]), and work between exchanges ([`Job`]). Filters of
+//! connections come to the SDK with the host that serves them.
 
 #![deny(missing_docs, unsafe_code)]
 
@@ -61,6 +61,7 @@ pub mod field;
 mod filter;
 mod host;
 pub mod http_client;
+mod job;
 pub mod log;
 pub mod matching;
 pub mod metrics;
@@ -82,6 +83,7 @@ pub use error::{ConfigError, ConfigErrors, Error, HeadError, MetricError, RouteE
 pub use exchange::{Exchange, Timeout};
 pub use export::Exported;
 pub use filter::{Filter, Reply, Verdict};
+pub use job::{Job, Rest};
 pub use request::Request;
 pub use response::Response;
 pub use trailers::Trailers;
@@ -90,7 +92,7 @@ pub use wants::Wants;
 // For the macro `export!` and for filters that need the very same versions.
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
-pub use export::component::Component;
+pub use export::component::{Component, JobComponent};
 pub use {schemars, serde, serde_json};
 
 /// What nearly every filter uses.

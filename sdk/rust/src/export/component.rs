@@ -6,10 +6,11 @@ use std::panic::PanicHookInfo;
 use std::sync::Once;
 
 use crate::bindings::exports::lockgate::filter::http_filter as contract;
+use crate::bindings::job::exports::lockgate::filter::background;
 use crate::export::{Exported, Instance};
 use crate::{
-    Body, BodyVerdict, ConfigError, ConfigErrors, Error, Exchange, Overflow, Reply, Transform,
-    Verdict, Wants, config, host, log,
+    Body, BodyVerdict, ConfigError, ConfigErrors, Error, Exchange, Job, Overflow, Reply, Rest,
+    Transform, Verdict, Wants, config, host, log,
 };
 
 /// What the macro `export!` exports: a filter behind the contract's interface.
@@ -85,6 +86,34 @@ impl contract::GuestTransform for Running {
 
     fn finish(&self) -> Result<Vec<u8>, String> {
         told(self.0.borrow_mut().finish(&Exchange::in_later_phase()))
+    }
+}
+
+/// The same for the filter's job.
+#[doc(hidden)]
+pub struct JobComponent<J>(PhantomData<J>);
+
+impl<J: Job> background::Guest for JobComponent<J> {
+    type Job = Working<J>;
+}
+
+/// A job at work, called once at a time.
+#[doc(hidden)]
+pub struct Working<J>(RefCell<J>);
+
+impl<J: Job> background::GuestJob for Working<J> {
+    fn create(config: String) -> Result<background::Job, String> {
+        hear_panics();
+        let config = config::decode(&config).map_err(|errors| errors.to_string())?;
+        let job = told(J::create(config))?;
+        Ok(background::Job::new(Working(RefCell::new(job))))
+    }
+
+    fn run(&self) -> Result<Option<background::Duration>, String> {
+        told(self.0.borrow_mut().run()).map(|rest| match rest {
+            Rest::For(rest) => Some(u64::try_from(rest.as_nanos()).unwrap_or(u64::MAX)),
+            Rest::ForGood => None,
+        })
     }
 }
 

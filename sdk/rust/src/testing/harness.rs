@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use super::body::{Fate, Message, Way};
 use super::call::{call, finish, packed};
-use super::{Exchange, Grant, Outcome, SentCall};
+use super::{Exchange, Grant, JobHarness, Outcome, SentCall};
 use crate::export::Instance;
 use crate::host::simulated::{Phase, Simulated, with};
 use crate::http_client::CallError;
 use crate::log::Level;
-use crate::{ConfigErrors, Error, Filter, Reply, Verdict, Wants, host};
+use crate::{ConfigErrors, Error, Filter, Job, Reply, Verdict, Wants, host};
 
 /// One filter with its configuration, and the exchange it is in.
 ///
@@ -18,6 +18,8 @@ use crate::{ConfigErrors, Error, Filter, Reply, Verdict, Wants, host};
 /// thread, as each `#[test]` does.
 pub struct Harness<F: Filter> {
     instance: Instance<F>,
+    /// As the proxy gives it.
+    config: String,
     /// What the last `on_request` asked for.
     request_body: Way,
     /// What the last `on_response` asked for.
@@ -43,10 +45,12 @@ impl<F: Filter> Harness<F> {
         for (name, secret, grant) in secrets {
             grant_secret(name, secret, *grant);
         }
-        let instance = Instance::create(&config.to_string())?;
+        let config = config.to_string();
+        let instance = Instance::create(&config)?;
         with(|simulated| simulated.wants = instance.wants().clone());
         Ok(Harness {
             instance,
+            config,
             request_body: Way::Past,
             response_body: Way::Past,
             not_send: PhantomData,
@@ -61,6 +65,11 @@ impl<F: Filter> Harness<F> {
     /// What the filter asked for.
     pub fn wants(&self) -> &Wants {
         self.instance.wants()
+    }
+
+    /// The job of this configuration, which has not run yet.
+    pub fn job<J: Job<Filter = F>>(&self) -> Result<JobHarness<J>, Error> {
+        JobHarness::new(&self.config)
     }
 
     /// Begin an exchange and call `on_request`. A filter that does not want the

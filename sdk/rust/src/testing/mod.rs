@@ -41,11 +41,14 @@
 //!
 //! [`Harness::answer_calls`] plays the clusters that the filter calls, and
 //! [`Outcome::calls`] tells what they got.
+//!
+//! [`Harness::job`] gives the filter's [`Job`](crate::Job), to be run by hand.
 
 mod body;
 mod call;
 mod exchange;
 mod harness;
+mod job;
 mod outcome;
 mod schema;
 mod secret;
@@ -56,6 +59,7 @@ mod tests;
 pub use body::Fate;
 pub use exchange::Exchange;
 pub use harness::Harness;
+pub use job::JobHarness;
 pub use outcome::{Head, LogLine, Mirror, Outcome};
 pub use schema::{undescribed_keys, undocumented_keys};
 pub use secret::{Grant, PutSecret};

@@ -73,7 +73,7 @@ pub(crate) fn set_hash_key(_key: &[u8]) -> Result<(), RouteError> {
 
 pub(crate) fn delay(by: Duration) {
     with(|simulated| match simulated.phase {
-        Phase::Transform | Phase::Trailers => {}
+        Phase::Transform | Phase::Trailers | Phase::Job => {}
         Phase::Outside | Phase::Request | Phase::Response | Phase::Done => {
             simulated.exchange.delay += by;
         }
@@ -99,9 +99,12 @@ pub(crate) fn response_bytes() -> u64 {
 fn decide(decide: impl FnOnce(&mut Simulated) -> Result<(), RouteError>) -> Result<(), RouteError> {
     with(|simulated| match simulated.phase {
         Phase::Request => decide(simulated),
-        Phase::Outside | Phase::Response | Phase::Transform | Phase::Trailers | Phase::Done => {
-            Err(RouteError::TooLate)
-        }
+        Phase::Outside
+        | Phase::Response
+        | Phase::Transform
+        | Phase::Trailers
+        | Phase::Done
+        | Phase::Job => Err(RouteError::TooLate),
     })
 }
 

@@ -87,7 +87,7 @@ pub(crate) fn start(cluster: &str, call: &Call) -> UnderWay {
 impl UnderWay {
     pub(crate) fn wait(self) -> Result<Answer, CallError> {
         match with(|simulated| simulated.phase) {
-            Phase::Request | Phase::Response => {}
+            Phase::Request | Phase::Response | Phase::Job => {}
             Phase::Outside | Phase::Transform | Phase::Trailers | Phase::Done => {
                 return Err(cannot_wait());
             }

@@ -33,6 +33,8 @@ pub(crate) enum Phase {
     Transform,
     Trailers,
     Done,
+    /// A run of a job: there is no exchange.
+    Job,
 }
 
 /// One exchange as the proxy would keep it.

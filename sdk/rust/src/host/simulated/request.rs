@@ -102,9 +102,12 @@ pub(super) fn is_path(path: &str) -> bool {
 fn change(change: impl FnOnce(&mut Simulated) -> Result<(), HeadError>) -> Result<(), HeadError> {
     with(|simulated| match simulated.phase {
         Phase::Request => change(simulated),
-        Phase::Outside | Phase::Response | Phase::Transform | Phase::Trailers | Phase::Done => {
-            Err(HeadError::TooLate)
-        }
+        Phase::Outside
+        | Phase::Response
+        | Phase::Transform
+        | Phase::Trailers
+        | Phase::Done
+        | Phase::Job => Err(HeadError::TooLate),
     })
 }
 

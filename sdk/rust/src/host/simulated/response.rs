@@ -57,8 +57,11 @@ pub(crate) fn remove(name: &str) -> Result<(), HeadError> {
 fn change(change: impl FnOnce(&mut Simulated) -> Result<(), HeadError>) -> Result<(), HeadError> {
     with(|simulated| match simulated.phase {
         Phase::Response => change(simulated),
-        Phase::Outside | Phase::Request | Phase::Transform | Phase::Trailers | Phase::Done => {
-            Err(HeadError::TooLate)
-        }
+        Phase::Outside
+        | Phase::Request
+        | Phase::Transform
+        | Phase::Trailers
+        | Phase::Done
+        | Phase::Job => Err(HeadError::TooLate),
     })
 }

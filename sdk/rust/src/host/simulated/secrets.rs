@@ -26,9 +26,12 @@ pub(crate) fn put(field: &str, prefix: &str, name: &str) -> Result<(), SecretErr
                 value: whole,
             })
         }
-        Phase::Outside | Phase::Response | Phase::Transform | Phase::Trailers | Phase::Done => {
-            Err(HeadError::TooLate)
-        }
+        Phase::Outside
+        | Phase::Response
+        | Phase::Transform
+        | Phase::Trailers
+        | Phase::Done
+        | Phase::Job => Err(HeadError::TooLate),
     })
     .map_err(SecretError::Head)
 }

@@ -24,8 +24,11 @@ pub(crate) fn remove(name: &str) -> Result<(), HeadError> {
 fn change(change: impl FnOnce(&mut Simulated) -> Result<(), HeadError>) -> Result<(), HeadError> {
     with(|simulated| match simulated.phase {
         Phase::Trailers => change(simulated),
-        Phase::Outside | Phase::Request | Phase::Response | Phase::Transform | Phase::Done => {
-            Err(HeadError::TooLate)
-        }
+        Phase::Outside
+        | Phase::Request
+        | Phase::Response
+        | Phase::Transform
+        | Phase::Done
+        | Phase::Job => Err(HeadError::TooLate),
     })
 }
