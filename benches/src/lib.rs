@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use http::{HeaderMap, HeaderValue, StatusCode};
+use lockgate::components::Components;
 use lockgate::config::{self, Listener};
 use lockgate::filter::{
     Decisions, EngineOptions, FilterEngine, Flow, HeadLimits, Lendable, Participants, View,
@@ -104,6 +105,7 @@ impl Bench {
         let view = view(&config.listeners[0]);
         let builder = Builder {
             engine: &FilterEngine::start(EngineOptions::default()).expect("the engine starts"),
+            components: &Components::new(None),
             stats: &Stats::new(1),
             shipped: SHIPPED,
             workers: 1,

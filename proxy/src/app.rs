@@ -106,6 +106,7 @@ impl App {
         let loader = Arc::new(Loader {
             path: options.config,
             engine,
+            components: reload::start_components(&loaded.config),
             stats: stats.clone(),
             workers,
         });

@@ -3,18 +3,21 @@
 //! `ARCHITECTURE.md` tells how the parts fit; each folder's `mod.rs` tells what
 //! lives there. A module uses only what stands below it:
 //! `cli`, `app`, `demo` / `control` / `worker`, `jobs`, `listener`, `downstream` /
-//! `exchange` / `snapshot` / `filter`, `upstream` / `cluster`, `secrets` / `config` /
-//! `http`, `client`, `deadline`, `drain`, `error`, `stats`, `console`.
+//! `exchange` / `snapshot` / `filter`, `upstream` / `cluster`, `secrets`, `components` /
+//! `config` / `http`, `client`, `deadline`, `drain`, `error`, `stats`, `console`,
+//! `digest`, `private`.
 
 pub mod app;
 pub mod cli;
 pub mod client;
 pub mod cluster;
+pub mod components;
 pub mod config;
 pub mod console;
 pub mod control;
 pub mod deadline;
 pub mod demo;
+pub mod digest;
 pub mod downstream;
 pub mod drain;
 pub mod error;
@@ -24,6 +27,7 @@ pub mod http;
 pub mod jobs;
 pub mod listener;
 pub mod memory;
+pub mod private;
 pub mod secrets;
 pub mod shared;
 pub mod shipped;

@@ -16,11 +16,11 @@ const LAYERS: &[&[&str]] = &[
     &["exchange"],
     &["snapshot"],
     &["filter", "upstream", "listener", "shipped"],
-    &["cluster", "secrets"],
+    &["cluster", "secrets", "components"],
     &["config"],
     &["http", "client", "drain"],
     &["error", "stats", "console", "deadline", "memory"],
-    &["shared"],
+    &["shared", "digest", "private"],
 ];
 
 /// The codec reads its limits from the checked configuration's shapes, and the

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 
+use super::progress;
 use crate::config::Mistake;
 use crate::console::{Exit, print, print_json};
 use crate::control::reload::{self, Loader};
@@ -12,6 +13,7 @@ use crate::snapshot::Sockets;
 use crate::stats::Stats;
 
 pub fn check(file: &Path, as_json: bool) -> anyhow::Result<Exit> {
+    progress::show();
     let (mistakes, more, warnings) = find(file)?;
     let ok = mistakes.is_empty();
     if as_json {
@@ -45,6 +47,7 @@ fn find(file: &Path) -> anyhow::Result<(Vec<Mistake>, usize, Vec<Mistake>)> {
     let loader = Loader {
         path: file.to_owned(),
         engine: reload::start_engine(&loaded.config, Compiler::Here)?,
+        components: reload::start_components(&loaded.config),
         stats: Stats::new(1),
         workers: 1,
     };

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::progress;
 use crate::console::{Exit, print};
 use crate::control::lock::{self, Lock};
 use crate::control::reload::{self, Loader};
@@ -10,6 +11,7 @@ use crate::snapshot::Sockets;
 use crate::stats::Stats;
 
 pub fn lock(file: &Path) -> anyhow::Result<Exit> {
+    progress::show();
     let attempt = reload::attempt(file);
     let refused = |mistakes: crate::config::Mistakes| {
         eprintln!("{mistakes}");
@@ -22,6 +24,7 @@ pub fn lock(file: &Path) -> anyhow::Result<Exit> {
     let loader = Loader {
         path: file.to_owned(),
         engine: reload::start_engine(&loaded.config, Compiler::Here)?,
+        components: reload::start_components(&loaded.config),
         stats: Stats::new(1),
         workers: 1,
     };

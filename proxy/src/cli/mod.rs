@@ -8,6 +8,7 @@ mod check;
 mod compile;
 mod inspect;
 mod lock;
+mod progress;
 mod reload;
 mod run;
 
@@ -77,8 +78,12 @@ enum Command {
 enum Filter {
     /// Tell what a component is: manifest, world, imports, size, digest, schema.
     Inspect {
-        /// A component file, or lockgate:NAME for a shipped one.
-        file: String,
+        /// A component file, lockgate:NAME for a shipped one, or oci://HOST/NAME with
+        /// :TAG or @sha256:DIGEST for one in a registry.
+        component: String,
+        /// A configuration file, for what it says of registries.
+        #[arg(long, short, value_name = "FILE")]
+        config: Option<PathBuf>,
         /// As one JSON document.
         #[arg(long)]
         json: bool,
@@ -111,7 +116,11 @@ pub fn main() -> ExitCode {
         Command::Check { file, json } => check::check(&file, json),
         Command::Demo(options) => demo::run(&options),
         Command::Schema => print_json(&crate::config::schema()),
-        Command::Filter(Filter::Inspect { file, json }) => inspect::inspect(&file, json),
+        Command::Filter(Filter::Inspect {
+            component,
+            config,
+            json,
+        }) => inspect::inspect(&component, config.as_deref(), json),
         Command::Filter(Filter::Lock { config }) => lock::lock(&config),
         Command::Reload(options) => reload::reload(&options),
         Command::Compile { give_way } => compile::compile(give_way),

@@ -2,6 +2,7 @@
 //! resolves, and nothing later checks again.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use http::{HeaderName, HeaderValue};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use super::oci::Reference;
 use super::place::Places;
 pub use super::secret::{NoSecret, Secret, SecretBytes, SecretSource};
 
@@ -35,6 +37,7 @@ pub struct Config {
     pub filters: Vec<Filter>,
     pub clusters: Vec<Cluster>,
     pub secrets: Vec<Secret>,
+    pub registries: Vec<Registry>,
     /// Every file that was read, the main one first: what a reload watches
     /// (component files are in `filters`, those of secrets in `secrets`).
     pub files: Vec<PathBuf>,
@@ -227,6 +230,42 @@ pub enum ComponentSource {
     /// `lockgate:NAME`, built into the binary.
     Shipped(Name),
     File(PathBuf),
+    /// `oci://HOST/NAME@sha256:…`, pulled from a registry.
+    Registry(Reference, Pull),
+}
+
+impl fmt::Display for ComponentSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shipped(name) => write!(f, "lockgate:{name}"),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Registry(reference, _) => write!(f, "{reference}"),
+        }
+    }
+}
+
+/// When a registry is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Pull {
+    /// For what is not in the cache.
+    Missing,
+    /// At every start and reload, for what a tag stands for now.
+    Always,
+}
+
+/// A registry of which there is something to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registry {
+    /// As in references, with a port if they have one.
+    pub host: String,
+    pub plain_http: bool,
+    /// A docker `config.json`; `None` is docker's own.
+    pub credentials: Option<PathBuf>,
+    /// PEM certificates that are trusted beside the system's.
+    pub ca: Option<PathBuf>,
+    /// From the first request of a pull to the last byte.
+    pub timeout: Duration,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -271,6 +310,8 @@ pub enum Isolation {
 /// The budgets of a filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilterLimits {
+    /// Bytes of the component, and of what it is unpacked from.
+    pub max_component_bytes: usize,
     /// CPU time of one call.
     pub cpu: Duration,
     /// CPU time of `create` and `wants`.

@@ -280,9 +280,11 @@ impl Gatherer<'_> {
         };
         let first = &mut self.merged.members[index];
         match (&*member.key, &mut first.value.content, member.value.content) {
-            ("listeners" | "clusters" | "secrets", Content::List(first), Content::List(more)) => {
-                first.extend(more)
-            }
+            (
+                "listeners" | "clusters" | "secrets" | "registries",
+                Content::List(first),
+                Content::List(more),
+            ) => first.extend(more),
             ("filters", Content::Map(first), Content::Map(more)) => {
                 let again = unite(first, more);
                 for (first, member) in again {
@@ -291,13 +293,13 @@ impl Gatherer<'_> {
                 }
             }
             // Checked here, because only the first one is checked with the rest.
-            ("listeners" | "clusters" | "secrets", Content::List(_), other) => {
+            ("listeners" | "clusters" | "secrets" | "registries", Content::List(_), other) => {
                 self.report(member.value.at, other.kind(), "a list");
             }
             ("filters", Content::Map(_), other) => {
                 self.report(member.value.at, other.kind(), "a map");
             }
-            ("listeners" | "clusters" | "secrets" | "filters", ..) => {}
+            ("listeners" | "clusters" | "secrets" | "registries" | "filters", ..) => {}
             _ => {
                 let first = first.at;
                 let pointer = below("", &member.key);

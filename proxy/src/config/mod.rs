@@ -17,6 +17,7 @@ mod checked;
 mod files;
 mod gather;
 mod mistake;
+mod oci;
 mod place;
 mod raw;
 mod reference;
@@ -33,6 +34,7 @@ use serde_json::Value;
 
 pub use checked::*;
 pub use mistake::{Mistake, Mistakes, Tone, What, in_order};
+pub use oci::{NoReference, Version};
 pub use place::{Place, Places, below, related};
 pub use reference::reference;
 
@@ -200,6 +202,7 @@ fn finish(gathered: Gathered, checked: Checked) -> (Result<Loaded, Mistakes>, Op
         filters,
         clusters,
         secrets,
+        registries,
         secret_files: _,
         raw,
         cluster_names,
@@ -220,6 +223,7 @@ fn finish(gathered: Gathered, checked: Checked) -> (Result<Loaded, Mistakes>, Op
         filters,
         clusters,
         secrets,
+        registries,
         files: paths(&files),
         folders: gathered.folders,
         shown,

@@ -7,7 +7,7 @@ use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Filter, Grants, Mistake, SecretUse};
+use crate::config::{Filter, Grants, Mistake, Reference, SecretUse};
 use crate::filter::Module;
 use crate::snapshot::Snapshot;
 
@@ -25,6 +25,9 @@ struct Locked {
     /// Another one with the same wishes may be loaded: this is for people, and
     /// for what compares two locks.
     digest: String,
+    /// Where it came from, if that was a registry, by the digest there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pulled: Option<String>,
     imports: BTreeSet<String>,
     grants: BTreeSet<String>,
 }
@@ -62,7 +65,10 @@ impl Lock {
     pub fn of(snapshot: &Snapshot) -> Self {
         let entries = snapshot.config.filters.iter().filter_map(|filter| {
             let module = snapshot.filter(&filter.name)?.module();
-            Some((filter.name.to_string(), Locked::of(filter, module)))
+            Some((
+                filter.name.to_string(),
+                Locked::of(snapshot, filter, module),
+            ))
         });
         Self(entries.collect())
     }
@@ -111,10 +117,11 @@ impl Lock {
 }
 
 impl Locked {
-    fn of(filter: &Filter, module: &Module) -> Self {
+    fn of(snapshot: &Snapshot, filter: &Filter, module: &Module) -> Self {
         let imports = module.imports().iter();
         Self {
             digest: module.digest().to_owned(),
+            pulled: snapshot.pulled.get(&filter.name).map(Reference::to_string),
             // WASI gives a filter nothing, and its version is the compiler's.
             imports: imports
                 .filter(|import| !import.starts_with("wasi:"))

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::watch::changed_since;
 use super::{lock, log_target};
 use crate::cluster::Resolver;
+use crate::components::Components;
 use crate::config::{self, ComponentSource, Config, Draft, Mistake, Mistakes};
 use crate::filter::{Compiler, EngineOptions, FilterEngine};
 use crate::snapshot::{Builder, Snapshot, Sockets};
@@ -25,6 +26,7 @@ pub struct Candidate {
 pub struct Loader {
     pub path: PathBuf,
     pub engine: Arc<FilterEngine>,
+    pub components: Components,
     pub stats: Arc<Stats>,
     pub workers: usize,
 }
@@ -78,7 +80,7 @@ pub fn files_of(attempt: &config::Attempt) -> Vec<PathBuf> {
         .flat_map(|loaded| &loaded.config.filters);
     let components = filters.filter_map(|filter| match &filter.component {
         ComponentSource::File(path) => Some(path.clone()),
-        ComponentSource::Shipped(_) => None,
+        ComponentSource::Shipped(_) | ComponentSource::Registry(..) => None,
     });
     let files = attempt.files.iter().chain(&attempt.secret_files).cloned();
     let lock = attempt.files.first().map(|path| lock::path_of(path));
@@ -91,10 +93,19 @@ pub fn start_engine(
     compiler: Compiler,
 ) -> Result<Arc<FilterEngine>, crate::filter::StartError> {
     FilterEngine::start(EngineOptions {
-        cache_dir: config.cache_dir.clone().or_else(default_cache_dir),
+        cache_dir: cache_dir(config),
         compiler,
         ..EngineOptions::default()
     })
+}
+
+/// Components, with the cache that a configuration asks for, for the process too.
+pub fn start_components(config: &Config) -> Components {
+    Components::new(cache_dir(config).as_deref())
+}
+
+fn cache_dir(config: &Config) -> Option<PathBuf> {
+    config.cache_dir.clone().or_else(default_cache_dir)
 }
 
 /// Everything that is wrong with a file that is refused before anything runs.
@@ -108,6 +119,7 @@ pub fn refuse(path: &Path, mistakes: Mistakes, draft: Option<Draft>) -> Mistakes
     let loader = Loader {
         path: path.to_owned(),
         engine,
+        components: start_components(&draft.config),
         stats: Stats::new(1),
         workers: 1,
     };
@@ -139,6 +151,7 @@ impl Loader {
     fn builder(&self, sockets: Sockets) -> Builder<'_> {
         Builder {
             engine: &self.engine,
+            components: &self.components,
             stats: &self.stats,
             shipped: crate::shipped::SHIPPED,
             workers: self.workers,

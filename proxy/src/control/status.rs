@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::admin::{Access, AdminState, AdminView, Command, Readiness, ReloadOutcome};
 use super::generations::Generations;
 use crate::cluster::Cluster;
-use crate::config::{self, AccessLog, AdminAddress, Config, Mistakes, filter_config};
+use crate::config::{self, AccessLog, AdminAddress, Config, Mistakes, Reference, filter_config};
 use crate::filter::{JobState, LoadedFilter};
 use crate::secrets::Secret;
 use crate::snapshot::Snapshot;
@@ -316,7 +316,8 @@ fn view(
         config: masked(snapshot),
         filters: Box::new(move || {
             shown(&of_filters, |snapshot| {
-                snapshot.filters.iter().map(filter).collect()
+                let filters = snapshot.filters.iter();
+                filters.map(|loaded| filter(snapshot, loaded)).collect()
             })
         }),
         clusters: Box::new(move || {
@@ -367,11 +368,15 @@ fn masked(snapshot: &Snapshot) -> Value {
     shown
 }
 
-fn filter(filter: &Arc<LoadedFilter>) -> Value {
+fn filter(snapshot: &Snapshot, filter: &Arc<LoadedFilter>) -> Value {
+    let mut written = snapshot.config.filters.iter();
+    let written = written.find(|written| written.name == *filter.name());
     let module = filter.module();
     let manifest = module.manifest();
     json!({
         "name": &**filter.name(),
+        "component": written.map(|written| written.component.to_string()),
+        "pulled": snapshot.pulled.get(filter.name()).map(Reference::to_string),
         "digest": module.digest(),
         "size": module.size(),
         "manifest": { "name": manifest.name, "version": manifest.version },

@@ -12,8 +12,9 @@ use super::budget::TICK;
 use super::compiler::Compiler;
 use super::host;
 use super::library::Library;
-use super::module::{Digest, LoadError, Module, Pace};
+use super::module::{LoadError, Module, Pace};
 use super::state::HostState;
+use crate::digest::Digest;
 
 /// Some languages need many core instances for one component.
 const CORE_INSTANCES_PER_COMPONENT: u32 = 64;

@@ -6,17 +6,17 @@
 //! says so. One that is good is mapped and not read: what is never run takes no
 //! memory.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use super::module::Digest;
+use crate::digest::Digest;
+use crate::private;
 
 const DIGEST_BYTES: usize = 32;
 /// Read at once to be hashed.
@@ -32,10 +32,8 @@ pub struct Library {
 /// Why a file is not used.
 #[derive(Debug, thiserror::Error)]
 enum Unusable {
-    #[error("cannot be read: {0}")]
-    Io(#[from] io::Error),
-    #[error("belongs to somebody else, or others may write to it")]
-    NotOurs,
+    #[error(transparent)]
+    Unreadable(#[from] private::Unreadable),
     #[error("its content is damaged")]
     Damaged,
     #[error("does not fit this engine: {0:#}")]
@@ -57,7 +55,7 @@ impl Library {
         let path = self.path(digest);
         match self.read(engine, &path) {
             Ok(component) => Some(component),
-            Err(Unusable::Io(error)) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(Unusable::Unreadable(reason)) if reason.is_missing() => None,
             Err(reason) => {
                 tracing::warn!(
                     file = %path.display(),
@@ -91,17 +89,8 @@ impl Library {
 
     #[allow(unsafe_code)] // There is no safe way to load compiled code.
     fn read(&self, engine: &Engine, path: &Path) -> Result<Component, Unusable> {
-        check_owner(&fs::symlink_metadata(&self.dir)?)?;
-        let mut file = OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-            .open(path)?;
-        let metadata = file.metadata()?;
-        check_owner(&metadata)?;
-        if !metadata.is_file() {
-            return Err(Unusable::NotOurs);
-        }
-        if !is_whole(&mut file, metadata.len())? {
+        let (mut file, length) = private::open(&self.dir, path)?;
+        if !is_whole(&mut file, length).map_err(private::Unreadable::from)? {
             return Err(Unusable::Damaged);
         }
         // SAFETY: the bytes are those that `write` kept: only this user could
@@ -112,50 +101,11 @@ impl Library {
         unsafe { Component::deserialize_file(engine, path) }.map_err(Unusable::Unfit)
     }
 
-    /// Writes aside and renames, so that a half-written file is never read.
     fn write(&self, digest: &Digest, component: &Component) -> io::Result<()> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.dir)?;
-        if check_owner(&fs::symlink_metadata(&self.dir)?).is_err() {
-            return Err(io::Error::other("others may write to the folder"));
-        }
         let compiled = component.serialize().map_err(io::Error::other)?;
-        let path = self.path(digest);
-        let aside = path.with_extension(format!("{}.{:x}", std::process::id(), fastrand::u64(..)));
-        let written = write_new(&aside, &compiled).and_then(|()| fs::rename(&aside, &path));
-        if written.is_err() {
-            // What is left aside is only waste; the first error is what counts.
-            let _ = fs::remove_file(&aside);
-        }
-        written
+        let whole: [&[u8]; 2] = [&compiled, &Sha256::digest(&compiled)];
+        private::write(&self.dir, &self.path(digest), &whole)
     }
-}
-
-fn write_new(path: &Path, compiled: &[u8]) -> io::Result<()> {
-    let mut file: File = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(compiled)?;
-    file.write_all(&Sha256::digest(compiled))
-}
-
-/// Ours, and nobody else may write to it.
-fn check_owner(metadata: &fs::Metadata) -> Result<(), Unusable> {
-    let is_ours = metadata.uid() == effective_user() && metadata.mode() & 0o022 == 0;
-    match is_ours && !metadata.is_symlink() {
-        true => Ok(()),
-        false => Err(Unusable::NotOurs),
-    }
-}
-
-#[allow(unsafe_code)] // The standard library has no call for it.
-fn effective_user() -> u32 {
-    // SAFETY: takes nothing, cannot fail.
-    unsafe { libc::geteuid() }
 }
 
 /// Whether the compiled code matches the digest behind it.

@@ -59,7 +59,7 @@ pub use job::{Job, Ran};
 pub use job_state::{JobState, Standing};
 pub use loaded::{BuildError, Configured, LoadedFilter};
 pub use log::TARGET as LOG_TARGET;
-pub use module::{Digest, LoadError, Manifest, Module, Pace};
+pub use module::{LoadError, Manifest, Module, Pace};
 pub use participants::Participants;
 pub use pool::WorkerFilter;
 pub use state::Remark;

@@ -1,9 +1,6 @@
 //! One component, checked, compiled and linked: what all filters made of the
 //! same bytes share.
 
-use std::fmt;
-
-use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
@@ -15,39 +12,7 @@ use super::fault::Failure;
 use super::instance;
 use super::library::Library;
 use super::state::HostState;
-
-/// SHA-256 of a component's bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Digest([u8; 32]);
-
-impl Digest {
-    pub fn of(bytes: &[u8]) -> Self {
-        Self(Sha256::digest(bytes).into())
-    }
-
-    /// 64 lower-case hex digits.
-    pub fn hex(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-}
-
-impl From<[u8; 32]> for Digest {
-    fn from(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-}
-
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256:{}", self.hex())
-    }
-}
-
-impl fmt::Debug for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+use crate::digest::Digest;
 
 /// Why bytes are not a filter.
 #[derive(Debug, thiserror::Error)]
@@ -205,7 +170,7 @@ impl Module {
     }
 
     pub(super) fn digest_bytes(&self) -> &[u8; 32] {
-        &self.digest.0
+        self.digest.bytes()
     }
 }
 

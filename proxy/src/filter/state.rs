@@ -69,6 +69,7 @@ impl Owner {
         Self {
             name: "(describe)".into(),
             limits: FilterLimits {
+                max_component_bytes: 0,
                 cpu: Duration::from_millis(3),
                 create_cpu: Duration::from_secs(1),
                 memory_bytes: 256 << 20,

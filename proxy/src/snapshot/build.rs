@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::filters::Known;
+use super::filters::{Filters, Known};
 use super::{Listener, Snapshot, references};
 use crate::cluster::Cluster;
+use crate::components::Components;
 use crate::config::{self, Config, Doubts, Draft, Mistake};
 use crate::filter::{FilterEngine, LoadedFilter};
 use crate::http::via::Via;
@@ -24,6 +25,7 @@ pub enum Sockets {
 /// What building needs beside the configuration.
 pub struct Builder<'a> {
     pub engine: &'a Arc<FilterEngine>,
+    pub components: &'a Components,
     pub stats: &'a Arc<Stats>,
     /// The components inside the binary, by name.
     pub shipped: &'static [Shipped],
@@ -47,8 +49,14 @@ impl Builder<'_> {
         before: Option<&Snapshot>,
     ) -> Result<Built, Vec<Mistake>> {
         let secrets = secrets(&config, before);
-        let (known, mut mistakes) = self.filters(&config, &Doubts::none(), before, &secrets);
-        let (more, warnings) = references::check(&config, &Doubts::none(), &known);
+        let Filters {
+            known,
+            pulled,
+            mut mistakes,
+            mut warnings,
+        } = self.filters(&config, &Doubts::none(), before, &secrets);
+        let (more, more_warnings) = references::check(&config, &Doubts::none(), &known);
+        warnings.extend(more_warnings);
         mistakes.extend(more);
         let filters: Vec<_> = known.iter().filter_map(Known::good).cloned().collect();
         let mut listeners = Vec::new();
@@ -72,6 +80,7 @@ impl Builder<'_> {
             listeners,
             clusters,
             filters,
+            pulled,
             secrets,
         };
         Ok(Built { snapshot, warnings })
@@ -82,8 +91,9 @@ impl Builder<'_> {
     pub fn check(&self, draft: &Draft, before: Option<&Snapshot>) -> Vec<Mistake> {
         let Draft { config, doubts } = draft;
         let secrets = secrets(config, before);
-        let (known, mut mistakes) = self.filters(config, doubts, before, &secrets);
-        mistakes.extend(references::check(config, doubts, &known).0);
+        let filters = self.filters(config, doubts, before, &secrets);
+        let mut mistakes = filters.mistakes;
+        mistakes.extend(references::check(config, doubts, &filters.known).0);
         mistakes
     }
 

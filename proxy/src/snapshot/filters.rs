@@ -1,19 +1,48 @@
 //! The filters of a configuration: built, or everything that is wrong with them.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Builder, Snapshot};
-use crate::config::{self, ComponentSource, Config, Doubts, Mistake, Name, filter_config};
-use crate::filter::{
-    BuildError, Configured, Digest, Granted, GrantedSecrets, LoadedFilter, Module, Pace,
+use crate::components::{self, PullError};
+use crate::config::{
+    self, ComponentSource, Config, Doubts, Mistake, Name, Reference, filter_config,
 };
+use crate::digest::Digest;
+use crate::filter::{BuildError, Configured, Granted, GrantedSecrets, LoadedFilter, Module, Pace};
 use crate::secrets::Secret;
 use crate::shared::{self, Store};
 
 /// The bytes of a component, and what they are known by.
-type Component = (Digest, Cow<'static, [u8]>);
+struct Component {
+    digest: Digest,
+    bytes: Cow<'static, [u8]>,
+    /// What its reference stands for, and why that may no longer be so.
+    pulled: Option<(Reference, Option<PullError>)>,
+}
+
+impl Component {
+    fn of(bytes: Vec<u8>) -> Self {
+        Self {
+            digest: Digest::of(&bytes),
+            bytes: Cow::Owned(bytes),
+            pulled: None,
+        }
+    }
+}
+
+/// What the filters of a configuration came to.
+#[derive(Default)]
+pub(super) struct Filters {
+    /// Every filter, however good.
+    pub(super) known: Vec<Known>,
+    /// What the references of those from registries stand for.
+    pub(super) pulled: BTreeMap<Name, Reference>,
+    pub(super) mistakes: Vec<Mistake>,
+    pub(super) warnings: Vec<Mistake>,
+}
 
 /// A filter, and how much is known of what it wants.
 pub enum Known {
@@ -51,77 +80,125 @@ impl Known {
     }
 }
 
+impl Filters {
+    fn add_pulled(
+        &mut self,
+        config: &Config,
+        filter: &config::Filter,
+        reference: Reference,
+        outdated: Option<PullError>,
+    ) {
+        if let Some(reason) = outdated {
+            let found = format!("`{}`, {reason}", filter.component);
+            let wanted = format!("a registry that answers; meanwhile it is `{reference}`");
+            self.warnings
+                .push(about_component(config, filter, found, wanted));
+        }
+        self.pulled.insert(filter.name.clone(), reference);
+    }
+}
+
 impl Builder<'_> {
-    /// Every filter, however good, and every mistake.
+    /// Every filter, and every mistake.
     pub(super) fn filters(
         &self,
         config: &Config,
         doubts: &Doubts,
         before: Option<&Snapshot>,
         secrets: &[Arc<Secret>],
-    ) -> (Vec<Known>, Vec<Mistake>) {
-        let mut mistakes = Vec::new();
-        let filters = config.filters.iter();
-        let known = filters.map(|filter| match self.module(config, filter, before) {
-            Ok(module) => {
-                let secrets = GrantedSecrets::of(&filter.grants, secrets);
-                match carried_over(before, filter, &module, &secrets) {
-                    Some(loaded) => Known::Good(loaded),
-                    None => self.load(config, doubts, filter, module, secrets, &mut mistakes),
+    ) -> Filters {
+        let mut filters = Filters::default();
+        for filter in &config.filters {
+            let component = self.component(config, filter);
+            let module = component.and_then(|mut component| {
+                if let Some((reference, outdated)) = component.pulled.take() {
+                    filters.add_pulled(config, filter, reference, outdated);
                 }
-            }
-            Err(mistake) => {
-                mistakes.push(mistake);
-                Known::Mute(filter.name.clone())
-            }
-        });
-        let known = known.collect();
-        (known, mistakes)
+                self.module(config, filter, &component, before)
+            });
+            let known = match module {
+                Ok(module) => {
+                    let secrets = GrantedSecrets::of(&filter.grants, secrets);
+                    let mistakes = &mut filters.mistakes;
+                    match carried_over(before, filter, &module, &secrets) {
+                        Some(loaded) => Known::Good(loaded),
+                        None => self.load(config, doubts, filter, module, secrets, mistakes),
+                    }
+                }
+                Err(mistake) => {
+                    filters.mistakes.push(mistake);
+                    Known::Mute(filter.name.clone())
+                }
+            };
+            filters.known.push(known);
+        }
+        filters
     }
 
     fn module(
         &self,
         config: &Config,
         filter: &config::Filter,
+        component: &Component,
         before: Option<&Snapshot>,
     ) -> Result<Arc<Module>, Mistake> {
-        let refuse = |found: String, wanted: &str| {
-            let pointer = config::below(&filter.pointer, "component");
-            Mistake::at(&config.places, &pointer, found, wanted)
-        };
-        let (digest, bytes) = self
-            .component(filter)
-            .map_err(|(found, wanted)| refuse(found, &wanted))?;
         let pace = match before {
             Some(_) => Pace::GiveWay,
             None => Pace::Full,
         };
-        self.engine.load(digest, &bytes, pace).map_err(|error| {
-            let found = format!("`{}`, which {error}", shown(&filter.component));
-            refuse(found, "a component of the world `lockgate:filter/filter`")
+        let (digest, bytes) = (component.digest, &component.bytes);
+        self.engine.load(digest, bytes, pace).map_err(|error| {
+            let found = format!("`{}`, which {error}", filter.component);
+            let wanted = "a component of the world `lockgate:filter/filter`";
+            about_component(config, filter, found, wanted)
         })
     }
 
-    fn component(&self, filter: &config::Filter) -> Result<Component, (String, String)> {
-        let found = shown(&filter.component);
-        match &filter.component {
-            ComponentSource::Shipped(_) => self
-                .shipped
-                .iter()
-                .find(|shipped| shipped.name == found)
-                .map(|shipped| (Digest::from(shipped.digest), Cow::Borrowed(shipped.bytes)))
-                .ok_or_else(|| {
-                    let names: Vec<_> = self.shipped.iter().map(|shipped| shipped.name).collect();
-                    (format!("`{found}`"), format!("one of {}", names.join(", ")))
-                }),
-            ComponentSource::File(path) => match std::fs::read(path) {
-                Ok(bytes) => Ok((Digest::of(&bytes), Cow::Owned(bytes))),
+    fn component(&self, config: &Config, filter: &config::Filter) -> Result<Component, Mistake> {
+        let source = &filter.component;
+        let max_bytes = filter.limits.max_component_bytes;
+        match source {
+            ComponentSource::Shipped(_) => self.shipped(source).ok_or_else(|| {
+                let names: Vec<_> = self.shipped.iter().map(|shipped| shipped.name).collect();
+                let wanted = format!("one of {}", names.join(", "));
+                about_component(config, filter, format!("`{source}`"), wanted)
+            }),
+            ComponentSource::File(path) => match components::read_file(path, max_bytes) {
+                Ok(bytes) => Ok(Component::of(bytes)),
                 Err(error) => {
-                    let wanted = "a readable component file".to_owned();
-                    Err((format!("`{found}`: {error}"), wanted))
+                    let found = format!("`{source}`: {error}");
+                    let wanted = "a readable component file";
+                    Err(about_component(config, filter, found, wanted))
                 }
             },
+            ComponentSource::Registry(reference, pull) => {
+                let wanted = components::Wanted {
+                    reference,
+                    pull: *pull,
+                    registry: components::registry(config, &reference.host),
+                    max_bytes,
+                };
+                let pulled = self.components.pull(&wanted).map_err(|error| {
+                    let found = format!("`{source}`, {error}");
+                    about_component(config, filter, found, error.wanted())
+                })?;
+                Ok(Component {
+                    pulled: Some((reference.at(pulled.manifest), pulled.outdated)),
+                    ..Component::of(pulled.bytes)
+                })
+            }
         }
+    }
+
+    fn shipped(&self, source: &ComponentSource) -> Option<Component> {
+        let name = source.to_string();
+        let mut shipped = self.shipped.iter();
+        let shipped = shipped.find(|shipped| shipped.name == name)?;
+        Some(Component {
+            digest: Digest::from(shipped.digest),
+            bytes: Cow::Borrowed(shipped.bytes),
+            pulled: None,
+        })
     }
 
     /// Gives a filter its configurations. Where its schema finds mistakes, the
@@ -180,12 +257,15 @@ pub fn shared_limits(filter: &config::Filter) -> shared::Limits {
     }
 }
 
-/// The component as messages name it.
-fn shown(component: &ComponentSource) -> String {
-    match component {
-        ComponentSource::Shipped(name) => format!("lockgate:{name}"),
-        ComponentSource::File(path) => path.display().to_string(),
-    }
+/// What is wrong with where a component comes from, or with what came from there.
+fn about_component(
+    config: &Config,
+    filter: &config::Filter,
+    found: String,
+    wanted: impl Into<String>,
+) -> Mistake {
+    let pointer = config::below(&filter.pointer, "component");
+    Mistake::at(&config.places, &pointer, found, wanted)
 }
 
 /// The filter with what it is to be given, and what its schema finds wrong.

@@ -13,6 +13,7 @@ mod local;
 mod publish;
 mod references;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use build::{Builder, Built, Sockets};
@@ -21,7 +22,7 @@ pub use local::{WorkerListener, WorkerSnapshot};
 pub use publish::{Cache, Published};
 
 use crate::cluster::Cluster;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Name, Reference};
 use crate::filter::LoadedFilter;
 use crate::http::via::Via;
 use crate::listener::Socket;
@@ -36,6 +37,8 @@ pub struct Snapshot {
     pub listeners: Vec<Arc<Listener>>,
     pub clusters: Vec<Arc<Cluster>>,
     pub filters: Vec<Arc<LoadedFilter>>,
+    /// What the references of filters from registries stand for, by digest.
+    pub pulled: BTreeMap<Name, Reference>,
     pub secrets: Vec<Arc<Secret>>,
 }
 

@@ -78,7 +78,7 @@ pub(super) fn read_endpoint(text: &str) -> Result<EndpointAddress, Wrong> {
 
 /// A host name (RFC 1123, with the `_` that is found in practice). One that ends
 /// in a number would be a broken IPv4 address.
-pub(super) fn is_host(host: &str) -> bool {
+pub(in crate::config) fn is_host(host: &str) -> bool {
     let name = host.strip_suffix('.').unwrap_or(host);
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())

@@ -1,7 +1,7 @@
 //! Filters.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -10,16 +10,17 @@ use super::Checker;
 use super::address::Wrong;
 use super::names::read_name;
 use crate::config::checked::{
-    ComponentSource, Filter, FilterConfig, FilterLimits, Grants, Name, RouteConfig,
+    ComponentSource, Filter, FilterConfig, FilterLimits, Grants, Name, Pull, Reference, RouteConfig,
 };
 use crate::config::mistake::Mistake;
+use crate::config::oci::{self, Version};
 use crate::config::place::below;
 use crate::config::raw::{RawFilter, RawFilterLimits, RawGrants, RawRoute};
 
 impl Checker<'_> {
     pub(super) fn filter(&mut self, at: &str, name: &str, raw: &RawFilter) -> Option<Filter> {
         let name = self.filter_name(at, name);
-        let component = self.component(at, raw.component.as_ref());
+        let component = self.component(at, raw.component.as_ref(), raw.pull);
         let limits = self.filter_limits(&below(at, "limits"), &raw.limits);
         let grants = self.grants(&below(at, "grants"), &raw.grants);
         let routes = self.routes(&below(at, "routes"), &raw.routes);
@@ -47,14 +48,34 @@ impl Checker<'_> {
         })
     }
 
-    fn component(&mut self, at: &str, text: Option<&String>) -> Option<ComponentSource> {
-        let source = self.required(at, "component", text, read_component)?;
-        Some(match source {
-            ComponentSource::Shipped(name) => ComponentSource::Shipped(name),
-            ComponentSource::File(path) => {
-                ComponentSource::File(self.path(&below(at, "component"), &path))
-            }
-        })
+    fn component(
+        &mut self,
+        at: &str,
+        text: Option<&String>,
+        pull: Option<Pull>,
+    ) -> Option<ComponentSource> {
+        let written = self.required(at, "component", text, read_component)?;
+        let source = match written {
+            Written::Shipped(name) => ComponentSource::Shipped(name),
+            Written::File(path) => ComponentSource::File(self.path(&below(at, "component"), &path)),
+            Written::Reference(reference) => return Some(self.pulled(at, reference, pull)),
+        };
+        if pull.is_some() {
+            let found = "`pull` of a component that is in no registry";
+            self.mistake(&below(at, "pull"), found, "no `pull`");
+        }
+        Some(source)
+    }
+
+    /// What a tag stands for may change unseen, and so somebody has to want that.
+    fn pulled(&mut self, at: &str, reference: Reference, pull: Option<Pull>) -> ComponentSource {
+        let pull = pull.unwrap_or(Pull::Missing);
+        if matches!((&reference.version, pull), (Version::Tag(_), Pull::Missing)) {
+            let found = format!("`{reference}`, a tag, which may be another component tomorrow");
+            let wanted = "a digest, `@sha256:…`, or `pull: always`";
+            self.mistake(&below(at, "component"), found, wanted);
+        }
+        ComponentSource::Registry(reference, pull)
     }
 
     /// Where one is out of its range, the defaults will do: with the least or the
@@ -70,6 +91,11 @@ impl Checker<'_> {
 
     fn read_limits(&mut self, at: &str, raw: &RawFilterLimits) -> FilterLimits {
         FilterLimits {
+            max_component_bytes: self.memory_size(
+                at,
+                "max_component_bytes",
+                raw.max_component_bytes,
+            ),
             cpu: self.time(at, "cpu", raw.cpu),
             create_cpu: self.time(at, "create_cpu", raw.create_cpu),
             memory_bytes: self.memory_size(at, "memory", raw.memory),
@@ -149,12 +175,22 @@ impl Checker<'_> {
     }
 }
 
-fn read_component(text: &str) -> Result<ComponentSource, Wrong> {
-    let wrong = || Wrong::new("`lockgate:NAME` or the path of a component");
+/// A component as it is written.
+enum Written {
+    Shipped(Name),
+    File(PathBuf),
+    Reference(Reference),
+}
+
+fn read_component(text: &str) -> Result<Written, Wrong> {
+    let wrong =
+        || Wrong::new("`lockgate:NAME`, the path of a component or `oci://HOST/NAME@sha256:…`");
     if let Some(name) = text.strip_prefix("lockgate:") {
-        return read_name(name)
-            .map(ComponentSource::Shipped)
-            .map_err(|_| wrong());
+        return read_name(name).map(Written::Shipped).map_err(|_| wrong());
+    }
+    if text.starts_with(oci::SCHEME) {
+        let reference = Reference::read(text).map_err(|error| Wrong::new(error.to_string()));
+        return reference.map(Written::Reference);
     }
     // A bare word is more often a shipped filter than a file.
     if !text.contains(['/', '.']) {
@@ -162,8 +198,12 @@ fn read_component(text: &str) -> Result<ComponentSource, Wrong> {
             .then(|| format!("`lockgate:{text}` is one that is shipped, `./{text}` a file"));
         return Err(Wrong { hint, ..wrong() });
     }
+    if text.contains("@sha256:") {
+        let hint = Some(format!("`oci://{text}` is one in a registry"));
+        return Err(Wrong { hint, ..wrong() });
+    }
     match text.contains("://") || text.contains('\0') {
         true => Err(wrong()),
-        false => Ok(ComponentSource::File(Path::new(text).to_owned())),
+        false => Ok(Written::File(PathBuf::from(text))),
     }
 }

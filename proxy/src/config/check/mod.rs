@@ -10,6 +10,7 @@ mod filter;
 mod listener;
 mod names;
 mod process;
+mod registry;
 mod secret;
 
 use std::net::SocketAddr;
@@ -20,9 +21,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use self::address::Wrong;
+pub(super) use self::address::is_host;
 pub(super) use self::names::Known;
 use self::names::Names;
-use super::checked::{Cluster, Filter, Listener};
+use super::checked::{Cluster, Filter, Listener, Registry};
 use super::files::Files;
 use super::mistake::{ENOUGH, Mistake};
 use super::place::{Places, below, is_in_own_config};
@@ -38,6 +40,7 @@ pub(super) struct Checked {
     pub(super) filters: Vec<Filter>,
     pub(super) clusters: Vec<Cluster>,
     pub(super) secrets: Vec<Secret>,
+    pub(super) registries: Vec<Registry>,
     /// Their files, those that cannot be read too.
     pub(super) secret_files: Vec<PathBuf>,
     /// The raw shapes with every default filled in.
@@ -83,6 +86,8 @@ pub(super) fn check(
     let clusters = checker.list("clusters", &mut pruned, Checker::cluster);
     let filters = checker.map("filters", &mut pruned, Checker::filter);
     let secrets = checker.list("secrets", &mut pruned, Checker::secret);
+    let registries = checker.list("registries", &mut pruned, Checker::registry);
+    checker.registries_once(&registries);
     let mut raw: RawConfig = checker.typed(&pruned, "").unwrap_or_default();
     let process = checker.process(&raw, value);
     let listeners = split(listeners, |raw_listener| raw.listeners.push(raw_listener));
@@ -91,6 +96,7 @@ pub(super) fn check(
         raw.filters.insert(name, raw_filter);
     });
     let secrets = split(secrets, |raw_secret| raw.secrets.push(raw_secret));
+    let registries = split(registries, |raw_registry| raw.registries.push(raw_registry));
     checker.unused_filters(&listeners, &filters);
     checker.unused_secrets(&secrets, &filters);
     let Checker {
@@ -106,6 +112,7 @@ pub(super) fn check(
         filters,
         clusters,
         secrets,
+        registries,
         secret_files,
         raw,
         cluster_names: names.clusters,

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::Items;
 use super::units::{GIB, HOUR, KIB, MIB, Size, Time};
-use crate::config::checked::{Isolation, OnError};
+use crate::config::checked::{Isolation, OnError, Pull};
 
 const MINUTE: u64 = HOUR / 60;
 
@@ -18,14 +18,22 @@ const MINUTE: u64 = HOUR / 60;
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Filter")]
 pub(in crate::config) struct RawFilter {
-    /// `lockgate:NAME` for one that is shipped with Lockgate, or the path of a
-    /// file, relative to the file it is written in.
+    /// `lockgate:NAME` for one that is shipped with Lockgate, the path of a file,
+    /// relative to the file it is written in, or `oci://HOST/NAME@sha256:…` for one
+    /// in a registry.
     #[schemars(
         required,
         with = "String",
-        extend("x-wanted" = "`lockgate:NAME` or the path of a component")
+        extend("x-wanted" = "`lockgate:NAME`, the path of a component or `oci://HOST/NAME@sha256:…`")
     )]
     pub(in crate::config) component: Option<String>,
+    /// When the registry of an `oci://` component is asked: for what is `missing` in
+    /// the cache, or `always`, at every start and reload. A tag without a digest,
+    /// `oci://HOST/NAME:TAG`, needs `always`, because it may be another component
+    /// each time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Pull")]
+    pub(in crate::config) pull: Option<Pull>,
     /// What happens to an exchange for which the filter fails: `deny` answers 500
     /// (503 where the filter could not be called at all), `skip` goes on as if it
     /// were not there, `reset` closes without an answer.
@@ -64,6 +72,8 @@ fn deny() -> OnError {
 #[serde(default, deny_unknown_fields)]
 #[schemars(rename = "FilterLimits")]
 pub(in crate::config) struct RawFilterLimits {
+    /// The component, and what it is unpacked from.
+    pub(in crate::config) max_component_bytes: Size<KIB, GIB>,
     /// CPU time of one call.
     pub(in crate::config) cpu: Time<1, 10_000>,
     /// CPU time of taking one configuration.
@@ -130,6 +140,7 @@ pub(in crate::config) struct RawFilterLimits {
 impl Default for RawFilterLimits {
     fn default() -> Self {
         Self {
+            max_component_bytes: Size(64 * MIB),
             cpu: Time(3),
             create_cpu: Time(1_000),
             memory: Size(64 * MIB),

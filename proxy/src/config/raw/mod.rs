@@ -11,6 +11,7 @@
 mod cluster;
 mod filter;
 mod listener;
+mod registry;
 mod secret;
 mod units;
 
@@ -24,6 +25,7 @@ use serde_json::{Map, Value};
 pub(super) use cluster::{RawCluster, RawEndpoint};
 pub(super) use filter::{RawFilter, RawFilterLimits, RawGrants, RawRoute};
 pub(super) use listener::{RawLimits, RawListener, RawMessageHeaders, RawPathRules, RawTimeouts};
+pub(super) use registry::RawRegistry;
 pub(super) use secret::RawSecret;
 use units::HOUR;
 pub(super) use units::{OutOfRange, Size, Time};
@@ -37,8 +39,8 @@ use super::checked::LogFormat;
 pub(super) struct RawConfig {
     /// Further files that belong to this one, by path, relative to the file that
     /// names them. `*` in the last part of a path stands for anything, as in
-    /// `conf.d/*.yaml`; hidden files never match. The lists `listeners`, `clusters`
-    /// and `secrets` of all files are appended, the maps `filters` are united, and
+    /// `conf.d/*.yaml`; hidden files never match. The lists `listeners`, `clusters`,
+    /// `secrets` and `registries` of all files are appended, the maps `filters` are united, and
     /// every other key may stand in one file only.
     #[schemars(inner(length(min = 1)))]
     #[serde(skip_serializing)]
@@ -55,7 +57,8 @@ pub(super) struct RawConfig {
     pub(super) log: RawLog,
     /// One record for each exchange.
     pub(super) access_log: RawAccessLog,
-    /// Folder for compiled components, so that they are compiled once only.
+    /// Folder for components: those that were pulled, and those that were compiled,
+    /// so that neither is done twice.
     /// Relative to the file it is written in. Without this key the program picks
     /// one.
     #[schemars(with = "String", length(min = 1))]
@@ -76,6 +79,8 @@ pub(super) struct RawConfig {
     pub(super) clusters: Vec<RawCluster>,
     /// What filters may be granted to use without it being written here.
     pub(super) secrets: Vec<RawSecret>,
+    /// What is to be known of registries that components are pulled from.
+    pub(super) registries: Vec<RawRegistry>,
 }
 
 impl Default for RawConfig {
@@ -93,6 +98,7 @@ impl Default for RawConfig {
             filters: BTreeMap::new(),
             clusters: Vec::new(),
             secrets: Vec::new(),
+            registries: Vec::new(),
         }
     }
 }

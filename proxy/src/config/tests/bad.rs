@@ -101,10 +101,10 @@ fn filters() {
         "filters:\n  a b: { component: 'lockgate:x' }\n  b: { component: router }\n  c: { component: 'oci://x/y.wasm', on_error: denny }\n  d: {}\n  e:\n    component: ./e.wasm\n    grants: { call: [idp], secrets: [k], reveal: [2], shared: true }\n    limits: { cpu: 1m, memroy: 1MiB }\n    routes: { w: of, x: { confg: {} }, y: off, z: false, v: { config: 1, x: 2 } }\n",
         &[
             "3:3: found `a b`, wanted a name of 1 to 128 letters, digits, `_`, `.` and `-`",
-            "4:19: found `router`, wanted `lockgate:NAME` or the path of a component (`lockgate:router` is one that is shipped, `./router` a file)",
-            "5:19: found `oci://x/y.wasm`, wanted `lockgate:NAME` or the path of a component",
+            "4:19: found `router`, wanted `lockgate:NAME`, the path of a component or `oci://HOST/NAME@sha256:…` (`lockgate:router` is one that is shipped, `./router` a file)",
+            "5:19: found `oci://x/y.wasm`, wanted `@sha256:` and 64 hex digits at the end",
             "5:47: found `denny`, wanted `deny`, `skip` or `reset` (`deny` is near)",
-            "6:6: found no key `component`, wanted `component` with `lockgate:NAME` or the path of a component",
+            "6:6: found no key `component`, wanted `component` with `lockgate:NAME`, the path of a component or `oci://HOST/NAME@sha256:…`",
             "9:22: found `idp`, wanted the name of a cluster, and there is none",
             "9:38: found `k`, wanted the name of a secret, and there is none",
             "9:51: found the number 2, wanted a string (quotes make it a string)",
@@ -339,5 +339,29 @@ fn mistakes_are_also_json() {
             }],
             "more": 0,
         }),
+    );
+}
+
+#[test]
+fn registries() {
+    let digest = "0".repeat(64);
+    check_with_listener(
+        &format!(
+            "filters:\n  a: {{ component: 'oci://r/a:1' }}\n  b: {{ component: 'lockgate:b', pull: always }}\n  c: {{ component: 'r/c@sha256:{digest}' }}\n  d: {{ component: 'oci://r/d:1', pull: never }}\nregistries:\n- {{ host: 'r:1' }}\n- {{ host: 'R:1', plain_http: true, ca: x.pem }}\n- {{ host: 'https://r', timeout: 2h }}\n- {{ plain_http: 1 }}\n"
+        ),
+        &[
+            "3:19: found `oci://r/a:1`, a tag, which may be another component tomorrow, wanted a digest, `@sha256:…`, or `pull: always`",
+            "4:40: found `pull` of a component that is in no registry, wanted no `pull`",
+            &format!(
+                "5:19: found `r/c@sha256:{digest}`, wanted `lockgate:NAME`, the path of a component or `oci://HOST/NAME@sha256:…` (`oci://r/c@sha256:{digest}` is one in a registry)"
+            ),
+            "6:41: found `never`, wanted `missing` or `always`",
+            "9:11: found the registry `r:1` again, first at x.yaml:8:11, wanted each registry once",
+            "9:40: found `ca` beside `plain_http`, wanted no `ca`: with `plain_http` nothing is certified",
+            "10:11: found `https://r`, wanted a host name or address, with a port if references have one",
+            "10:33: found `2h`, wanted a duration from 1ms to 1h",
+            "11:3: found no key `host`, wanted `host` with a host name or address, with a port if references have one",
+            "11:17: found the number 1, wanted `true` or `false`",
+        ],
     );
 }

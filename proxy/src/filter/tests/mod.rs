@@ -26,6 +26,7 @@ use super::*;
 use crate::config::{
     ComponentSource, Filter, FilterConfig, FilterLimits, Grants, Isolation, OnError, RouteConfig,
 };
+use crate::digest::Digest;
 use crate::http::request_id::Hex;
 use crate::http::{RequestHead, ResponseHead};
 use crate::stats::guest::GuestMetrics;
@@ -54,6 +55,7 @@ fn module() -> Arc<Module> {
 
 fn limits() -> FilterLimits {
     FilterLimits {
+        max_component_bytes: 1 << 20,
         cpu: Duration::from_millis(20),
         create_cpu: Duration::from_millis(500),
         memory_bytes: 16 << 20,

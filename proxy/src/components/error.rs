@@ -1,0 +1,130 @@
+//! Why there is no component.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::digest::Digest;
+
+/// Why a file is no component.
+#[derive(Debug, thiserror::Error)]
+pub enum NoFile {
+    #[error("{0}")]
+    Unreadable(#[from] io::Error),
+    #[error("is no regular file")]
+    NotRegular,
+    #[error("is larger than `limits.max_component_bytes`, which is {limit}")]
+    TooLarge { limit: usize },
+}
+
+/// Why nothing came from a registry. Reads on from the reference.
+#[derive(Debug, thiserror::Error)]
+pub enum PullError {
+    #[error("whose registry cannot be asked: {reason}")]
+    Unreachable { reason: String },
+    #[error("whose registry was not done within {timeout:?}")]
+    Slow { timeout: Duration },
+    #[error("whose registry answers {status} for {what}{}", told(.said))]
+    Status {
+        status: u16,
+        what: String,
+        said: Option<String>,
+    },
+    #[error("whose registry does not know it{}", told(.said))]
+    Unknown { said: Option<String> },
+    #[error("whose registry wants credentials, and there are none for it in {looked}")]
+    NoCredentials { looked: String },
+    #[error("whose registry refuses the credentials of {looked}{}", told(.said))]
+    Denied {
+        looked: String,
+        said: Option<String>,
+    },
+    #[error("whose credentials cannot be read: {looked}: {reason}")]
+    Credentials { looked: String, reason: String },
+    #[error("whose registry asks for a login in a way that is not known: `{challenge}`")]
+    Challenge { challenge: String },
+    #[error("whose registry redirects {reason}")]
+    Redirect { reason: &'static str },
+    #[error("of which {what} is {found} by its bytes")]
+    Digest { what: String, found: Digest },
+    #[error("of which {what} is longer than the {size} bytes that its manifest says")]
+    Longer { what: String, size: usize },
+    #[error("of which {what} is larger than {limit} bytes")]
+    TooLarge { what: String, limit: usize },
+    #[error("whose manifest cannot be read: {reason}")]
+    Manifest { reason: String },
+    #[error("which holds {}", held(.found))]
+    MediaType { found: Vec<String> },
+    #[error("which holds {count} components")]
+    Several { count: usize },
+    #[error("which is an index of {count} images, none of them for WebAssembly or this machine")]
+    Platform { count: usize },
+    #[error("whose layer cannot be unpacked: {reason}")]
+    Unpack { reason: String },
+    #[error("whose layer has no file `plugin.wasm`")]
+    NoPlugin,
+    #[error("which is not in the cache")]
+    NotKept,
+    #[error("whose registry cannot be asked: cannot use the certificates in `{}`: {reason}", .path.display())]
+    Certificates { path: PathBuf, reason: String },
+}
+
+impl PullError {
+    /// What would do instead.
+    pub fn wanted(&self) -> &'static str {
+        match self {
+            Self::Unreachable { reason } if is_plain_http(reason) => {
+                "a registry that speaks TLS, or one with `plain_http: true` in `registries`"
+            }
+            Self::Unreachable { .. } | Self::Status { .. } => "a registry that answers",
+            Self::Slow { .. } => "a faster one, or a longer `timeout` in `registries`",
+            Self::Unknown { .. } => "a name and version that it has",
+            Self::NoCredentials { .. } | Self::Denied { .. } | Self::Credentials { .. } => {
+                "credentials that it takes, as `docker login` writes them"
+            }
+            Self::Challenge { .. } => "a registry with `Basic` or `Bearer` authentication",
+            Self::Redirect { .. } => "at most 5 redirects, from HTTPS to HTTPS only",
+            Self::Digest { .. } | Self::Longer { .. } => "the bytes that were asked for",
+            Self::TooLarge { .. } => "a smaller one, or more in `limits.max_component_bytes`",
+            Self::Manifest { .. } | Self::Platform { .. } => "the manifest of a component",
+            Self::MediaType { .. } => {
+                "a layer of `application/wasm`, or the layer of an image with `plugin.wasm`"
+            }
+            Self::Several { .. } => "exactly one",
+            Self::Unpack { .. } => "a layer as its media type says",
+            Self::NoPlugin => "`plugin.wasm`, as Istio has it",
+            Self::NotKept => "one that was pulled before",
+            Self::Certificates { .. } => "a file with certificates in PEM",
+        }
+    }
+
+    /// Whether the registry could not be asked at all, which says nothing about
+    /// what it would have answered.
+    pub fn is_absence(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Slow { .. } => true,
+            Self::Status { status, .. } => *status >= 500 || *status == 429,
+            _ => false,
+        }
+    }
+}
+
+/// What a TLS client makes of an answer without TLS.
+fn is_plain_http(reason: &str) -> bool {
+    reason.contains("InvalidContentType")
+}
+
+fn told(said: &Option<String>) -> String {
+    said.as_ref()
+        .map_or_else(String::new, |said| format!(": {said}"))
+}
+
+fn held(found: &[String]) -> String {
+    match found {
+        [] => "nothing".to_owned(),
+        found => {
+            let found: Vec<_> = found.iter().map(|found| format!("`{found}`")).collect();
+            format!("{} and no component", found.join(", "))
+        }
+    }
+}

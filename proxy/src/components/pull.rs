@@ -1,0 +1,219 @@
+//! From a reference to the bytes of a component: manifest, layer, what is in it.
+
+use std::io;
+
+use super::blobs::Blobs;
+use super::layout::{self, Packing};
+use super::manifest::{self, Descriptor, Manifest};
+use super::registry::{Ask, Registry};
+use super::{PullError, Wanted};
+use crate::config::{Pull, Version};
+use crate::digest::Digest;
+
+/// A component that came from a registry, now or before.
+pub struct Pulled {
+    pub bytes: Vec<u8>,
+    /// What the reference stands for: the digest of its manifest.
+    pub manifest: Digest,
+    /// Why it may not be what its tag stands for now.
+    pub outdated: Option<PullError>,
+}
+
+/// Goes the way, within the time that the registry has for it. Blocking.
+pub(super) fn pull(blobs: Option<&Blobs>, wanted: &Wanted<'_>) -> Result<Pulled, PullError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|error: io::Error| PullError::Unreachable {
+        reason: error.to_string(),
+    })?;
+    let mut way = Way {
+        wanted,
+        blobs,
+        registry: Registry::new(&wanted.registry, &wanted.reference.name),
+        asked: false,
+        is_offline: false,
+    };
+    let timeout = wanted.registry.timeout;
+    let pulled = runtime.block_on(async {
+        let pulled = tokio::time::timeout(timeout, way.go()).await;
+        pulled.unwrap_or(Err(PullError::Slow { timeout }))
+    });
+    let pulled = match pulled {
+        Err(absence) if absence.is_absence() => runtime.block_on(way.go_as_before(absence)),
+        pulled => pulled,
+    };
+    // A name server or a credential helper may still be waited for.
+    runtime.shutdown_background();
+    pulled
+}
+
+struct Way<'a> {
+    wanted: &'a Wanted<'a>,
+    blobs: Option<&'a Blobs>,
+    registry: Registry<'a>,
+    /// Whether anything came from the registry.
+    asked: bool,
+    /// Whether nothing more may come from it.
+    is_offline: bool,
+}
+
+impl Way<'_> {
+    async fn go(&mut self) -> Result<Pulled, PullError> {
+        let reference = self.wanted.reference;
+        let (digest, manifest) = match (&reference.version, self.wanted.pull) {
+            (Version::Digest { digest, .. }, Pull::Missing) => {
+                let manifest = self.manifest(digest).await?;
+                (*digest, manifest)
+            }
+            (Version::Digest { digest, .. }, Pull::Always) => {
+                let manifest = self.ask_for_manifest(&digest.to_string()).await?;
+                (*digest, self.checked(digest, manifest, "the manifest")?)
+            }
+            (Version::Tag(tag), _) => {
+                let manifest = self.ask_for_manifest(tag).await?;
+                let digest = Digest::of(&manifest);
+                self.keep(&digest, &manifest);
+                (digest, manifest)
+            }
+        };
+        let bytes = self.component(manifest).await?;
+        if let (Version::Tag(_), Some(blobs)) = (&reference.version, self.blobs) {
+            blobs.keep_resolved(reference, &digest);
+            tracing::info!(component = %reference, %digest, "resolved");
+        }
+        if self.asked {
+            tracing::info!(component = %reference, bytes = bytes.len(), "pulled");
+        }
+        Ok(Pulled {
+            bytes,
+            manifest: digest,
+            outdated: None,
+        })
+    }
+
+    /// What the reference stood for before, if all of that is in the cache.
+    async fn go_as_before(&mut self, absence: PullError) -> Result<Pulled, PullError> {
+        self.is_offline = true;
+        let reference = self.wanted.reference;
+        let known = match &reference.version {
+            Version::Digest { digest, .. } => Some(*digest),
+            Version::Tag(_) => self.blobs.and_then(|blobs| blobs.resolved(reference)),
+        };
+        let Some(manifest) = known else {
+            return Err(absence);
+        };
+        match self.component_of(&manifest).await {
+            Ok(bytes) => Ok(Pulled {
+                bytes,
+                manifest,
+                outdated: Some(absence),
+            }),
+            Err(_) => Err(absence),
+        }
+    }
+
+    async fn component_of(&mut self, digest: &Digest) -> Result<Vec<u8>, PullError> {
+        let manifest = self.manifest(digest).await?;
+        self.component(manifest).await
+    }
+
+    async fn component(&mut self, manifest: Vec<u8>) -> Result<Vec<u8>, PullError> {
+        let layers = match Manifest::read(&manifest)? {
+            Manifest::Image(layers) => layers,
+            Manifest::Index(images) => {
+                let image = manifest::choose(&images)?.digest()?;
+                let image = self.manifest(&image).await?;
+                match Manifest::read(&image)? {
+                    Manifest::Image(layers) => layers,
+                    Manifest::Index(_) => {
+                        let reason = "it is an index within an index".to_owned();
+                        return Err(PullError::Manifest { reason });
+                    }
+                }
+            }
+        };
+        let limit = self.wanted.max_bytes;
+        let (layer, packing) = layout::find(&layers)?;
+        let what = match packing {
+            Packing::Plain => "the component",
+            Packing::Tar | Packing::TarGzip => "the layer",
+        };
+        let layer = self.blob(layer, what, limit).await?;
+        layout::unpack(layer, packing, limit)
+    }
+
+    async fn manifest(&mut self, digest: &Digest) -> Result<Vec<u8>, PullError> {
+        if let Some(manifest) = self.blobs.and_then(|blobs| blobs.find(digest)) {
+            return Ok(manifest);
+        }
+        let manifest = self.ask_for_manifest(&digest.to_string()).await?;
+        self.checked(digest, manifest, "the manifest")
+    }
+
+    async fn ask_for_manifest(&mut self, version: &str) -> Result<Vec<u8>, PullError> {
+        let ask = Ask {
+            path: &format!("manifests/{version}"),
+            accept: manifest::ACCEPT,
+            what: "the manifest",
+            limit: manifest::MAX_BYTES,
+        };
+        self.ask(&ask).await
+    }
+
+    /// A blob that a manifest names, which says how large it is.
+    async fn blob(
+        &mut self,
+        blob: &Descriptor,
+        what: &str,
+        limit: usize,
+    ) -> Result<Vec<u8>, PullError> {
+        let digest = blob.digest()?;
+        let size = usize::try_from(blob.size).unwrap_or(usize::MAX);
+        if size > limit {
+            let what = what.to_owned();
+            return Err(PullError::TooLarge { what, limit });
+        }
+        if let Some(bytes) = self.blobs.and_then(|blobs| blobs.find(&digest)) {
+            return Ok(bytes);
+        }
+        let ask = Ask {
+            path: &format!("blobs/{digest}"),
+            accept: "*/*",
+            what,
+            limit: size,
+        };
+        tracing::info!(component = %self.wanted.reference, bytes = size, "pulling {what}");
+        let bytes = self.ask(&ask).await.map_err(|error| match error {
+            // Its own limit is what the manifest says, and that was good.
+            PullError::TooLarge { what, .. } => PullError::Longer { what, size },
+            error => error,
+        })?;
+        self.checked(&digest, bytes, what)
+    }
+
+    async fn ask(&mut self, ask: &Ask<'_>) -> Result<Vec<u8>, PullError> {
+        if self.is_offline {
+            return Err(PullError::NotKept);
+        }
+        self.asked = true;
+        self.registry.get(ask).await
+    }
+
+    /// Bytes that are what they were asked for as.
+    fn checked(&self, wanted: &Digest, bytes: Vec<u8>, what: &str) -> Result<Vec<u8>, PullError> {
+        let found = Digest::of(&bytes);
+        if found != *wanted {
+            let what = what.to_owned();
+            return Err(PullError::Digest { what, found });
+        }
+        self.keep(wanted, &bytes);
+        Ok(bytes)
+    }
+
+    fn keep(&self, digest: &Digest, bytes: &[u8]) {
+        if let Some(blobs) = self.blobs {
+            blobs.keep(digest, bytes);
+        }
+    }
+}
