@@ -582,3 +582,33 @@ fn a_disk_that_is_full() {
         assert_eq!(Digest::of(&fs::read(&path).unwrap()).hex(), name);
     }
 }
+
+/// One that is gone is not waited for by every filter anew.
+#[test]
+fn a_registry_is_waited_for_once() {
+    let silent = Origin::scripted(|stream, seen| {
+        let mut reader = BufReader::new(stream);
+        seen.send(read_request(&mut reader).unwrap()).ok();
+        read_request(&mut reader);
+    });
+    let folder = Proxy::folder();
+    let digest = Digest::of(b"").to_string();
+    let host = silent.address.to_string();
+    let mut yaml = yaml(&folder, &host, &digest, ", timeout: 300ms");
+    for number in 0..20 {
+        let more =
+            format!("filters:\n  more{number}: {{ component: 'oci://{host}/mine@{digest}' }}\n");
+        yaml = yaml.replacen("filters:\n", &more, 1);
+    }
+    let path = folder.join("lockgate.yaml");
+    fs::write(&path, support::whole(&yaml)).unwrap();
+    let output = run(&["check", path.to_str().unwrap()]);
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(
+        told.matches("was not done within 300ms").count(),
+        21,
+        "{told}"
+    );
+    silent.seen();
+    assert_eq!(silent.seen_now(), None);
+}

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::progress;
-use crate::components::{self, Components};
+use crate::components::{self, Absent, Components};
 use crate::config::{Pull, Reference};
 use crate::console::{Exit, print, print_json};
 use crate::control::reload;
@@ -71,13 +71,16 @@ fn shipped(name: &str) -> Result<Vec<u8>, String> {
 fn pull(component: &str, config: Option<&Path>) -> Result<Found, String> {
     let reference = Reference::read(component)
         .map_err(|wanted| format!("found `{component}`, wanted {wanted}"))?;
-    let (registry, components) = match config {
-        None => (components::unnamed(&reference.host), Components::new(None)),
+    let (registry, components, trust) = match config {
+        None => {
+            let registry = components::unnamed(&reference.host);
+            (registry, Components::new(None), Vec::new())
+        }
         Some(file) => {
             let loaded = reload::attempt(file).outcome;
             let config = loaded.map_err(|mistakes| mistakes.to_string())?.config;
             let registry = components::registry(&config, &reference.host);
-            (registry, reload::start_components(&config))
+            (registry, reload::start_components(&config), config.trust)
         }
     };
     let wanted = components::Wanted {
@@ -85,8 +88,9 @@ fn pull(component: &str, config: Option<&Path>) -> Result<Found, String> {
         pull: Pull::Missing,
         registry,
         max_bytes: MAX_BYTES,
+        trust: &trust,
     };
-    let pulled = components.pull(&wanted);
+    let pulled = components.pull(&wanted, &mut Absent::default());
     let pulled = pulled
         .map_err(|error| format!("found `{component}`, {error}, wanted {}", error.wanted()))?;
     if let Some(reason) = pulled.outdated {

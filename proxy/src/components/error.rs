@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::Untrusted;
 use crate::digest::Digest;
 
 /// Why a file is no component.
@@ -18,7 +19,7 @@ pub enum NoFile {
 }
 
 /// Why nothing came from a registry. Reads on from the reference.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum PullError {
     #[error("whose registry cannot be asked: {reason}")]
     Unreachable { reason: String },
@@ -63,6 +64,8 @@ pub enum PullError {
     Unpack { reason: String },
     #[error("whose layer has no file `plugin.wasm`")]
     NoPlugin,
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
     #[error("which is not in the cache")]
     NotKept,
     #[error("whose registry cannot be asked: cannot use the certificates in `{}`: {reason}", .path.display())]
@@ -93,6 +96,7 @@ impl PullError {
             Self::Several { .. } => "exactly one",
             Self::Unpack { .. } => "a layer as its media type says",
             Self::NoPlugin => "`plugin.wasm`, as Istio has it",
+            Self::Untrusted(_) => Untrusted::WANTED,
             Self::NotKept => "one that was pulled before",
             Self::Certificates { .. } => "a file with certificates in PEM",
         }

@@ -1,5 +1,7 @@
 //! Manifests and indexes, as the OCI Image Format and Docker have them.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use super::PullError;
@@ -36,6 +38,8 @@ pub(super) struct Descriptor {
     pub(super) media_type: String,
     digest: String,
     pub(super) size: u64,
+    #[serde(default)]
+    pub(super) annotations: BTreeMap<String, String>,
     platform: Option<Platform>,
 }
 

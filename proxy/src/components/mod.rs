@@ -3,6 +3,7 @@
 //! Takes what the configuration says of a component; gives its bytes, and for one of
 //! a registry the digest of the manifest that named them, or why there are none.
 //! Blocking, and on the control side only.
+//! Where keys are trusted, gives none that is not signed by one of them.
 //! Must never: believe bytes that do not match a digest, keep more of an answer than
 //! its limit, wait longer than its time, send credentials to whom they are not for,
 //! or speak HTTP without TLS to a registry that is not named for it.
@@ -19,15 +20,17 @@ mod login;
 mod manifest;
 mod pull;
 mod registry;
+mod trust;
 
 use std::path::Path;
 use std::time::Duration;
 
 pub use error::{NoFile, PullError};
 pub use file::read as read_file;
-pub use pull::Pulled;
+pub use pull::{Absent, Pulled};
+pub use trust::{Untrusted, check_file, signature_of};
 
-use crate::config::{Config, Pull, Reference, Registry};
+use crate::config::{Config, Pull, Reference, Registry, TrustedKey};
 use blobs::Blobs;
 
 /// How long a pull may take from a registry that the configuration does not name.
@@ -46,6 +49,8 @@ pub struct Wanted<'a> {
     pub registry: Registry,
     /// Of the component, and of what it is unpacked from.
     pub max_bytes: usize,
+    /// Of which one has to have signed it; of none, nobody.
+    pub trust: &'a [TrustedKey],
 }
 
 impl Components {
@@ -56,8 +61,8 @@ impl Components {
     }
 
     /// Pulls a component, or finds it in the cache. Blocking.
-    pub fn pull(&self, wanted: &Wanted<'_>) -> Result<Pulled, PullError> {
-        pull::pull(self.blobs.as_ref(), wanted)
+    pub fn pull(&self, wanted: &Wanted<'_>, absent: &mut Absent) -> Result<Pulled, PullError> {
+        pull::pull(self.blobs.as_ref(), wanted, absent)
     }
 }
 

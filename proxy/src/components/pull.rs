@@ -1,13 +1,14 @@
 //! From a reference to the bytes of a component: manifest, layer, what is in it.
 
+use std::collections::HashMap;
 use std::io;
 
 use super::blobs::Blobs;
 use super::layout::{self, Packing};
 use super::manifest::{self, Descriptor, Manifest};
 use super::registry::{Ask, Registry};
-use super::{PullError, Wanted};
-use crate::config::{Pull, Version};
+use super::{PullError, Untrusted, Wanted, trust};
+use crate::config::{Name, Pull, Version};
 use crate::digest::Digest;
 
 /// A component that came from a registry, now or before.
@@ -15,12 +16,23 @@ pub struct Pulled {
     pub bytes: Vec<u8>,
     /// What the reference stands for: the digest of its manifest.
     pub manifest: Digest,
+    /// The trusted key that signed it, where one has to.
+    pub signed_by: Option<Name>,
     /// Why it may not be what its tag stands for now.
     pub outdated: Option<PullError>,
 }
 
+/// Registries that could not be asked, by host: one that is gone is not waited for
+/// once for each of its components.
+#[derive(Default)]
+pub struct Absent(HashMap<String, PullError>);
+
 /// Goes the way, within the time that the registry has for it. Blocking.
-pub(super) fn pull(blobs: Option<&Blobs>, wanted: &Wanted<'_>) -> Result<Pulled, PullError> {
+pub(super) fn pull(
+    blobs: Option<&Blobs>,
+    wanted: &Wanted<'_>,
+    absent: &mut Absent,
+) -> Result<Pulled, PullError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -35,12 +47,19 @@ pub(super) fn pull(blobs: Option<&Blobs>, wanted: &Wanted<'_>) -> Result<Pulled,
         is_offline: false,
     };
     let timeout = wanted.registry.timeout;
-    let pulled = runtime.block_on(async {
-        let pulled = tokio::time::timeout(timeout, way.go()).await;
-        pulled.unwrap_or(Err(PullError::Slow { timeout }))
-    });
+    let pulled = match absent.0.get(&wanted.registry.host) {
+        Some(absence) => Err(absence.clone()),
+        None => runtime.block_on(async {
+            let pulled = tokio::time::timeout(timeout, way.go()).await;
+            pulled.unwrap_or(Err(PullError::Slow { timeout }))
+        }),
+    };
     let pulled = match pulled {
-        Err(absence) if absence.is_absence() => runtime.block_on(way.go_as_before(absence)),
+        Err(absence) if absence.is_absence() => {
+            let host = wanted.registry.host.clone();
+            absent.0.insert(host, absence.clone());
+            runtime.block_on(way.go_as_before(absence))
+        }
         pulled => pulled,
     };
     // A name server or a credential helper may still be waited for.
@@ -77,6 +96,7 @@ impl Way<'_> {
                 (digest, manifest)
             }
         };
+        let signed_by = self.signer(&digest).await?;
         let bytes = self.component(manifest).await?;
         if let (Version::Tag(_), Some(blobs)) = (&reference.version, self.blobs) {
             blobs.keep_resolved(reference, &digest);
@@ -88,6 +108,7 @@ impl Way<'_> {
         Ok(Pulled {
             bytes,
             manifest: digest,
+            signed_by,
             outdated: None,
         })
     }
@@ -96,6 +117,7 @@ impl Way<'_> {
     async fn go_as_before(&mut self, absence: PullError) -> Result<Pulled, PullError> {
         self.is_offline = true;
         let reference = self.wanted.reference;
+        let is_tag = matches!(reference.version, Version::Tag(_));
         let known = match &reference.version {
             Version::Digest { digest, .. } => Some(*digest),
             Version::Tag(_) => self.blobs.and_then(|blobs| blobs.resolved(reference)),
@@ -103,19 +125,76 @@ impl Way<'_> {
         let Some(manifest) = known else {
             return Err(absence);
         };
-        match self.component_of(&manifest).await {
-            Ok(bytes) => Ok(Pulled {
-                bytes,
-                manifest,
-                outdated: Some(absence),
+        match self.kept(manifest).await {
+            Ok(pulled) => Ok(Pulled {
+                outdated: is_tag.then_some(absence),
+                ..pulled
             }),
             Err(_) => Err(absence),
         }
     }
 
-    async fn component_of(&mut self, digest: &Digest) -> Result<Vec<u8>, PullError> {
-        let manifest = self.manifest(digest).await?;
-        self.component(manifest).await
+    async fn kept(&mut self, manifest: Digest) -> Result<Pulled, PullError> {
+        let signed_by = self.signer(&manifest).await?;
+        let image = self.manifest(&manifest).await?;
+        Ok(Pulled {
+            bytes: self.component(image).await?,
+            manifest,
+            signed_by,
+            outdated: None,
+        })
+    }
+
+    /// The trusted key that signed an image, as cosign signs: by another image, whose
+    /// tag tells of which one. A good signature stays good, so one that was seen
+    /// before does for it.
+    async fn signer(&mut self, image: &Digest) -> Result<Option<Name>, PullError> {
+        if self.wanted.trust.is_empty() {
+            return Ok(None);
+        }
+        let tag = trust::tag_of(image);
+        let reference = self.wanted.reference.tagged(&tag);
+        if let Some(known) = self.blobs.and_then(|blobs| blobs.resolved(&reference))
+            && let Some(manifest) = self.blobs.and_then(|blobs| blobs.find(&known))
+            && let Ok(signer) = self.signer_in(&manifest, image).await
+        {
+            return Ok(Some(signer));
+        }
+        let manifest = self.ask_for_manifest(&tag).await;
+        let manifest = manifest.map_err(|error| match error {
+            PullError::Unknown { .. } => {
+                let place = format!("`{tag}` in its registry");
+                Untrusted::Unsigned { place }.into()
+            }
+            error => error,
+        })?;
+        let signer = self.signer_in(&manifest, image).await?;
+        if let Some(blobs) = self.blobs {
+            let digest = Digest::of(&manifest);
+            blobs.keep(&digest, &manifest);
+            blobs.keep_resolved(&reference, &digest);
+        }
+        Ok(Some(signer))
+    }
+
+    /// The first trusted key among those who signed; else the reason that tells most.
+    async fn signer_in(&mut self, manifest: &[u8], image: &Digest) -> Result<Name, PullError> {
+        let Manifest::Image(layers) = Manifest::read(manifest)? else {
+            let reason = "signatures are in no index".to_owned();
+            return Err(PullError::Manifest { reason });
+        };
+        let mut why = Untrusted::Unknown;
+        for (payload, signature) in trust::payloads(&layers) {
+            let payload = self
+                .blob(payload, "the signed payload", trust::MAX_PAYLOAD)
+                .await?;
+            match trust::check_payload(&payload, &signature, image, self.wanted.trust) {
+                Ok(signer) => return Ok(signer),
+                Err(Untrusted::Unknown) => {}
+                Err(error) => why = error,
+            }
+        }
+        Err(why.into())
     }
 
     async fn component(&mut self, manifest: Vec<u8>) -> Result<Vec<u8>, PullError> {

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use super::oci::Reference;
 use super::place::Places;
 pub use super::secret::{NoSecret, Secret, SecretBytes, SecretSource};
+use super::trust::TrustedKey;
 
 /// A name given in the configuration: unique among its kind, never empty.
 pub type Name = Arc<str>;
@@ -38,6 +39,8 @@ pub struct Config {
     pub clusters: Vec<Cluster>,
     pub secrets: Vec<Secret>,
     pub registries: Vec<Registry>,
+    /// Without any, components need no signature.
+    pub trust: Vec<TrustedKey>,
     /// Every file that was read, the main one first: what a reload watches
     /// (component files are in `filters`, those of secrets in `secrets`).
     pub files: Vec<PathBuf>,
@@ -193,6 +196,8 @@ pub enum EncodedSlashes {
 pub struct Filter {
     pub name: Name,
     pub component: ComponentSource,
+    /// The names of trusted keys of which one has to have signed it; of none, any.
+    pub trust: Vec<Name>,
     pub on_error: OnError,
     pub isolation: Isolation,
     pub limits: FilterLimits,
@@ -203,6 +208,16 @@ pub struct Filter {
     pub routes: Vec<(Name, RouteConfig)>,
     /// JSON pointer of this filter in the file, `/filters/auth`.
     pub pointer: String,
+}
+
+impl Config {
+    /// The keys of which one has to have signed the component of a filter. None, where
+    /// it needs no signature.
+    pub fn trusted_for(&self, filter: &Filter) -> Vec<TrustedKey> {
+        let counts =
+            |key: &&TrustedKey| filter.trust.is_empty() || filter.trust.contains(&key.name);
+        self.trust.iter().filter(counts).cloned().collect()
+    }
 }
 
 impl Filter {

@@ -6,7 +6,8 @@
 //! `yaml` into one document, `structure` checks it by the JSON Schema that comes
 //! from the types in `raw`, `check` makes `checked` of it.
 //!
-//! It reads the files of secrets, and shows nothing of what it read. It never loads
+//! It reads the files of secrets, and shows nothing of what it read, and those of
+//! trusted keys. It never loads
 //! a component, resolves a host name or opens a socket, and no
 //! text makes it panic or work without end.
 
@@ -23,6 +24,7 @@ mod raw;
 mod reference;
 mod secret;
 mod structure;
+mod trust;
 mod words;
 mod yaml;
 
@@ -37,6 +39,7 @@ pub use mistake::{Mistake, Mistakes, Tone, What, in_order};
 pub use oci::{NoReference, Version};
 pub use place::{Place, Places, below, related};
 pub use reference::reference;
+pub use trust::{NoKey, PublicKey, TrustedKey};
 
 use check::{Checked, Outside};
 use files::Files;
@@ -60,8 +63,8 @@ pub struct Attempt {
     pub files: Vec<PathBuf>,
     /// As in [`Config::folders`].
     pub folders: Vec<PathBuf>,
-    /// The files of secrets, whether they could be read or not.
-    pub secret_files: Vec<PathBuf>,
+    /// The files of secrets and keys, whether they could be read or not.
+    pub read_files: Vec<PathBuf>,
     /// Where the admin address is, if that much of it is good.
     pub admin: Option<Admin>,
 }
@@ -143,7 +146,7 @@ fn load_from(path: &Path, files: &Files<'_>, env: &dyn Fn(&str) -> Option<String
                 draft: None,
                 files: paths(&files),
                 folders,
-                secret_files: Vec::new(),
+                read_files: Vec::new(),
                 admin: None,
             };
         }
@@ -169,14 +172,14 @@ fn load_from(path: &Path, files: &Files<'_>, env: &dyn Fn(&str) -> Option<String
     let mut checked = check::check(value, &outside, places, &texts, broken, mistakes);
     let (files, folders) = (paths(&gathered.files), gathered.folders.clone());
     let admin = checked.process.admin.clone();
-    let secret_files = std::mem::take(&mut checked.secret_files);
+    let read_files = std::mem::take(&mut checked.read_files);
     let (outcome, draft) = finish(gathered, checked);
     Attempt {
         outcome,
         draft,
         files,
         folders,
-        secret_files,
+        read_files,
         admin,
     }
 }
@@ -203,7 +206,8 @@ fn finish(gathered: Gathered, checked: Checked) -> (Result<Loaded, Mistakes>, Op
         clusters,
         secrets,
         registries,
-        secret_files: _,
+        trust,
+        read_files: _,
         raw,
         cluster_names,
         mistakes,
@@ -224,6 +228,7 @@ fn finish(gathered: Gathered, checked: Checked) -> (Result<Loaded, Mistakes>, Op
         clusters,
         secrets,
         registries,
+        trust,
         files: paths(&files),
         folders: gathered.folders,
         shown,

@@ -84,6 +84,14 @@ impl Reference {
         })
     }
 
+    /// The same name, at this tag.
+    pub fn tagged(&self, tag: &str) -> Self {
+        Self {
+            version: Version::Tag(tag.to_owned()),
+            ..self.clone()
+        }
+    }
+
     /// The same name, at this digest.
     pub fn at(&self, digest: Digest) -> Self {
         let version = Version::Digest { tag: None, digest };

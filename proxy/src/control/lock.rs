@@ -119,9 +119,11 @@ impl Lock {
 impl Locked {
     fn of(snapshot: &Snapshot, filter: &Filter, module: &Module) -> Self {
         let imports = module.imports().iter();
+        let origin = snapshot.origins.get(&filter.name);
+        let pulled = origin.and_then(|origin| origin.pulled.as_ref());
         Self {
             digest: module.digest().to_owned(),
-            pulled: snapshot.pulled.get(&filter.name).map(Reference::to_string),
+            pulled: pulled.map(Reference::to_string),
             // WASI gives a filter nothing, and its version is the compiler's.
             imports: imports
                 .filter(|import| !import.starts_with("wasi:"))

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::watch::changed_since;
 use super::{lock, log_target};
 use crate::cluster::Resolver;
-use crate::components::Components;
+use crate::components::{self, Components};
 use crate::config::{self, ComponentSource, Config, Draft, Mistake, Mistakes};
 use crate::filter::{Compiler, EngineOptions, FilterEngine};
 use crate::snapshot::{Builder, Snapshot, Sockets};
@@ -78,11 +78,11 @@ pub fn files_of(attempt: &config::Attempt) -> Vec<PathBuf> {
         .outcome
         .iter()
         .flat_map(|loaded| &loaded.config.filters);
-    let components = filters.filter_map(|filter| match &filter.component {
-        ComponentSource::File(path) => Some(path.clone()),
-        ComponentSource::Shipped(_) | ComponentSource::Registry(..) => None,
+    let components = filters.flat_map(|filter| match &filter.component {
+        ComponentSource::File(path) => vec![path.clone(), components::signature_of(path)],
+        ComponentSource::Shipped(_) | ComponentSource::Registry(..) => Vec::new(),
     });
-    let files = attempt.files.iter().chain(&attempt.secret_files).cloned();
+    let files = attempt.files.iter().chain(&attempt.read_files).cloned();
     let lock = attempt.files.first().map(|path| lock::path_of(path));
     files.chain(folders).chain(components).chain(lock).collect()
 }

@@ -371,12 +371,14 @@ fn masked(snapshot: &Snapshot) -> Value {
 fn filter(snapshot: &Snapshot, filter: &Arc<LoadedFilter>) -> Value {
     let mut written = snapshot.config.filters.iter();
     let written = written.find(|written| written.name == *filter.name());
+    let origin = snapshot.origins.get(filter.name());
     let module = filter.module();
     let manifest = module.manifest();
     json!({
         "name": &**filter.name(),
         "component": written.map(|written| written.component.to_string()),
-        "pulled": snapshot.pulled.get(filter.name()).map(Reference::to_string),
+        "pulled": origin.and_then(|origin| origin.pulled.as_ref()).map(Reference::to_string),
+        "signed_by": origin.and_then(|origin| origin.signed_by.as_deref()),
         "digest": module.digest(),
         "size": module.size(),
         "manifest": { "name": manifest.name, "version": manifest.version },

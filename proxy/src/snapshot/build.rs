@@ -51,7 +51,7 @@ impl Builder<'_> {
         let secrets = secrets(&config, before);
         let Filters {
             known,
-            pulled,
+            origins,
             mut mistakes,
             mut warnings,
         } = self.filters(&config, &Doubts::none(), before, &secrets);
@@ -80,7 +80,7 @@ impl Builder<'_> {
             listeners,
             clusters,
             filters,
-            pulled,
+            origins,
             secrets,
         };
         Ok(Built { snapshot, warnings })

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Builder, Snapshot};
-use crate::components::{self, PullError};
+use crate::components::{self, Absent, PullError, Untrusted};
 use crate::config::{
     self, ComponentSource, Config, Doubts, Mistake, Name, Reference, filter_config,
 };
@@ -19,8 +19,18 @@ use crate::shared::{self, Store};
 struct Component {
     digest: Digest,
     bytes: Cow<'static, [u8]>,
-    /// What its reference stands for, and why that may no longer be so.
-    pulled: Option<(Reference, Option<PullError>)>,
+    origin: Origin,
+    /// Why it may not be what its reference stands for now.
+    outdated: Option<PullError>,
+}
+
+/// What is known of where a component came from, beside what is written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// What its reference stands for.
+    pub pulled: Option<Reference>,
+    /// The trusted key that signed it.
+    pub signed_by: Option<Name>,
 }
 
 impl Component {
@@ -28,7 +38,8 @@ impl Component {
         Self {
             digest: Digest::of(&bytes),
             bytes: Cow::Owned(bytes),
-            pulled: None,
+            origin: Origin::default(),
+            outdated: None,
         }
     }
 }
@@ -38,8 +49,7 @@ impl Component {
 pub(super) struct Filters {
     /// Every filter, however good.
     pub(super) known: Vec<Known>,
-    /// What the references of those from registries stand for.
-    pub(super) pulled: BTreeMap<Name, Reference>,
+    pub(super) origins: BTreeMap<Name, Origin>,
     pub(super) mistakes: Vec<Mistake>,
     pub(super) warnings: Vec<Mistake>,
 }
@@ -81,20 +91,15 @@ impl Known {
 }
 
 impl Filters {
-    fn add_pulled(
-        &mut self,
-        config: &Config,
-        filter: &config::Filter,
-        reference: Reference,
-        outdated: Option<PullError>,
-    ) {
-        if let Some(reason) = outdated {
+    fn add_origin(&mut self, config: &Config, filter: &config::Filter, component: &Component) {
+        let origin = component.origin.clone();
+        if let (Some(reason), Some(pulled)) = (&component.outdated, &origin.pulled) {
             let found = format!("`{}`, {reason}", filter.component);
-            let wanted = format!("a registry that answers; meanwhile it is `{reference}`");
+            let wanted = format!("a registry that answers; meanwhile it is `{pulled}`");
             self.warnings
                 .push(about_component(config, filter, found, wanted));
         }
-        self.pulled.insert(filter.name.clone(), reference);
+        self.origins.insert(filter.name.clone(), origin);
     }
 }
 
@@ -107,13 +112,11 @@ impl Builder<'_> {
         before: Option<&Snapshot>,
         secrets: &[Arc<Secret>],
     ) -> Filters {
-        let mut filters = Filters::default();
+        let (mut filters, mut absent) = (Filters::default(), Absent::default());
         for filter in &config.filters {
-            let component = self.component(config, filter);
-            let module = component.and_then(|mut component| {
-                if let Some((reference, outdated)) = component.pulled.take() {
-                    filters.add_pulled(config, filter, reference, outdated);
-                }
+            let component = self.component(config, filter, &mut absent);
+            let module = component.and_then(|component| {
+                filters.add_origin(config, filter, &component);
                 self.module(config, filter, &component, before)
             });
             let known = match module {
@@ -154,7 +157,12 @@ impl Builder<'_> {
         })
     }
 
-    fn component(&self, config: &Config, filter: &config::Filter) -> Result<Component, Mistake> {
+    fn component(
+        &self,
+        config: &Config,
+        filter: &config::Filter,
+        absent: &mut Absent,
+    ) -> Result<Component, Mistake> {
         let source = &filter.component;
         let max_bytes = filter.limits.max_component_bytes;
         match source {
@@ -163,27 +171,48 @@ impl Builder<'_> {
                 let wanted = format!("one of {}", names.join(", "));
                 about_component(config, filter, format!("`{source}`"), wanted)
             }),
-            ComponentSource::File(path) => match components::read_file(path, max_bytes) {
-                Ok(bytes) => Ok(Component::of(bytes)),
-                Err(error) => {
+            ComponentSource::File(path) => {
+                let bytes = components::read_file(path, max_bytes).map_err(|error| {
                     let found = format!("`{source}`: {error}");
-                    let wanted = "a readable component file";
-                    Err(about_component(config, filter, found, wanted))
-                }
-            },
+                    about_component(config, filter, found, "a readable component file")
+                })?;
+                let trust = config.trusted_for(filter);
+                let signed_by = match trust.as_slice() {
+                    [] => None,
+                    keys => {
+                        let signer = components::check_file(path, &bytes, keys);
+                        Some(signer.map_err(|error| {
+                            let found = format!("`{source}`, {error}");
+                            about_component(config, filter, found, Untrusted::WANTED)
+                        })?)
+                    }
+                };
+                Ok(Component {
+                    origin: Origin {
+                        pulled: None,
+                        signed_by,
+                    },
+                    ..Component::of(bytes)
+                })
+            }
             ComponentSource::Registry(reference, pull) => {
                 let wanted = components::Wanted {
                     reference,
                     pull: *pull,
                     registry: components::registry(config, &reference.host),
                     max_bytes,
+                    trust: &config.trusted_for(filter),
                 };
-                let pulled = self.components.pull(&wanted).map_err(|error| {
+                let pulled = self.components.pull(&wanted, absent).map_err(|error| {
                     let found = format!("`{source}`, {error}");
                     about_component(config, filter, found, error.wanted())
                 })?;
                 Ok(Component {
-                    pulled: Some((reference.at(pulled.manifest), pulled.outdated)),
+                    origin: Origin {
+                        pulled: Some(reference.at(pulled.manifest)),
+                        signed_by: pulled.signed_by,
+                    },
+                    outdated: pulled.outdated,
                     ..Component::of(pulled.bytes)
                 })
             }
@@ -197,7 +226,8 @@ impl Builder<'_> {
         Some(Component {
             digest: Digest::from(shipped.digest),
             bytes: Cow::Borrowed(shipped.bytes),
-            pulled: None,
+            origin: Origin::default(),
+            outdated: None,
         })
     }
 
@@ -317,6 +347,7 @@ fn carried_over(
     let config::Filter {
         name: _,
         component: _,
+        trust: _,
         on_error,
         isolation,
         limits,

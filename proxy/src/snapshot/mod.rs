@@ -17,12 +17,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use build::{Builder, Built, Sockets};
-pub use filters::shared_limits;
+pub use filters::{Origin, shared_limits};
 pub use local::{WorkerListener, WorkerSnapshot};
 pub use publish::{Cache, Published};
 
 use crate::cluster::Cluster;
-use crate::config::{self, Config, Name, Reference};
+use crate::config::{self, Config, Name};
 use crate::filter::LoadedFilter;
 use crate::http::via::Via;
 use crate::listener::Socket;
@@ -37,8 +37,8 @@ pub struct Snapshot {
     pub listeners: Vec<Arc<Listener>>,
     pub clusters: Vec<Arc<Cluster>>,
     pub filters: Vec<Arc<LoadedFilter>>,
-    /// What the references of filters from registries stand for, by digest.
-    pub pulled: BTreeMap<Name, Reference>,
+    /// Where the components of filters came from.
+    pub origins: BTreeMap<Name, Origin>,
     pub secrets: Vec<Arc<Secret>>,
 }
 

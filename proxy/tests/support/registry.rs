@@ -1,4 +1,5 @@
 //! Debian's `docker-registry`, as a child, and what is pushed to it.
+#![allow(dead_code, reason = "no test binary uses all of it")]
 
 use std::fs;
 use std::io::{BufRead, BufReader};

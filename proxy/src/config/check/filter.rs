@@ -21,6 +21,7 @@ impl Checker<'_> {
     pub(super) fn filter(&mut self, at: &str, name: &str, raw: &RawFilter) -> Option<Filter> {
         let name = self.filter_name(at, name);
         let component = self.component(at, raw.component.as_ref(), raw.pull);
+        let trust = self.trusted_by(at, raw, component.as_ref());
         let limits = self.filter_limits(&below(at, "limits"), &raw.limits);
         let grants = self.grants(&below(at, "grants"), &raw.grants);
         let routes = self.routes(&below(at, "routes"), &raw.routes);
@@ -28,6 +29,7 @@ impl Checker<'_> {
         Some(Filter {
             name,
             component: component?,
+            trust,
             on_error: raw.on_error,
             isolation: raw.isolation,
             limits,
@@ -69,13 +71,17 @@ impl Checker<'_> {
 
     /// What a tag stands for may change unseen, and so somebody has to want that.
     fn pulled(&mut self, at: &str, reference: Reference, pull: Option<Pull>) -> ComponentSource {
-        let pull = pull.unwrap_or(Pull::Missing);
-        if matches!((&reference.version, pull), (Version::Tag(_), Pull::Missing)) {
+        // Of one that is mistaken that was told before.
+        let is_wanted = match pull {
+            Some(pull) => pull == Pull::Always,
+            None => self.places.has(&below(at, "pull")),
+        };
+        if matches!(reference.version, Version::Tag(_)) && !is_wanted {
             let found = format!("`{reference}`, a tag, which may be another component tomorrow");
             let wanted = "a digest, `@sha256:…`, or `pull: always`";
             self.mistake(&below(at, "component"), found, wanted);
         }
-        ComponentSource::Registry(reference, pull)
+        ComponentSource::Registry(reference, pull.unwrap_or(Pull::Missing))
     }
 
     /// Where one is out of its range, the defaults will do: with the least or the

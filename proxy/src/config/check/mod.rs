@@ -2,7 +2,8 @@
 //!
 //! Takes what has the right structure, item by item, so that one bad listener
 //! does not hide what is wrong with the next; gives a `Config`, or none when
-//! there was any mistake. Opens no file but those of secrets, and resolves no name.
+//! there was any mistake. Opens no file but those of secrets and keys, and
+//! resolves no name.
 
 mod address;
 mod cluster;
@@ -12,6 +13,7 @@ mod names;
 mod process;
 mod registry;
 mod secret;
+mod trust;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -31,6 +33,7 @@ use super::place::{Places, below, is_in_own_config};
 use super::raw::{OutOfRange, RawConfig, Size, Time};
 use super::secret::Secret;
 use super::structure::{Texts, put};
+use super::trust::TrustedKey;
 use super::words::{self, Showing};
 
 /// What a check gives. Without mistakes, nothing in it is missing.
@@ -41,8 +44,9 @@ pub(super) struct Checked {
     pub(super) clusters: Vec<Cluster>,
     pub(super) secrets: Vec<Secret>,
     pub(super) registries: Vec<Registry>,
-    /// Their files, those that cannot be read too.
-    pub(super) secret_files: Vec<PathBuf>,
+    pub(super) trust: Vec<TrustedKey>,
+    /// The files of secrets and keys, those that cannot be read too.
+    pub(super) read_files: Vec<PathBuf>,
     /// The raw shapes with every default filled in.
     pub(super) raw: RawConfig,
     pub(super) cluster_names: Known,
@@ -77,7 +81,7 @@ pub(super) fn check(
         texts,
         names: Names::of(value),
         addresses: Vec::new(),
-        secret_files: Vec::new(),
+        read_files: Vec::new(),
         mistakes: known,
         warnings: Vec::new(),
     };
@@ -88,6 +92,7 @@ pub(super) fn check(
     let secrets = checker.list("secrets", &mut pruned, Checker::secret);
     let registries = checker.list("registries", &mut pruned, Checker::registry);
     checker.registries_once(&registries);
+    let trust = checker.list("trust", &mut pruned, Checker::trusted_key);
     let mut raw: RawConfig = checker.typed(&pruned, "").unwrap_or_default();
     let process = checker.process(&raw, value);
     let listeners = split(listeners, |raw_listener| raw.listeners.push(raw_listener));
@@ -97,11 +102,12 @@ pub(super) fn check(
     });
     let secrets = split(secrets, |raw_secret| raw.secrets.push(raw_secret));
     let registries = split(registries, |raw_registry| raw.registries.push(raw_registry));
+    let trust = split(trust, |raw_key| raw.trust.push(raw_key));
     checker.unused_filters(&listeners, &filters);
     checker.unused_secrets(&secrets, &filters);
     let Checker {
         names,
-        secret_files,
+        read_files,
         mistakes,
         warnings,
         ..
@@ -113,7 +119,8 @@ pub(super) fn check(
         clusters,
         secrets,
         registries,
-        secret_files,
+        trust,
+        read_files,
         raw,
         cluster_names: names.clusters,
         mistakes,
@@ -130,7 +137,7 @@ pub(super) struct Checker<'a> {
     names: Names,
     /// Every address that is listened on, with its JSON pointer.
     addresses: Vec<(SocketAddr, String)>,
-    secret_files: Vec<PathBuf>,
+    read_files: Vec<PathBuf>,
     mistakes: Vec<Mistake>,
     warnings: Vec<Mistake>,
 }

@@ -21,6 +21,7 @@ pub(super) struct Names {
     pub(super) filters: Known,
     pub(super) clusters: Known,
     pub(super) secrets: Known,
+    pub(super) trust: Known,
     /// Pointers to names given before, each with its kind, name and first pointer.
     again: Vec<(String, &'static str, String, String)>,
 }
@@ -46,6 +47,10 @@ impl Names {
             names: names_in(value, "secrets", "secret", &mut again),
             is_all: are_all_named(value, "secrets"),
         };
+        let trust = Known {
+            names: names_in(value, "trust", "trusted key", &mut again),
+            is_all: are_all_named(value, "trust"),
+        };
         let filters = value.get("filters").and_then(Value::as_object);
         let filters = filters
             .into_iter()
@@ -61,6 +66,7 @@ impl Names {
             filters,
             clusters,
             secrets,
+            trust,
             again,
         }
     }
@@ -141,6 +147,11 @@ impl Checker<'_> {
 
     pub(super) fn secret_reference(&mut self, pointer: &str, name: &str) -> Name {
         let wanted = reference("secret", name, &self.names.secrets);
+        self.reference(pointer, name, wanted)
+    }
+
+    pub(super) fn trust_reference(&mut self, pointer: &str, name: &str) -> Name {
+        let wanted = reference("trusted key", name, &self.names.trust);
         self.reference(pointer, name, wanted)
     }
 

@@ -1,5 +1,5 @@
-//! Secrets, and the grants of them. The only check that reads a file: what a secret
-//! is cannot be told from the configuration alone.
+//! Secrets, and the grants of them. Reads the files of secrets: what a secret is cannot
+//! be told from the configuration alone.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -79,7 +79,7 @@ impl Checker<'_> {
             self.mistake(pointer, format!("`{}`", file.display()), wanted);
             SecretBytes::stand_in()
         };
-        self.secret_files.push(file.clone());
+        self.read_files.push(file.clone());
         (SecretSource::File(file), bytes)
     }
 

@@ -34,6 +34,11 @@ pub(in crate::config) struct RawFilter {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Pull")]
     pub(in crate::config) pull: Option<Pull>,
+    /// The keys of `trust` of which one has to have signed the component; without this
+    /// key any of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<String>", length(min = 1))]
+    pub(in crate::config) trust: Option<Items<String>>,
     /// What happens to an exchange for which the filter fails: `deny` answers 500
     /// (503 where the filter could not be called at all), `skip` goes on as if it
     /// were not there, `reset` closes without an answer.

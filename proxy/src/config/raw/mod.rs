@@ -13,6 +13,7 @@ mod filter;
 mod listener;
 mod registry;
 mod secret;
+mod trust;
 mod units;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ pub(super) use filter::{RawFilter, RawFilterLimits, RawGrants, RawRoute};
 pub(super) use listener::{RawLimits, RawListener, RawMessageHeaders, RawPathRules, RawTimeouts};
 pub(super) use registry::RawRegistry;
 pub(super) use secret::RawSecret;
+pub(super) use trust::RawTrustedKey;
 use units::HOUR;
 pub(super) use units::{OutOfRange, Size, Time};
 
@@ -40,7 +42,7 @@ pub(super) struct RawConfig {
     /// Further files that belong to this one, by path, relative to the file that
     /// names them. `*` in the last part of a path stands for anything, as in
     /// `conf.d/*.yaml`; hidden files never match. The lists `listeners`, `clusters`,
-    /// `secrets` and `registries` of all files are appended, the maps `filters` are united, and
+    /// `secrets`, `registries` and `trust` of all files are appended, the maps `filters` are united, and
     /// every other key may stand in one file only.
     #[schemars(inner(length(min = 1)))]
     #[serde(skip_serializing)]
@@ -81,6 +83,9 @@ pub(super) struct RawConfig {
     pub(super) secrets: Vec<RawSecret>,
     /// What is to be known of registries that components are pulled from.
     pub(super) registries: Vec<RawRegistry>,
+    /// Keys of which one has to have signed each component that is not shipped inside
+    /// Lockgate. Without this key, components need no signature.
+    pub(super) trust: Vec<RawTrustedKey>,
 }
 
 impl Default for RawConfig {
@@ -99,6 +104,7 @@ impl Default for RawConfig {
             clusters: Vec::new(),
             secrets: Vec::new(),
             registries: Vec::new(),
+            trust: Vec::new(),
         }
     }
 }

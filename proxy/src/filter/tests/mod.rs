@@ -89,6 +89,7 @@ fn entry(name: &str, config: Value) -> Filter {
     Filter {
         name: name.into(),
         component: ComponentSource::File("guest.wasm".into()),
+        trust: Vec::new(),
         on_error: OnError::Deny,
         isolation: Isolation::Shared,
         limits: limits(),

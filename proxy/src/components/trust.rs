@@ -1,0 +1,140 @@
+//! Whether a component is signed by who is trusted: beside a file, or beside an image
+//! as cosign signs it.
+
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+
+use super::manifest::Descriptor;
+use super::{NoFile, file};
+use crate::config::{Name, TrustedKey};
+use crate::digest::Digest;
+
+/// The type of a payload that cosign signs.
+const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
+const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
+const TYPE: &str = "cosign container image signature";
+
+/// The bytes of a payload, and of a file with a signature.
+pub(super) const MAX_PAYLOAD: usize = 64 << 10;
+const MAX_SIGNATURE: usize = 4 << 10;
+
+/// Signatures of one image that are looked at.
+const MAX_SIGNATURES: usize = 32;
+
+/// Why a component is not trusted. Reads on from its name.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Untrusted {
+    #[error("which is not signed: there is no {place}")]
+    Unsigned { place: String },
+    #[error("whose signature in {place} is none of these bytes by a key that is trusted for it")]
+    Wrong { place: String },
+    #[error("whose signature is for {found}, which is another component")]
+    Other { found: Digest },
+    #[error("which is signed, but not by a key that is trusted for it")]
+    Unknown,
+    #[error("whose signature in {place} cannot be read: {reason}")]
+    Unreadable { place: String, reason: String },
+}
+
+impl Untrusted {
+    pub const WANTED: &str = "a signature of it by a key that is trusted for it";
+}
+
+/// Where the signature of a file is.
+pub fn signature_of(file: &Path) -> PathBuf {
+    let mut path = file.as_os_str().to_owned();
+    path.push(".sig");
+    PathBuf::from(path)
+}
+
+/// By whom the bytes of a file are signed.
+pub fn check_file(file: &Path, bytes: &[u8], keys: &[TrustedKey]) -> Result<Name, Untrusted> {
+    let path = signature_of(file);
+    let place = format!("`{}`", path.display());
+    let signature = match file::read(&path, MAX_SIGNATURE) {
+        Ok(signature) => decoded(signature),
+        Err(NoFile::Unreadable(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Untrusted::Unsigned { place });
+        }
+        Err(error) => {
+            let reason = error.to_string();
+            return Err(Untrusted::Unreadable { place, reason });
+        }
+    };
+    signer(keys, bytes, &signature).ok_or(Untrusted::Wrong { place })
+}
+
+/// As it is, or in Base64: `openssl` writes the one and cosign the other. No
+/// signature is text by chance.
+fn decoded(signature: Vec<u8>) -> Vec<u8> {
+    let text = signature.trim_ascii();
+    STANDARD.decode(text).unwrap_or(signature)
+}
+
+fn signer(keys: &[TrustedKey], message: &[u8], signature: &[u8]) -> Option<Name> {
+    let mut keys = keys.iter();
+    let key = keys.find(|trusted| trusted.key.verifies(message, signature))?;
+    Some(key.name.clone())
+}
+
+/// Under which tag cosign keeps the signatures of an image.
+pub(super) fn tag_of(image: &Digest) -> String {
+    format!("sha256-{}.sig", image.hex())
+}
+
+/// The payloads that are signed, as the manifest behind that tag names them.
+pub(super) fn payloads(layers: &[Descriptor]) -> impl Iterator<Item = (&Descriptor, Vec<u8>)> {
+    let payloads = layers.iter().filter(|layer| layer.media_type == PAYLOAD);
+    let signed = payloads.filter_map(|layer| {
+        let signature = STANDARD.decode(layer.annotations.get(SIGNATURE)?).ok()?;
+        Some((layer, signature))
+    });
+    signed.take(MAX_SIGNATURES)
+}
+
+/// What cosign signs.
+#[derive(Deserialize)]
+struct Payload {
+    critical: Critical,
+}
+
+#[derive(Deserialize)]
+struct Critical {
+    image: Image,
+    r#type: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Image {
+    docker_manifest_digest: String,
+}
+
+/// By whom an image is signed, if this is a signature of it.
+pub(super) fn check_payload(
+    payload: &[u8],
+    signature: &[u8],
+    image: &Digest,
+    keys: &[TrustedKey],
+) -> Result<Name, Untrusted> {
+    // Nothing is read of what nobody signed.
+    let signer = signer(keys, payload, signature).ok_or(Untrusted::Unknown)?;
+    let unreadable = |reason: String| Untrusted::Unreadable {
+        place: format!("`{}`", tag_of(image)),
+        reason,
+    };
+    let payload: Payload =
+        serde_json::from_slice(payload).map_err(|error| unreadable(error.to_string()))?;
+    if payload.critical.r#type != TYPE {
+        return Err(unreadable(format!("it is no `{TYPE}`")));
+    }
+    let found = Digest::read(&payload.critical.image.docker_manifest_digest)
+        .ok_or_else(|| unreadable("it names no digest".to_owned()))?;
+    match found == *image {
+        true => Ok(signer),
+        false => Err(Untrusted::Other { found }),
+    }
+}

@@ -1,0 +1,500 @@
+//! With keys in `trust`, a component is loaded only if one of them signed it: beside
+//! its file, or beside its image as cosign does. Keys and signatures are openssl's.
+
+#[path = "support/registry.rs"]
+mod registry;
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use lockgate::digest::Digest;
+use registry::{Access, Layer, OCI_MANIFEST, Registry};
+use serde_json::{Value, json};
+use support::admin::{get, json as read};
+use support::process::run;
+use support::{Proxy, within};
+
+const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+
+fn component() -> &'static [u8] {
+    let mut shipped = lockgate::shipped::SHIPPED.iter();
+    let fault = shipped.find(|shipped| shipped.name == "lockgate:fault");
+    fault.unwrap().bytes
+}
+
+/// The same with other bytes: a custom section behind it.
+fn other() -> Vec<u8> {
+    [component(), b"\x00\x06\x04note\x07"].concat()
+}
+
+fn openssl(arguments: &[&str], folder: &Path) {
+    let output = Command::new("openssl")
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+}
+
+/// The kinds of keys that there are.
+#[derive(Clone, Copy)]
+enum Kind {
+    Ed25519,
+    P256,
+}
+
+/// A pair `NAME.key` and `NAME.pub` in the folder.
+fn key(folder: &Path, name: &str, kind: Kind) {
+    let (private, public) = (format!("{name}.key"), format!("{name}.pub"));
+    let kind: &[&str] = match kind {
+        Kind::Ed25519 => &["-algorithm", "ed25519"],
+        Kind::P256 => &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"],
+    };
+    openssl(&[&["genpkey", "-out", &private], kind].concat(), folder);
+    openssl(
+        &["pkey", "-in", &private, "-pubout", "-out", &public],
+        folder,
+    );
+}
+
+/// A signature as the kind of the key has it.
+fn sign(folder: &Path, name: &str, kind: Kind, bytes: &[u8]) -> Vec<u8> {
+    let private = format!("{name}.key");
+    fs::write(folder.join("message"), bytes).unwrap();
+    match kind {
+        Kind::Ed25519 => openssl(
+            &[
+                "pkeyutl",
+                "-sign",
+                "-rawin",
+                "-inkey",
+                &private,
+                "-in",
+                "message",
+                "-out",
+                "signature",
+            ],
+            folder,
+        ),
+        Kind::P256 => openssl(
+            &[
+                "dgst",
+                "-sha256",
+                "-sign",
+                &private,
+                "-out",
+                "signature",
+                "message",
+            ],
+            folder,
+        ),
+    }
+    fs::read(folder.join("signature")).unwrap()
+}
+
+/// A folder with the keys `release`, `ops` and `stranger`, of which the first two
+/// are trusted.
+fn with_keys() -> PathBuf {
+    let folder = Proxy::folder();
+    key(&folder, "release", Kind::Ed25519);
+    key(&folder, "ops", Kind::P256);
+    key(&folder, "stranger", Kind::P256);
+    folder
+}
+
+const TRUST: &str = "trust: [{ name: release, file: release.pub }, { name: ops, file: ops.pub }]\n";
+
+/// Every request is answered 418 by a filter that is got as `rest` says.
+fn yaml(folder: &Path, rest: &str) -> String {
+    let cache = folder.join("cache");
+    format!(
+        "cache_dir: '{}'\nadmin: {{ address: '127.0.0.1:0' }}\n\
+         listeners: [{{ name: web, address: '127.0.0.1:0', filters: [mine] }}]\n\
+         filters:\n  mine:\n    config: {{ abort: {{ status: 418, percent: 100 }} }}\n{rest}{TRUST}",
+        cache.display()
+    )
+}
+
+fn of_file(folder: &Path, more: &str) -> String {
+    yaml(folder, &format!("    component: ./mine.wasm\n{more}"))
+}
+
+/// What `check` says of a configuration.
+fn check(folder: &Path, yaml: &str) -> (bool, String) {
+    let path = folder.join("lockgate.yaml");
+    fs::write(&path, support::whole(yaml)).unwrap();
+    let output = run(&["check", path.to_str().unwrap()]);
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(text).unwrap())
+}
+
+fn good(folder: &Path, yaml: &str) {
+    let (is_good, told) = check(folder, yaml);
+    assert!(is_good, "{told}");
+}
+
+fn refused(folder: &Path, yaml: &str, why: &str) {
+    let (is_good, told) = check(folder, yaml);
+    assert!(!is_good && told.contains(why), "wanted `{why}` in {told}");
+    assert!(
+        told.contains("wanted a signature of it by a key that is trusted for it"),
+        "{told}"
+    );
+    let errors = told.lines().filter(|line| line.starts_with("error: "));
+    assert_eq!(errors.count(), 1, "{told}");
+}
+
+#[test]
+fn a_file_needs_a_signature_beside_it() {
+    let folder = with_keys();
+    let (file, signature) = (folder.join("mine.wasm"), folder.join("mine.wasm.sig"));
+    fs::write(&file, component()).unwrap();
+    let yaml = of_file(&folder, "");
+    refused(
+        &folder,
+        &yaml,
+        "mine.wasm`, which is not signed: there is no `",
+    );
+    let wrong = "mine.wasm.sig` is none of these bytes by a key that is trusted for it";
+    for (name, kind) in [("release", Kind::Ed25519), ("ops", Kind::P256)] {
+        let signed = sign(&folder, name, kind, component());
+        for written in [
+            signed.clone(),
+            (STANDARD.encode(&signed) + "\n").into_bytes(),
+        ] {
+            fs::write(&signature, written).unwrap();
+            good(&folder, &yaml);
+        }
+        // That of another component, a part of one, one with a bit changed.
+        let mut changed = signed.clone();
+        *changed.last_mut().unwrap() ^= 1;
+        let of_another = sign(&folder, name, kind, &other());
+        for bad in [
+            of_another,
+            signed[..signed.len() - 1].to_vec(),
+            changed,
+            Vec::new(),
+        ] {
+            fs::write(&signature, bad).unwrap();
+            refused(&folder, &yaml, wrong);
+        }
+    }
+    fs::write(
+        &signature,
+        sign(&folder, "stranger", Kind::P256, component()),
+    )
+    .unwrap();
+    refused(&folder, &yaml, wrong);
+    fs::write(&signature, vec![0; 5000]).unwrap();
+    refused(&folder, &yaml, "mine.wasm.sig` cannot be read: ");
+}
+
+#[test]
+fn a_filter_may_trust_some_keys_only() {
+    let folder = with_keys();
+    fs::write(folder.join("mine.wasm"), component()).unwrap();
+    let by_release = sign(&folder, "release", Kind::Ed25519, component());
+    fs::write(folder.join("mine.wasm.sig"), by_release).unwrap();
+    good(&folder, &of_file(&folder, "    trust: [release, ops]\n"));
+    let only_ops = of_file(&folder, "    trust: [ops]\n");
+    refused(&folder, &only_ops, "by a key that is trusted for it");
+}
+
+#[test]
+fn a_new_signature_is_a_reload() {
+    let folder = with_keys();
+    fs::write(folder.join("mine.wasm"), component()).unwrap();
+    let signed = sign(&folder, "release", Kind::Ed25519, component());
+    fs::write(folder.join("mine.wasm.sig"), signed).unwrap();
+    let newer = sign(&folder, "ops", Kind::P256, &other());
+    let proxy = Proxy::start_in(folder.clone(), &of_file(&folder, ""));
+    let told = || read(&get(proxy.admin(), "/filters"))[0].clone();
+    assert_eq!(told()["signed_by"], json!("release"));
+    assert_eq!(proxy.get("/").status, 418);
+    // The component first, which is refused, and then its signature.
+    let replace = |name: &str, bytes: &[u8]| {
+        fs::write(folder.join("aside"), bytes).unwrap();
+        fs::rename(folder.join("aside"), folder.join(name)).unwrap();
+    };
+    replace("mine.wasm", &other());
+    let outcome = proxy.reload();
+    assert!(
+        outcome.mistakes[0].contains("none of these bytes"),
+        "{outcome:?}"
+    );
+    assert_eq!(told()["signed_by"], json!("release"));
+    assert_eq!(proxy.get("/").status, 418);
+    replace("mine.wasm.sig", &newer);
+    within("the new version is there", || {
+        (told()["signed_by"] == json!("ops")).then_some(())
+    });
+    assert_eq!(told()["digest"], json!(Digest::of(&other()).to_string()));
+}
+
+/// What cosign signs for an image.
+fn payload(registry: &Registry, name: &str, image: &str) -> Vec<u8> {
+    let payload = json!({
+        "critical": {
+            "identity": { "docker-reference": format!("{}/{name}", registry.address) },
+            "image": { "docker-manifest-digest": image },
+            "type": "cosign container image signature",
+        },
+        "optional": null,
+    });
+    payload.to_string().into_bytes()
+}
+
+/// Pushes signatures of an image as cosign does: each a payload, and its signature.
+fn push_signatures(registry: &Registry, name: &str, image: &str, signed: &[(&[u8], Vec<u8>)]) {
+    let layers: Vec<_> = signed
+        .iter()
+        .map(|(payload, signature)| Layer {
+            annotations: json!({ "dev.cosignproject.cosign/signature": STANDARD.encode(signature) }),
+            ..Layer::new(PAYLOAD, payload)
+        })
+        .collect();
+    let tag = format!("{}.sig", image.replace(':', "-"));
+    registry.push_image(
+        name,
+        &tag,
+        OCI_MANIFEST,
+        &Layer::new(CONFIG, b"{}"),
+        &layers,
+    );
+}
+
+fn of_image(folder: &Path, registry: &Registry, reference: &str, more: &str) -> String {
+    let rest = format!(
+        "    component: '{}'\n{more}{}",
+        registry.reference(reference),
+        registry.named()
+    );
+    yaml(folder, &rest)
+}
+
+#[test]
+fn an_image_needs_a_signature_of_cosign() {
+    let Some(registry) = Registry::start(Access::Anybody) else {
+        return;
+    };
+    let folder = with_keys();
+    let image = registry.push("mine", "1", component());
+    let another = registry.push("mine", "2", &other());
+    let payload = payload(&registry, "mine", &image);
+    let yaml = of_image(&folder, &registry, &format!("mine@{image}"), "");
+    refused(
+        &folder,
+        &yaml,
+        &format!(
+            "which is not signed: there is no `sha256-{}.sig`",
+            &image[7..]
+        ),
+    );
+
+    let by = |name: &str, kind: Kind| sign(&folder, name, kind, &payload);
+    let by_stranger = by("stranger", Kind::P256);
+    push_signatures(
+        &registry,
+        "mine",
+        &image,
+        &[(&payload, by_stranger.clone())],
+    );
+    refused(
+        &folder,
+        &yaml,
+        "which is signed, but not by a key that is trusted for it",
+    );
+    push_signatures(
+        &registry,
+        "mine",
+        &image,
+        &[(&payload, b"no signature".to_vec())],
+    );
+    refused(
+        &folder,
+        &yaml,
+        "which is signed, but not by a key that is trusted for it",
+    );
+    push_signatures(&registry, "mine", &image, &[]);
+    refused(
+        &folder,
+        &yaml,
+        "which is signed, but not by a key that is trusted for it",
+    );
+
+    // One that a trusted key made for another image.
+    let of_another = self::payload(&registry, "mine", &another);
+    let signed = sign(&folder, "ops", Kind::P256, &of_another);
+    push_signatures(&registry, "mine", &image, &[(&of_another, signed.clone())]);
+    refused(
+        &folder,
+        &yaml,
+        &format!("whose signature is for {another}, which is another component"),
+    );
+    let other_type = String::from_utf8(payload.clone())
+        .unwrap()
+        .replace("cosign container", "other");
+    let signed_type = sign(&folder, "ops", Kind::P256, other_type.as_bytes());
+    push_signatures(
+        &registry,
+        "mine",
+        &image,
+        &[(other_type.as_bytes(), signed_type)],
+    );
+    refused(
+        &folder,
+        &yaml,
+        "it is no `cosign container image signature`",
+    );
+
+    // A good one among others.
+    let by_ops = by("ops", Kind::P256);
+    let all: [(&[u8], Vec<u8>); 3] = [
+        (&payload, by_stranger),
+        (&of_another, signed),
+        (&payload, by_ops),
+    ];
+    push_signatures(&registry, "mine", &image, &all);
+    good(&folder, &yaml);
+    let only_release = of_image(
+        &folder,
+        &registry,
+        &format!("mine@{image}"),
+        "    trust: [release]\n",
+    );
+    refused(
+        &folder,
+        &only_release,
+        "which is signed, but not by a key that is trusted for it",
+    );
+    let by_release = by("release", Kind::Ed25519);
+    push_signatures(&registry, "mine", &image, &[(&payload, by_release)]);
+    good(&folder, &only_release);
+}
+
+#[test]
+fn signatures_are_kept_with_what_they_sign() {
+    let Some(registry) = Registry::start(Access::Anybody) else {
+        return;
+    };
+    let folder = with_keys();
+    let image = registry.push("mine", "stable", component());
+    let payload = payload(&registry, "mine", &image);
+    let signed = sign(&folder, "ops", Kind::P256, &payload);
+    push_signatures(&registry, "mine", &image, &[(&payload, signed)]);
+    let unsigned = registry.push("mine", "unsigned", &other());
+    let yaml = of_image(&folder, &registry, "mine:stable", "    pull: always\n");
+    let proxy = Proxy::start_in(folder.clone(), &yaml);
+    let signer = || -> Value { read(&get(proxy.admin(), "/filters"))[0]["signed_by"].clone() };
+    assert_eq!(signer(), json!("ops"));
+
+    // The tag becomes a version that nobody signed.
+    registry.push("mine", "stable", &other());
+    let outcome = proxy.reload();
+    assert!(
+        outcome.mistakes[0].contains("which is not signed"),
+        "{outcome:?}"
+    );
+    assert_eq!(proxy.get("/").status, 418);
+
+    // Without the registry: what is signed still is, what is not still is not.
+    let by_digest = |digest: &str| of_image(&folder, &registry, &format!("mine@{digest}"), "");
+    let (signed, unsigned) = (by_digest(&image), by_digest(&unsigned));
+    registry.stop();
+    good(&folder, &signed);
+    good(&folder, &yaml);
+    let (is_good, told) = check(&folder, &unsigned);
+    assert!(!is_good && told.contains("Connection refused"), "{told}");
+    fs::remove_dir_all(folder.join("cache/components/tags")).unwrap();
+    let (is_good, told) = check(&folder, &signed);
+    assert!(!is_good && told.contains("Connection refused"), "{told}");
+}
+
+#[test]
+fn keys_that_are_none_are_told() {
+    let folder = with_keys();
+    openssl(
+        &[
+            "genpkey",
+            "-algorithm",
+            "RSA",
+            "-pkeyopt",
+            "rsa_keygen_bits:2048",
+            "-out",
+            "rsa.key",
+        ],
+        &folder,
+    );
+    openssl(
+        &["pkey", "-in", "rsa.key", "-pubout", "-out", "rsa.pub"],
+        &folder,
+    );
+    let public = fs::read_to_string(folder.join("ops.pub")).unwrap();
+    let mut damaged: Vec<_> = public.lines().map(str::to_owned).collect();
+    damaged[2] = damaged[2]
+        .chars()
+        .rev()
+        .filter(|letter| *letter != '=')
+        .collect::<String>()
+        + "==";
+    fs::write(folder.join("damaged.pub"), damaged.join("\n")).unwrap();
+    let check = |key: &str, why: &str| {
+        let text = of_file(&folder, "").replace(TRUST, &format!("trust: [{key}]\n"));
+        let (is_good, told) = check(&folder, &text);
+        assert!(!is_good && told.contains(why), "wanted `{why}` in {told}");
+        assert!(!told.contains("BEGIN"), "{told}");
+    };
+    fs::write(folder.join("mine.wasm"), component()).unwrap();
+    check(
+        "{ name: a, file: release.key }",
+        "that is a private key, which belongs to nobody but who signs",
+    );
+    check(
+        "{ name: a, file: rsa.pub }",
+        "that is of another kind, wanted a public key in PEM, ECDSA P-256 or Ed25519",
+    );
+    check("{ name: a, file: mine.wasm }", "that is not in PEM");
+    check(
+        "{ name: a, file: damaged.pub }",
+        "damaged.pub`, a file that is ",
+    );
+    check("{ name: a, file: none.pub }", "that cannot be read: ");
+    check("{ name: a, pem: no }", "a key that is not in PEM");
+    check(
+        "{ name: a }",
+        "found no key, wanted exactly one of `file` and `pem`",
+    );
+    check(
+        "{ name: a, file: ops.pub, pem: x }",
+        "found a key in two ways, wanted exactly one of `file` and `pem`",
+    );
+    check(
+        "{ name: a, file: ops.pub }, { name: a, file: ops.pub }",
+        "found the trusted key `a` again",
+    );
+    check("{ file: ops.pub }", "found no key `name`");
+
+    let inline = public.replace('\n', "\n      ");
+    let text = of_file(&folder, "").replace(
+        TRUST,
+        &format!("trust:\n  - name: a\n    pem: |\n      {inline}\n"),
+    );
+    refused(&folder, &text, "which is not signed");
+    let (_, told) = self::check(&folder, &of_file(&folder, "    trust: [realease]\n"));
+    assert!(
+        told.contains("found `realease`, wanted the name of a trusted key, such as `release`"),
+        "{told}"
+    );
+    let shipped = yaml(&folder, "    component: lockgate:fault\n    trust: [ops]\n");
+    let (_, told) = self::check(&folder, &shipped);
+    assert!(
+        told.contains("`trust` of a component that is shipped inside Lockgate"),
+        "{told}"
+    );
+    good(&folder, &yaml(&folder, "    component: lockgate:fault\n"));
+}
