@@ -23,7 +23,7 @@ use lockgate::http::h1::{HeadScanner, ParsedRequest, parse_request};
 use lockgate::http::request_id::Hex;
 use lockgate::http::{RequestHead, ResponseHead};
 use lockgate::shipped::SHIPPED;
-use lockgate::snapshot::{Builder, Sockets, WorkerSnapshot};
+use lockgate::snapshot::{Builder, Past, Sockets, WorkerSnapshot};
 use lockgate::stats::Stats;
 
 // That of the binary, so that these figures are its figures.
@@ -110,6 +110,9 @@ impl Bench {
             shipped: SHIPPED,
             workers: 1,
             sockets: Sockets::Leave,
+            state: None,
+            past: &Past::default(),
+            strict: true,
         };
         let built = builder.build(Arc::new(config), None);
         let built = built.unwrap_or_else(|mistakes| panic!("{mistakes:#?}"));

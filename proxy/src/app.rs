@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use anyhow::Context;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -15,11 +16,13 @@ use crate::control::log::LogHandle;
 use crate::control::reload::{self, Candidate, Loader};
 use crate::control::signals::Signals;
 use crate::control::status::Status;
+use crate::control::versions::Versions;
 use crate::control::{self, Control, Ended, Resolving, Sources, log_target};
 use crate::exchange::{AccessLog, AccessLogSink, AccessLogThread};
 use crate::filter::Compiler;
 use crate::jobs::Jobs;
 use crate::snapshot::{Published, Sockets};
+use crate::state::Folder;
 use crate::stats::Stats;
 use crate::worker::{self, Stage, WorkerSetup};
 
@@ -32,6 +35,9 @@ pub struct Options {
     signals: bool,
     log: bool,
     compiler: Compiler,
+    strict: bool,
+    /// Where no `state_dir` is configured.
+    state_dir: Option<PathBuf>,
 }
 
 impl Options {
@@ -41,7 +47,16 @@ impl Options {
             signals: false,
             log: false,
             compiler: Compiler::Here,
+            strict: false,
+            state_dir: None,
         }
+    }
+
+    /// Refuse a start by a filter that cannot be built, though an earlier version
+    /// of it was good.
+    pub fn strict(mut self, strict: bool) -> Self {
+        self.strict = strict;
+        self
     }
 
     /// Obey SIGHUP, SIGTERM and SIGINT, log as the configuration says, and
@@ -49,6 +64,7 @@ impl Options {
     pub fn as_process(mut self) -> anyhow::Result<Self> {
         self.signals = true;
         self.log = true;
+        self.state_dir = reload::default_state_dir(&self.config);
         self.compiler = Compiler::this_program().context("cannot tell which program this is")?;
         Ok(self)
     }
@@ -103,15 +119,20 @@ impl App {
         let stats = Stats::new(workers);
         let engine =
             reload::start_engine(&loaded.config, options.compiler).map_err(anyhow::Error::new)?;
+        let state_dir = loaded.config.state_dir.clone().or(options.state_dir);
+        let state = state_dir.map(|path| Arc::new(Folder::new(path)));
+        let versions = Versions::new(state.clone());
         let loader = Arc::new(Loader {
             path: options.config,
             engine,
             components: reload::start_components(&loaded.config),
             stats: stats.clone(),
             workers,
+            state,
+            strict: options.strict,
         });
         let candidate = loader
-            .build(loaded, None, Sockets::Bind)
+            .build(loaded, None, &versions.past(), Sockets::Bind)
             .map_err(StartError::Config)?;
         let config = &candidate.snapshot.config;
         let (sink, log) = AccessLogSink::open(&config.access_log.to, &stats)
@@ -130,6 +151,7 @@ impl App {
                     candidate,
                     sink,
                     stats,
+                    versions,
                     commands: commands.clone(),
                 };
                 move || control_thread(start, inbox, started)
@@ -205,6 +227,7 @@ struct Start {
     candidate: Candidate,
     sink: Option<AccessLogSink>,
     stats: Arc<Stats>,
+    versions: Versions,
     commands: mpsc::Sender<Command>,
 }
 
@@ -266,8 +289,13 @@ async fn bring_up(start: Start) -> Result<(Control, Option<Signals>), StartError
         tracing::warn!("{unready}");
     }
     let snapshot = Arc::new(start.candidate.snapshot);
+    for standing in &snapshot.standings {
+        tracing::error!(why = standing.why.join("; "), "degraded: {standing}");
+    }
+    let mut versions = start.versions;
+    versions.published(&snapshot, Instant::now());
     let config = snapshot.config.clone();
-    let status = Status::new(start.stats.clone(), &snapshot);
+    let status = Status::new(start.stats.clone(), &snapshot, versions.on_probation());
     if let Some(admin) = &config.admin {
         serve_admin(admin, &config, &status, start.commands)?;
     }
@@ -306,6 +334,7 @@ async fn bring_up(start: Start) -> Result<(Control, Option<Signals>), StartError
         status,
         resolving,
         jobs,
+        versions,
         log: start.process_log,
         sources: start.sources,
     };

@@ -3,7 +3,7 @@
 //! `ARCHITECTURE.md` tells how the parts fit; each folder's `mod.rs` tells what
 //! lives there. A module uses only what stands below it:
 //! `cli`, `app`, `demo` / `control` / `worker`, `jobs`, `listener`, `downstream` /
-//! `exchange` / `snapshot` / `filter`, `upstream` / `cluster`, `secrets`, `components` /
+//! `exchange` / `snapshot` / `filter`, `upstream` / `cluster`, `secrets`, `components`, `state` /
 //! `config` / `http`, `client`, `deadline`, `drain`, `error`, `stats`, `console`,
 //! `digest`, `private`.
 
@@ -32,6 +32,7 @@ pub mod secrets;
 pub mod shared;
 pub mod shipped;
 pub mod snapshot;
+pub mod state;
 pub mod stats;
 pub mod upstream;
 pub mod worker;

@@ -16,7 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["exchange"],
     &["snapshot"],
     &["filter", "upstream", "listener", "shipped"],
-    &["cluster", "secrets", "components"],
+    &["cluster", "secrets", "components", "state"],
     &["config"],
     &["http", "client", "drain"],
     &["error", "stats", "console", "deadline", "memory"],

@@ -9,8 +9,7 @@ use crate::config::Mistake;
 use crate::console::{Exit, print, print_json};
 use crate::control::reload::{self, Loader};
 use crate::filter::Compiler;
-use crate::snapshot::Sockets;
-use crate::stats::Stats;
+use crate::snapshot::{Past, Sockets};
 
 pub fn check(file: &Path, as_json: bool) -> anyhow::Result<Exit> {
     progress::show();
@@ -44,15 +43,10 @@ fn find(file: &Path) -> anyhow::Result<(Vec<Mistake>, usize, Vec<Mistake>)> {
             return Ok(split(&mistakes, Vec::new()));
         }
     };
-    let loader = Loader {
-        path: file.to_owned(),
-        engine: reload::start_engine(&loaded.config, Compiler::Here)?,
-        components: reload::start_components(&loaded.config),
-        stats: Stats::new(1),
-        workers: 1,
-    };
+    let engine = reload::start_engine(&loaded.config, Compiler::Here)?;
+    let loader = Loader::to_look(file, engine, &loaded.config);
     let warnings = loaded.warnings.clone();
-    match loader.build(loaded, None, Sockets::Leave) {
+    match loader.build(loaded, None, &Past::default(), Sockets::Leave) {
         Ok(candidate) => Ok((Vec::new(), 0, candidate.warnings)),
         Err(mistakes) => Ok(split(&mistakes, warnings)),
     }

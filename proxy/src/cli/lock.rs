@@ -7,8 +7,7 @@ use crate::console::{Exit, print};
 use crate::control::lock::{self, Lock};
 use crate::control::reload::{self, Loader};
 use crate::filter::Compiler;
-use crate::snapshot::Sockets;
-use crate::stats::Stats;
+use crate::snapshot::{Past, Sockets};
 
 pub fn lock(file: &Path) -> anyhow::Result<Exit> {
     progress::show();
@@ -21,14 +20,9 @@ pub fn lock(file: &Path) -> anyhow::Result<Exit> {
         Ok(loaded) => loaded,
         Err(mistakes) => return refused(reload::refuse(file, mistakes, attempt.draft)),
     };
-    let loader = Loader {
-        path: file.to_owned(),
-        engine: reload::start_engine(&loaded.config, Compiler::Here)?,
-        components: reload::start_components(&loaded.config),
-        stats: Stats::new(1),
-        workers: 1,
-    };
-    let candidate = match loader.build_unlocked(loaded, None, Sockets::Leave) {
+    let engine = reload::start_engine(&loaded.config, Compiler::Here)?;
+    let loader = Loader::to_look(file, engine, &loaded.config);
+    let candidate = match loader.build_unlocked(loaded, None, &Past::default(), Sockets::Leave) {
         Ok(candidate) => candidate,
         Err(mistakes) => return refused(mistakes),
     };

@@ -37,10 +37,16 @@ enum Command {
     /// SIGHUP, a change of any file that was read, and `lockgate reload` load
     /// it anew; a bad file changes nothing. SIGTERM drains, a second one ends
     /// at once.
+    ///
+    /// A filter that cannot be built at the start is replaced by its last good
+    /// version, where one is known; with --strict the start is refused instead.
     Run {
         /// The configuration file.
         #[arg(long, short, value_name = "FILE")]
         config: PathBuf,
+        /// Start with what the file says or not at all.
+        #[arg(long)]
+        strict: bool,
     },
     /// Check a configuration as a reload would, and report every mistake.
     Check {
@@ -112,7 +118,7 @@ pub fn main() -> ExitCode {
         }
     };
     let exit = match cli.command {
-        Command::Run { config } => run::run(&config),
+        Command::Run { config, strict } => run::run(&config, strict),
         Command::Check { file, json } => check::check(&file, json),
         Command::Demo(options) => demo::run(&options),
         Command::Schema => print_json(&crate::config::schema()),

@@ -5,8 +5,8 @@ use std::path::Path;
 use crate::app::{App, Options, StartError};
 use crate::console::Exit;
 
-pub fn run(config: &Path) -> anyhow::Result<Exit> {
-    let app = match App::start(Options::new(config).as_process()?) {
+pub fn run(config: &Path, strict: bool) -> anyhow::Result<Exit> {
+    let app = match App::start(Options::new(config).strict(strict).as_process()?) {
         Ok(app) => app,
         Err(StartError::Config(mistakes)) => {
             eprintln!("{mistakes}");

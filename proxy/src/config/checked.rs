@@ -30,6 +30,8 @@ pub struct Config {
     pub access_log: AccessLog,
     /// Where compiled components are kept; `None` keeps them in memory only.
     pub cache_dir: Option<PathBuf>,
+    /// Where what is known of filter versions outlives the process.
+    pub state_dir: Option<PathBuf>,
     /// How long a drain waits for exchanges before it ends them.
     pub drain_timeout: Duration,
     /// Generations that may be alive at once; a reload beyond it is refused.
@@ -53,6 +55,15 @@ pub struct Config {
     pub places: Places,
     /// JSON pointers of the values that came from `${ENV}`, masked wherever shown.
     pub from_env: Vec<String>,
+}
+
+impl Config {
+    /// The rules of a filter's canary.
+    pub fn canary(&self, filter: &str) -> Option<&Canary> {
+        let mut filters = self.filters.iter();
+        let filter = filters.find(|known| &*known.name == filter)?;
+        filter.canary.as_deref()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -192,13 +203,15 @@ pub enum EncodedSlashes {
     Keep,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Filter {
     pub name: Name,
     pub component: ComponentSource,
     /// The names of trusted keys of which one has to have signed it; of none, any.
     pub trust: Vec<Name>,
     pub on_error: OnError,
+    pub on_bad: OnBad,
+    pub probation: Probation,
     pub isolation: Isolation,
     pub limits: FilterLimits,
     pub grants: Grants,
@@ -206,6 +219,8 @@ pub struct Filter {
     pub config: FilterConfig,
     /// By the route that an earlier filter named.
     pub routes: Vec<(Name, RouteConfig)>,
+    /// Another version that some exchanges try.
+    pub canary: Option<Box<Canary>>,
     /// JSON pointer of this filter in the file, `/filters/auth`.
     pub pointer: String,
 }
@@ -220,7 +235,60 @@ impl Config {
     }
 }
 
+/// A version that serves a share of a filter's exchanges.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Canary {
+    pub component: ComponentSource,
+    /// In the place of the filter's own; its routes stay.
+    pub config: Option<FilterConfig>,
+    /// Of 10,000 exchanges.
+    pub share: u16,
+    pub sticky_by: Sticky,
+    pub abort_on: AbortOn,
+    /// When it takes the filter's place by itself, if it does.
+    pub promote_after: Option<Duration>,
+    /// JSON pointer of this canary in the file.
+    pub pointer: String,
+}
+
+/// What decides which exchanges see a canary.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sticky {
+    Chance,
+    Address,
+    /// A field of the request, in lower case; without it, not the canary.
+    Header(String),
+    /// What an earlier filter left; without it, not the canary.
+    Attribute(String),
+}
+
+/// When a canary is given up by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AbortOn {
+    /// Not before it was called so often.
+    pub min_calls: u64,
+    /// This share of its calls failed.
+    pub fault_percent: u8,
+    /// One call takes so much longer on average than one of the other version.
+    pub added_latency: Option<Duration>,
+    /// The share of calls that end the exchange differs by so many points.
+    pub verdict_percent: Option<u8>,
+}
+
 impl Filter {
+    /// The canary as the entry of a filter.
+    pub fn canary_entry(&self) -> Option<Self> {
+        let canary = self.canary.as_deref()?;
+        let own = canary.config.as_ref();
+        Some(Self {
+            component: canary.component.clone(),
+            config: own.unwrap_or(&self.config).clone(),
+            canary: None,
+            pointer: canary.pointer.clone(),
+            ..self.clone()
+        })
+    }
+
     /// The configuration of no route, then those of routes.
     pub fn configs(&self) -> impl Iterator<Item = &FilterConfig> {
         let routes = self.routes.iter().filter_map(|(_, route)| match route {
@@ -240,13 +308,19 @@ impl Filter {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ComponentSource {
     /// `lockgate:NAME`, built into the binary.
     Shipped(Name),
     File(PathBuf),
     /// `oci://HOST/NAME@sha256:…`, pulled from a registry.
     Registry(Reference, Pull),
+}
+
+impl ComponentSource {
+    pub fn is_shipped(&self) -> bool {
+        matches!(self, Self::Shipped(_))
+    }
 }
 
 impl fmt::Display for ComponentSource {
@@ -283,14 +357,14 @@ pub struct Registry {
     pub timeout: Duration,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum RouteConfig {
     Off,
     Config(FilterConfig),
 }
 
 /// The configuration of a filter, opaque to the core.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FilterConfig {
     pub value: serde_json::Value,
     /// JSON pointer of the value in the file.
@@ -312,6 +386,28 @@ pub enum OnError {
     Reset,
 }
 
+/// What a reload does that cannot build the filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnBad {
+    /// Change nothing at all.
+    Refuse,
+    /// Leave this filter as it is, and load the rest.
+    Keep,
+}
+
+/// How a new version of a filter is watched until it counts as good.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probation {
+    /// How long; zero watches nothing.
+    pub time: Duration,
+    /// It has to be called so often before it counts as good.
+    pub min_calls: u64,
+    /// It is given up at so many faults that are this share of its calls or more.
+    pub min_faults: u64,
+    pub fault_percent: u8,
+}
+
 /// Who else an instance has worked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -323,7 +419,7 @@ pub enum Isolation {
 }
 
 /// The budgets of a filter.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FilterLimits {
     /// Bytes of the component, and of what it is unpacked from.
     pub max_component_bytes: usize,
@@ -374,7 +470,7 @@ pub struct FilterLimits {
 }
 
 /// What a filter is allowed beyond its own exchange.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grants {
     /// Clusters that it may call.
     pub call: Vec<Name>,
@@ -385,7 +481,7 @@ pub struct Grants {
 }
 
 /// What a filter may do with a secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SecretUse {
     /// Compare and sign with it, and put it into requests.
     Use,

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::check::is_host;
 use crate::digest::Digest;
 
@@ -14,7 +16,7 @@ const MAX_NAME: usize = 255;
 const MAX_TAG: usize = 128;
 
 /// A version of something in a registry.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Reference {
     /// With a port where one is written.
     pub host: String,
@@ -23,7 +25,7 @@ pub struct Reference {
 }
 
 /// What says which one of a name is meant.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Version {
     /// Whatever the registry says it is.
     Tag(String),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Sources;
-use super::admin::{Command, ReloadOutcome};
+use super::admin::{Command, Decide, ReloadOutcome};
 use super::signals::{Signal, Signals};
 use super::watch::Watch;
 
@@ -20,6 +20,7 @@ pub enum Asked {
         why: &'static str,
         replies: Vec<Reply>,
     },
+    Decide(Decide),
     /// To look at files that have changed.
     Look(Vec<PathBuf>),
     Drain,
@@ -34,6 +35,8 @@ pub struct Inbox {
     /// Who asked while another reload was built. No more than the admin address
     /// has connections.
     waiting: Vec<Reply>,
+    /// The same for canaries.
+    decisions: Vec<Decide>,
     /// A reload found no room for one more generation.
     is_owed: bool,
     /// A configuration was refused, and any file may be what was wrong with it.
@@ -51,6 +54,7 @@ impl Inbox {
             signals,
             watch,
             waiting: Vec::new(),
+            decisions: Vec::new(),
             is_owed: false,
             to_mend: false,
         }
@@ -59,12 +63,16 @@ impl Inbox {
     /// The next thing to do. `room` ends when there is room for one more
     /// generation. Dropping the future loses nothing.
     pub async fn next(&mut self, room: impl Future<Output = ()>) -> Asked {
+        if let Some(decide) = self.decisions.pop() {
+            return Asked::Decide(decide);
+        }
         if !self.waiting.is_empty() {
             return Asked::by_command(mem::take(&mut self.waiting));
         }
         tokio::select! {
             command = self.commands.recv() => match command {
                 Some(Command::Reload { reply }) => Asked::by_command(vec![reply]),
+                Some(Command::Decide(decide)) => Asked::Decide(decide),
                 Some(Command::Drain) | None => Asked::Drain,
             },
             signal = next_signal(&mut self.signals) => match signal {
@@ -80,7 +88,7 @@ impl Inbox {
     /// is kept for [`Inbox::next`], also when the future is dropped.
     pub async fn drain(&mut self) {
         tokio::select! {
-            () = drain_command(&mut self.commands, &mut self.waiting) => {}
+            () = drain_command(&mut self.commands, &mut self.waiting, &mut self.decisions) => {}
             () = drain_signal(&mut self.signals) => {}
         }
     }
@@ -142,9 +150,17 @@ pub async fn drain_signal(signals: &mut Option<Signals>) {
     }
 }
 
-async fn drain_command(commands: &mut mpsc::Receiver<Command>, waiting: &mut Vec<Reply>) {
-    while let Some(Command::Reload { reply }) = commands.recv().await {
-        waiting.push(reply);
+async fn drain_command(
+    commands: &mut mpsc::Receiver<Command>,
+    waiting: &mut Vec<Reply>,
+    decisions: &mut Vec<Decide>,
+) {
+    loop {
+        match commands.recv().await {
+            Some(Command::Reload { reply }) => waiting.push(reply),
+            Some(Command::Decide(decide)) => decisions.push(decide),
+            Some(Command::Drain) | None => return,
+        }
     }
 }
 

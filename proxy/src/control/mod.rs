@@ -14,6 +14,7 @@ pub mod log_target;
 pub mod reload;
 pub mod signals;
 pub mod status;
+pub mod versions;
 mod watch;
 
 use std::path::PathBuf;
@@ -25,16 +26,18 @@ use tokio::sync::{mpsc, watch as watch_channel};
 use tokio::task::{JoinError, JoinSet};
 
 use crate::cluster::Resolver;
-use crate::config::{Config, Mistake, Mistakes, Places};
+use crate::config::{Config, Mistake, Mistakes, Name, Places};
 use crate::jobs::{Jobs, Unready};
 use crate::memory;
 use crate::secrets::Secret;
-use crate::snapshot::{Published, Snapshot, Sockets, shared_limits};
+use crate::snapshot::{Past, Published, Reason, Snapshot, Sockets, Standing, shared_limits};
+use crate::state::{Decision, Verdict};
 use crate::worker::{Drained, Stage};
-use admin::{Command, ReloadOutcome};
+use admin::{Command, Decide, ReloadOutcome};
 use inbox::{Asked, Inbox, drain_signal};
 use reload::{Candidate, Loader};
 use signals::Signals;
+use versions::{Event, Versions};
 use watch::Watch;
 
 /// How a first lookup of host names may hold up a start or a reload.
@@ -68,6 +71,7 @@ pub struct Control {
     pub status: Arc<status::Status>,
     pub resolving: Resolving,
     pub jobs: Jobs,
+    pub versions: Versions,
     /// The process's log, if it is ours to set.
     pub log: Option<log::LogHandle>,
     /// What the first snapshot was read from.
@@ -138,7 +142,21 @@ impl Control {
     ) -> Ended {
         let mut inbox = Inbox::new(commands, signals, self.start_watch());
         loop {
-            let (why, replies) = match inbox.next(self.room()).await {
+            let published = self.published.load();
+            let room = room(&self.published, &self.status);
+            let asked = tokio::select! {
+                asked = inbox.next(room) => asked,
+                event = self.versions.event(&published) => {
+                    self.act(event).await;
+                    continue;
+                }
+            };
+            drop(published);
+            let (why, replies) = match asked {
+                Asked::Decide(decide) => {
+                    self.decide(decide).await;
+                    continue;
+                }
                 Asked::Reload { why, replies } => (why, replies),
                 Asked::Look(files) => match self.look(&files, &mut inbox).await {
                     Some(Looked::ForReload) => ("a file changed", Vec::new()),
@@ -173,19 +191,6 @@ impl Control {
         }
     }
 
-    /// Ends when there may be one more generation.
-    async fn room(&self) {
-        while self.full(&self.published.load()).is_some() {
-            tokio::time::sleep(ROOM_LOOK).await;
-        }
-    }
-
-    /// Why there may be no further generation now.
-    fn full(&self, current: &Snapshot) -> Option<String> {
-        let limit = current.config.max_generations.get();
-        self.status.generations().full(limit)
-    }
-
     /// Secrets change without a reload: everybody sees the new bytes at once, and no
     /// generation ends. Any other file is one that a configuration is made of. `None`
     /// if a drain was asked for before.
@@ -216,11 +221,24 @@ impl Control {
     /// a drain was asked for before: what was built is dropped then.
     async fn reload(&mut self, why: &'static str, inbox: &mut Inbox) -> Option<ReloadOutcome> {
         let began = Instant::now();
-        let before = self.published.load();
-        let prepared = tokio::select! {
-            biased;
-            () = inbox.drain() => return None,
-            prepared = self.prepare(&before) => prepared,
+        let (before, prepared) = loop {
+            let before = self.published.load();
+            let past = self.versions.past();
+            let prepare = prepare(
+                &self.loader,
+                &self.status,
+                &mut self.resolving,
+                &self.jobs,
+                &before,
+                past,
+            );
+            tokio::select! {
+                biased;
+                () = inbox.drain() => return None,
+                prepared = prepare => break (before, prepared),
+                // What was built so far knows nothing of that, so it is built again.
+                event = self.versions.event(&before) => self.act(event).await,
+            }
         };
         inbox.owe(matches!(prepared, Err(Refused::Full(_))));
         let outcome = match prepared {
@@ -243,29 +261,6 @@ impl Control {
         Some(outcome)
     }
 
-    /// Everything that takes its time. Dropping the future leaves the building
-    /// thread to itself, and what it makes is dropped when it comes to its end.
-    async fn prepare(&mut self, before: &Arc<Snapshot>) -> Result<(Prepared, Sources), Refused> {
-        if let Some(reason) = self.full(before) {
-            return Err(Refused::full(&before.config.places, reason));
-        }
-        let (loader, known) = (self.loader.clone(), before.clone());
-        let built = tokio::task::spawn_blocking(move || build(&loader, &known));
-        let (candidate, sources) = match built.await {
-            Ok(built) => built?,
-            Err(error) => return Err(Refused::failed(&before.config.places, &error)),
-        };
-        self.resolving.add(candidate.resolvers).await;
-        let unready = self.jobs.prepare(&candidate.snapshot).await;
-        let warnings = candidate.warnings.iter().map(Mistake::to_string);
-        let warnings = warnings.chain(unready.iter().map(Unready::to_string));
-        let prepared = Prepared {
-            warnings: warnings.collect(),
-            snapshot: Arc::new(candidate.snapshot),
-        };
-        Ok((prepared, sources))
-    }
-
     fn publish(&mut self, prepared: Prepared, before: &Snapshot) -> ReloadOutcome {
         let Prepared {
             snapshot,
@@ -277,11 +272,115 @@ impl Control {
         {
             warnings.push(error.to_string());
         }
+        warnings.extend(snapshot.standings.iter().map(ToString::to_string));
         let outcome = ReloadOutcome::published(&snapshot, before, warnings);
-        self.published.publish(snapshot.clone());
         self.limit_shared(&snapshot.config);
-        self.status.show(&snapshot);
+        self.serve(snapshot);
         outcome
+    }
+
+    /// Exchanges that begin from now on run by this.
+    fn serve(&mut self, snapshot: Arc<Snapshot>) {
+        self.published.publish(snapshot.clone());
+        self.versions.published(&snapshot, Instant::now());
+        self.status.show(&snapshot);
+    }
+
+    /// Serves at once, and lets jobs follow.
+    async fn go_on_with(&mut self, next: Snapshot) {
+        let next = Arc::new(next);
+        self.serve(next.clone());
+        for unready in self.jobs.prepare(&next).await {
+            tracing::warn!("{unready}");
+        }
+        self.jobs.publish().await;
+    }
+
+    /// Does what a filter's versions call for. No file is read.
+    async fn act(&mut self, event: Event) {
+        match event {
+            Event::Fallen { filter, why } => self.fall_back(&filter, &why).await,
+            Event::Decided { filter, decision } => self.end_trial(&filter, &decision).await,
+        }
+    }
+
+    /// Decides about a canary because somebody asked for it.
+    async fn decide(&mut self, decide: Decide) {
+        let before = self.published.load();
+        let event = self
+            .versions
+            .decide(&decide.filter, decide.verdict, &before);
+        let outcome = match event {
+            Ok(event) => {
+                self.act(event).await;
+                ReloadOutcome::published(&self.published.load(), &before, Vec::new())
+            }
+            Err(error) => ReloadOutcome {
+                ok: false,
+                generation: before.generation,
+                mistakes: vec![error.to_string()],
+                ..ReloadOutcome::default()
+            },
+        };
+        // Who asked may have gone away meanwhile.
+        decide.reply.send(outcome).ok();
+    }
+
+    /// Ends the trial of a canary, with it in the filter's place or without it.
+    async fn end_trial(&mut self, filter: &Name, decision: &Decision) {
+        let mut next = self.published.load().next();
+        let canary = next.canary(filter).cloned();
+        next.without_canary(filter);
+        let reason = match decision.verdict {
+            Verdict::Promoted => Reason::Promoted,
+            Verdict::Aborted => Reason::Aborted,
+        };
+        if let (Reason::Promoted, Some(canary)) = (reason, &canary) {
+            next.replace(canary);
+        }
+        let standing = Standing {
+            filter: filter.clone(),
+            reason,
+            why: vec![decision.why.clone()],
+        };
+        tracing::warn!(
+            why = decision.why,
+            canary = canary.map(|canary| canary.module().digest().to_owned()),
+            "{standing}"
+        );
+        next.note(standing);
+        self.go_on_with(next).await;
+    }
+
+    /// Puts the last good version of a filter in the place of one that failed.
+    async fn fall_back(&mut self, filter: &Name, why: &str) {
+        let current = self.published.load();
+        let (loader, past) = (self.loader.clone(), self.versions.past());
+        let (name, known) = (filter.clone(), current.clone());
+        let good = tokio::task::spawn_blocking(move || loader.good(&name, &known, &past));
+        let Ok(Some(good)) = good.await else {
+            tracing::error!(
+                %filter,
+                why,
+                "a new version fails, and there is no good one to go back to; `on_error` applies"
+            );
+            return;
+        };
+        let standing = Standing {
+            filter: filter.clone(),
+            reason: Reason::FellBack,
+            why: vec![why.to_owned()],
+        };
+        tracing::error!(
+            why,
+            from = current.filter(filter).map(|bad| bad.module().digest()),
+            to = good.module().digest(),
+            "{standing}"
+        );
+        let mut next = current.next();
+        next.replace(&good);
+        next.note(standing);
+        self.go_on_with(next).await;
     }
 
     /// What filters share outlives a reload, and its limits begin with it.
@@ -320,14 +419,58 @@ impl Control {
     }
 }
 
+/// Everything that takes its time. Dropping the future leaves the building
+/// thread to itself, and what it makes is dropped when it comes to its end.
+async fn prepare(
+    loader: &Arc<Loader>,
+    status: &status::Status,
+    resolving: &mut Resolving,
+    jobs: &Jobs,
+    before: &Arc<Snapshot>,
+    past: Past,
+) -> Result<(Prepared, Sources), Refused> {
+    if let Some(reason) = full(status, before) {
+        return Err(Refused::full(&before.config.places, reason));
+    }
+    let (loader, known) = (loader.clone(), before.clone());
+    let built = tokio::task::spawn_blocking(move || build(&loader, &known, &past));
+    let (candidate, sources) = match built.await {
+        Ok(built) => built?,
+        Err(error) => return Err(Refused::failed(&before.config.places, &error)),
+    };
+    resolving.add(candidate.resolvers).await;
+    let unready = jobs.prepare(&candidate.snapshot).await;
+    let warnings = candidate.warnings.iter().map(Mistake::to_string);
+    let warnings = warnings.chain(unready.iter().map(Unready::to_string));
+    let prepared = Prepared {
+        warnings: warnings.collect(),
+        snapshot: Arc::new(candidate.snapshot),
+    };
+    Ok((prepared, sources))
+}
+
+/// Ends when there may be one more generation.
+async fn room(published: &Published, status: &status::Status) {
+    while full(status, &published.load()).is_some() {
+        tokio::time::sleep(ROOM_LOOK).await;
+    }
+}
+
+/// Why there may be no further generation now.
+fn full(status: &status::Status, current: &Snapshot) -> Option<String> {
+    status
+        .generations()
+        .full(current.config.max_generations.get())
+}
+
 /// Reads, checks and builds. Blocking.
-fn build(loader: &Loader, before: &Snapshot) -> Result<(Candidate, Sources), Refused> {
+fn build(loader: &Loader, before: &Snapshot, past: &Past) -> Result<(Candidate, Sources), Refused> {
     let reading = reload::read_to_watch(&loader.path);
     let sources = Sources::of(&reading);
     // What changed before that was read is no news to the watch, whatever comes of
     // this reload.
     read_again(&before.secrets);
-    match loader.build_attempt(reading.attempt, Some(before), Sockets::Bind) {
+    match loader.build_attempt(reading.attempt, Some(before), past, Sockets::Bind) {
         Ok(candidate) => Ok((candidate, sources)),
         Err(mistakes) => Err(Refused::Bad(mistakes, sources)),
     }

@@ -10,8 +10,10 @@ use super::{lock, log_target};
 use crate::cluster::Resolver;
 use crate::components::{self, Components};
 use crate::config::{self, ComponentSource, Config, Draft, Mistake, Mistakes};
-use crate::filter::{Compiler, EngineOptions, FilterEngine};
-use crate::snapshot::{Builder, Snapshot, Sockets};
+use crate::digest::Digest;
+use crate::filter::{Compiler, EngineOptions, FilterEngine, LoadedFilter};
+use crate::snapshot::{Builder, Past, Snapshot, Sockets};
+use crate::state::Folder;
 use crate::stats::Stats;
 
 /// A configuration with everything it needs, not yet published.
@@ -29,6 +31,10 @@ pub struct Loader {
     pub components: Components,
     pub stats: Arc<Stats>,
     pub workers: usize,
+    /// Where what is known of filter versions outlives the process.
+    pub state: Option<Arc<Folder>>,
+    /// Whether a start is refused that would need a last good version.
+    pub strict: bool,
 }
 
 /// Reads and checks a configuration file.
@@ -116,39 +122,52 @@ pub fn refuse(path: &Path, mistakes: Mistakes, draft: Option<Draft>) -> Mistakes
     let Some((engine, draft)) = engine else {
         return mistakes;
     };
-    let loader = Loader {
-        path: path.to_owned(),
-        engine,
-        components: start_components(&draft.config),
-        stats: Stats::new(1),
-        workers: 1,
-    };
-    loader.refuse(mistakes, &draft, None)
+    Loader::to_look(path, engine, &draft.config).refuse(mistakes, &draft, None, &Past::default())
 }
 
 impl Loader {
+    /// One that builds what is not to be served.
+    pub fn to_look(path: &Path, engine: Arc<FilterEngine>, config: &Config) -> Self {
+        Self {
+            path: path.to_owned(),
+            engine,
+            components: start_components(config),
+            stats: Stats::new(1),
+            workers: 1,
+            state: None,
+            strict: true,
+        }
+    }
+
     /// As [`Loader::build`], whatever came of reading the file.
     pub fn build_attempt(
         &self,
         attempt: config::Attempt,
         before: Option<&Snapshot>,
+        past: &Past,
         sockets: Sockets,
     ) -> Result<Candidate, Mistakes> {
         match (attempt.outcome, attempt.draft) {
-            (Ok(loaded), _) => self.build(loaded, before, sockets),
-            (Err(mistakes), Some(draft)) => Err(self.refuse(mistakes, &draft, before)),
+            (Ok(loaded), _) => self.build(loaded, before, past, sockets),
+            (Err(mistakes), Some(draft)) => Err(self.refuse(mistakes, &draft, before, past)),
             (Err(mistakes), None) => Err(mistakes),
         }
     }
 
     /// Every mistake of a file that is refused, those included that its filters
     /// find. Blocking.
-    fn refuse(&self, mistakes: Mistakes, draft: &Draft, before: Option<&Snapshot>) -> Mistakes {
-        let more = self.builder(Sockets::Leave).check(draft, before);
+    fn refuse(
+        &self,
+        mistakes: Mistakes,
+        draft: &Draft,
+        before: Option<&Snapshot>,
+        past: &Past,
+    ) -> Mistakes {
+        let more = self.builder(past, Sockets::Leave).check(draft, before);
         mistakes.with(more, &draft.config.files)
     }
 
-    fn builder(&self, sockets: Sockets) -> Builder<'_> {
+    fn builder<'a>(&'a self, past: &'a Past, sockets: Sockets) -> Builder<'a> {
         Builder {
             engine: &self.engine,
             components: &self.components,
@@ -156,6 +175,9 @@ impl Loader {
             shipped: crate::shipped::SHIPPED,
             workers: self.workers,
             sockets,
+            state: self.state.as_deref(),
+            past,
+            strict: self.strict,
         }
     }
 
@@ -164,9 +186,10 @@ impl Loader {
         &self,
         loaded: config::Loaded,
         before: Option<&Snapshot>,
+        past: &Past,
         sockets: Sockets,
     ) -> Result<Candidate, Mistakes> {
-        let candidate = self.build_unlocked(loaded, before, sockets)?;
+        let candidate = self.build_unlocked(loaded, before, past, sockets)?;
         let snapshot = &candidate.snapshot;
         let mistakes = match lock::read(&self.path) {
             Ok(lock) => lock.map_or_else(Vec::new, |lock| lock.check(snapshot)),
@@ -186,15 +209,30 @@ impl Loader {
         }
     }
 
+    /// The last good version of a filter of this snapshot, built once more where it
+    /// is not in memory. Blocking.
+    pub fn good(
+        &self,
+        filter: &str,
+        snapshot: &Snapshot,
+        past: &Past,
+    ) -> Option<Arc<LoadedFilter>> {
+        let builder = self.builder(past, Sockets::Leave);
+        builder.good_for(filter, snapshot)
+    }
+
     /// The same, whatever the filters want.
     pub fn build_unlocked(
         &self,
         loaded: config::Loaded,
         before: Option<&Snapshot>,
+        past: &Past,
         sockets: Sockets,
     ) -> Result<Candidate, Mistakes> {
         let unusable = log_target::check(&loaded.config);
-        let mut built = self.builder(sockets).build(Arc::new(loaded.config), before);
+        let mut built = self
+            .builder(past, sockets)
+            .build(Arc::new(loaded.config), before);
         if let Some(mistake) = unusable {
             let mut mistakes = built.err().unwrap_or_default();
             mistakes.push(mistake);
@@ -225,6 +263,24 @@ impl Loader {
             resolvers,
         })
     }
+}
+
+/// A folder for this configuration alone, in that of the service manager or of the
+/// user.
+pub fn default_state_dir(config: &Path) -> Option<PathBuf> {
+    let folder = |name| std::env::var_os(name).map(PathBuf::from);
+    let absolute = |path: &PathBuf| path.is_absolute();
+    let state = folder("STATE_DIRECTORY").filter(absolute);
+    let state = state.or_else(|| {
+        let user = folder("XDG_STATE_HOME").filter(absolute);
+        let home = || folder("HOME").filter(absolute);
+        let user = user.or_else(|| home().map(|home| home.join(".local/state")));
+        user.map(|user| user.join("lockgate"))
+    })?;
+    let config = std::path::absolute(config).ok()?;
+    let digest = Digest::of(config.as_os_str().as_encoded_bytes()).hex();
+    let stem = config.file_stem().unwrap_or_default().to_string_lossy();
+    Some(state.join(format!("{stem}-{}", &digest[..12])))
 }
 
 /// `$XDG_CACHE_HOME/lockgate` or `~/.cache/lockgate`.

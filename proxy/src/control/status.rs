@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::admin::{Access, AdminState, AdminView, Command, Readiness, ReloadOutcome};
 use super::generations::Generations;
+use super::versions::OnProbation;
 use crate::cluster::Cluster;
 use crate::config::{self, AccessLog, AdminAddress, Config, Mistakes, Reference, filter_config};
 use crate::filter::{JobState, LoadedFilter};
@@ -35,6 +36,7 @@ struct StartedWith {
     admin_address: Option<AdminAddress>,
     access_log: AccessLog,
     cache_dir: Option<PathBuf>,
+    state_dir: Option<PathBuf>,
 }
 
 /// What `/generations` tells.
@@ -42,11 +44,15 @@ struct StartedWith {
 struct Told {
     generations: Generations,
     last: Mutex<Option<ReloadOutcome>>,
+    on_probation: OnProbation,
 }
 
 impl Status {
-    pub fn new(stats: Arc<Stats>, first: &Arc<Snapshot>) -> Arc<Self> {
-        let told = Arc::new(Told::default());
+    pub fn new(stats: Arc<Stats>, first: &Arc<Snapshot>, on_probation: OnProbation) -> Arc<Self> {
+        let told = Arc::new(Told {
+            on_probation,
+            ..Told::default()
+        });
         told.generations.add(first);
         stats.process.generation.set(1);
         stats.process.live_generations.set(1);
@@ -210,6 +216,7 @@ impl StartedWith {
             admin_address: config.admin.as_ref().map(|admin| admin.address.clone()),
             access_log: config.access_log.clone(),
             cache_dir: config.cache_dir.clone(),
+            state_dir: config.state_dir.clone(),
         }
     }
 
@@ -220,6 +227,7 @@ impl StartedWith {
             ("admin.address", self.admin_address != now.admin_address),
             ("access_log", self.access_log != now.access_log),
             ("cache_dir", self.cache_dir != now.cache_dir),
+            ("state_dir", self.state_dir != now.state_dir),
         ];
         let differing = keys.into_iter().filter(|(_, differs)| *differs);
         differing.map(|(key, _)| key)
@@ -267,6 +275,7 @@ fn settings(config: &Config) -> impl PartialEq {
         config.log.clone(),
         config.access_log.clone(),
         config.cache_dir.clone(),
+        config.state_dir.clone(),
         config.drain_timeout,
         config.max_generations,
     )
@@ -308,7 +317,8 @@ fn view(
 ) -> AdminView {
     // Whoever looks must not keep a generation alive.
     let (of_filters, of_clusters) = (Arc::downgrade(snapshot), Arc::downgrade(snapshot));
-    let (told, counted, stats) = (told.clone(), told.clone(), stats.clone());
+    let (told, told_of, counted) = (told.clone(), told.clone(), told.clone());
+    let stats = stats.clone();
     AdminView {
         before_metrics: Box::new(move || counted.count_generations(&stats)),
         readiness,
@@ -316,8 +326,8 @@ fn view(
         config: masked(snapshot),
         filters: Box::new(move || {
             shown(&of_filters, |snapshot| {
-                let filters = snapshot.filters.iter();
-                filters.map(|loaded| filter(snapshot, loaded)).collect()
+                let tell = |loaded| filter(loaded, snapshot, &told_of.on_probation);
+                snapshot.filters.iter().map(tell).collect()
             })
         }),
         clusters: Box::new(move || {
@@ -359,7 +369,11 @@ fn masked(snapshot: &Snapshot) -> Value {
             continue;
         };
         let schema = loaded.module().manifest().config_schema.as_ref();
-        for own in filter.configs() {
+        let canary = filter.canary_entry();
+        let configs = filter
+            .configs()
+            .chain(canary.iter().map(|entry| &entry.config));
+        for own in configs {
             if let Some(place) = shown.pointer_mut(&own.pointer) {
                 *place = filter_config::mask(schema, own, &config.from_env);
             }
@@ -368,7 +382,7 @@ fn masked(snapshot: &Snapshot) -> Value {
     shown
 }
 
-fn filter(snapshot: &Snapshot, filter: &Arc<LoadedFilter>) -> Value {
+fn filter(filter: &Arc<LoadedFilter>, snapshot: &Snapshot, on_probation: &OnProbation) -> Value {
     let mut written = snapshot.config.filters.iter();
     let written = written.find(|written| written.name == *filter.name());
     let origin = snapshot.origins.get(filter.name());
@@ -380,6 +394,7 @@ fn filter(snapshot: &Snapshot, filter: &Arc<LoadedFilter>) -> Value {
         "pulled": origin.and_then(|origin| origin.pulled.as_ref()).map(Reference::to_string),
         "signed_by": origin.and_then(|origin| origin.signed_by.as_deref()),
         "digest": module.digest(),
+        "version": on_probation.tell(filter, snapshot),
         "size": module.size(),
         "manifest": { "name": manifest.name, "version": manifest.version },
         "world": module.world(),

@@ -17,13 +17,14 @@ use super::participants::{Part, Participants};
 use super::pool::{Lease, Room, WorkerFilter};
 use super::transform::Transform;
 use super::verdict::{BodyOutcome, Collect, Outcome, Reply};
+use super::version::Place;
 use super::view::{Lendable, View};
 use crate::config::{Name, OnError};
 use crate::error::ErrorKind;
 
 /// The filters of one listener on one worker.
 pub struct WorkerChain {
-    filters: Vec<Rc<WorkerFilter>>,
+    places: Vec<Place>,
     wants: Phases,
 }
 
@@ -56,12 +57,13 @@ pub struct FilterFailed {
 }
 
 impl WorkerChain {
-    pub fn new(filters: Vec<Rc<WorkerFilter>>) -> Self {
-        let all = filters.iter().flat_map(|filter| filter.interests());
+    pub fn new(places: Vec<Place>) -> Self {
+        let filters = places.iter().flat_map(Place::versions);
+        let all = filters.flat_map(|filter| filter.interests());
         let wants = all.fold(Phases::default(), |wants, interest| {
             wants.or(interest.phases)
         });
-        Self { filters, wants }
+        Self { places, wants }
     }
 
     /// The phases that any configuration wants at all.
@@ -78,9 +80,12 @@ impl WorkerChain {
         if !self.wants.request {
             return Flow::Next;
         }
-        while let Some(filter) = self.filters.get(taken.requests_begun) {
+        while let Some(known) = self.places.get(taken.requests_begun) {
             let place = taken.requests_begun;
             taken.requests_begun += 1;
+            let version = known.pick(view);
+            taken.slot(place).version = version;
+            let filter = known.filter(version);
             let loaded = filter.loaded();
             let config = match loaded.select(view.decisions.route.as_ref()) {
                 Selected::Off => continue,
@@ -156,7 +161,7 @@ impl WorkerChain {
             return Ok(());
         }
         let wants = |phases: Phases| phases.request_trailers;
-        (0..self.filters.len()).try_for_each(|place| match self.part(place, view, taken, wants) {
+        (0..self.places.len()).try_for_each(|place| match self.part(place, view, taken, wants) {
             Some(config) => {
                 let call = call(Phase::RequestTrailers, place, config, taken);
                 self.on_trailers(call, view, taken, trailers)
@@ -176,7 +181,7 @@ impl WorkerChain {
             return Ok(());
         }
         let wants = |phases: Phases| phases.response_trailers;
-        (0..self.filters.len()).rev().try_for_each(|place| {
+        (0..self.places.len()).rev().try_for_each(|place| {
             match self.part(place, view, taken, wants) {
                 Some(config) => {
                     let call = call(Phase::ResponseTrailers, place, config, taken);
@@ -192,11 +197,11 @@ impl WorkerChain {
         if !self.wants.done {
             return;
         }
-        for place in (0..self.filters.len()).rev() {
+        for place in (0..self.places.len()).rev() {
             let Some(config) = self.part(place, view, taken, |phases| phases.done) else {
                 continue;
             };
-            let filter = &self.filters[place];
+            let filter = self.filter(place, taken);
             let call = call(Phase::Done, place, config, taken);
             let done = lease_now(filter, call, taken).and_then(|mut lease| {
                 let done = call.done(&mut lease, view);
@@ -209,8 +214,13 @@ impl WorkerChain {
         }
     }
 
+    /// The version of a filter that this exchange sees.
+    fn filter(&self, place: usize, taken: &mut Participants) -> &Rc<WorkerFilter> {
+        self.places[place].filter(taken.slot(place).version)
+    }
+
     fn next_response(&self, taken: &mut Participants) -> Option<usize> {
-        let left = taken.responses_left.unwrap_or(self.filters.len());
+        let left = taken.responses_left.unwrap_or(self.places.len());
         let place = left.checked_sub(1);
         taken.responses_left = Some(place.unwrap_or(0));
         place
@@ -226,9 +236,13 @@ impl WorkerChain {
         taken: &mut Participants,
         wants: fn(Phases) -> bool,
     ) -> Option<u16> {
-        let filter = &self.filters[place];
-        let phases = |config: u16| filter.interests()[usize::from(config)].phases;
+        let known = &self.places[place];
         let slot = taken.slot(place);
+        if slot.part == Part::NotCalled {
+            slot.version = known.pick(view);
+        }
+        let filter = known.filter(slot.version);
+        let phases = |config: u16| filter.interests()[usize::from(config)].phases;
         match slot.part {
             Part::Taking(config) => wants(phases(config)).then_some(config),
             Part::Out => None,
@@ -250,7 +264,7 @@ impl WorkerChain {
         view: &mut Lendable,
         taken: &mut Participants,
     ) -> Option<Flow> {
-        let filter = &self.filters[call.place];
+        let filter = self.filter(call.place, taken);
         let flow = match lease(filter, call, taken).await {
             Ok(mut lease) => {
                 let outcome = call.head(filter, &mut lease, view).await;
@@ -282,7 +296,7 @@ impl WorkerChain {
         let Part::Taking(config) = taken.slot(place).part else {
             return Flow::Next;
         };
-        let filter = &self.filters[place];
+        let filter = self.filter(place, taken);
         let call = call(phase, place, config, taken);
         let outcome = match lease(filter, call, taken).await {
             Ok(mut lease) => {
@@ -313,7 +327,7 @@ impl WorkerChain {
         taken: &mut Participants,
         trailers: &mut HeaderMap,
     ) -> Result<(), FilterFailed> {
-        let filter = &self.filters[call.place];
+        let filter = self.filter(call.place, taken);
         let outcome = lease_now(filter, call, taken).and_then(|mut lease| {
             let outcome = call.trailers(&mut lease, view, trailers);
             taken.slot(call.place).own = lease.settle(&outcome);
@@ -333,7 +347,8 @@ impl WorkerChain {
 
     /// An instance of the exchange's own stays for as long as it may be called.
     fn keep(&self, call: Call, own: Option<Lease>, taken: &mut Participants) {
-        let phases = self.filters[call.place].interests()[usize::from(call.config)].phases;
+        let filter = self.filter(call.place, taken);
+        let phases = filter.interests()[usize::from(call.config)].phases;
         taken.slot(call.place).own = own.filter(|_| phases.goes_on_after(call.phase));
     }
 
@@ -345,7 +360,7 @@ impl WorkerChain {
         view: &Lendable,
         taken: &mut Participants,
     ) -> Option<Flow> {
-        let filter = &self.filters[call.place];
+        let filter = self.filter(call.place, taken);
         let slot = taken.slot(call.place);
         match outcome {
             Ok(Outcome::Next) => None,
@@ -354,14 +369,18 @@ impl WorkerChain {
                 None
             }
             Ok(Outcome::Respond(reply)) => {
+                filter.ended();
                 if call.phase.holds_request() {
                     slot.leave();
                 }
                 Some(Flow::Respond(reply))
             }
-            Ok(Outcome::Reset) => Some(Flow::Reset {
-                filter: filter.loaded().name().clone(),
-            }),
+            Ok(Outcome::Reset) => {
+                filter.ended();
+                Some(Flow::Reset {
+                    filter: filter.loaded().name().clone(),
+                })
+            }
             Ok(Outcome::Collect(collect)) => Some(Flow::Collect(collect)),
             // It has its lease, and is told before this.
             Ok(Outcome::Transform(_)) => None,

@@ -17,8 +17,9 @@ use super::job_state::JobState;
 use super::module::Module;
 use super::state::{Owner, Remark};
 use crate::config::{Filter, FilterConfig, Isolation, Name, OnError, RouteConfig, Tone};
+use crate::stats::filter::PHASES;
 use crate::stats::guest::GuestMetrics;
-use crate::stats::{FilterStats, PerWorker};
+use crate::stats::{Counter, FilterStats, PerWorker};
 
 /// Making the configurations of an instance takes long from here on: then one
 /// instance more than needed is kept, so that a worker need not wait.
@@ -59,6 +60,10 @@ impl From<Vec<BuildError>> for Refused {
 /// A filter with all its configurations.
 pub struct LoadedFilter {
     module: Arc<Module>,
+    /// What it was built from, as it was written.
+    block: Filter,
+    /// Of this version alone, other than what `owner.stats` counts.
+    tally: PerWorker<Tally>,
     pub(super) owner: Arc<Owner>,
     on_error: OnError,
     pub(super) isolation: Isolation,
@@ -72,6 +77,47 @@ pub struct LoadedFilter {
     #[allow(clippy::vec_box)] // They move on to workers as they are.
     ready: Mutex<Vec<Box<Instance>>>,
     is_slow: bool,
+}
+
+/// What one version did on one worker, beside what is told of it in metrics.
+#[derive(Debug, Default)]
+struct Tally {
+    faults: Counter,
+    ended: Counter,
+}
+
+/// What became of a version's calls so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Fared {
+    /// Also those of other versions made of the same component.
+    pub calls: u64,
+    pub faults: u64,
+    /// Calls that ended their exchange, with an answer or without.
+    pub ended: u64,
+    /// Time of the calls that were measured, and how many they are.
+    pub sampled_nanoseconds: u64,
+    pub samples: u64,
+}
+
+impl Fared {
+    /// Of the calls that were measured.
+    pub fn mean(self) -> Option<Duration> {
+        let nanoseconds = self.sampled_nanoseconds.checked_div(self.samples)?;
+        Some(Duration::from_nanos(nanoseconds))
+    }
+
+    /// What happened since.
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            calls: self.calls.saturating_sub(before.calls),
+            faults: self.faults.saturating_sub(before.faults),
+            ended: self.ended.saturating_sub(before.ended),
+            sampled_nanoseconds: self
+                .sampled_nanoseconds
+                .saturating_sub(before.sampled_nanoseconds),
+            samples: self.samples.saturating_sub(before.samples),
+        }
+    }
 }
 
 /// A configuration that the filter accepted.
@@ -93,10 +139,12 @@ pub(super) enum Selected {
 }
 
 impl LoadedFilter {
-    /// Makes an instance for each worker and gives it every configuration.
-    /// Blocks while guests run.
+    /// Makes an instance for each worker and gives it every configuration. The
+    /// filter is given what is `written` as its schema wants it. Blocks while guests
+    /// run.
     pub fn build(
         module: Arc<Module>,
+        written: Filter,
         filter: &Filter,
         stats: Arc<PerWorker<FilterStats>>,
         metrics: Arc<GuestMetrics>,
@@ -106,6 +154,7 @@ impl LoadedFilter {
         check_filter(filter)?;
         check_grants(&module, filter)?;
         let (configs, routes) = distinct(filter)?;
+        let tally = PerWorker::new(stats.iter().count(), Tally::default);
         let owner = Arc::new(Owner {
             name: filter.name.clone(),
             limits: filter.limits.clone(),
@@ -126,6 +175,8 @@ impl LoadedFilter {
             jobs: jobs.map(|_| JobState::default()).collect(),
             identity: identity(&module, filter, &configs),
             module,
+            block: written,
+            tally,
             owner,
             on_error: filter.on_error,
             isolation: filter.isolation,
@@ -147,6 +198,37 @@ impl LoadedFilter {
 
     pub fn module(&self) -> &Arc<Module> {
         &self.module
+    }
+
+    /// The entry of `filters:` that it was built from, which need not be in the
+    /// present file.
+    pub fn block(&self) -> &Filter {
+        &self.block
+    }
+
+    /// How it fares so far.
+    pub fn record(&self) -> Fared {
+        let stats = &self.owner.stats;
+        let calls = (0..PHASES.len()).map(|phase| stats.sum(|stats| stats.calls(phase)));
+        let sampled = stats.iter().map(|stats| stats.sampled());
+        let sampled = sampled.fold((0, 0), |(time, count), (more, samples)| {
+            (time + more, count + samples)
+        });
+        Fared {
+            calls: calls.sum(),
+            faults: self.tally.sum(|tally| &tally.faults),
+            ended: self.tally.sum(|tally| &tally.ended),
+            sampled_nanoseconds: sampled.0,
+            samples: sampled.1,
+        }
+    }
+
+    pub(super) fn count_fault(&self, worker: usize) {
+        self.tally.of(worker).faults.add(1);
+    }
+
+    pub(super) fn count_ended(&self, worker: usize) {
+        self.tally.of(worker).ended.add(1);
     }
 
     pub fn on_error(&self) -> OnError {

@@ -134,6 +134,11 @@ impl Module {
         &self.digest_text[.."sha256:".len() + 12]
     }
 
+    /// 64 hex digits.
+    pub fn digest_hex(&self) -> String {
+        self.digest.hex()
+    }
+
     /// Bytes of the component.
     pub fn size(&self) -> usize {
         self.size

@@ -5,6 +5,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::pool::Lease;
+use super::version::Version;
 
 /// The part of every filter of a chain in one exchange.
 ///
@@ -22,6 +23,8 @@ pub struct Participants {
 #[derive(Default)]
 pub(super) struct Slot {
     pub part: Part,
+    /// Chosen with the part.
+    pub version: Version,
     /// How long it has held the exchange so far.
     pub delayed: Duration,
     /// An instance that no other exchange may have.

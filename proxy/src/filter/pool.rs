@@ -201,6 +201,7 @@ impl WorkerFilter {
     /// Notes what a failure means for the calls to come.
     pub(super) fn failed(&self, failure: &Failure) {
         self.stats().faults(failure.fault as usize).add(1);
+        self.loaded.count_fault(self.worker);
         if failure.fault != FilterFault::Overrun {
             return;
         }
@@ -211,6 +212,11 @@ impl WorkerFilter {
                 "overran its CPU budget too often and is not called for a while"
             );
         }
+    }
+
+    /// Notes a call that ended its exchange.
+    pub(super) fn ended(&self) {
+        self.loaded.count_ended(self.worker);
     }
 
     /// When the call about to begin is one of those to be measured: now. One that

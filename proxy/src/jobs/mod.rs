@@ -124,7 +124,8 @@ impl Jobs {
 impl Candidate {
     fn of(snapshot: &Snapshot) -> Self {
         let has_job = |filter: &&Arc<LoadedFilter>| !filter.jobs().is_empty();
-        let filters: Vec<_> = snapshot.filters.iter().filter(has_job).cloned().collect();
+        let filters = snapshot.filters.iter().chain(&snapshot.canaries);
+        let filters: Vec<_> = filters.filter(has_job).cloned().collect();
         let is_called = |cluster: &&Arc<Cluster>| {
             let mut callers = filters.iter();
             callers.any(|filter| filter.may_call().contains(cluster.name()))

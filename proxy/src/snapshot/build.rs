@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::filters::{Filters, Known};
-use super::{Listener, Snapshot, references};
+use super::versions::{Build, Filters};
+use super::{Listener, Past, Snapshot, references};
 use crate::cluster::Cluster;
 use crate::components::Components;
 use crate::config::{self, Config, Doubts, Draft, Mistake};
@@ -12,6 +12,7 @@ use crate::http::via::Via;
 use crate::listener::{self, Socket};
 use crate::secrets::Secret;
 use crate::shipped::Shipped;
+use crate::state;
 use crate::stats::Stats;
 
 /// Whether sockets are bound.
@@ -31,6 +32,12 @@ pub struct Builder<'a> {
     pub shipped: &'static [Shipped],
     pub workers: usize,
     pub sockets: Sockets,
+    /// What outlives the process, where anything does.
+    pub state: Option<&'a state::Folder>,
+    /// The versions that are known to be good, or to be bad.
+    pub past: &'a Past,
+    /// A filter that cannot be built refuses a start, whatever is known of it.
+    pub strict: bool,
 }
 
 /// A snapshot with what its author should look at.
@@ -51,14 +58,22 @@ impl Builder<'_> {
         let secrets = secrets(&config, before);
         let Filters {
             known,
+            loaded: filters,
+            canaries,
             origins,
             mut mistakes,
             mut warnings,
-        } = self.filters(&config, &Doubts::none(), before, &secrets);
-        let (more, more_warnings) = references::check(&config, &Doubts::none(), &known);
-        warnings.extend(more_warnings);
+            standings,
+            ..
+        } = self.filters(Build {
+            config: &config,
+            doubts: &Doubts::none(),
+            before,
+            secrets: &secrets,
+        });
+        let (more, remarks) = references::check(&config, &Doubts::none(), &known);
         mistakes.extend(more);
-        let filters: Vec<_> = known.iter().filter_map(Known::good).cloned().collect();
+        warnings.extend(remarks);
         let mut listeners = Vec::new();
         if mistakes.is_empty() {
             for listener in &config.listeners {
@@ -81,6 +96,8 @@ impl Builder<'_> {
             clusters,
             filters,
             origins,
+            canaries,
+            standings,
             secrets,
         };
         Ok(Built { snapshot, warnings })
@@ -91,8 +108,15 @@ impl Builder<'_> {
     pub fn check(&self, draft: &Draft, before: Option<&Snapshot>) -> Vec<Mistake> {
         let Draft { config, doubts } = draft;
         let secrets = secrets(config, before);
-        let filters = self.filters(config, doubts, before, &secrets);
+        let filters = self.filters(Build {
+            config,
+            doubts,
+            before,
+            secrets: &secrets,
+        });
         let mut mistakes = filters.mistakes;
+        // Whatever would stand in for them: they are to be mended.
+        mistakes.extend(filters.warnings);
         mistakes.extend(references::check(config, doubts, &filters.known).0);
         mistakes
     }

@@ -1,10 +1,10 @@
 //! The filters of a configuration: built, or everything that is wrong with them.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::versions::{Build, Filters};
 use super::{Builder, Snapshot};
 use crate::components::{self, Absent, PullError, Untrusted};
 use crate::config::{
@@ -12,7 +12,6 @@ use crate::config::{
 };
 use crate::digest::Digest;
 use crate::filter::{BuildError, Configured, Granted, GrantedSecrets, LoadedFilter, Module, Pace};
-use crate::secrets::Secret;
 use crate::shared::{self, Store};
 
 /// The bytes of a component, and what they are known by.
@@ -42,16 +41,14 @@ impl Component {
             outdated: None,
         }
     }
-}
 
-/// What the filters of a configuration came to.
-#[derive(Default)]
-pub(super) struct Filters {
-    /// Every filter, however good.
-    pub(super) known: Vec<Known>,
-    pub(super) origins: BTreeMap<Name, Origin>,
-    pub(super) mistakes: Vec<Mistake>,
-    pub(super) warnings: Vec<Mistake>,
+    /// That the registry could not be asked, where it should have been.
+    fn is_outdated(&self, config: &Config, filter: &config::Filter) -> Option<Mistake> {
+        let (reason, pulled) = self.outdated.as_ref().zip(self.origin.pulled.as_ref())?;
+        let found = format!("`{}`, {reason}", filter.component);
+        let wanted = format!("a registry that answers; meanwhile it is `{pulled}`");
+        Some(about_component(config, filter, found, wanted))
+    }
 }
 
 /// A filter, and how much is known of what it wants.
@@ -90,52 +87,44 @@ impl Known {
     }
 }
 
-impl Filters {
-    fn add_origin(&mut self, config: &Config, filter: &config::Filter, component: &Component) {
-        let origin = component.origin.clone();
-        if let (Some(reason), Some(pulled)) = (&component.outdated, &origin.pulled) {
-            let found = format!("`{}`, {reason}", filter.component);
-            let wanted = format!("a registry that answers; meanwhile it is `{pulled}`");
-            self.warnings
-                .push(about_component(config, filter, found, wanted));
-        }
-        self.origins.insert(filter.name.clone(), origin);
-    }
-}
-
 impl Builder<'_> {
-    /// Every filter, and every mistake.
-    pub(super) fn filters(
+    /// One filter as the file says, and where its component came from.
+    pub(super) fn filter(
         &self,
-        config: &Config,
-        doubts: &Doubts,
-        before: Option<&Snapshot>,
-        secrets: &[Arc<Secret>],
-    ) -> Filters {
-        let (mut filters, mut absent) = (Filters::default(), Absent::default());
-        for filter in &config.filters {
-            let component = self.component(config, filter, &mut absent);
-            let module = component.and_then(|component| {
-                filters.add_origin(config, filter, &component);
-                self.module(config, filter, &component, before)
-            });
-            let known = match module {
-                Ok(module) => {
-                    let secrets = GrantedSecrets::of(&filter.grants, secrets);
-                    let mistakes = &mut filters.mistakes;
-                    match carried_over(before, filter, &module, &secrets) {
-                        Some(loaded) => Known::Good(loaded),
-                        None => self.load(config, doubts, filter, module, secrets, mistakes),
-                    }
+        built: &mut Filters,
+        filter: &config::Filter,
+        mistakes: &mut Vec<Mistake>,
+    ) -> (Known, Origin) {
+        let Build {
+            config,
+            doubts,
+            before,
+            secrets,
+        } = built.from;
+        let found = self.component(config, filter, &mut built.absent);
+        let mut origin = Origin::default();
+        let module = found.and_then(|component| {
+            built.warnings.extend(component.is_outdated(config, filter));
+            origin = component.origin.clone();
+            if let Some(state) = self.state {
+                state.keep_component(&component.digest.hex(), &component.bytes);
+            }
+            self.module(config, filter, &component, before)
+        });
+        let known = match module {
+            Ok(module) => {
+                let secrets = GrantedSecrets::of(&filter.grants, secrets);
+                match carried_over(before, filter, &module, &secrets) {
+                    Some(loaded) => Known::Good(loaded),
+                    None => self.load(config, doubts, filter, module, secrets, mistakes),
                 }
-                Err(mistake) => {
-                    filters.mistakes.push(mistake);
-                    Known::Mute(filter.name.clone())
-                }
-            };
-            filters.known.push(known);
-        }
-        filters
+            }
+            Err(mistake) => {
+                mistakes.push(mistake);
+                Known::Mute(filter.name.clone())
+            }
+        };
+        (known, origin)
     }
 
     fn module(
@@ -233,7 +222,7 @@ impl Builder<'_> {
 
     /// Gives a filter its configurations. Where its schema finds mistakes, the
     /// filter is asked all the same, for what is wrong with the rest.
-    fn load(
+    pub(super) fn load(
         &self,
         config: &Config,
         doubts: &Doubts,
@@ -254,7 +243,15 @@ impl Builder<'_> {
             secrets,
         };
         let workers = if is_good { self.workers } else { 1 };
-        match LoadedFilter::build(module, &given, stats, metrics, granted, workers) {
+        match LoadedFilter::build(
+            module,
+            filter.clone(),
+            &given,
+            stats,
+            metrics,
+            granted,
+            workers,
+        ) {
             Ok(loaded) if is_good => Known::Good(loaded),
             Ok(loaded) => Known::Mended(loaded),
             Err(refused) => {
@@ -338,31 +335,40 @@ fn carried_over(
     secrets: &GrantedSecrets,
 ) -> Option<Arc<LoadedFilter>> {
     let before = before?;
-    let known = before
-        .config
-        .filters
-        .iter()
-        .find(|known| known.name == filter.name)?;
+    let versions = [before.filter(&filter.name), before.canary(&filter.name)];
+    let mut versions = versions.into_iter().flatten();
+    let is_it = |known: &&Arc<LoadedFilter>| is_same(known, filter, module, secrets);
+    versions.find(is_it).cloned()
+}
+
+fn is_same(
+    loaded: &LoadedFilter,
+    filter: &config::Filter,
+    module: &Module,
+    secrets: &GrantedSecrets,
+) -> bool {
     // In full, so that no field is forgotten. The digest stands for the component.
     let config::Filter {
         name: _,
         component: _,
         trust: _,
         on_error,
+        on_bad: _,
+        probation: _,
         isolation,
         limits,
         grants,
         config,
         routes,
+        canary: _,
         pointer: _,
-    } = known;
-    let same = *on_error == filter.on_error
+    } = loaded.block();
+    *on_error == filter.on_error
         && *isolation == filter.isolation
         && *limits == filter.limits
         && *grants == filter.grants
         && *config == filter.config
-        && *routes == filter.routes;
-    let loaded = before.filter(&filter.name)?;
-    let same = same && loaded.secrets() == secrets;
-    (same && loaded.module().digest() == module.digest()).then(|| loaded.clone())
+        && *routes == filter.routes
+        && loaded.secrets() == secrets
+        && loaded.module().digest() == module.digest()
 }

@@ -9,8 +9,10 @@ use tokio::sync::mpsc;
 
 use super::{Listener, Snapshot};
 use crate::cluster::Cluster;
-use crate::config::{self, Name};
-use crate::filter::{Calls, LoadedFilter, Outbound, WorkerChain, WorkerFilter};
+use crate::config::Name;
+use crate::filter::{
+    Calls, LoadedFilter, Outbound, Place, WorkerCanary, WorkerChain, WorkerFilter,
+};
 use crate::listener::Socket;
 use crate::upstream::WorkerCluster;
 
@@ -49,6 +51,7 @@ impl WorkerSnapshot {
         let filters: Vec<_> = shared
             .filters
             .iter()
+            .chain(&shared.canaries)
             .map(|filter| (filter.clone(), carry_filter(filter, before, worker)))
             .collect();
         let listeners = shared
@@ -56,7 +59,7 @@ impl WorkerSnapshot {
             .iter()
             .map(|listener| WorkerListener {
                 shared: listener.clone(),
-                chain: chain_of(listener, &filters),
+                chain: chain_of(listener, &shared, &filters),
                 cluster: listener
                     .config
                     .cluster
@@ -64,8 +67,8 @@ impl WorkerSnapshot {
                     .and_then(|name| clusters.get(name).cloned()),
             })
             .collect();
-        let may_call = |filter: &config::Filter| !filter.grants.call.is_empty();
-        let channel = shared.config.filters.iter().any(may_call);
+        let may_call = |filter: &(Arc<LoadedFilter>, _)| !filter.0.block().grants.call.is_empty();
+        let channel = filters.iter().any(may_call);
         let (calls, asked_calls) = channel.then(mpsc::unbounded_channel).unzip();
         Rc::new(Self {
             shared,
@@ -134,16 +137,27 @@ fn carry_filter(
         .unwrap_or_else(|| WorkerFilter::new(filter.clone(), worker))
 }
 
-fn chain_of(listener: &Listener, known: &[(Arc<LoadedFilter>, Rc<WorkerFilter>)]) -> WorkerChain {
-    let filters = listener
-        .chain
-        .iter()
-        .filter_map(|wanted| {
-            known
-                .iter()
-                .find(|(filter, _)| Arc::ptr_eq(filter, wanted))
-                .map(|(_, local)| local.clone())
+type Known = [(Arc<LoadedFilter>, Rc<WorkerFilter>)];
+
+fn chain_of(listener: &Listener, shared: &Snapshot, known: &Known) -> WorkerChain {
+    let own = |wanted: &Arc<LoadedFilter>| {
+        let mut known = known.iter();
+        let known = known.find(|(filter, _)| Arc::ptr_eq(filter, wanted));
+        known.map(|(_, own)| own.clone())
+    };
+    let place = |wanted: &Arc<LoadedFilter>| {
+        let canary = shared.canary(wanted.name()).and_then(|canary| {
+            let rules = shared.config.canary(canary.name())?;
+            Some(WorkerCanary {
+                filter: own(canary)?,
+                share: rules.share,
+                sticky_by: rules.sticky_by.clone(),
+            })
+        });
+        Some(Place {
+            stable: own(wanted)?,
+            canary,
         })
-        .collect();
-    WorkerChain::new(filters)
+    };
+    WorkerChain::new(listener.chain.iter().filter_map(place).collect())
 }

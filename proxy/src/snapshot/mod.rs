@@ -10,8 +10,11 @@
 mod build;
 mod filters;
 mod local;
+mod past;
 mod publish;
 mod references;
+mod standing;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +22,9 @@ use std::sync::Arc;
 pub use build::{Builder, Built, Sockets};
 pub use filters::{Origin, shared_limits};
 pub use local::{WorkerListener, WorkerSnapshot};
+pub use past::Past;
 pub use publish::{Cache, Published};
+pub use standing::{Reason, Standing};
 
 use crate::cluster::Cluster;
 use crate::config::{self, Config, Name};
@@ -30,6 +35,7 @@ use crate::secrets::Secret;
 use crate::stats::{ListenerStats, PerWorker};
 
 /// One generation of everything.
+#[derive(Clone)]
 pub struct Snapshot {
     /// Counts up from 1 with each publish.
     pub generation: u64,
@@ -39,10 +45,15 @@ pub struct Snapshot {
     pub filters: Vec<Arc<LoadedFilter>>,
     /// Where the components of filters came from.
     pub origins: BTreeMap<Name, Origin>,
+    /// Versions that are being tried.
+    pub canaries: Vec<Arc<LoadedFilter>>,
+    /// Of the filters that are not what the file says.
+    pub standings: Vec<Standing>,
     pub secrets: Vec<Arc<Secret>>,
 }
 
 /// A listener with what it refers to.
+#[derive(Clone)]
 pub struct Listener {
     pub config: config::Listener,
     /// `None` where only a check was asked for.
@@ -63,5 +74,57 @@ impl Snapshot {
 
     pub fn filter(&self, name: &str) -> Option<&Arc<LoadedFilter>> {
         self.filters.iter().find(|filter| &**filter.name() == name)
+    }
+
+    pub fn standing(&self, filter: &str) -> Option<&Standing> {
+        self.standings.iter().find(|known| &*known.filter == filter)
+    }
+
+    pub fn canary(&self, filter: &str) -> Option<&Arc<LoadedFilter>> {
+        self.canaries
+            .iter()
+            .find(|canary| &**canary.name() == filter)
+    }
+
+    /// Ends the trial of a canary.
+    pub fn without_canary(&mut self, filter: &str) {
+        self.canaries.retain(|canary| &**canary.name() != filter);
+    }
+
+    /// Notes that a filter is not what the file says.
+    pub fn note(&mut self, standing: Standing) {
+        self.standings
+            .retain(|known| known.filter != standing.filter);
+        self.standings.push(standing);
+    }
+
+    /// Another version of a filter in the place of the one that there is. What that
+    /// one may name has to be there.
+    pub fn replace(&mut self, version: &Arc<LoadedFilter>) {
+        let put = |place: &mut Arc<LoadedFilter>| {
+            if place.name() == version.name() {
+                *place = version.clone();
+            }
+        };
+        self.filters.iter_mut().for_each(put);
+        for listener in &mut self.listeners {
+            if listener
+                .chain
+                .iter()
+                .any(|filter| filter.name() == version.name())
+            {
+                let mut changed = Listener::clone(listener);
+                changed.chain.iter_mut().for_each(put);
+                *listener = Arc::new(changed);
+            }
+        }
+    }
+
+    /// The same picture once more, to be changed and published.
+    pub fn next(&self) -> Self {
+        Self {
+            generation: self.generation + 1,
+            ..self.clone()
+        }
     }
 }

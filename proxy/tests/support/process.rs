@@ -115,12 +115,24 @@ impl Drop for Process {
 pub fn lockgate(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lockgate"));
     command.args(arguments).stdin(Stdio::null());
+    // Not that of whoever runs the tests.
+    command.env(
+        "XDG_STATE_HOME",
+        concat!(env!("CARGO_TARGET_TMPDIR"), "/state"),
+    );
+    command.env_remove("STATE_DIRECTORY");
     command
 }
 
 /// Runs the program with these arguments to its end.
 pub fn run(arguments: &[&str]) -> Output {
     lockgate(arguments).output().unwrap()
+}
+
+/// Writes a configuration into a folder, and tells the file.
+pub fn write_in(folder: &Path, yaml: &str) -> String {
+    write(folder, yaml);
+    folder.join("lockgate.yaml").display().to_string()
 }
 
 /// A folder with a configuration, for commands that only read it.

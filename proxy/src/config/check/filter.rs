@@ -4,18 +4,22 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use http::HeaderName;
 use serde_json::Value;
 
 use super::Checker;
 use super::address::Wrong;
 use super::names::read_name;
 use crate::config::checked::{
-    ComponentSource, Filter, FilterConfig, FilterLimits, Grants, Name, Pull, Reference, RouteConfig,
+    AbortOn, Canary, ComponentSource, Filter, FilterConfig, FilterLimits, Grants, Name, Probation,
+    Pull, Reference, RouteConfig, Sticky,
 };
 use crate::config::mistake::Mistake;
 use crate::config::oci::{self, Version};
 use crate::config::place::below;
-use crate::config::raw::{RawFilter, RawFilterLimits, RawGrants, RawRoute};
+use crate::config::raw::{
+    RawAbortOn, RawCanary, RawFilter, RawFilterLimits, RawGrants, RawProbation, RawRoute,
+};
 
 impl Checker<'_> {
     pub(super) fn filter(&mut self, at: &str, name: &str, raw: &RawFilter) -> Option<Filter> {
@@ -31,13 +35,57 @@ impl Checker<'_> {
             component: component?,
             trust,
             on_error: raw.on_error,
+            on_bad: raw.on_bad,
+            probation: self.probation(&below(at, "probation"), &raw.probation),
             isolation: raw.isolation,
             limits,
             grants,
             config,
             routes,
+            canary: raw
+                .canary
+                .as_ref()
+                .and_then(|canary| self.canary(&below(at, "canary"), canary))
+                .map(Box::new),
             pointer: at.to_owned(),
         })
+    }
+
+    fn canary(&mut self, at: &str, raw: &RawCanary) -> Option<Canary> {
+        let component = self.component(at, raw.component.as_ref(), raw.pull);
+        let sticky_by = self.text(&below(at, "sticky_by"), &raw.sticky_by, read_sticky);
+        let config = raw.config.as_ref();
+        let config = config.map(|value| self.own_config(below(at, "config"), value));
+        let abort_on = self.abort_on(&below(at, "abort_on"), &raw.abort_on);
+        let promote_after = raw.promote_after;
+        Some(Canary {
+            component: component?,
+            config,
+            share: (raw.percent.clamp(0.0, 100.0) * 100.0).round() as u16,
+            sticky_by: sticky_by?,
+            abort_on,
+            promote_after: promote_after.map(|time| self.time(at, "promote_after", time)),
+            pointer: at.to_owned(),
+        })
+    }
+
+    fn abort_on(&mut self, at: &str, raw: &RawAbortOn) -> AbortOn {
+        let added_latency = raw.added_latency;
+        AbortOn {
+            min_calls: raw.min_calls,
+            fault_percent: raw.fault_percent,
+            added_latency: added_latency.map(|time| self.time(at, "added_latency", time)),
+            verdict_percent: raw.verdict_percent,
+        }
+    }
+
+    fn probation(&mut self, at: &str, raw: &RawProbation) -> Probation {
+        Probation {
+            time: self.time(at, "time", raw.time),
+            min_calls: raw.min_calls,
+            min_faults: raw.min_faults,
+            fault_percent: raw.fault_percent,
+        }
     }
 
     /// The name of a filter is a key, and so has its place there.
@@ -186,6 +234,20 @@ enum Written {
     Shipped(Name),
     File(PathBuf),
     Reference(Reference),
+}
+
+fn read_sticky(text: &str) -> Result<Sticky, Wrong> {
+    let wrong = || Wrong::new("`address`, `header:NAME`, `attribute:NAME` or `chance`");
+    match text.split_once(':') {
+        None if text == "chance" => Ok(Sticky::Chance),
+        None if text == "address" => Ok(Sticky::Address),
+        Some(("header", name)) => match HeaderName::try_from(name) {
+            Ok(name) => Ok(Sticky::Header(name.as_str().to_owned())),
+            Err(_) => Err(wrong()),
+        },
+        Some(("attribute", name)) if !name.is_empty() => Ok(Sticky::Attribute(name.to_owned())),
+        None | Some(_) => Err(wrong()),
+    }
 }
 
 fn read_component(text: &str) -> Result<Written, Wrong> {

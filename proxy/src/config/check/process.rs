@@ -26,6 +26,7 @@ pub(in crate::config) struct Process {
     pub(in crate::config) log: Log,
     pub(in crate::config) access_log: AccessLog,
     pub(in crate::config) cache_dir: Option<PathBuf>,
+    pub(in crate::config) state_dir: Option<PathBuf>,
     pub(in crate::config) drain_timeout: Duration,
     pub(in crate::config) max_generations: NonZeroUsize,
 }
@@ -47,6 +48,10 @@ impl Checker<'_> {
             .cache_dir
             .as_ref()
             .map(|path| self.path("/cache_dir", path));
+        let state_dir = raw
+            .state_dir
+            .as_ref()
+            .map(|path| self.path("/state_dir", path));
         let drain_timeout = self.time("", "drain_timeout", raw.drain_timeout);
         Process {
             workers: workers(raw.workers),
@@ -54,6 +59,7 @@ impl Checker<'_> {
             log,
             access_log,
             cache_dir,
+            state_dir,
             drain_timeout,
             max_generations: NonZeroUsize::new(raw.max_generations).unwrap_or(NonZeroUsize::MIN),
         }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::Items;
 use super::units::{GIB, HOUR, KIB, MIB, Size, Time};
-use crate::config::checked::{Isolation, OnError, Pull};
+use crate::config::checked::{Isolation, OnBad, OnError, Pull};
 
 const MINUTE: u64 = HOUR / 60;
 
@@ -44,6 +44,19 @@ pub(in crate::config) struct RawFilter {
     /// were not there, `reset` closes without an answer.
     #[serde(default = "deny")]
     pub(in crate::config) on_error: OnError,
+    /// What happens to a reload that cannot build the filter: `refuse` changes
+    /// nothing at all, `keep` leaves this filter at the version that runs, says so,
+    /// and loads the rest.
+    #[serde(default = "refuse")]
+    pub(in crate::config) on_bad: OnBad,
+    /// How a new version is watched. One that fails is replaced by the last good
+    /// one, and is not tried again until its component or its block here changes.
+    #[serde(default)]
+    pub(in crate::config) probation: RawProbation,
+    /// A version that a share of the exchanges try.
+    #[schemars(with = "RawCanary")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) canary: Option<RawCanary>,
     /// Whether exchanges share instances, one call at a time, or each `request`
     /// has a fresh one to itself, which costs some microseconds and leaves no way
     /// from one exchange to another.
@@ -70,6 +83,122 @@ fn shared() -> Isolation {
 
 fn deny() -> OnError {
     OnError::Deny
+}
+
+fn refuse() -> OnBad {
+    OnBad::Refuse
+}
+
+/// How a new version of a filter is watched until it counts as good.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(rename = "Probation")]
+pub(in crate::config) struct RawProbation {
+    /// How long it is watched. `0s` watches nothing: it counts as good at once.
+    pub(in crate::config) time: Time<0, { 24 * HOUR }>,
+    /// It goes on until the filter was called so often.
+    #[schemars(range(min = 0, max = 1_000_000_000))]
+    pub(in crate::config) min_calls: u64,
+    /// So many faults are needed for the version to be given up.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub(in crate::config) min_faults: u64,
+    /// The share of its calls that has to fail for that, in percent.
+    #[schemars(range(min = 1, max = 100))]
+    pub(in crate::config) fault_percent: u8,
+}
+
+impl Default for RawProbation {
+    fn default() -> Self {
+        Self {
+            time: Time(60_000),
+            min_calls: 20,
+            min_faults: 5,
+            fault_percent: 10,
+        }
+    }
+}
+
+/// Another version of a filter, for a share of its exchanges.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Canary")]
+pub(in crate::config) struct RawCanary {
+    /// As `component` of the filter.
+    #[schemars(
+        required,
+        with = "String",
+        extend("x-wanted" = "`lockgate:NAME` or the path of a component")
+    )]
+    pub(in crate::config) component: Option<String>,
+    /// As `pull` of the filter.
+    #[schemars(with = "Pull")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) pull: Option<Pull>,
+    /// In the place of the filter's `config`, which it has without this key. What
+    /// the filter has for routes it has too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) config: Option<Value>,
+    /// The share of exchanges that see it, in percent, in steps of 0.01.
+    #[schemars(range(min = 0, max = 100))]
+    #[serde(default = "five")]
+    pub(in crate::config) percent: f64,
+    /// What decides which exchanges those are: `address` (of the client),
+    /// `header:NAME` or `attribute:NAME`, so that one client sees one version, or
+    /// `chance`. Exchanges without the header or attribute do not see the canary.
+    #[schemars(extend("x-wanted" = "`address`, `header:NAME`, `attribute:NAME` or `chance`"))]
+    #[serde(default = "address")]
+    pub(in crate::config) sticky_by: String,
+    /// When it is given up by itself.
+    #[serde(default)]
+    pub(in crate::config) abort_on: RawAbortOn,
+    /// After so long it takes the filter's place by itself. Without this key
+    /// `lockgate filter promote` does that.
+    #[schemars(with = "Time<1_000, { 31 * 24 * HOUR }>")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) promote_after: Option<Time<1_000, { 31 * 24 * HOUR }>>,
+}
+
+fn five() -> f64 {
+    5.0
+}
+
+fn address() -> String {
+    "address".to_owned()
+}
+
+/// When a canary is given up by itself.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(rename = "AbortOn")]
+pub(in crate::config) struct RawAbortOn {
+    /// Not before it was called so often.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub(in crate::config) min_calls: u64,
+    /// The share of its calls that failed.
+    #[schemars(range(min = 1, max = 100))]
+    pub(in crate::config) fault_percent: u8,
+    /// How much longer one of its calls takes on average, by the calls that are
+    /// measured. Without this key time is no reason.
+    #[schemars(with = "Time<1, MINUTE>")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) added_latency: Option<Time<1, MINUTE>>,
+    /// By how many points the share of its calls that end the exchange (with an
+    /// answer or a reset) differs from that of the filter. Without this key that
+    /// is no reason.
+    #[schemars(with = "u8", range(min = 1, max = 100))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) verdict_percent: Option<u8>,
+}
+
+impl Default for RawAbortOn {
+    fn default() -> Self {
+        Self {
+            min_calls: 20,
+            fault_percent: 5,
+            added_latency: None,
+            verdict_percent: None,
+        }
+    }
 }
 
 /// The budgets of a filter.

@@ -24,7 +24,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub(super) use cluster::{RawCluster, RawEndpoint};
-pub(super) use filter::{RawFilter, RawFilterLimits, RawGrants, RawRoute};
+pub(super) use filter::{
+    RawAbortOn, RawCanary, RawFilter, RawFilterLimits, RawGrants, RawProbation, RawRoute,
+};
 pub(super) use listener::{RawLimits, RawListener, RawMessageHeaders, RawPathRules, RawTimeouts};
 pub(super) use registry::RawRegistry;
 pub(super) use secret::RawSecret;
@@ -66,6 +68,12 @@ pub(super) struct RawConfig {
     #[schemars(with = "String", length(min = 1))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) cache_dir: Option<PathBuf>,
+    /// Folder for what is known of filter versions: the last good component of each
+    /// filter, so that a start with a broken one is a start all the same. Relative
+    /// to the file it is written in. Without this key the program picks one.
+    #[schemars(with = "String", length(min = 1))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) state_dir: Option<PathBuf>,
     /// How long a stop waits for the exchanges that are under way. Those that are
     /// left then are ended.
     pub(super) drain_timeout: Time<1, { 24 * HOUR }>,
@@ -97,6 +105,7 @@ impl Default for RawConfig {
             log: RawLog::default(),
             access_log: RawAccessLog::default(),
             cache_dir: None,
+            state_dir: None,
             drain_timeout: Time(30_000),
             max_generations: 16,
             listeners: Vec::new(),

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::state::Verdict;
 use crate::stats::Stats;
 
 pub use access::Access;
@@ -64,12 +65,22 @@ pub enum Command {
     Reload {
         reply: oneshot::Sender<ReloadOutcome>,
     },
+    /// Promote or abort a canary.
+    Decide(Decide),
     /// Stop, as SIGTERM asks.
     Drain,
 }
 
+/// What is to become of a filter's canary.
+#[derive(Debug)]
+pub struct Decide {
+    pub filter: String,
+    pub verdict: Verdict,
+    pub reply: oneshot::Sender<ReloadOutcome>,
+}
+
 /// What came of a reload.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReloadOutcome {
     /// The configuration was published.
     pub ok: bool,

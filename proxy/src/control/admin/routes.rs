@@ -14,8 +14,9 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::access::{Refusal, Via};
-use super::{AdminState, Command, Readiness};
+use super::{AdminState, Command, Decide, Readiness, ReloadOutcome};
 use crate::error::ErrorKind;
+use crate::state::Verdict;
 use crate::stats::exposition;
 
 /// Nothing here needs a body at all.
@@ -26,7 +27,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 pub type Reply = Response<Full<Bytes>>;
 
 /// What can be asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Page {
     Metrics,
     Ready,
@@ -36,9 +37,11 @@ enum Page {
     Clusters,
     Generations,
     Reload,
+    /// What becomes of the canary of this filter.
+    Decide(String, Verdict),
 }
 
-const PATHS: [(&str, Page); 8] = [
+static PATHS: [(&str, Page); 8] = [
     ("/metrics", Page::Metrics),
     ("/ready", Page::Ready),
     ("/live", Page::Live),
@@ -82,7 +85,9 @@ impl Unserved {
             Unserved::Refused(refusal) => refused(refusal),
             Unserved::NotFound => not_found(),
             Unserved::NotAllowed(methods) => not_allowed(methods),
-            Unserved::LongBody => text(StatusCode::PAYLOAD_TOO_LARGE, "a reload needs no body\n"),
+            Unserved::LongBody => {
+                text(StatusCode::PAYLOAD_TOO_LARGE, "nothing here needs a body\n")
+            }
             Unserved::SlowBody => text(StatusCode::REQUEST_TIMEOUT, "the body did not come\n"),
         }
     }
@@ -95,17 +100,29 @@ fn route(head: &Parts, via: Via, state: &AdminState) -> Result<Page, Unserved> {
     let page = PATHS
         .iter()
         .find(|(path, _)| *path == head.uri.path())
-        .map(|(_, page)| *page)
+        .map(|(_, page)| page.clone())
+        .or_else(|| decision(head.uri.path()))
         .ok_or(Unserved::NotFound)?;
-    match (page, &head.method) {
-        (Page::Reload, &Method::POST) => {
+    match (&page, &head.method) {
+        (Page::Reload | Page::Decide(..), &Method::POST) => {
             view.access.check_change(head).map_err(Unserved::Refused)?;
             Ok(page)
         }
-        (Page::Reload, _) => Err(Unserved::NotAllowed("POST")),
+        (Page::Reload | Page::Decide(..), _) => Err(Unserved::NotAllowed("POST")),
         (_, &Method::GET | &Method::HEAD) => Ok(page),
         _ => Err(Unserved::NotAllowed("GET, HEAD")),
     }
+}
+
+/// `/filters/NAME/promote` and `/filters/NAME/abort`. Names need no escapes.
+fn decision(path: &str) -> Option<Page> {
+    let (name, verdict) = path.strip_prefix("/filters/")?.split_once('/')?;
+    let verdict = match verdict {
+        "promote" => Verdict::Promoted,
+        "abort" => Verdict::Aborted,
+        _ => return None,
+    };
+    Some(Page::Decide(name.to_owned(), verdict))
 }
 
 async fn serve(page: Page, body: Incoming, state: &AdminState) -> Reply {
@@ -122,7 +139,20 @@ async fn serve(page: Page, body: Incoming, state: &AdminState) -> Reply {
         Page::Clusters => json(StatusCode::OK, &(view().clusters)()),
         Page::Generations => json(StatusCode::OK, &(view().generations)()),
         Page::Reload => match read(body).await {
-            Ok(()) => reload(state).await,
+            Ok(()) => command(state, |reply| Command::Reload { reply }).await,
+            Err(unserved) => unserved.reply(),
+        },
+        Page::Decide(filter, verdict) => match read(body).await {
+            Ok(()) => {
+                let decide = |reply| {
+                    Command::Decide(Decide {
+                        filter,
+                        verdict,
+                        reply,
+                    })
+                };
+                command(state, decide).await
+            }
             Err(unserved) => unserved.reply(),
         },
     }
@@ -154,10 +184,13 @@ async fn read(body: Incoming) -> Result<(), Unserved> {
     }
 }
 
-/// Asks the control loop. A client that goes away does not stop the reload.
-async fn reload(state: &AdminState) -> Reply {
+/// Asks the control loop. A client that goes away does not stop what it asked for.
+async fn command(
+    state: &AdminState,
+    command: impl FnOnce(oneshot::Sender<ReloadOutcome>) -> Command,
+) -> Reply {
     let (reply, outcome) = oneshot::channel();
-    match state.commands.try_send(Command::Reload { reply }) {
+    match state.commands.try_send(command(reply)) {
         Ok(()) => {}
         Err(TrySendError::Full(_)) => return unavailable("enough reloads are waiting\n"),
         Err(TrySendError::Closed(_)) => return unavailable("stopping\n"),
@@ -179,7 +212,8 @@ fn refused(refusal: Refusal) -> Reply {
 }
 
 fn not_found() -> Reply {
-    let paths = PATHS.map(|(path, _)| path).join(" ");
+    let paths: Vec<_> = PATHS.iter().map(|(path, _)| *path).collect();
+    let paths = paths.join(" ");
     text(
         StatusCode::NOT_FOUND,
         format!("not here; there are: {paths}\n"),

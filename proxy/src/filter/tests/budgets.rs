@@ -160,6 +160,7 @@ fn what_a_guest_measures_is_kept() {
     let metrics = Arc::new(GuestMetrics::new(1, 10));
     let loaded = LoadedFilter::build(
         module(),
+        filter.clone(),
         &filter,
         stats,
         metrics.clone(),
@@ -168,7 +169,7 @@ fn what_a_guest_measures_is_kept() {
     )
     .unwrap();
     let mut bench = Bench::request(&[]);
-    bench.chain = WorkerChain::new(vec![WorkerFilter::new(loaded, 0)]);
+    bench.chain = WorkerChain::new(vec![WorkerFilter::new(loaded, 0).into()]);
     assert!(matches!(bench.on_request(), Flow::Next));
     let families = metrics.families();
     assert_eq!(families[0].definition.name, "hits");

@@ -197,7 +197,15 @@ fn more_instances_than_the_engine_has_are_refused() {
     let filter = entry("guest", json!({}));
     let stats = Arc::new(PerWorker::new(2, FilterStats::default));
     let metrics = Arc::new(GuestMetrics::new(2, 1));
-    let refused = LoadedFilter::build(module, &filter, stats, metrics, Granted::default(), 2);
+    let refused = LoadedFilter::build(
+        module,
+        filter.clone(),
+        &filter,
+        stats,
+        metrics,
+        Granted::default(),
+        2,
+    );
     let mistakes = refused.err().expect("refused").errors;
     assert_eq!(mistakes[0].pointer, "/filters/guest");
     assert!(

@@ -24,7 +24,8 @@ use serde_json::{Value, json};
 use super::view::HeadLimits;
 use super::*;
 use crate::config::{
-    ComponentSource, Filter, FilterConfig, FilterLimits, Grants, Isolation, OnError, RouteConfig,
+    ComponentSource, Filter, FilterConfig, FilterLimits, Grants, Isolation, OnBad, OnError,
+    Probation, RouteConfig,
 };
 use crate::digest::Digest;
 use crate::http::request_id::Hex;
@@ -91,11 +92,19 @@ fn entry(name: &str, config: Value) -> Filter {
         component: ComponentSource::File("guest.wasm".into()),
         trust: Vec::new(),
         on_error: OnError::Deny,
+        on_bad: OnBad::Refuse,
+        probation: Probation {
+            time: Duration::ZERO,
+            min_calls: 0,
+            min_faults: 1,
+            fault_percent: 1,
+        },
         isolation: Isolation::Shared,
         limits: limits(),
         grants: Grants::default(),
         config: configured(config, &format!("/filters/{name}/config")),
         routes: Vec::new(),
+        canary: None,
         pointer: format!("/filters/{name}"),
     }
 }
@@ -111,8 +120,16 @@ fn configured(value: Value, pointer: &str) -> FilterConfig {
 fn build(filter: &Filter) -> Result<Arc<LoadedFilter>, Vec<BuildError>> {
     let stats = Arc::new(PerWorker::new(1, FilterStats::default));
     let metrics = Arc::new(GuestMetrics::new(1, filter.limits.max_series));
-    LoadedFilter::build(module(), filter, stats, metrics, Granted::default(), 1)
-        .map_err(|refused| refused.errors)
+    LoadedFilter::build(
+        module(),
+        filter.clone(),
+        filter,
+        stats,
+        metrics,
+        Granted::default(),
+        1,
+    )
+    .map_err(|refused| refused.errors)
 }
 
 /// A chain on one worker and the exchange in it.
@@ -134,7 +151,7 @@ impl Bench {
         let filters: Vec<_> = loaded.into_iter().map(worker).collect();
         filters.iter().for_each(|filter| filter.warm());
         Self {
-            chain: WorkerChain::new(filters.clone()),
+            chain: WorkerChain::new(filters.iter().cloned().map(Place::from).collect()),
             filters,
             view: Lendable::new(view()),
             taken: Participants::default(),

@@ -48,8 +48,16 @@ fn load(name: &str, config: Value) -> Result<Arc<LoadedFilter>, Vec<BuildError>>
     };
     let stats = Arc::new(PerWorker::new(1, FilterStats::default));
     let metrics = Arc::new(GuestMetrics::new(1, 1));
-    LoadedFilter::build(module(), &filter, stats, metrics, granted, 1)
-        .map_err(|refused| refused.errors)
+    LoadedFilter::build(
+        module(),
+        filter.clone(),
+        &filter,
+        stats,
+        metrics,
+        granted,
+        1,
+    )
+    .map_err(|refused| refused.errors)
 }
 
 fn bench(configs: &[Value]) -> Bench {
@@ -185,7 +193,16 @@ fn it_is_loaded_without_a_grant() {
     let stats = Arc::new(PerWorker::new(1, FilterStats::default));
     let metrics = Arc::new(GuestMetrics::new(1, 1));
     let granted = Granted::default();
-    let loaded = LoadedFilter::build(module(), &filter, stats, metrics, granted, 1).unwrap();
+    let loaded = LoadedFilter::build(
+        module(),
+        filter.clone(),
+        &filter,
+        stats,
+        metrics,
+        granted,
+        1,
+    )
+    .unwrap();
     let mut bench = Bench::of([loaded]);
     bench.on_request();
     assert_eq!(

@@ -1,0 +1,244 @@
+//! The versions that there are of each filter: the one in the file, its canary, and
+//! others that stand in for them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::filters::{Known, Origin};
+use super::{Builder, Past, Reason, Snapshot, Standing};
+use crate::components::Absent;
+use crate::config::{self, Config, Doubts, Mistake, Name, OnBad};
+use crate::digest::Digest;
+use crate::filter::{GrantedSecrets, LoadedFilter, Pace};
+use crate::secrets::Secret;
+use crate::state::{Good, Verdict};
+
+/// What filters are built from.
+#[derive(Clone, Copy)]
+pub(super) struct Build<'a> {
+    pub(super) config: &'a Config,
+    pub(super) doubts: &'a Doubts,
+    pub(super) before: Option<&'a Snapshot>,
+    pub(super) secrets: &'a [Arc<Secret>],
+}
+
+/// What the filters of a configuration came to.
+pub(super) struct Filters<'a> {
+    pub(super) from: Build<'a>,
+    pub(super) absent: Absent,
+    /// Every filter, however good, and every canary.
+    pub(super) known: Vec<Known>,
+    /// Those that serve.
+    pub(super) loaded: Vec<Arc<LoadedFilter>>,
+    pub(super) canaries: Vec<Arc<LoadedFilter>>,
+    pub(super) origins: BTreeMap<Name, Origin>,
+    pub(super) mistakes: Vec<Mistake>,
+    /// Those included that another version of the filter stands in for.
+    pub(super) warnings: Vec<Mistake>,
+    pub(super) standings: Vec<Standing>,
+}
+
+impl<'a> Filters<'a> {
+    fn new(from: Build<'a>) -> Self {
+        Self {
+            from,
+            absent: Absent::default(),
+            known: Vec::new(),
+            loaded: Vec::new(),
+            canaries: Vec::new(),
+            origins: BTreeMap::new(),
+            mistakes: Vec::new(),
+            warnings: Vec::new(),
+            standings: Vec::new(),
+        }
+    }
+
+    fn serve(&mut self, version: Arc<LoadedFilter>) {
+        self.known.push(Known::Good(version.clone()));
+        self.loaded.push(version);
+    }
+
+    /// Another version in the place of one with these mistakes.
+    fn stand_in(&mut self, version: Arc<LoadedFilter>, reason: Reason, mistakes: Vec<Mistake>) {
+        self.standings.push(Standing {
+            filter: version.name().clone(),
+            reason,
+            why: mistakes.iter().map(Mistake::to_string).collect(),
+        });
+        self.warnings.extend(mistakes);
+        self.serve(version);
+    }
+
+    /// The version that takes the filter's place: a canary was promoted, was given
+    /// up, or is being tried.
+    fn decided(
+        &mut self,
+        stable: &Arc<LoadedFilter>,
+        canary: Option<(&Arc<LoadedFilter>, &Origin)>,
+        past: &Past,
+    ) -> Arc<LoadedFilter> {
+        let Some((canary, origin)) = canary else {
+            return stable.clone();
+        };
+        let Some(decision) = past.decided(stable, canary) else {
+            self.known.push(Known::Good(canary.clone()));
+            self.canaries.push(canary.clone());
+            return stable.clone();
+        };
+        let (reason, version) = match decision.verdict {
+            Verdict::Promoted => {
+                self.origins.insert(canary.name().clone(), origin.clone());
+                (Reason::Promoted, canary)
+            }
+            Verdict::Aborted => (Reason::Aborted, stable),
+        };
+        self.standings.push(Standing {
+            filter: version.name().clone(),
+            reason,
+            why: vec![decision.why.clone()],
+        });
+        version.clone()
+    }
+}
+
+impl Builder<'_> {
+    /// Every filter, and every mistake.
+    pub(super) fn filters<'a>(&self, from: Build<'a>) -> Filters<'a> {
+        let mut built = Filters::new(from);
+        for filter in &from.config.filters {
+            self.versions(&mut built, filter);
+        }
+        built
+    }
+
+    /// One filter in the versions that there are of it, or another in its place.
+    fn versions(&self, built: &mut Filters<'_>, filter: &config::Filter) {
+        let mut mistakes = Vec::new();
+        let (known, origin) = self.filter(built, filter, &mut mistakes);
+        let canary = filter.canary_entry();
+        let canary = canary.map(|entry| self.filter(built, &entry, &mut mistakes));
+        built.origins.insert(filter.name.clone(), origin);
+        if !mistakes.is_empty() {
+            return self.stand_in(
+                built,
+                filter,
+                mistakes,
+                known,
+                canary.map(|(known, _)| known),
+            );
+        }
+        let Known::Good(stable) = known else {
+            built.known.push(known);
+            return;
+        };
+        let canary = canary
+            .as_ref()
+            .and_then(|(canary, origin)| Some((canary.good()?, origin)));
+        let serving = built.decided(&stable, canary, self.past);
+        let failed = self.past.failed(&serving);
+        let good = failed.and_then(|why| Some((why, self.good(built.from, filter)?)));
+        match good {
+            Some((why, good)) => {
+                let mistake = failed_before(built.from.config, filter, why);
+                built.standings.retain(|known| known.filter != filter.name);
+                built.stand_in(good, Reason::FellBack, vec![mistake]);
+            }
+            None => built.serve(serving),
+        }
+    }
+
+    /// Another version of a filter that cannot be built: in a reload the one that
+    /// runs, if the file says so, and at a start the last good one.
+    fn stand_in(
+        &self,
+        built: &mut Filters<'_>,
+        filter: &config::Filter,
+        mistakes: Vec<Mistake>,
+        known: Known,
+        canary: Option<Known>,
+    ) {
+        let version = match built.from.before {
+            Some(before) if filter.on_bad == OnBad::Keep => {
+                let canary = before.canary(&filter.name);
+                built.canaries.extend(canary.cloned());
+                let running = before.filter(&filter.name);
+                running.map(|running| (running.clone(), Reason::Kept))
+            }
+            None if !self.strict => {
+                let good = self.good(built.from, filter);
+                good.map(|good| (good, Reason::LastGood))
+            }
+            Some(_) | None => None,
+        };
+        match version {
+            Some((version, reason)) => built.stand_in(version, reason, mistakes),
+            None => {
+                built.mistakes.extend(mistakes);
+                built.known.push(known);
+                built.known.extend(canary);
+            }
+        }
+    }
+
+    /// The last good version of a filter, if what it needs is still there and it
+    /// may still be trusted.
+    pub(super) fn good(
+        &self,
+        from: Build<'_>,
+        filter: &config::Filter,
+    ) -> Option<Arc<LoadedFilter>> {
+        let recorded = self.past.recorded(&filter.name);
+        let trusted = from.config.trusted_for(filter);
+        let is_trusted = match recorded.and_then(|good| good.signed_by.as_ref()) {
+            Some(key) => trusted.iter().any(|known| known.name == *key),
+            None => recorded.is_some_and(|good| good.block.component.is_shipped()),
+        };
+        if !trusted.is_empty() && !is_trusted {
+            return None;
+        }
+        let good = match self.past.loaded(&filter.name) {
+            Some(loaded) => loaded.clone(),
+            None => self.build_good(from, recorded?)?,
+        };
+        let clusters = &from.config.clusters;
+        let is_there = |name: &Name| clusters.iter().any(|known| known.name == *name);
+        let mut named = good.configs().iter().flat_map(|own| &own.interest.clusters);
+        named.all(is_there).then_some(good)
+    }
+
+    fn build_good(&self, from: Build<'_>, good: &Good) -> Option<Arc<LoadedFilter>> {
+        let bytes = self.state?.component(&good.digest)?;
+        let digest = Digest::of(&bytes);
+        let module = self.engine.load(digest, &bytes, Pace::Full).ok()?;
+        let secrets = GrantedSecrets::of(&good.block.grants, from.secrets);
+        let (mut mistakes, doubts) = (Vec::new(), Doubts::none());
+        let known = self.load(
+            from.config,
+            &doubts,
+            &good.block,
+            module,
+            secrets,
+            &mut mistakes,
+        );
+        known.good().cloned()
+    }
+
+    /// The same for a filter of a snapshot that serves.
+    pub fn good_for(&self, filter: &str, snapshot: &Snapshot) -> Option<Arc<LoadedFilter>> {
+        let mut filters = snapshot.config.filters.iter();
+        let filter = filters.find(|known| &*known.name == filter)?;
+        let from = Build {
+            config: &snapshot.config,
+            doubts: &Doubts::none(),
+            before: Some(snapshot),
+            secrets: &snapshot.secrets,
+        };
+        self.good(from, filter)
+    }
+}
+
+fn failed_before(config: &Config, filter: &config::Filter, why: &str) -> Mistake {
+    let found = format!("a version that failed on its probation: {why}");
+    let wanted = "another component or another configuration";
+    Mistake::at(&config.places, &filter.pointer, found, wanted)
+}
