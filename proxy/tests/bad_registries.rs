@@ -583,6 +583,28 @@ fn a_disk_that_is_full() {
     }
 }
 
+/// While a reload waits for a registry, requests are answered and a stop is a stop.
+#[test]
+fn a_pull_holds_nobody_up() {
+    let silent = Origin::scripted(|stream, seen| {
+        let mut reader = BufReader::new(stream);
+        seen.send(read_request(&mut reader).unwrap()).ok();
+        read_request(&mut reader);
+    });
+    let folder = Proxy::folder();
+    let digest = Digest::of(b"").to_string();
+    let host = silent.address.to_string();
+    let slow = yaml(&folder, &host, &digest, ", timeout: 1h");
+    let shipped = slow.replace(&format!("'oci://{host}/mine@{digest}'"), "lockgate:fault");
+    let proxy = Proxy::start_in(folder, &shipped);
+    proxy.edit(&slow);
+    silent.seen();
+    for _ in 0..20 {
+        assert_eq!(proxy.get("/").status, 418);
+    }
+    assert_eq!(proxy.stop(), lockgate::control::Ended::Drained);
+}
+
 /// One that is gone is not waited for by every filter anew.
 #[test]
 fn a_registry_is_waited_for_once() {

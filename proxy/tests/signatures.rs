@@ -195,6 +195,30 @@ fn a_file_needs_a_signature_beside_it() {
 }
 
 #[test]
+fn inspecting_tells_who_signed() {
+    let folder = with_keys();
+    let file = folder.join("mine.wasm");
+    fs::write(&file, component()).unwrap();
+    good(&folder, &yaml(&folder, "    component: lockgate:fault\n"));
+    let config = folder.join("lockgate.yaml");
+    let (file, config) = (file.to_str().unwrap(), config.to_str().unwrap());
+    let output = run(&["filter", "inspect", file, "--config", config]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("which is not signed"),
+        "{output:?}"
+    );
+    let signed = sign(&folder, "ops", Kind::P256, component());
+    fs::write(folder.join("mine.wasm.sig"), signed).unwrap();
+    let output = run(&["filter", "inspect", file, "--config", config]);
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("\nsigned by ops\n"),
+        "{output:?}"
+    );
+    assert!(run(&["filter", "inspect", file]).status.success());
+}
+
+#[test]
 fn a_filter_may_trust_some_keys_only() {
     let folder = with_keys();
     fs::write(folder.join("mine.wasm"), component()).unwrap();

@@ -1,25 +1,27 @@
 //! `lockgate filter inspect`.
 
+use std::error::Error;
 use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::progress;
-use crate::components::{self, Absent, Components};
-use crate::config::{Pull, Reference};
+use crate::components::{self, Absent, Components, Untrusted};
+use crate::config::{Config, Pull, Reference, TrustedKey};
 use crate::console::{Exit, print, print_json};
 use crate::control::reload;
 use crate::digest::Digest;
 use crate::filter::{EngineOptions, FilterEngine, Module, Pace};
 use crate::shipped::SHIPPED;
+use crate::snapshot::Origin;
 
 /// The most that a component may have here: no configuration says it.
 const MAX_BYTES: usize = 1 << 30;
 
-/// A component, and the reference of it by digest if it came from a registry.
+/// A component, and where it came from.
 struct Found {
     bytes: Vec<u8>,
-    pulled: Option<Reference>,
+    origin: Origin,
 }
 
 pub fn inspect(component: &str, config: Option<&Path>, as_json: bool) -> anyhow::Result<Exit> {
@@ -33,8 +35,8 @@ pub fn inspect(component: &str, config: Option<&Path>, as_json: bool) -> anyhow:
     };
     let engine = FilterEngine::start(EngineOptions::default())?;
     match engine.load(Digest::of(&found.bytes), &found.bytes, Pace::Full) {
-        Ok(module) if as_json => print_json(&as_value(&module, found.pulled.as_ref())),
-        Ok(module) => print(&as_text(&module, found.pulled.as_ref())?),
+        Ok(module) if as_json => print_json(&as_value(&module, &found.origin)),
+        Ok(module) => print(&as_text(&module, &found.origin)?),
         Err(error) => {
             eprintln!("{component}: {error}");
             Ok(Exit::BadInput)
@@ -42,19 +44,48 @@ pub fn inspect(component: &str, config: Option<&Path>, as_json: bool) -> anyhow:
     }
 }
 
-fn find(component: &str, config: Option<&Path>) -> Result<Found, String> {
+fn find(component: &str, file: Option<&Path>) -> Result<Found, String> {
+    let config = match file {
+        None => None,
+        Some(file) => {
+            let loaded = reload::attempt(file).outcome;
+            Some(loaded.map_err(|mistakes| mistakes.to_string())?.config)
+        }
+    };
     if component.starts_with("oci://") {
-        return pull(component, config);
+        return pull(component, config.as_ref());
     }
-    let bytes = match component.starts_with("lockgate:") {
-        true => shipped(component)?,
-        false => components::read_file(Path::new(component), MAX_BYTES)
-            .map_err(|error| format!("cannot read `{component}`: {error}"))?,
+    if component.starts_with("lockgate:") {
+        return Ok(Found {
+            bytes: shipped(component)?,
+            origin: Origin::default(),
+        });
+    }
+    let path = Path::new(component);
+    let bytes = components::read_file(path, MAX_BYTES)
+        .map_err(|error| format!("cannot read `{component}`: {error}"))?;
+    let signed_by = match trust(config.as_ref()) {
+        [] => None,
+        keys => Some(
+            components::check_file(path, &bytes, keys)
+                .map_err(|error| refused(component, &error, Untrusted::WANTED))?,
+        ),
     };
     Ok(Found {
         bytes,
-        pulled: None,
+        origin: Origin {
+            pulled: None,
+            signed_by,
+        },
     })
+}
+
+fn trust(config: Option<&Config>) -> &[TrustedKey] {
+    config.map_or(&[], |config| &config.trust)
+}
+
+fn refused(component: &str, error: &dyn Error, wanted: &str) -> String {
+    format!("found `{component}`, {error}, wanted {wanted}")
 }
 
 fn shipped(name: &str) -> Result<Vec<u8>, String> {
@@ -68,19 +99,14 @@ fn shipped(name: &str) -> Result<Vec<u8>, String> {
     }
 }
 
-fn pull(component: &str, config: Option<&Path>) -> Result<Found, String> {
+fn pull(component: &str, config: Option<&Config>) -> Result<Found, String> {
     let reference = Reference::read(component)
         .map_err(|wanted| format!("found `{component}`, wanted {wanted}"))?;
-    let (registry, components, trust) = match config {
-        None => {
-            let registry = components::unnamed(&reference.host);
-            (registry, Components::new(None), Vec::new())
-        }
-        Some(file) => {
-            let loaded = reload::attempt(file).outcome;
-            let config = loaded.map_err(|mistakes| mistakes.to_string())?.config;
-            let registry = components::registry(&config, &reference.host);
-            (registry, reload::start_components(&config), config.trust)
+    let (registry, components) = match config {
+        None => (components::unnamed(&reference.host), Components::new(None)),
+        Some(config) => {
+            let registry = components::registry(config, &reference.host);
+            (registry, reload::start_components(config))
         }
     };
     let wanted = components::Wanted {
@@ -88,21 +114,23 @@ fn pull(component: &str, config: Option<&Path>) -> Result<Found, String> {
         pull: Pull::Missing,
         registry,
         max_bytes: MAX_BYTES,
-        trust: &trust,
+        trust: trust(config),
     };
     let pulled = components.pull(&wanted, &mut Absent::default());
-    let pulled = pulled
-        .map_err(|error| format!("found `{component}`, {error}, wanted {}", error.wanted()))?;
+    let pulled = pulled.map_err(|error| refused(component, &error, error.wanted()))?;
     if let Some(reason) = pulled.outdated {
         eprintln!("warning: `{component}`, {reason}; this is what was pulled before");
     }
     Ok(Found {
         bytes: pulled.bytes,
-        pulled: Some(reference.at(pulled.manifest)),
+        origin: Origin {
+            pulled: Some(reference.at(pulled.manifest)),
+            signed_by: pulled.signed_by,
+        },
     })
 }
 
-fn as_value(module: &Module, pulled: Option<&Reference>) -> Value {
+fn as_value(module: &Module, origin: &Origin) -> Value {
     let manifest = module.manifest();
     json!({
         "name": manifest.name,
@@ -112,20 +140,27 @@ fn as_value(module: &Module, pulled: Option<&Reference>) -> Value {
         "exports": module.exports(),
         "size": module.size(),
         "digest": module.digest(),
-        "pulled": pulled.map(Reference::to_string),
+        "pulled": origin.pulled.as_ref().map(Reference::to_string),
+        "signed_by": origin.signed_by,
         "config_schema": manifest.config_schema,
     })
 }
 
-fn as_text(module: &Module, pulled: Option<&Reference>) -> anyhow::Result<String> {
+fn as_text(module: &Module, origin: &Origin) -> anyhow::Result<String> {
     let manifest = module.manifest();
     let schema = match &manifest.config_schema {
         Some(schema) => serde_json::to_string_pretty(schema)?,
         None => "none: only the filter itself can check its configuration".to_owned(),
     };
-    let pulled = pulled.map_or_else(String::new, |pulled| format!("pulled    {pulled}\n"));
+    let mut from = String::new();
+    if let Some(pulled) = &origin.pulled {
+        from += &format!("pulled    {pulled}\n");
+    }
+    if let Some(signer) = &origin.signed_by {
+        from += &format!("signed by {signer}\n");
+    }
     Ok(format!(
-        "name      {}\nversion   {}\nworld     {}\nsize      {} bytes\ndigest    {}\n{pulled}\
+        "name      {}\nversion   {}\nworld     {}\nsize      {} bytes\ndigest    {}\n{from}\
          imports   {}\nexports   {}\nconfig schema\n{schema}",
         manifest.name,
         manifest.version,

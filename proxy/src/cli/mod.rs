@@ -87,7 +87,7 @@ enum Filter {
         /// A component file, lockgate:NAME for a shipped one, or oci://HOST/NAME with
         /// :TAG or @sha256:DIGEST for one in a registry.
         component: String,
-        /// A configuration file, for what it says of registries.
+        /// A configuration file, for what it says of registries and trusted keys.
         #[arg(long, short, value_name = "FILE")]
         config: Option<PathBuf>,
         /// As one JSON document.

@@ -108,7 +108,7 @@ impl Checker<'_> {
         let source = match written {
             Written::Shipped(name) => ComponentSource::Shipped(name),
             Written::File(path) => ComponentSource::File(self.path(&below(at, "component"), &path)),
-            Written::Reference(reference) => return Some(self.pulled(at, reference, pull)),
+            Written::Reference(reference) => return self.pulled(at, reference, pull),
         };
         if pull.is_some() {
             let found = "`pull` of a component that is in no registry";
@@ -118,18 +118,27 @@ impl Checker<'_> {
     }
 
     /// What a tag stands for may change unseen, and so somebody has to want that.
-    fn pulled(&mut self, at: &str, reference: Reference, pull: Option<Pull>) -> ComponentSource {
-        // Of one that is mistaken that was told before.
-        let is_wanted = match pull {
-            Some(pull) => pull == Pull::Always,
-            None => self.places.has(&below(at, "pull")),
-        };
-        if matches!(reference.version, Version::Tag(_)) && !is_wanted {
-            let found = format!("`{reference}`, a tag, which may be another component tomorrow");
-            let wanted = "a digest, `@sha256:…`, or `pull: always`";
-            self.mistake(&below(at, "component"), found, wanted);
+    /// Without that its registry is not asked either, not even for further mistakes.
+    fn pulled(
+        &mut self,
+        at: &str,
+        reference: Reference,
+        pull: Option<Pull>,
+    ) -> Option<ComponentSource> {
+        if matches!(reference.version, Version::Tag(_)) && pull != Some(Pull::Always) {
+            // Of a `pull` that is mistaken that was told before.
+            if pull.is_some() || !self.places.has(&below(at, "pull")) {
+                let found =
+                    format!("`{reference}`, a tag, which may be another component tomorrow");
+                let wanted = "a digest, `@sha256:…`, or `pull: always`";
+                self.mistake(&below(at, "component"), found, wanted);
+            }
+            return None;
         }
-        ComponentSource::Registry(reference, pull.unwrap_or(Pull::Missing))
+        Some(ComponentSource::Registry(
+            reference,
+            pull.unwrap_or(Pull::Missing),
+        ))
     }
 
     /// Where one is out of its range, the defaults will do: with the least or the
