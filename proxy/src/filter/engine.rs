@@ -111,7 +111,8 @@ impl FilterEngine {
 pub(super) fn config(max_instances: u32) -> Config {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(max_instances)
-        .total_core_instances(max_instances.saturating_mul(4))
+        // Only counted, so there may be as many as the neediest language wants.
+        .total_core_instances(max_instances.saturating_mul(CORE_INSTANCES_PER_COMPONENT))
         .total_memories(max_instances)
         .total_tables(max_instances.saturating_mul(2))
         // One for each call that may wait.
