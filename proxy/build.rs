@@ -1,5 +1,6 @@
 //! Builds the shipped filters, which are ordinary guests of this workspace, and
-//! writes `shipped.rs`: their names and the bytes of their components.
+//! writes `shipped.rs`: their names and the bytes of their components. Beside it,
+//! `templates.rs`: the texts that `lockgate filter new` writes.
 //!
 //! It adds the compiler's target for them when that is missing, and says so.
 //! Who packages Lockgate sets `LOCKGATE_FILTERS_DIR` to a folder with the
@@ -70,9 +71,56 @@ fn ship() -> Result<(), String> {
         Some(folder) => prebuilt(Path::new(&folder)),
         None => build(&out)?,
     };
-    let source = shipped(&components)?;
-    let path = out.join("shipped.rs");
-    fs::write(&path, source).map_err(|error| format!("cannot write {}: {error}", path.display()))
+    write(&out.join("shipped.rs"), &shipped(&components)?)?;
+    write(&out.join("templates.rs"), &templates()?)
+}
+
+fn write(path: &Path, source: &str) -> Result<(), String> {
+    fs::write(path, source).map_err(|error| format!("cannot write {}: {error}", path.display()))
+}
+
+/// The source of `templates.rs`: what a new project is made of, and the SDK, which
+/// one in Rust has a copy of.
+fn templates() -> Result<String, String> {
+    let package = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
+    let sdk = package.join("../sdk/rust");
+    let mut source = String::new();
+    for (name, top, parts) in [
+        ("TEMPLATES", package.join("templates"), [""].as_slice()),
+        (
+            "SDK",
+            sdk,
+            &["Cargo.toml", "README.md", "docs", "src", "wit"],
+        ),
+    ] {
+        let mut files = Vec::new();
+        for part in parts {
+            println!("cargo:rerun-if-changed={}", top.join(part).display());
+            find(&top.join(part), &mut files)?;
+        }
+        files.sort();
+        writeln!(source, "static {name}: &[(&str, &str)] = &[").expect("it is a string");
+        for file in files {
+            let inside = file.strip_prefix(&top).expect("it was found in there");
+            let inside = inside.display().to_string();
+            writeln!(source, "    ({inside:?}, include_str!({file:?})),").expect("it is a string");
+        }
+        source.push_str("];\n");
+    }
+    Ok(source)
+}
+
+/// Every file in a folder, or the one that it is.
+fn find(path: &Path, found: &mut Vec<PathBuf>) -> Result<(), String> {
+    if !path.is_dir() {
+        found.push(path.to_owned());
+        return Ok(());
+    }
+    let failed = |error| format!("cannot read {}: {error}", path.display());
+    for entry in fs::read_dir(path).map_err(failed)? {
+        find(&entry.map_err(failed)?.path(), found)?;
+    }
+    Ok(())
 }
 
 /// The folder with components that somebody else has built.

@@ -2,10 +2,10 @@
 //!
 //! `ARCHITECTURE.md` tells how the parts fit; each folder's `mod.rs` tells what
 //! lives there. A module uses only what stands below it:
-//! `cli`, `app`, `demo` / `control` / `worker`, `jobs`, `listener`, `downstream` /
-//! `exchange` / `snapshot` / `filter`, `upstream` / `cluster`, `secrets`, `components`, `state` /
-//! `config` / `http`, `client`, `deadline`, `drain`, `error`, `stats`, `console`,
-//! `digest`, `private`.
+//! `cli`, `app`, `demo`, `project` / `control` / `worker`, `jobs`, `listener`,
+//! `downstream` / `exchange` / `snapshot` / `filter`, `upstream` / `cluster`, `secrets`,
+//! `components`, `state` / `config` / `http`, `client`, `deadline`, `drain`, `error`, `stats`,
+//! `console`, `digest`, `private`.
 
 pub mod app;
 pub mod cli;
@@ -28,6 +28,7 @@ pub mod jobs;
 pub mod listener;
 pub mod memory;
 pub mod private;
+pub mod project;
 pub mod secrets;
 pub mod shared;
 pub mod shipped;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["main"],
     &["cli"],
-    &["demo"],
+    &["demo", "project"],
     &["app"],
     &["control"],
     &["worker", "jobs"],

@@ -4,10 +4,12 @@
 //! anything else. Text for people goes to standard output; with `--json` that
 //! is one JSON document and nothing else.
 
+mod build;
 mod check;
 mod compile;
 mod inspect;
 mod lock;
+mod new;
 mod progress;
 mod reload;
 mod run;
@@ -82,6 +84,14 @@ enum Command {
 
 #[derive(Subcommand)]
 enum Filter {
+    /// Write a small project for a filter: contract, example, cases, README.
+    New(new::Options),
+    /// Make a component of a project, by the tools of its language.
+    ///
+    /// Writes NAME.wasm into the project's folder, NAME being the folder's, and
+    /// only if the proxy would load it. Prints its size, digest and imports.
+    /// What is missing is named, with how to get it; nothing is installed.
+    Build(build::Options),
     /// Tell what a component is: manifest, world, imports, size, digest, schema.
     Inspect {
         /// A component file, lockgate:NAME for a shipped one, or oci://HOST/NAME with
@@ -122,6 +132,8 @@ pub fn main() -> ExitCode {
         Command::Check { file, json } => check::check(&file, json),
         Command::Demo(options) => demo::run(&options),
         Command::Schema => print_json(&crate::config::schema()),
+        Command::Filter(Filter::New(options)) => new::new(&options),
+        Command::Filter(Filter::Build(options)) => build::build(&options),
         Command::Filter(Filter::Inspect {
             component,
             config,

@@ -284,7 +284,7 @@ pub fn default_state_dir(config: &Path) -> Option<PathBuf> {
 }
 
 /// `$XDG_CACHE_HOME/lockgate` or `~/.cache/lockgate`.
-fn default_cache_dir() -> Option<PathBuf> {
+pub fn default_cache_dir() -> Option<PathBuf> {
     let folder = |name| {
         std::env::var_os(name)
             .map(PathBuf::from)

@@ -30,6 +30,11 @@ const RESERVED: [&str; 8] = [
     "route", "listener", "client", "request", "response", "trace", "upstream", "tls",
 ];
 
+/// Whether a filter may not have this name.
+pub fn is_reserved(name: &str) -> bool {
+    RESERVED.contains(&name)
+}
+
 /// A mistake that only shows when a filter is built.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildError {
@@ -348,7 +353,7 @@ fn check_grants(module: &Module, filter: &Filter) -> Result<(), Vec<BuildError>>
 }
 
 fn check_filter(filter: &Filter) -> Result<(), Vec<BuildError>> {
-    if RESERVED.contains(&&*filter.name) {
+    if is_reserved(&filter.name) {
         let message = format!(
             "`{}` is reserved and cannot be a filter's name",
             filter.name
