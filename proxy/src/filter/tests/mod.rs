@@ -6,6 +6,7 @@ mod compiler;
 mod contract;
 #[path = "../../../tests/guests/component.rs"]
 mod guests;
+mod handwritten;
 mod heads;
 mod library;
 mod loading;
@@ -118,10 +119,14 @@ fn configured(value: Value, pointer: &str) -> FilterConfig {
 }
 
 fn build(filter: &Filter) -> Result<Arc<LoadedFilter>, Vec<BuildError>> {
+    build_of(module(), filter)
+}
+
+fn build_of(module: Arc<Module>, filter: &Filter) -> Result<Arc<LoadedFilter>, Vec<BuildError>> {
     let stats = Arc::new(PerWorker::new(1, FilterStats::default));
     let metrics = Arc::new(GuestMetrics::new(1, filter.limits.max_series));
     LoadedFilter::build(
-        module(),
+        module,
         filter.clone(),
         filter,
         stats,
