@@ -23,7 +23,7 @@ use lockgate::http::h1::{HeadScanner, ParsedRequest, parse_request};
 use lockgate::http::request_id::Hex;
 use lockgate::http::{RequestHead, ResponseHead};
 use lockgate::shipped::SHIPPED;
-use lockgate::snapshot::{Builder, Past, Sockets, WorkerSnapshot};
+use lockgate::snapshot::{Builder, Past, Snapshot, Sockets, WorkerSnapshot};
 use lockgate::stats::Stats;
 
 // That of the binary, so that these figures are its figures.
@@ -98,25 +98,16 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Builds everything. Panics on a configuration that `lockgate check` would
-    /// refuse, with what it would say.
+    /// Builds everything.
     pub fn new(configuration: &str) -> Self {
-        let config = load(configuration);
-        let view = view(&config.listeners[0]);
-        let builder = Builder {
-            engine: &FilterEngine::start(EngineOptions::default()).expect("the engine starts"),
-            components: &Components::new(None),
-            stats: &Stats::new(1),
-            shipped: SHIPPED,
-            workers: 1,
-            sockets: Sockets::Leave,
-            state: None,
-            past: &Past::default(),
-            strict: true,
-        };
-        let built = builder.build(Arc::new(config), None);
-        let built = built.unwrap_or_else(|mistakes| panic!("{mistakes:#?}"));
-        let snapshot = WorkerSnapshot::new(Arc::new(built.snapshot), None, 0);
+        let engine = FilterEngine::start(EngineOptions::default()).expect("the engine starts");
+        Self::of(configuration, Arc::new(build(configuration, &engine, 1)))
+    }
+
+    /// Of what was built of this configuration.
+    pub fn of(configuration: &str, snapshot: Arc<Snapshot>) -> Self {
+        let view = view(&load(configuration).listeners[0]);
+        let snapshot = WorkerSnapshot::new(snapshot, None, 0);
         snapshot.warm();
         Self {
             snapshot,
@@ -143,6 +134,25 @@ impl Bench {
     pub fn view(&mut self) -> &mut View {
         &mut self.view
     }
+}
+
+/// Builds a configuration for so many workers. Panics on one that `lockgate check`
+/// would refuse, with what it would say.
+pub fn build(configuration: &str, engine: &Arc<FilterEngine>, workers: usize) -> Snapshot {
+    let builder = Builder {
+        engine,
+        components: &Components::new(None),
+        stats: &Stats::new(workers),
+        shipped: SHIPPED,
+        workers,
+        sockets: Sockets::Leave,
+        state: None,
+        past: &Past::default(),
+        strict: true,
+    };
+    let built = builder.build(Arc::new(load(configuration)), None);
+    let built = built.unwrap_or_else(|mistakes| panic!("{mistakes:#?}"));
+    built.snapshot
 }
 
 fn load(configuration: &str) -> config::Config {
