@@ -17,7 +17,8 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use lockgate::components::Components;
 use lockgate::config::{self, Listener};
 use lockgate::filter::{
-    Decisions, EngineOptions, FilterEngine, Flow, HeadLimits, Lendable, Participants, View,
+    Collected, Decisions, EngineOptions, FilterEngine, Flow, HeadLimits, Lendable, Participants,
+    View,
 };
 use lockgate::http::h1::{HeadScanner, ParsedRequest, parse_request};
 use lockgate::http::request_id::Hex;
@@ -122,12 +123,38 @@ impl Bench {
         self.view.decisions = Decisions::default();
         self.view.attributes.clear();
         self.view.states.clear();
+        self.view.spent.clear();
         let mut taken = Participants::default();
         let request = at_once(chain.on_request(&mut self.view, &mut taken));
         assert!(matches!(request, Flow::Next), "{request:?}");
         let response = at_once(chain.on_response(&mut self.view, &mut taken));
         assert!(matches!(response, Flow::Next), "{response:?}");
         chain.on_done(&mut self.view, &mut taken);
+    }
+
+    /// The request phase with a body that the filter collects, and takes as it is.
+    pub fn collected(&mut self, body: &mut Collected) {
+        let chain = &self.snapshot.listeners[0].chain;
+        let mut taken = Participants::default();
+        let asked = at_once(chain.on_request(&mut self.view, &mut taken));
+        assert!(matches!(asked, Flow::Collect(_)), "{asked:?}");
+        let kept = at_once(chain.on_request_body(&mut self.view, &mut taken, body));
+        assert!(matches!(kept, Flow::Next), "{kept:?}");
+    }
+
+    /// The request phase with a body that passes through the filter in these pieces.
+    pub fn transformed(&mut self, piece: &[u8], pieces: usize) {
+        let chain = &self.snapshot.listeners[0].chain;
+        let mut taken = Participants::default();
+        let asked = at_once(chain.on_request(&mut self.view, &mut taken));
+        let Flow::Transform(mut transform) = asked else {
+            panic!("{asked:?}");
+        };
+        for _ in 0..pieces {
+            let given = transform.push(piece, &mut self.view);
+            assert_eq!(given.map(|given| given.len()).ok(), Some(piece.len()));
+        }
+        assert!(transform.finish(&mut self.view).is_ok());
     }
 
     /// What the filters see and leave.
@@ -181,6 +208,8 @@ fn view(listener: &Listener) -> View {
         decisions: Decisions::default(),
         attributes: Vec::new(),
         states: Vec::new(),
+        spent: Default::default(),
+        told: None,
         head_limits: HeadLimits {
             max_bytes: listener.limits.max_head_bytes,
             max_fields: listener.limits.max_headers,

@@ -307,7 +307,7 @@ async fn bring_up(start: Start) -> Result<(Control, Option<Signals>), StartError
         let log = match &start.sink {
             Some(sink) => AccessLog::new(
                 sink.clone(),
-                config.access_log.format,
+                (config.access_log.format, config.access_log.filters),
                 start.stats.access_log_dropped.clone(),
                 index,
             ),

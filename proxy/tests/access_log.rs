@@ -181,3 +181,42 @@ fn idle_connections_of_a_cluster_that_is_gone_are_not_counted() {
         (metric(proxy.admin(), IDLE) == 0.0).then_some(())
     });
 }
+
+#[test]
+fn what_each_filter_did_is_told_on_demand() {
+    let origin = Origin::saying("ok");
+    let routes = "config: { routes: [{ name: r, match: { path_prefix: / }, cluster: o }] }";
+    let fault = "config: { abort: { status: 418 } }";
+    let filters = format!(
+        "  router: {{ component: lockgate:router, {routes} }}\n  \
+         fault: {{ component: lockgate:fault, {fault} }}\n"
+    );
+    let proxy = |log: &str| {
+        let text = yaml("router, fault", "", &filters, &[("o", &origin)]);
+        Proxy::start(&format!("access_log: {{ to: ./access.log {log} }}\n{text}"))
+    };
+    let told = proxy(", filters: true");
+    assert_eq!(told.get("/").status, 418);
+    let record = only(&told);
+    let filters = record["filters"].as_array().unwrap();
+    let verdicts: Vec<_> = filters
+        .iter()
+        .map(|filter| (filter["name"].as_str(), filter["verdict"].as_str()))
+        .collect();
+    assert_eq!(
+        verdicts,
+        [
+            (Some("router"), Some("leave")),
+            (Some("fault"), Some("respond"))
+        ],
+        "{record}"
+    );
+    assert!(
+        filters.iter().all(|filter| filter["us"].is_u64()),
+        "{record}"
+    );
+
+    let untold = proxy("");
+    assert_eq!(untold.get("/").status, 418);
+    assert_eq!(only(&untold)["filters"], Value::Null);
+}

@@ -195,7 +195,7 @@ fn who_waits_holds_nobody_up() {
     let origin = Origin::saying("ok");
     let (asked, release) = Origin::holding("hello");
     let mut entry = asking(&["/held"], json!({}));
-    entry["limits"] = json!({ "call_timeout": "60s" });
+    entry["limits"] = json!({ "call_timeout": "60s", "max_call_time": "60s" });
     let proxy = start(&origin, &asked.address.to_string(), entry);
     let mut waiting: Vec<Client> = (0..3).map(|_| begin(&proxy)).collect();
     for _ in 0..3 {
@@ -233,7 +233,7 @@ fn a_call_ends_with_what_asked_for_it() {
     }
     // A client that goes away takes the exchange with it, and that its call.
     let mut entry = asking(&["/"], json!({}));
-    entry["limits"] = json!({ "call_timeout": "60s" });
+    entry["limits"] = json!({ "call_timeout": "60s", "max_call_time": "60s" });
     let proxy = start(&origin, &address, entry);
     while asked.seen_now().is_some() {}
     while closes.try_recv().is_ok() {}
@@ -252,7 +252,7 @@ fn an_exchange_whose_time_is_over_while_a_filter_waits_is_answered() {
     let origin = Origin::saying("ok");
     let (asked, closes) = silent();
     let mut entry = asking(&["/"], json!({}));
-    entry["limits"] = json!({ "call_timeout": "60s" });
+    entry["limits"] = json!({ "call_timeout": "60s", "max_call_time": "60s" });
     let folder = Proxy::folder();
     std::fs::write(folder.join("caller.wasm"), guests::caller()).unwrap();
     let yaml = policy(&origin, &asked.address.to_string(), entry);
@@ -354,11 +354,50 @@ fn waiting_again_and_again_uses_the_budget_up() {
         .local_addr()
         .unwrap();
     let mut entry = asking(&["/"], json!({ "then": "again" }));
-    entry["limits"] = json!({ "cpu": "2ms" });
+    entry["limits"] = json!({ "cpu": "2ms", "max_call_time": "60s", "max_host_calls": 1_000_000 });
     let proxy = start(&origin, &nobody.to_string(), entry);
     assert_eq!(proxy.get("/").status, 500);
     let labels = [("fault", "overrun")];
     assert_eq!(counted(&proxy, "lockgate_filter_faults_total", &labels), 1);
+}
+
+#[test]
+fn an_exchange_waits_so_long_for_calls_and_no_longer() {
+    let origin = Origin::saying("ok");
+    let (asked, closes) = silent();
+    let mut entry = asking(&["/", "/"], json!({ "timeout_ms": 60_000 }));
+    entry["limits"] = json!({ "call_timeout": "60s", "max_call_time": "50ms" });
+    let proxy = start(&origin, &asked.address.to_string(), entry);
+    let answer = proxy.get("/");
+    assert_eq!(
+        (answer.status, answer.text().as_str()),
+        (500, "a filter failed\n")
+    );
+    let count = |name: &str, labels: &[_]| counted(&proxy, name, labels);
+    assert_eq!(
+        count("lockgate_filter_faults_total", &[("fault", "call-time")]),
+        1
+    );
+    assert_eq!(count("lockgate_filter_call_waits_total", &[]), 1);
+    // Both calls ended with it.
+    for _ in 0..2 {
+        closes.recv_timeout(support::LIMIT).unwrap();
+    }
+}
+
+#[test]
+fn waits_of_one_exchange_add_up() {
+    let origin = Origin::saying("ok");
+    let (asked, _closes) = silent();
+    // Each call ends in its time; all of them together do not.
+    let paths = ["/"; 16];
+    let mut entry = asking(&paths, json!({ "timeout_ms": 60, "then": "one by one" }));
+    entry["limits"] = json!({ "max_call_time": "500ms" });
+    let proxy = start(&origin, &asked.address.to_string(), entry);
+    assert_eq!(proxy.get("/").status, 500);
+    let labels = [("fault", "call-time")];
+    assert_eq!(counted(&proxy, "lockgate_filter_faults_total", &labels), 1);
+    assert_ne!(counted(&proxy, "lockgate_filter_call_waits_total", &[]), 1);
 }
 
 #[test]

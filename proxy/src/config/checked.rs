@@ -99,6 +99,8 @@ pub enum LogFormat {
 pub struct AccessLog {
     pub to: AccessLogTarget,
     pub format: LogFormat,
+    /// Lines tell what each filter did.
+    pub filters: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -434,12 +436,14 @@ pub struct FilterLimits {
     /// Calls of one worker that wait for an instance, and how long each may.
     pub max_waiting: usize,
     pub max_wait: Duration,
-    /// After this many overruns of the CPU budget within `overrun_window` the
-    /// filter is paused.
+    /// After this many overruns of the CPU budget, or of the calls into the host,
+    /// within `overrun_window` the filter is paused.
     pub max_overruns: u32,
     pub overrun_window: Duration,
     /// First pause; each further one is twice as long, to a minute.
     pub pause: Duration,
+    /// Calls into the host for one exchange.
+    pub max_host_calls: u32,
     /// The largest delay that this filter may ask for in one exchange.
     pub max_delay: Duration,
     /// Bytes of a body that is collected for it.
@@ -454,10 +458,11 @@ pub struct FilterLimits {
     /// Bytes of attributes and of state that it leaves in one exchange.
     pub max_attribute_bytes: usize,
     pub max_state_bytes: usize,
-    /// Calls under way in one call of it, how long each may take, and the bytes
-    /// of an answer.
+    /// Calls under way in one call of it, how long each may take, how long one
+    /// exchange may wait for all of them, and the bytes of an answer.
     pub max_calls: usize,
     pub call_timeout: Duration,
+    pub max_call_time: Duration,
     pub max_call_bytes: usize,
     /// What its instances share, and one entry of it.
     pub max_shared_bytes: usize,

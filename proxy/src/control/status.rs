@@ -318,7 +318,7 @@ fn view(
     // Whoever looks must not keep a generation alive.
     let (of_filters, of_clusters) = (Arc::downgrade(snapshot), Arc::downgrade(snapshot));
     let (told, told_of, counted) = (told.clone(), told.clone(), told.clone());
-    let stats = stats.clone();
+    let (stats, billed) = (stats.clone(), stats.clone());
     AdminView {
         before_metrics: Box::new(move || counted.count_generations(&stats)),
         readiness,
@@ -326,7 +326,7 @@ fn view(
         config: masked(snapshot),
         filters: Box::new(move || {
             shown(&of_filters, |snapshot| {
-                let tell = |loaded| filter(loaded, snapshot, &told_of.on_probation);
+                let tell = |loaded| filter(loaded, snapshot, &billed, &told_of.on_probation);
                 snapshot.filters.iter().map(tell).collect()
             })
         }),
@@ -382,7 +382,12 @@ fn masked(snapshot: &Snapshot) -> Value {
     shown
 }
 
-fn filter(filter: &Arc<LoadedFilter>, snapshot: &Snapshot, on_probation: &OnProbation) -> Value {
+fn filter(
+    filter: &Arc<LoadedFilter>,
+    snapshot: &Snapshot,
+    stats: &Stats,
+    on_probation: &OnProbation,
+) -> Value {
     let mut written = snapshot.config.filters.iter();
     let written = written.find(|written| written.name == *filter.name());
     let origin = snapshot.origins.get(filter.name());
@@ -408,6 +413,8 @@ fn filter(filter: &Arc<LoadedFilter>, snapshot: &Snapshot, on_probation: &OnProb
         "jobs": filter.configs().iter().zip(filter.jobs()).map(|(configured, state)| {
             job(&configured.pointer, state)
         }).collect::<Vec<_>>(),
+        // Also those that only exchanges of older generations have.
+        "bills": stats.bills(filter.name()),
     })
 }
 

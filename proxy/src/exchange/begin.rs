@@ -103,6 +103,8 @@ pub fn begin(scene: &Scene<'_>, request: ParsedRequest) -> (Asked, Lendable) {
         decisions: Decisions::default(),
         attributes: Vec::new(),
         states: Vec::new(),
+        spent: Default::default(),
+        told: scene.local.log.tells_filters().then(Vec::new),
         head_limits: HeadLimits {
             max_bytes: config.limits.max_head_bytes,
             max_fields: config.limits.max_headers,

@@ -7,6 +7,7 @@ use http::Version;
 
 use super::access_log::AccessLog;
 use crate::error::{ErrorKind, ProxyError};
+use crate::filter::Told;
 use crate::stats::listener::MAX_ERROR_KINDS;
 use crate::stats::{ListenerStats, StatusClass};
 
@@ -50,6 +51,8 @@ pub struct Record<'a> {
     pub upstream: Option<Duration>,
     /// The filter that made the answer.
     pub filter: Option<&'a str>,
+    /// What each of those that took part did; empty where that is not told.
+    pub filters: &'a [Told],
     pub error: Option<&'a ProxyError>,
     /// What filters left, names already prefixed.
     pub attributes: &'a [(String, String)],
@@ -128,6 +131,7 @@ mod tests {
             duration: Duration::from_micros(1500),
             upstream: Some(Duration::from_micros(900)),
             filter: None,
+            filters: &[],
             error: None,
             attributes: &[],
         }

@@ -35,6 +35,7 @@ pub fn tell(scene: &Scene<'_>, asked: &Asked, view: &View, sent: &Sent, facts: &
         duration,
         upstream: facts.upstream,
         filter: facts.filter.as_deref(),
+        filters: view.told.as_deref().unwrap_or_default(),
         error: facts.error.as_ref(),
         attributes: &view.attributes,
     }
@@ -67,6 +68,7 @@ pub fn tell_refused(scene: &Scene<'_>, refused: &Refused, error: &ProxyError) {
         duration,
         upstream: None,
         filter: None,
+        filters: &[],
         error: Some(error),
         attributes: &[],
     }

@@ -1,7 +1,7 @@
 //! One call of one phase of one filter: pack, call, check, give back. It only ever
 //! waits where a filter that can make calls waits for one.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 
@@ -9,11 +9,12 @@ use super::bindings::exports::lockgate::filter::http_filter::Buffered;
 use super::fault::Failure;
 use super::field;
 use super::instance::Instance;
+use super::meter::Measured;
 use super::pool::{Lease, WorkerFilter};
 use super::state;
 pub(super) use super::state::Phase;
 use super::verdict::{BodyOutcome, Outcome};
-use super::view::Lendable;
+use super::view::{Lendable, Spent};
 
 /// What is to be called.
 #[derive(Debug, Clone, Copy)]
@@ -54,7 +55,6 @@ impl Call {
         view: &mut Lendable,
     ) -> Result<Outcome, Failure> {
         let packed = self.pack(filter, view);
-        let started = filter.sample(lease.waits());
         let lent = self.lent(lease, view, true);
         let verdict = match self.phase {
             Phase::Response => lent.instance.on_response(self.config(), &packed).await,
@@ -64,7 +64,6 @@ impl Call {
         let outcome =
             verdict.and_then(|verdict| Outcome::check(verdict, &owner.name, &owner.limits));
         lent.end(outcome.is_ok());
-        filter.sampled(started);
         filter.give_back_packed(packed);
         outcome
     }
@@ -94,7 +93,10 @@ impl Call {
             bytes: std::mem::take(&mut body.bytes),
             complete: body.is_complete,
         };
-        let started = filter.sample(lease.waits());
+        filter
+            .stats()
+            .body_bytes_in
+            .add(buffered.bytes.len() as u64);
         let lent = self.lent(lease, view, true);
         let verdict = match self.phase {
             Phase::ResponseBody => {
@@ -111,7 +113,6 @@ impl Call {
             BodyOutcome::check(verdict, buffered.complete, &owner.name, &owner.limits)
         });
         lent.end(outcome.is_ok());
-        filter.sampled(started);
         body.bytes = buffered.bytes;
         outcome
     }
@@ -148,29 +149,43 @@ impl Call {
         view: &mut Lendable,
         work: impl FnOnce(&mut Instance) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let started = lease.filter().sample(lease.waits());
         let lent = self.lent(lease, view, false);
         let outcome = work(lent.instance);
         lent.end(outcome.is_ok());
-        lease.filter().sampled(started);
         outcome
     }
 
     fn lent<'a>(&self, lease: &'a mut Lease, view: &'a mut Lendable, may_wait: bool) -> Lent<'a> {
         let (filter, instance) = lease.parts();
-        filter.stats().calls(self.phase.index()).add(1);
+        let phase = self.phase.index();
+        filter.stats().calls(phase).add(1);
         let max_delay = filter.loaded().owner.limits.max_delay;
+        let began = view.told.is_some().then(Instant::now);
+        let lent = view.lend();
+        let spent = match self.phase {
+            // A body may have any number of pieces.
+            Phase::Transform => Spent::default(),
+            _ => lent.spent(self.place),
+        };
         instance.enter(state::Call {
             phase: self.phase,
-            view: Some(view.lend()),
+            spent,
+            host_calls_before: spent.host_calls,
+            away: Duration::ZERO,
+            view: Some(lent),
             place: self.place,
             config: self.config(),
             delay_left: max_delay.saturating_sub(self.delayed),
             may_wait,
         });
         Lent {
+            place: self.place,
+            filter,
+            began,
+            measured: filter.meter.begin(phase),
             instance,
             view,
+            is_over: false,
             keep_changes: false,
         }
     }
@@ -180,20 +195,39 @@ impl Call {
 /// call is given up while it waits: without what the call changed, unless the call
 /// went well.
 struct Lent<'a> {
+    place: usize,
+    filter: &'a WorkerFilter,
+    /// Where the access log tells how long calls took.
+    began: Option<Instant>,
+    /// Where this call is one of those.
+    measured: Option<Measured>,
     instance: &'a mut Instance,
     view: &'a mut Lendable,
+    is_over: bool,
     keep_changes: bool,
 }
 
 impl Lent<'_> {
     /// The call is over; what it changed stays if it went well.
     fn end(mut self, went_well: bool) {
+        self.is_over = true;
         self.keep_changes = went_well;
     }
 }
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        self.view.take_back(self.instance.leave(self.keep_changes));
+        let left = self.instance.leave(self.keep_changes);
+        self.view.take_back(left.view);
+        let stats = self.filter.stats();
+        stats.host_calls.add(u64::from(left.host_calls));
+        // One that is given up while it waits cannot tell what was its own.
+        if let Some(measured) = self.measured.take().filter(|_| self.is_over) {
+            measured.end(left.away, stats);
+        }
+        if let Some(began) = self.began {
+            let name = self.filter.loaded().name();
+            self.view.tell_time(self.place, name, began.elapsed());
+        }
     }
 }

@@ -18,7 +18,7 @@ use super::pool::{Lease, Room, WorkerFilter};
 use super::transform::Transform;
 use super::verdict::{BodyOutcome, Collect, Outcome, Reply};
 use super::version::Place;
-use super::view::{Lendable, View};
+use super::view::{self, Lendable, View};
 use crate::config::{Name, OnError};
 use crate::error::ErrorKind;
 
@@ -209,6 +209,7 @@ impl WorkerChain {
                 done
             });
             if let Err(failure) = done {
+                view.tell_verdict(place, filter.loaded().name(), failure.fault.name());
                 complain(filter, &failure, view);
             }
         }
@@ -271,6 +272,7 @@ impl WorkerChain {
                 match outcome {
                     Ok(Outcome::Transform(handle)) => {
                         taken.slot(call.place).transforms = true;
+                        view.tell_verdict(call.place, filter.loaded().name(), "transform");
                         Some(Flow::Transform(Transform::new(lease, handle, call)))
                     }
                     outcome => {
@@ -309,6 +311,8 @@ impl WorkerChain {
         let outcome = outcome.map(|outcome| match outcome {
             BodyOutcome::Keep => Outcome::Next,
             BodyOutcome::Replace(bytes) => {
+                view.tell_verdict(place, filter.loaded().name(), "replace");
+                filter.stats().body_bytes_out.add(bytes.len() as u64);
                 body.replace(bytes);
                 Outcome::Next
             }
@@ -338,6 +342,7 @@ impl WorkerChain {
             return Ok(());
         };
         taken.slot(call.place).leave();
+        view.tell_verdict(call.place, filter.loaded().name(), failure.fault.name());
         complain(filter, &failure, view);
         match filter.loaded().on_error() {
             OnError::Skip => Ok(()),
@@ -357,10 +362,11 @@ impl WorkerChain {
         &self,
         call: Call,
         outcome: Result<Outcome, Failure>,
-        view: &Lendable,
+        view: &mut Lendable,
         taken: &mut Participants,
     ) -> Option<Flow> {
         let filter = self.filter(call.place, taken);
+        view.tell_verdict(call.place, filter.loaded().name(), verdict(&outcome));
         let slot = taken.slot(call.place);
         match outcome {
             Ok(Outcome::Next) => None,
@@ -370,6 +376,7 @@ impl WorkerChain {
             }
             Ok(Outcome::Respond(reply)) => {
                 filter.ended();
+                filter.stats().body_bytes_out.add(reply.body.len() as u64);
                 if call.phase.holds_request() {
                     slot.leave();
                 }
@@ -390,6 +397,19 @@ impl WorkerChain {
                 on_error(filter, failure)
             }
         }
+    }
+}
+
+/// In the words of the contract.
+fn verdict(outcome: &Result<Outcome, Failure>) -> &'static str {
+    match outcome {
+        Ok(Outcome::Next) => view::NEXT,
+        Ok(Outcome::Leave) => "leave",
+        Ok(Outcome::Respond(_)) => "respond",
+        Ok(Outcome::Reset) => "reset",
+        Ok(Outcome::Collect(_)) => "buffer",
+        Ok(Outcome::Transform(_)) => "transform",
+        Err(failure) => failure.fault.name(),
     }
 }
 

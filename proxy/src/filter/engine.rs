@@ -22,6 +22,8 @@ const CORE_INSTANCES_PER_COMPONENT: u32 = 64;
 pub const MAX_MEMORY_BYTES: usize = 1 << 30;
 /// Slots of instances that are gone, kept as they are for those to come.
 const MAX_WARM_SLOTS: u32 = 16;
+/// Of one table: as many functions as a guest can call by pointer.
+pub const MAX_TABLE_ELEMENTS: usize = 20_000;
 const MAX_STACK_BYTES: usize = 512 << 10;
 
 /// How the engine is set up.
@@ -120,7 +122,7 @@ pub(super) fn config(max_instances: u32) -> Config {
         .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
         .max_memories_per_component(1)
         .max_tables_per_component(4)
-        .table_elements(20_000)
+        .table_elements(MAX_TABLE_ELEMENTS)
         .max_memory_size(MAX_MEMORY_BYTES)
         .linear_memory_keep_resident(2 << 20)
         // Each version of a filter takes other slots, and the old ones' memory

@@ -19,6 +19,10 @@ pub enum FilterFault {
     Stack,
     /// It left more on the exchange than it may, or sent too much at once.
     OutputLimit,
+    /// It called into the host more often than it may for one exchange.
+    HostCalls,
+    /// It waited longer for its calls than it may for one exchange.
+    CallTime,
     /// It decided what cannot be done: it replaced a body of which it had seen
     /// the beginning only.
     InvalidVerdict,
@@ -43,6 +47,8 @@ impl FilterFault {
         FilterFault::Memory,
         FilterFault::Stack,
         FilterFault::OutputLimit,
+        FilterFault::HostCalls,
+        FilterFault::CallTime,
         FilterFault::InvalidVerdict,
         FilterFault::InvalidReply,
         FilterFault::ReplyTooLarge,
@@ -63,6 +69,12 @@ impl FilterFault {
             self,
             FilterFault::Create | FilterFault::NoInstance | FilterFault::Paused
         )
+    }
+
+    /// Whether it cost the worker as much as a call can: a filter that does so again
+    /// and again is paused.
+    pub(super) const fn is_overrun(self) -> bool {
+        matches!(self, FilterFault::Overrun | FilterFault::HostCalls)
     }
 
     /// Whether the instance may be called again: the guest ran to its end and
@@ -103,11 +115,14 @@ impl Failure {
     }
 }
 
-/// What a host function returns when the guest takes more than it may: the
-/// call ends there, and the fault is [`FilterFault::OutputLimit`].
+/// What the host returns when the guest takes more than it may: the call ends
+/// there.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct LimitBroken(pub String);
+#[error("{what}")]
+pub struct LimitBroken {
+    pub fault: FilterFault,
+    pub what: String,
+}
 
 #[cfg(test)]
 mod tests {

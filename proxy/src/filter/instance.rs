@@ -18,7 +18,8 @@ use super::fault::{Failure, FilterFault, LimitBroken};
 use super::granted::GrantedSecrets;
 use super::interest::Interest;
 use super::module::Module;
-use super::state::{Call, HostState, Owner, Remark};
+use super::presence::Presence;
+use super::state::{Call, HostState, Owner, Phase, Remark};
 use super::view::View;
 use super::{log, wasi};
 
@@ -40,6 +41,17 @@ pub struct Instance {
     handles: Vec<Option<ResourceAny>>,
     /// Calls may have to wait, and so run on a stack of their own.
     waits: bool,
+    /// There once a worker has it.
+    presence: Option<Presence>,
+}
+
+/// What a call leaves.
+pub struct Left {
+    pub view: Box<View>,
+    /// How often it called into the host.
+    pub host_calls: u32,
+    /// CPU time that the thread used for others while it waited.
+    pub away: Duration,
 }
 
 impl Instance {
@@ -56,7 +68,9 @@ impl Instance {
         let create_cpu = owner.limits.create_cpu;
         let mut store = store(pre.engine(), owner, worker);
         store.epoch_deadline_callback(|mut context| {
-            Ok(match context.data_mut().budget.tick(thread_cpu_time()) {
+            let state = context.data_mut();
+            state.check_host_calls()?;
+            Ok(match state.budget.tick(thread_cpu_time()) {
                 Tick::GoOn => UpdateDeadline::Continue(1),
                 Tick::Over => UpdateDeadline::Interrupt,
             })
@@ -70,6 +84,7 @@ impl Instance {
             filter,
             handles: Vec::new(),
             waits,
+            presence: None,
         })
     }
 
@@ -78,6 +93,8 @@ impl Instance {
         let state = self.store.data_mut();
         state.worker = worker;
         state.interests = interests;
+        let stats = state.owner.stats.clone();
+        self.presence = Some(Presence::new(stats, worker, state.memory.bytes()));
     }
 
     fn describe(&mut self) -> Result<RawManifest, Failure> {
@@ -248,16 +265,27 @@ impl Instance {
     }
 
     /// Takes the exchange back, with or without what the call did to it.
-    pub fn leave(&mut self, keep_changes: bool) -> Box<View> {
+    pub fn leave(&mut self, keep_changes: bool) -> Left {
         let state = self.store.data_mut();
         let call = std::mem::take(&mut state.call);
         let mut view = call.view.expect("only `enter` and `leave` move it");
+        let host_calls = call.spent.host_calls - call.host_calls_before;
+        if call.phase != Phase::Transform && !call.spent.is_nothing() {
+            view.note_spent(call.spent);
+        }
         state.calls.clear();
         match keep_changes {
             true => state.journal.commit(),
             false => state.journal.roll_back(&mut view),
         }
-        view
+        if let Some(presence) = &mut self.presence {
+            presence.update(state.memory.bytes());
+        }
+        Left {
+            view,
+            host_calls,
+            away: call.away,
+        }
     }
 
     fn begin_phase(&mut self) {
@@ -293,6 +321,7 @@ pub(super) fn end<T>(
     let state = store.data_mut();
     wasi::flush(state);
     log::finish(state);
+    let outcome = state.check_host_calls().and(outcome);
     outcome.map_err(|error| failure(store, &error))
 }
 
@@ -381,10 +410,11 @@ pub(super) fn begin(store: &mut Store<HostState>, cpu: Duration) {
 pub(super) fn failure(store: &Store<HostState>, error: &wasmtime::Error) -> Failure {
     let cause = error.root_cause().to_string();
     let trap = error.downcast_ref::<Trap>();
+    let broken = error.downcast_ref::<LimitBroken>();
     let fault = match trap {
+        None if broken.is_some() => broken.map_or(FilterFault::Trap, |broken| broken.fault),
         Some(Trap::Interrupt) => FilterFault::Overrun,
         Some(Trap::StackOverflow) => FilterFault::Stack,
-        _ if error.is::<LimitBroken>() => FilterFault::OutputLimit,
         // Of instances, or of stacks for calls that wait.
         _ if error.is::<PoolConcurrencyLimitError>() => FilterFault::NoInstance,
         _ if store.data().memory.has_refused => FilterFault::Memory,

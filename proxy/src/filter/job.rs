@@ -206,6 +206,8 @@ fn no_exchange(calls: &Calls) -> View {
         decisions: Decisions::default(),
         attributes: Vec::new(),
         states: Vec::new(),
+        spent: Default::default(),
+        told: None,
         head_limits: HEAD_LIMITS,
         calls: Some(calls.clone()),
     }

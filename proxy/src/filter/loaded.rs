@@ -99,15 +99,14 @@ pub struct Fared {
     pub faults: u64,
     /// Calls that ended their exchange, with an answer or without.
     pub ended: u64,
-    /// Time of the calls that were measured, and how many they are.
-    pub sampled_nanoseconds: u64,
-    pub samples: u64,
+    /// Of the processor, estimated from the calls that are measured, and of waits.
+    pub nanoseconds: u64,
 }
 
 impl Fared {
-    /// Of the calls that were measured.
+    /// What a call takes.
     pub fn mean(self) -> Option<Duration> {
-        let nanoseconds = self.sampled_nanoseconds.checked_div(self.samples)?;
+        let nanoseconds = self.nanoseconds.checked_div(self.calls)?;
         Some(Duration::from_nanos(nanoseconds))
     }
 
@@ -117,10 +116,7 @@ impl Fared {
             calls: self.calls.saturating_sub(before.calls),
             faults: self.faults.saturating_sub(before.faults),
             ended: self.ended.saturating_sub(before.ended),
-            sampled_nanoseconds: self
-                .sampled_nanoseconds
-                .saturating_sub(before.sampled_nanoseconds),
-            samples: self.samples.saturating_sub(before.samples),
+            nanoseconds: self.nanoseconds.saturating_sub(before.nanoseconds),
         }
     }
 }
@@ -215,16 +211,14 @@ impl LoadedFilter {
     pub fn record(&self) -> Fared {
         let stats = &self.owner.stats;
         let calls = (0..PHASES.len()).map(|phase| stats.sum(|stats| stats.calls(phase)));
-        let sampled = stats.iter().map(|stats| stats.sampled());
-        let sampled = sampled.fold((0, 0), |(time, count), (more, samples)| {
-            (time + more, count + samples)
-        });
+        let cpu = (0..PHASES.len()).map(|phase| stats.sum(|stats| stats.cpu(phase)));
+        let waits = stats.sum(|stats| &stats.call_waits.nanoseconds)
+            + stats.sum(|stats| &stats.instance_waits.nanoseconds);
         Fared {
             calls: calls.sum(),
             faults: self.tally.sum(|tally| &tally.faults),
             ended: self.tally.sum(|tally| &tally.ended),
-            sampled_nanoseconds: sampled.0,
-            samples: sampled.1,
+            nanoseconds: cpu.sum::<u64>() + waits,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use tokio::sync::Notify;
 
@@ -12,12 +12,10 @@ use super::fault::{Failure, FilterFault};
 use super::instance::Instance;
 use super::interest::Interest;
 use super::loaded::{LoadedFilter, create_again};
+use super::meter::Meter;
 use crate::config::Isolation;
 use crate::stats::FilterStats;
-
-/// Calls are measured once in so many, because reading the clock costs as much
-/// as a short call.
-const SAMPLE_EVERY: u32 = 64;
+use crate::stats::bill::milliseconds_since_1970;
 
 /// One filter on one worker.
 pub struct WorkerFilter {
@@ -37,7 +35,7 @@ pub struct WorkerFilter {
     pause: RefCell<Pause>,
     /// For packed fields, used again by every call.
     packed: Cell<Vec<u8>>,
-    calls_until_sample: Cell<u32>,
+    pub(super) meter: Meter,
     pub(super) complaints: Complaints,
 }
 
@@ -55,7 +53,7 @@ impl WorkerFilter {
             freed: Notify::new(),
             pause: RefCell::new(pause),
             packed: Cell::default(),
-            calls_until_sample: Cell::new(0),
+            meter: Meter::default(),
             complaints: Complaints::default(),
             loaded,
         })
@@ -148,7 +146,7 @@ impl WorkerFilter {
     fn check_pause(&self) -> Result<(), Failure> {
         let mut pause = self.pause.borrow_mut();
         if pause.is_possible() && pause.is_paused(Instant::now()) {
-            let why = "overran its CPU budget too often";
+            let why = "overran its budgets too often";
             return Err(Failure::new(FilterFault::Paused, why));
         }
         Ok(())
@@ -202,14 +200,16 @@ impl WorkerFilter {
     pub(super) fn failed(&self, failure: &Failure) {
         self.stats().faults(failure.fault as usize).add(1);
         self.loaded.count_fault(self.worker);
-        if failure.fault != FilterFault::Overrun {
+        if !failure.fault.is_overrun() {
             return;
         }
         if let Some(pause) = self.pause.borrow_mut().overran(Instant::now()) {
+            let until = milliseconds_since_1970(SystemTime::now() + pause);
+            self.stats().paused_until.set(until);
             tracing::warn!(
                 filter = &**self.loaded.name(),
                 ?pause,
-                "overran its CPU budget too often and is not called for a while"
+                "overran its budgets too often and is not called for a while"
             );
         }
     }
@@ -217,31 +217,6 @@ impl WorkerFilter {
     /// Notes a call that ended its exchange.
     pub(super) fn ended(&self) {
         self.loaded.count_ended(self.worker);
-    }
-
-    /// When the call about to begin is one of those to be measured: now. One that
-    /// may wait is none: its time would be that of others.
-    pub(super) fn sample(&self, waits: bool) -> Option<Instant> {
-        if waits {
-            return None;
-        }
-        match self.calls_until_sample.get().checked_sub(1) {
-            Some(left) => {
-                self.calls_until_sample.set(left);
-                None
-            }
-            None => {
-                self.calls_until_sample.set(SAMPLE_EVERY - 1);
-                Some(Instant::now())
-            }
-        }
-    }
-
-    /// The call that was to be measured is over.
-    pub(super) fn sampled(&self, started: Option<Instant>) {
-        if let Some(started) = started {
-            self.stats().sample(started.elapsed());
-        }
     }
 }
 
@@ -261,6 +236,7 @@ pub(super) enum Room {
 /// A call in line for an instance.
 struct Waiting<'a> {
     filter: &'a WorkerFilter,
+    since: Instant,
     /// It has got one.
     took: bool,
 }
@@ -268,9 +244,10 @@ struct Waiting<'a> {
 impl<'a> Waiting<'a> {
     fn new(filter: &'a WorkerFilter) -> Self {
         filter.waiting.set(filter.waiting.get() + 1);
-        filter.stats().waits.add(1);
+        filter.stats().instance_waits.began();
         Self {
             filter,
+            since: Instant::now(),
             took: false,
         }
     }
@@ -279,6 +256,7 @@ impl<'a> Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let filter = self.filter;
+        filter.stats().instance_waits.ended(self.since.elapsed());
         filter.waiting.set(filter.waiting.get() - 1);
         // It may have been told of an instance and then not taken it.
         if !self.took && (filter.has_room() || !filter.idle.borrow().is_empty()) {
@@ -305,11 +283,6 @@ impl Lease {
         let instance = self.instance.as_mut();
         let instance = instance.expect("only `finish` takes it, and consumes the lease");
         (&self.filter, instance)
-    }
-
-    /// Whether its calls may wait in the middle.
-    pub fn waits(&self) -> bool {
-        self.filter.loaded.module().waits()
     }
 
     /// Gives it this configuration, if it does not have it yet.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::budget::{Clock, CpuBudget};
-use super::fault::LimitBroken;
+use super::engine::MAX_TABLE_ELEMENTS;
+use super::fault::{FilterFault, LimitBroken};
 use super::field::Field;
 use super::granted::Granted;
 use super::host::http_client::UnderWay;
@@ -14,7 +15,7 @@ use super::interest::Interest;
 use super::journal::Journal;
 use super::log::LogBudget;
 use super::names::Names;
-use super::view::View;
+use super::view::{Spent, View};
 use super::wasi::Wasi;
 use crate::config::{FilterLimits, Name};
 use crate::stats::FilterStats;
@@ -79,6 +80,7 @@ impl Owner {
                 max_overruns: 1,
                 overrun_window: Duration::ZERO,
                 pause: Duration::ZERO,
+                max_host_calls: 0,
                 max_delay: Duration::ZERO,
                 max_buffer_bytes: 0,
                 max_reply_bytes: 0,
@@ -89,6 +91,7 @@ impl Owner {
                 max_state_bytes: 0,
                 max_calls: 0,
                 call_timeout: Duration::ZERO,
+                max_call_time: Duration::ZERO,
                 max_call_bytes: 0,
                 max_shared_bytes: 0,
                 max_shared_entry_bytes: 0,
@@ -114,6 +117,13 @@ pub struct Call {
     pub place: usize,
     /// The number of the configuration in use.
     pub config: usize,
+    /// What this filter has used of its budgets of the exchange, this call
+    /// included.
+    pub spent: Spent,
+    /// Calls into the host before this call.
+    pub host_calls_before: u32,
+    /// CPU time that the thread used for others while this call waited.
+    pub away: Duration,
     /// How much longer this filter may hold this exchange.
     pub delay_left: Duration,
     /// Whether the phase can wait for calls.
@@ -143,6 +153,10 @@ pub enum Phase {
 #[derive(Debug)]
 pub struct MemoryLimit {
     max_bytes: usize,
+    /// A component has one memory.
+    bytes: usize,
+    /// Before it grew last.
+    bytes_before: usize,
     /// A growth was refused since the call began.
     pub has_refused: bool,
 }
@@ -161,6 +175,11 @@ impl Phase {
             Phase::Transform => 6,
             Phase::Done => 7,
         }
+    }
+
+    /// Whether it is called for an exchange, which has budgets of its own.
+    pub fn is_of_exchange(self) -> bool {
+        !matches!(self, Phase::Outside | Phase::Job)
     }
 
     /// Whether the request has not been sent, so that it can be changed.
@@ -183,8 +202,15 @@ impl MemoryLimit {
     pub fn new(max_bytes: usize) -> Self {
         Self {
             max_bytes,
+            bytes: 0,
+            bytes_before: 0,
             has_refused: false,
         }
+    }
+
+    /// The memory that there is.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 
@@ -197,17 +223,26 @@ impl wasmtime::ResourceLimiter for MemoryLimit {
     ) -> wasmtime::Result<bool> {
         let fits = desired <= self.max_bytes && maximum.is_none_or(|maximum| desired <= maximum);
         self.has_refused |= !fits;
+        if fits {
+            self.bytes_before = std::mem::replace(&mut self.bytes, desired);
+        }
         Ok(fits)
+    }
+
+    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.bytes = self.bytes_before;
+        Ok(())
     }
 
     fn table_growing(
         &mut self,
         _current: usize,
-        _desired: usize,
+        desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        // Tables are bounded by the pool.
-        Ok(true)
+        let fits = desired <= MAX_TABLE_ELEMENTS;
+        self.has_refused |= !fits;
+        Ok(fits)
     }
 }
 
@@ -242,6 +277,21 @@ impl HostState {
         }
     }
 
+    /// Whether the guest kept to the calls into the host that it may make for one
+    /// exchange.
+    ///
+    /// Looked at when an epoch ends and when the call does, so that a call into the
+    /// host pays for nothing but an addition. What a guest did beyond its limit until
+    /// then is taken back with the rest.
+    pub fn check_host_calls(&self) -> wasmtime::Result<()> {
+        let max = self.owner.limits.max_host_calls;
+        if self.call.phase.is_of_exchange() && self.call.spent.host_calls > max {
+            let what = format!("more than {max} calls into the host for one exchange");
+            return Err(budget_broken(FilterFault::HostCalls, what));
+        }
+        Ok(())
+    }
+
     /// The exchange, to read.
     pub fn view(&self) -> wasmtime::Result<&View> {
         self.call.view.as_deref().ok_or_else(|| {
@@ -250,7 +300,20 @@ impl HostState {
     }
 }
 
-/// Ends the call with [`FilterFault::OutputLimit`](super::FilterFault).
+/// Counts a call into the host, on the way of every one of them.
+pub fn counted(state: &mut HostState) -> &mut HostState {
+    let calls = &mut state.call.spent.host_calls;
+    *calls = calls.saturating_add(1);
+    state
+}
+
+/// Ends the call with [`FilterFault::OutputLimit`].
 pub fn limit_broken(what: impl Into<String>) -> wasmtime::Error {
-    wasmtime::Error::new(LimitBroken(what.into()))
+    budget_broken(FilterFault::OutputLimit, what)
+}
+
+/// Ends the call with this fault.
+pub fn budget_broken(fault: FilterFault, what: impl Into<String>) -> wasmtime::Error {
+    let what = what.into();
+    wasmtime::Error::new(LimitBroken { fault, what })
 }

@@ -41,6 +41,9 @@ impl Transform {
     /// so far is on its way, and what it holds back is lost.
     pub fn push(&mut self, chunk: &[u8], view: &mut Lendable) -> Result<Bytes, FilterFailed> {
         let handle = self.handle;
+        if let Some(lease) = &self.lease {
+            lease.filter().stats().body_bytes_in.add(chunk.len() as u64);
+        }
         self.run(view, |instance| instance.push(handle, chunk))
     }
 
@@ -77,11 +80,17 @@ impl Transform {
         // There is nothing that could be held.
         view.decisions.delay = Duration::ZERO;
         match given {
-            Ok(given) => Ok(Bytes::from(given)),
+            Ok(given) => {
+                let stats = lease.filter().stats();
+                stats.body_bytes_out.add(given.len() as u64);
+                Ok(Bytes::from(given))
+            }
             Err(failure) => {
                 let filter = lease.filter().clone();
                 // A transform that failed may not be called again.
                 self.lease = None;
+                let name = filter.loaded().name();
+                view.tell_verdict(self.call.place, name, failure.fault.name());
                 chain::complain(&filter, &failure, view);
                 Err(chain::broken(&filter, failure))
             }

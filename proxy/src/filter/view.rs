@@ -6,6 +6,7 @@ use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue};
+use smallvec::SmallVec;
 
 use super::calls::Calls;
 use crate::config::Name;
@@ -38,10 +39,26 @@ pub struct View {
     pub attributes: Vec<(String, String)>,
     /// `state` by the filter's place in the chain.
     pub states: Vec<(usize, Vec<u8>)>,
+    /// What filters have used of their budgets of one exchange.
+    pub spent: SmallVec<[Spent; 4]>,
+    /// What filters did, in the order of their first calls, where the access log
+    /// tells it.
+    pub told: Option<Vec<Told>>,
     /// How large filters may make the heads.
     pub head_limits: HeadLimits,
     /// Where calls of filters go, if any filter may make one.
     pub calls: Option<Calls>,
+}
+
+/// What one filter has used of its budgets of one exchange.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Spent {
+    /// The filter's place in the chain.
+    pub place: usize,
+    /// Calls into the host.
+    pub host_calls: u32,
+    /// Waiting for its calls to clusters.
+    pub waited: Duration,
 }
 
 /// Limits of one head.
@@ -79,7 +96,74 @@ pub struct Mirror {
 #[derive(Debug)]
 pub struct Lendable(Option<Box<View>>);
 
+/// What one filter did in one exchange.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// Its place in the chain.
+    pub place: usize,
+    pub filter: Name,
+    /// From the beginning of each of its calls to its end, added up; waits for calls
+    /// to clusters are part of it, those for an instance and delays are not.
+    pub took: Duration,
+    /// The last one that was not `next`, or the name of the fault.
+    pub verdict: &'static str,
+}
+
+/// A verdict that says nothing after another one.
+pub const NEXT: &str = "next";
+
+impl Spent {
+    pub(super) fn is_nothing(&self) -> bool {
+        self.host_calls == 0 && self.waited.is_zero()
+    }
+}
+
 impl View {
+    /// What the filter at this place has used so far.
+    pub(super) fn spent(&self, place: usize) -> Spent {
+        let known = self.spent.iter().find(|spent| spent.place == place);
+        known.copied().unwrap_or(Spent {
+            place,
+            ..Spent::default()
+        })
+    }
+
+    /// Notes a verdict, where it is to be told.
+    pub(super) fn tell_verdict(&mut self, place: usize, filter: &Name, verdict: &'static str) {
+        self.tell(place, filter, |told| {
+            if verdict != NEXT {
+                told.verdict = verdict;
+            }
+        });
+    }
+
+    /// Notes how long a call took, where it is to be told.
+    pub(super) fn tell_time(&mut self, place: usize, filter: &Name, took: Duration) {
+        self.tell(place, filter, |told| told.took += took);
+    }
+
+    fn tell(&mut self, place: usize, filter: &Name, note: impl FnOnce(&mut Told)) {
+        let Some(all) = &mut self.told else { return };
+        let known = all.iter().position(|told| told.place == place);
+        let index = known.unwrap_or_else(|| {
+            all.push(Told {
+                place,
+                filter: filter.clone(),
+                took: Duration::ZERO,
+                verdict: NEXT,
+            });
+            all.len() - 1
+        });
+        note(&mut all[index]);
+    }
+
+    pub(super) fn note_spent(&mut self, spent: Spent) {
+        match self.spent.iter_mut().find(|old| old.place == spent.place) {
+            Some(old) => *old = spent,
+            None => self.spent.push(spent),
+        }
+    }
+
     pub fn request_id(&self) -> &str {
         self.request_id.to_str().unwrap_or_default()
     }

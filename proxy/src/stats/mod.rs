@@ -7,6 +7,7 @@
 //! Must never: lock or allocate where a worker counts, or know any other part
 //! of the proxy.
 
+pub mod bill;
 pub mod cluster;
 pub mod counter;
 pub mod exposition;
@@ -20,6 +21,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::shared::Spaces;
+pub use bill::Bill;
 pub use cluster::ClusterStats;
 
 pub use counter::{Counter, Gauge, Histogram, PerWorker};
@@ -137,6 +139,14 @@ impl Stats {
         let is_known = |name: &str| filters.keys().any(|(other, _)| &**other == name);
         locked(&self.guests).retain(|name, _| is_known(name));
         self.shared.retain(is_known);
+    }
+
+    /// What a filter did and cost, by generation.
+    pub fn bills(&self, name: &str) -> Vec<Bill> {
+        let filters = locked(&self.filters);
+        let own = filters.iter().filter(|((known, _), _)| &**known == name);
+        own.map(|((_, generation), stats)| Bill::of(generation, stats))
+            .collect()
     }
 
     fn listeners(&self) -> Named<Arc<str>, ListenerStats> {

@@ -34,6 +34,13 @@ pub fn secrets_component() -> &'static [u8] {
     COMPONENT.get_or_init(|| build("secrets-guest"))
 }
 
+/// The one that is written by hand: in its request phase its table grows until it
+/// may not, and then it traps.
+#[allow(dead_code, reason = "not every test needs all")]
+pub fn table_bomb() -> Vec<u8> {
+    wat::parse_str(include_str!("table_bomb.wat")).expect("a component")
+}
+
 fn build(package: &str) -> Vec<u8> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/guests");
     let target = target_dir();

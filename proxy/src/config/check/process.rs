@@ -116,6 +116,7 @@ impl Checker<'_> {
         AccessLog {
             to,
             format: raw.format,
+            filters: raw.filters,
         }
     }
 }

@@ -177,8 +177,9 @@ pub(in crate::config) struct RawAbortOn {
     /// The share of its calls that failed.
     #[schemars(range(min = 1, max = 100))]
     pub(in crate::config) fault_percent: u8,
-    /// How much longer one of its calls takes on average, by the calls that are
-    /// measured. Without this key time is no reason.
+    /// How much longer one of its calls takes on average, in time of the processor
+    /// (as measured for some of them) and of waits. Without this key time is no
+    /// reason.
     #[schemars(with = "Time<1, MINUTE>")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::config) added_latency: Option<Time<1, MINUTE>>,
@@ -223,8 +224,8 @@ pub(in crate::config) struct RawFilterLimits {
     pub(in crate::config) max_waiting: usize,
     /// How long a call may wait for an instance.
     pub(in crate::config) max_wait: Time<1, MINUTE>,
-    /// Calls beyond the CPU time, within `overrun_window`, after which the filter
-    /// is not called for a while.
+    /// Calls beyond the CPU time or the calls into the host, within
+    /// `overrun_window`, after which the filter is not called for a while.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub(in crate::config) max_overruns: u32,
     /// See `max_overruns`.
@@ -232,6 +233,10 @@ pub(in crate::config) struct RawFilterLimits {
     /// How long it is not called then. Each further pause is twice as long, to a
     /// minute.
     pub(in crate::config) pause: Time<1, MINUTE>,
+    /// Calls into the host that it may make for one exchange, those of all its phases
+    /// together. Each piece of a body that it transforms counts by itself.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub(in crate::config) max_host_calls: u32,
     /// The most that it may delay one exchange.
     pub(in crate::config) max_delay: Time<0, HOUR>,
     /// The most of a body that it may have collected for it.
@@ -255,6 +260,8 @@ pub(in crate::config) struct RawFilterLimits {
     pub(in crate::config) max_calls: usize,
     /// How long one of its calls may take; a shorter time can be asked for.
     pub(in crate::config) call_timeout: Time<1, HOUR>,
+    /// How long one exchange may wait for its calls, all waits together.
+    pub(in crate::config) max_call_time: Time<1, HOUR>,
     /// The body of an answer to one of its calls.
     pub(in crate::config) max_call_bytes: Size<0, { 64 * MIB }>,
     /// What its instances share, keys and the cost of keeping them included. The
@@ -284,6 +291,7 @@ impl Default for RawFilterLimits {
             max_overruns: 5,
             overrun_window: Time(10_000),
             pause: Time(1_000),
+            max_host_calls: 10_000,
             max_delay: Time(30_000),
             max_buffer_bytes: Size(MIB),
             max_reply_bytes: Size(MIB),
@@ -294,6 +302,7 @@ impl Default for RawFilterLimits {
             max_state_bytes: Size(4 * KIB),
             max_calls: 16,
             call_timeout: Time(5_000),
+            max_call_time: Time(10_000),
             max_call_bytes: Size(MIB),
             max_shared: Size(16 * MIB),
             max_shared_entry: Size(64 * KIB),

@@ -212,6 +212,9 @@ pub(super) struct RawAccessLog {
     pub(super) to: String,
     /// `json`, one object in a line, or `text`.
     pub(super) format: LogFormat,
+    /// Whether each line tells what every filter did: its name, how many
+    /// microseconds its calls took, and its verdict. Then each call is timed.
+    pub(super) filters: bool,
 }
 
 impl Default for RawAccessLog {
@@ -219,6 +222,7 @@ impl Default for RawAccessLog {
         Self {
             to: "stdout".to_owned(),
             format: LogFormat::Json,
+            filters: false,
         }
     }
 }

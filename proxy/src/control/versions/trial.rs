@@ -113,8 +113,7 @@ mod tests {
             calls,
             faults,
             ended,
-            sampled_nanoseconds: mean * 2,
-            samples: 2,
+            nanoseconds: mean * calls,
         }
     }
 

@@ -12,6 +12,7 @@ use super::clock::Clock;
 use super::escape::{Escaped, escape, escape_bytes, is_word};
 use crate::error::ProxyError;
 use crate::exchange::record::Record;
+use crate::filter::Told;
 
 /// A key with all that stands around it, copied at once.
 macro_rules! key {
@@ -65,6 +66,25 @@ fn who_answered(record: &Record, object: &mut Object) {
         object.number(key!("retries"), u64::from(record.retries));
     }
     object.some_string(key!("filter"), record.filter);
+    filters(record.filters, object);
+}
+
+fn filters(filters: &[Told], object: &mut Object) {
+    let mut before = key!("filters");
+    let mut bracket = "[{\"name\":\"";
+    for told in filters {
+        object.key(before);
+        object.key(bracket);
+        (before, bracket) = (",", "{\"name\":\"");
+        escape(&told.filter, object.0);
+        object.key("\"");
+        object.number(key!("us"), microseconds(told.took));
+        object.string(key!("verdict"), told.verdict);
+        object.key("}");
+    }
+    if !filters.is_empty() {
+        object.key("]");
+    }
 }
 
 fn how_it_went(record: &Record, object: &mut Object) {
@@ -153,6 +173,7 @@ pub fn text(record: &Record, clock: &mut Clock, out: &mut Vec<u8>) {
     pair(" cluster=", record.cluster, out);
     pair(" endpoint=", record.endpoint, out);
     pair(" filter=", record.filter, out);
+    filter_words(record.filters, out);
     if let Some(error) = record.error {
         pair(" error=", Some(error.kind.name()), out);
         detail(error, out);
@@ -199,6 +220,20 @@ fn request_line(record: &Record, out: &mut Vec<u8>) {
     escape(path, out);
     out.extend_from_slice(b" HTTP/");
     out.extend_from_slice(version(record.version).as_bytes());
+}
+
+/// `name:microseconds:verdict`, with commas in between. Names have none of these.
+fn filter_words(filters: &[Told], out: &mut Vec<u8>) {
+    let mut before: &[u8] = b" filters=";
+    for told in filters {
+        out.extend_from_slice(before);
+        before = b",";
+        escape(&told.filter, out);
+        out.push(b':');
+        number(microseconds(told.took), out);
+        out.push(b':');
+        out.extend_from_slice(told.verdict.as_bytes());
+    }
 }
 
 fn pair(key: &'static str, value: Option<&str>, out: &mut Vec<u8>) {

@@ -37,6 +37,7 @@ pub struct AccessLog(Option<Writing>);
 struct Writing {
     sink: AccessLogSink,
     format: LogFormat,
+    tells_filters: bool,
     block: RefCell<Block>,
     clock: RefCell<Clock>,
     dropped: Arc<PerWorker<Counter>>,
@@ -53,18 +54,24 @@ impl AccessLog {
     /// `dropped`.
     pub fn new(
         sink: AccessLogSink,
-        format: LogFormat,
+        (format, tells_filters): (LogFormat, bool),
         dropped: Arc<PerWorker<Counter>>,
         worker: usize,
     ) -> Self {
         Self(Some(Writing {
             sink,
             format,
+            tells_filters,
             block: RefCell::default(),
             clock: RefCell::new(Clock::new(format)),
             dropped,
             worker,
         }))
+    }
+
+    /// Whether lines tell what each filter did.
+    pub fn tells_filters(&self) -> bool {
+        self.0.as_ref().is_some_and(|writing| writing.tells_filters)
     }
 
     /// Adds a line, and hands the block over when it is full.

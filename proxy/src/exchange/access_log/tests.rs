@@ -9,6 +9,7 @@ use super::*;
 use crate::config::AccessLogTarget;
 use crate::error::{ErrorKind, ProxyError};
 use crate::exchange::record::sample;
+use crate::filter::Told;
 use crate::stats::Stats;
 
 fn line(record: &Record, format: LogFormat) -> String {
@@ -51,6 +52,34 @@ fn a_good_exchange_as_json() {
         "upstream_us": 900,
     });
     assert_eq!(object(&sample()), expected);
+}
+
+#[test]
+fn what_filters_did_is_told_where_it_is_known() {
+    let told = |place, filter: &str, took, verdict| Told {
+        place,
+        filter: filter.into(),
+        took: Duration::from_micros(took),
+        verdict,
+    };
+    let filters = [
+        told(0, "router", 3, "next"),
+        told(1, "auth", 1200, "respond"),
+    ];
+    let record = Record {
+        filters: &filters,
+        ..sample()
+    };
+    let expected = json!([
+        { "name": "router", "us": 3, "verdict": "next" },
+        { "name": "auth", "us": 1200, "verdict": "respond" },
+    ]);
+    assert_eq!(object(&record)["filters"], expected);
+    let text = line(&record, LogFormat::Text);
+    assert!(
+        text.contains(" filters=router:3:next,auth:1200:respond "),
+        "{text}"
+    );
 }
 
 #[test]
@@ -201,7 +230,10 @@ fn log_to(path: &Path, stats: &Arc<Stats>) -> (AccessLog, AccessLogThread) {
     let target = AccessLogTarget::File(path.to_owned());
     let (sink, thread) = AccessLogSink::open(&target, stats).unwrap().unwrap();
     let dropped = stats.access_log_dropped.clone();
-    (AccessLog::new(sink, LogFormat::Json, dropped, 0), thread)
+    (
+        AccessLog::new(sink, (LogFormat::Json, false), dropped, 0),
+        thread,
+    )
 }
 
 const LONG: Duration = Duration::from_secs(20);
@@ -294,7 +326,7 @@ fn when_the_thread_does_not_keep_up_lines_are_dropped_and_counted() {
     let stats = Stats::new(2);
     let sink = AccessLogSink::stuck();
     let dropped = stats.access_log_dropped.clone();
-    let log = AccessLog::new(sink.clone(), LogFormat::Json, dropped, 1);
+    let log = AccessLog::new(sink.clone(), (LogFormat::Json, false), dropped, 1);
     let mut flushed = 0;
     while stats.access_log_dropped.of(1).get() == 0 {
         log.write(&sample());

@@ -9,6 +9,7 @@ use super::{HostState, request, response};
 use crate::filter::bindings::lockgate::filter::types::HeadError;
 use crate::filter::field::Field;
 use crate::filter::head_rules;
+use crate::filter::state::counted;
 
 type Context<'a> = StoreContextMut<'a, HostState>;
 type Got = Result<(Option<Vec<u8>>,)>;
@@ -27,6 +28,7 @@ pub fn add_to_linker(linker: &mut Linker<HostState>) -> Result<()> {
 }
 
 fn request_get(mut context: Context<'_>, (name,): (WasmStr,)) -> Got {
+    counted(context.data_mut());
     let text = name.to_str(&context)?;
     if let Some(field) = context.data().request_fields.find(&text) {
         return Ok((context.data().request_value(field)?,));
@@ -43,6 +45,7 @@ fn request_get(mut context: Context<'_>, (name,): (WasmStr,)) -> Got {
 }
 
 fn response_get(mut context: Context<'_>, (name,): (WasmStr,)) -> Got {
+    counted(context.data_mut());
     let text = name.to_str(&context)?;
     if let Some(field) = context.data().response_fields.find(&text) {
         return Ok((context.data().response_value(field)?,));
@@ -59,6 +62,7 @@ fn response_get(mut context: Context<'_>, (name,): (WasmStr,)) -> Got {
 }
 
 fn request_set(mut context: Context<'_>, (name, value): (WasmStr, Vec<u8>)) -> Set {
+    counted(context.data_mut());
     let name = changeable(&mut context, &name)?;
     let set = context.data_mut().change_request(|view, journal| {
         let (name, value) = (name?, head_rules::value(value)?);
@@ -68,6 +72,7 @@ fn request_set(mut context: Context<'_>, (name, value): (WasmStr, Vec<u8>)) -> S
 }
 
 fn response_set(mut context: Context<'_>, (name, value): (WasmStr, Vec<u8>)) -> Set {
+    counted(context.data_mut());
     let name = changeable(&mut context, &name)?;
     let set = context
         .data_mut()

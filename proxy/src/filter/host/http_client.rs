@@ -2,10 +2,12 @@
 //! that started it: what is still under way at its end is cancelled.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 use wasmtime::component::Resource;
 use wasmtime::{Result, Trap};
 
@@ -17,7 +19,9 @@ use crate::filter::bindings::granted::lockgate::filter::http_client::{
 use crate::filter::bindings::lockgate::filter::types::SecretField;
 use crate::filter::budget::Tick;
 use crate::filter::calls::{CallFailed, Inbound, Outbound};
+use crate::filter::fault::FilterFault;
 use crate::filter::head_rules;
+use crate::filter::state::budget_broken;
 use crate::filter::view::View;
 use crate::http::call_depth;
 
@@ -105,7 +109,7 @@ impl HostState {
         if Arc::strong_count(&self.calls.slots) > limits.max_calls {
             return Err(other("as many calls are under way as may be"));
         }
-        let timeout = request.timeout.map(std::time::Duration::from_nanos);
+        let timeout = request.timeout.map(Duration::from_nanos);
         let fields = self.fields(request.headers, &request.secrets)?;
         let (answer, received) = oneshot::channel();
         let call = Outbound {
@@ -173,11 +177,28 @@ impl http_client::HostCall for HostState {
         if !self.call.may_wait {
             return Ok(Err(other("this phase cannot wait for calls")));
         }
-        if self.budget.wait(self.clock.now()) == Tick::Over {
+        let left_at = self.clock.now();
+        if self.budget.wait(left_at) == Tick::Over {
             return Err(Trap::Interrupt.into());
         }
-        let received = receiver.await;
-        self.budget.resume(self.clock.now());
+        // The run of a job has a time of its own.
+        let max = match self.call.phase.is_of_exchange() {
+            true => self.owner.limits.max_call_time,
+            false => Duration::MAX,
+        };
+        let left = max.saturating_sub(self.call.spent.waited);
+        let began = Instant::now();
+        self.owner.stats.of(self.worker).call_waits.began();
+        let received = timeout(left, receiver).await;
+        let (waited, back_at) = (began.elapsed(), self.clock.now());
+        self.call.spent.waited += waited;
+        self.call.away += back_at.saturating_sub(left_at);
+        self.owner.stats.of(self.worker).call_waits.ended(waited);
+        self.budget.resume(back_at);
+        let Ok(received) = received else {
+            let what = format!("waited for its calls for {max:?} of one exchange");
+            return Err(budget_broken(FilterFault::CallTime, what));
+        };
         Ok(match received {
             Ok(Ok(answer)) => Ok(Incoming {
                 status: answer.status.as_u16(),

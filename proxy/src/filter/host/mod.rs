@@ -23,14 +23,14 @@ use super::bindings::granted::Granted;
 use super::bindings::lockgate::filter::types::{self, HeadError};
 use super::field;
 use super::head_rules::Refusal;
-use super::state::HostState;
+use super::state::{HostState, counted};
 use super::wasi;
 
 /// Links everything that a filter may import.
 pub fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     wasi::add_to_linker(linker)?;
-    Filter::add_to_linker::<HostState, HasSelf<HostState>>(linker, |state| state)?;
-    Granted::add_to_linker::<HostState, HasSelf<HostState>>(linker, |state| state)?;
+    Filter::add_to_linker::<HostState, HasSelf<HostState>>(linker, counted)?;
+    Granted::add_to_linker::<HostState, HasSelf<HostState>>(linker, counted)?;
     hot::add_to_linker(linker)
 }
 

@@ -2,14 +2,15 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use prometheus_client::registry::Unit;
 
 use super::{Head, Labels, Observations, Page};
 use crate::shared;
+use crate::stats::bill::paused_workers;
 use crate::stats::counter::{BOUNDS, Counter, Gauge, Histogram, PerWorker};
-use crate::stats::filter::{FAULTS, PHASES};
+use crate::stats::filter::{FAULTS, PHASES, Waits};
 use crate::stats::{
     ClusterStats, FilterKey, FilterStats, JobKey, JobStats, ListenerStats, Named, StatusClass,
 };
@@ -225,11 +226,56 @@ pub fn filters(named: &Named<FilterKey, FilterStats>, page: &mut Page) -> fmt::R
         &rows,
         FilterStats::faults,
     )?;
-    sampled(page, &rows)?;
-    counters(page, &rows, &FILTER_COUNTERS)
+    cpu(page, &rows)?;
+    waits(page, &rows, &INSTANCE_WAITS)?;
+    waits(page, &rows, &CALL_WAITS)?;
+    counters(page, &rows, &FILTER_COUNTERS)?;
+    gauge(
+        page,
+        &Head::of("lockgate_filter_instances", "Instances that workers have."),
+        &rows,
+        |stats| &stats.instances,
+    )?;
+    gauge(
+        page,
+        &Head::of(
+            "lockgate_filter_memory",
+            "Linear memory of these instances.",
+        )
+        .unit(Unit::Bytes),
+        &rows,
+        |stats| &stats.memory_bytes,
+    )?;
+    let now = SystemTime::now();
+    page.gauge(
+        &Head::of(
+            "lockgate_filter_paused_workers",
+            "Workers that do not call a filter for a while.",
+        ),
+        rows.iter()
+            .map(|(labels, stats)| (labels.clone(), paused_workers(stats, now) as u64)),
+    )
 }
 
-const FILTER_COUNTERS: [CounterFamily<FilterStats>; 4] = [
+const FILTER_COUNTERS: [CounterFamily<FilterStats>; 6] = [
+    CounterFamily {
+        name: "lockgate_filter_host_calls",
+        help: "Calls of a filter into the host.",
+        unit: None,
+        of: |stats| &stats.host_calls,
+    },
+    CounterFamily {
+        name: "lockgate_filter_body_in",
+        help: "Bytes of bodies that a filter was given.",
+        unit: Some(Unit::Bytes),
+        of: |stats| &stats.body_bytes_in,
+    },
+    CounterFamily {
+        name: "lockgate_filter_body_out",
+        help: "Bytes of bodies that a filter gave.",
+        unit: Some(Unit::Bytes),
+        of: |stats| &stats.body_bytes_out,
+    },
     CounterFamily {
         name: "lockgate_filter_instances_made",
         help: "Instances of a filter that were made.",
@@ -243,18 +289,72 @@ const FILTER_COUNTERS: [CounterFamily<FilterStats>; 4] = [
         of: |stats| &stats.instances_lost,
     },
     CounterFamily {
-        name: "lockgate_filter_waits",
-        help: "Calls of a filter that had to wait for an instance.",
-        unit: None,
-        of: |stats| &stats.waits,
-    },
-    CounterFamily {
         name: "lockgate_filter_log_lines_dropped",
         help: "Log lines of a filter beyond its limit.",
         unit: None,
         of: |stats| &stats.log_lines_dropped,
     },
 ];
+
+/// How often something was waited for, and for how long.
+struct WaitFamily {
+    count: (&'static str, &'static str),
+    time: (&'static str, &'static str),
+    of: fn(&FilterStats) -> &Waits,
+}
+
+const INSTANCE_WAITS: WaitFamily = WaitFamily {
+    count: (
+        "lockgate_filter_waits",
+        "Calls of a filter that had to wait for an instance.",
+    ),
+    time: ("lockgate_filter_wait", "How long these waited."),
+    of: |stats| &stats.instance_waits,
+};
+
+const CALL_WAITS: WaitFamily = WaitFamily {
+    count: (
+        "lockgate_filter_call_waits",
+        "Waits of a filter for its calls to clusters.",
+    ),
+    time: (
+        "lockgate_filter_call_wait",
+        "How long it waited for its calls to clusters.",
+    ),
+    of: |stats| &stats.call_waits,
+};
+
+fn waits(page: &mut Page, rows: &Rows<FilterStats>, family: &WaitFamily) -> fmt::Result {
+    let (name, help) = family.count;
+    page.counter(
+        &Head::of(name, help),
+        rows.iter()
+            .map(|(labels, stats)| (labels.clone(), stats.sum(|stats| &(family.of)(stats).count))),
+    )?;
+    let (name, help) = family.time;
+    page.counter(
+        &Head::of(name, help).unit(Unit::Seconds),
+        rows.iter().map(|(labels, stats)| {
+            let nanoseconds = stats.sum(|stats| &(family.of)(stats).nanoseconds);
+            (labels.clone(), nanoseconds as f64 / 1e9)
+        }),
+    )
+}
+
+/// By phase, where a phase has any.
+fn cpu(page: &mut Page, rows: &Rows<FilterStats>) -> fmt::Result {
+    let series = split_rows("phase", &PHASES, rows, FilterStats::cpu);
+    page.counter(
+        &Head::of(
+            "lockgate_filter_cpu",
+            "CPU time of the calls of a filter, of which some are measured.",
+        )
+        .unit(Unit::Seconds),
+        series
+            .filter(|(_, nanoseconds)| *nanoseconds > 0)
+            .map(|(labels, nanoseconds)| (labels, nanoseconds as f64 / 1e9)),
+    )
+}
 
 /// The jobs of filters, one for each configuration.
 pub fn jobs(named: &Named<JobKey, JobStats>, page: &mut Page) -> fmt::Result {
@@ -338,30 +438,6 @@ pub fn shared(stores: &[(Arc<str>, shared::Stats)], page: &mut Page) -> fmt::Res
             "Shared entries whose time was over.",
         ),
         series(|stats| stats.expirations),
-    )
-}
-
-/// Sum and number of the measured calls: their quotient is the mean.
-fn sampled(page: &mut Page, rows: &Rows<FilterStats>) -> fmt::Result {
-    let sums = rows.iter().map(|(labels, stats)| {
-        let parts = stats.iter().map(FilterStats::sampled);
-        let sum = parts.fold((0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1));
-        (labels, sum)
-    });
-    let sums: Vec<_> = sums.collect();
-    page.counter(
-        &Head::of(
-            "lockgate_filter_sampled_time",
-            "Time of the calls that were measured.",
-        )
-        .unit(Unit::Seconds),
-        sums.iter()
-            .map(|(labels, (nanoseconds, _))| ((*labels).clone(), *nanoseconds as f64 / 1e9)),
-    )?;
-    page.counter(
-        &Head::of("lockgate_filter_sampled_calls", "Calls that were measured."),
-        sums.iter()
-            .map(|(labels, (_, calls))| ((*labels).clone(), *calls)),
     )
 }
 

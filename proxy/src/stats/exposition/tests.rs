@@ -37,7 +37,10 @@ fn busy() -> Arc<Stats> {
             .observe(Duration::from_micros(1));
         filter.of(worker).calls(3).add(4);
         filter.of(worker).faults(2).add(1);
-        filter.of(worker).sample(Duration::from_micros(2));
+        filter.of(worker).measured(3, Duration::from_micros(2), 64);
+        filter.of(worker).memory_bytes.set(1 << 20);
+        filter.of(worker).call_waits.began();
+        filter.of(worker).call_waits.ended(Duration::from_millis(3));
     }
     stats.process.generation.set(7);
     stats.process.reloads_refused.add(1);
@@ -103,12 +106,20 @@ fn workers_are_added_up_in_a_text_that_keeps_the_format() {
         2.0,
     );
     check(
-        &format!("lockgate_filter_sampled_calls_total{{{filter}}}"),
+        &format!("lockgate_filter_cpu_seconds_total{{{filter},phase=\"response\"}}"),
+        256e-6,
+    );
+    check(
+        &format!("lockgate_filter_memory_bytes{{{filter}}}"),
+        2097152.0,
+    );
+    check(
+        &format!("lockgate_filter_call_waits_total{{{filter}}}"),
         2.0,
     );
     check(
-        &format!("lockgate_filter_sampled_time_seconds_total{{{filter}}}"),
-        4e-6,
+        &format!("lockgate_filter_call_wait_seconds_total{{{filter}}}"),
+        0.006,
     );
     let job = "filter=\"auth\",generation=\"3f2a\",config=\"/filters/auth/config\"";
     check(&format!("lockgate_filter_job_runs_total{{{job}}}"), 3.0);

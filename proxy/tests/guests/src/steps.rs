@@ -45,6 +45,10 @@ fn step_of(name: &str, rest: &str, fields: &[u8]) -> Result<Option<Verdict>, Str
         "leak" => leak(),
         "recurse" => drop(black_box(recurse(1))),
         "exit" => std::process::exit(3),
+        "ask-without-end" => ask_without_end(),
+        "garbage-text" => log::log(Level::Info, &garbage(), &[]),
+        "garbage-error" => return Err(garbage()),
+        "trap-from-instance" => trap_from_instance(number(first)),
         "sleep" => std::thread::sleep(std::time::Duration::from_millis(number(first))),
         "busy" => busy(number(first)),
         _ => return on_exchange(name, first, second, rest, fields).map(|()| None),
@@ -129,6 +133,13 @@ fn on_exchange(
         "log-flood" => (0..number(first)).for_each(|line: u32| {
             log::log(Level::Info, &format!("line {line}"), &[]);
         }),
+        "fields-flood" => (0..number(first)).for_each(|field: u32| {
+            outcome(request::append(&format!("x-flood-{field}"), b"a value"));
+        }),
+        "series-flood" => {
+            let metric = Metric::define(Kind::Counter, "flood", "help", &["label".into()])?;
+            (0..number(first)).for_each(|series: u32| metric.update(1.0, &[series.to_string()]));
+        }
         "stderr" => eprintln!("{rest}"),
         "stdout" => println!("{rest}"),
         "count" => Metric::define(Kind::Counter, first, "help", &["label".into()])?
@@ -260,6 +271,32 @@ pub fn allocate() {
 fn leak() {
     loop {
         std::mem::forget(Metric::define(Kind::Counter, "leak", "", &[]));
+    }
+}
+
+/// A loop that is hardly ever in the guest.
+fn ask_without_end() {
+    loop {
+        black_box(host::now());
+    }
+}
+
+/// What no text can be.
+fn garbage() -> String {
+    // SAFETY: nobody here looks into it; the host must not trust it.
+    unsafe { String::from_utf8_unchecked(vec![0xff, 0xfe, b'a']) }
+}
+
+/// In `create`: the instances before this one are well. They know each other by the
+/// metrics that each of them defined in its own way.
+fn trap_from_instance(number: u32) {
+    let own = host::random().to_string();
+    let is_first = |place: &u32| {
+        let name = format!("instance{place}");
+        Metric::define(Kind::Counter, &name, &own, &[]).is_ok()
+    };
+    if !(1..number).any(|place| is_first(&place)) {
+        core::arch::wasm32::unreachable();
     }
 }
 

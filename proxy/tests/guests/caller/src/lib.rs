@@ -31,8 +31,9 @@ struct Filter {
     /// Sent in `authorization`.
     secret: Option<String>,
     timeout_ms: Option<u64>,
-    /// What becomes of the calls: `wait`, `drop`, `forget` or `trap`; or `again`,
-    /// which calls and waits without end.
+    /// What becomes of the calls: `wait`, `drop`, `forget` or `trap`; `one by one`,
+    /// which waits for each before the next; or `again`, which calls and waits
+    /// without end.
     then: String,
 }
 
@@ -40,6 +41,10 @@ impl Filter {
     fn call(&self) -> Vec<String> {
         while self.then == "again" {
             Call::wait(self.start(&self.paths[0])).ok();
+        }
+        if self.then == "one by one" {
+            let wait = |path: &String| Call::wait(self.start(path)).ok();
+            self.paths.iter().for_each(|path| drop(wait(path)));
         }
         let calls: Vec<Call> = self.paths.iter().map(|path| self.start(path)).collect();
         match &*self.then {
