@@ -4,6 +4,7 @@
 //! anything else. Text for people goes to standard output; with `--json` that
 //! is one JSON document and nothing else.
 
+mod admin;
 mod build;
 mod check;
 mod compile;
@@ -13,6 +14,7 @@ mod new;
 mod progress;
 mod reload;
 mod run;
+mod top;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -67,6 +69,10 @@ enum Command {
     Filter(Filter),
     /// Ask a running Lockgate to reload, and print what came of it.
     Reload(reload::Options),
+    /// Show what each filter of a running Lockgate does and costs, again and again.
+    ///
+    /// A terminal has one table that changes; anything else one after the other.
+    Top(top::Options),
     /// What this program starts to compile a component apart from itself.
     #[command(name = COMPILE_COMMAND, hide = true)]
     Compile {
@@ -141,6 +147,7 @@ pub fn main() -> ExitCode {
         }) => inspect::inspect(&component, config.as_deref(), json),
         Command::Filter(Filter::Lock { config }) => lock::lock(&config),
         Command::Reload(options) => reload::reload(&options),
+        Command::Top(options) => top::top(&options),
         Command::Compile { give_way } => compile::compile(give_way),
         Command::Version { json } => version(json),
     };

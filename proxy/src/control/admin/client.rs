@@ -7,10 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, HOST, X_CONTENT_TYPE_OPTIONS};
 use http::response::Parts;
-use http::{HeaderValue, Request, StatusCode};
+use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{error::Elapsed, timeout};
@@ -18,6 +20,7 @@ use tokio::time::{error::Elapsed, timeout};
 use super::ReloadOutcome;
 use super::io::Io;
 use crate::config::AdminAddress;
+use crate::stats::Bill;
 
 /// Compiling the filters takes most of it.
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -39,8 +42,12 @@ pub enum ClientError {
     Body(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the admin address answered {status}: {text}")]
     Refused { status: StatusCode, text: String },
-    #[error("{address} is no admin address of a Lockgate: it answered {status} to POST /reload")]
-    Stranger { address: String, status: StatusCode },
+    #[error("{address} is no admin address of a Lockgate: it answered {status} to {asked}")]
+    Stranger {
+        address: String,
+        status: StatusCode,
+        asked: &'static str,
+    },
     #[error("the token holds what no header can")]
     Token(#[from] http::header::InvalidHeaderValue),
     #[error("cannot start a runtime")]
@@ -54,30 +61,77 @@ fn no_answer(error: &hyper::Error) -> &'static str {
     }
 }
 
+/// A filter, as far as its bills go.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Told {
+    pub name: String,
+    /// Of the component that new exchanges take.
+    pub digest: String,
+    pub bills: Vec<Bill>,
+}
+
 /// Asks for a reload and waits for what comes of it. Blocks; not for a thread
 /// that runs a tokio runtime already.
 pub fn post_reload(
     address: &AdminAddress,
     token: Option<&str>,
 ) -> Result<ReloadOutcome, ClientError> {
+    block_on(reload(address, token))
+}
+
+/// Asks what filters do and cost. Blocks like [`post_reload`].
+pub fn get_filters(address: &AdminAddress, token: Option<&str>) -> Result<Vec<Told>, ClientError> {
+    block_on(ask(address, token, &FILTERS))
+}
+
+fn block_on<T>(asking: impl Future<Output = Result<T, ClientError>>) -> Result<T, ClientError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(ClientError::Runtime)?;
-    runtime.block_on(reload(address, token))
+    runtime.block_on(asking)
 }
+
+/// What can be asked for.
+struct Question {
+    method: Method,
+    path: &'static str,
+    /// Both, for people.
+    text: &'static str,
+}
+
+const RELOAD: Question = Question {
+    method: Method::POST,
+    path: "/reload",
+    text: "POST /reload",
+};
+
+const FILTERS: Question = Question {
+    method: Method::GET,
+    path: "/filters",
+    text: "GET /filters",
+};
 
 /// As [`post_reload`], within a runtime.
 pub async fn reload(
     address: &AdminAddress,
     token: Option<&str>,
 ) -> Result<ReloadOutcome, ClientError> {
-    let request = request(address, token)?;
+    ask(address, token, &RELOAD).await
+}
+
+async fn ask<T: DeserializeOwned>(
+    address: &AdminAddress,
+    token: Option<&str>,
+    question: &Question,
+) -> Result<T, ClientError> {
+    let request = request(address, token, question)?;
     let (head, body) = timeout(TIMEOUT, exchange(address, request)).await??;
     let status = head.status;
     let stranger = || ClientError::Stranger {
         address: told(address),
         status,
+        asked: question.text,
     };
     match status {
         StatusCode::OK | StatusCode::UNPROCESSABLE_ENTITY => {
@@ -91,7 +145,7 @@ pub async fn reload(
     }
 }
 
-/// Whether an admin address answers `/reload` like that. A proxy's port that was
+/// Whether an admin address answers like that. A proxy's port that was
 /// taken for one would have its own ways of refusing.
 fn is_ours(head: &Parts) -> bool {
     let is_missing = head.status == StatusCode::NOT_FOUND;
@@ -109,10 +163,11 @@ fn told(address: &AdminAddress) -> String {
 fn request(
     address: &AdminAddress,
     token: Option<&str>,
+    question: &Question,
 ) -> Result<Request<Empty<Bytes>>, ClientError> {
     let mut request = Request::new(Empty::new());
-    *request.method_mut() = http::Method::POST;
-    *request.uri_mut() = http::Uri::from_static("/reload");
+    *request.method_mut() = question.method.clone();
+    *request.uri_mut() = http::Uri::from_static(question.path);
     let host = match address {
         AdminAddress::Tcp(address) => HeaderValue::try_from(reachable(*address).to_string())?,
         AdminAddress::Unix(_) => HeaderValue::from_static("localhost"),
