@@ -2,6 +2,7 @@
 //! back to it do.
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use lockgate::filter::Collected;
 use lockgate_benches::{Bench, configuration, guest};
 
 /// What `filter-guest` is told, and the fields that it leaves behind.
@@ -46,5 +47,52 @@ fn chain(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, calls, chain);
+/// Calls that are more than a call: with a fiber, with shared state, with a body, in
+/// an instance that is new.
+fn more(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("filter/more");
+    for (name, feature, entry) in [
+        (
+            "imports calls",
+            "calls",
+            "config: empty, grants: { call: [origin] }",
+        ),
+        (
+            "shared add",
+            "shared",
+            "config: add, grants: { shared: true }",
+        ),
+        ("fresh instance", "", "config: empty, isolation: request"),
+        ("replaced instance", "", "config: trap, on_error: skip"),
+    ] {
+        let component = guest::component_with(feature);
+        let filters = format!(
+            "  guest: {{ component: '{}', {entry} }}",
+            component.display()
+        );
+        let mut bench = Bench::new(&configuration("guest", &filters));
+        group.bench_function(name, |bencher| bencher.iter(|| bench.exchange()));
+    }
+    let component = guest::component();
+    let of = |does: &str| {
+        let filters = format!(
+            "  guest: {{ component: '{}', config: {does} }}",
+            component.display()
+        );
+        Bench::new(&configuration("guest", &filters))
+    };
+    let (mut bench, mut body) = (of("buffer"), Collected::default());
+    body.bytes = vec![b'x'; 64 << 10];
+    body.is_complete = true;
+    group.bench_function("buffer 64 KiB", |bencher| {
+        bencher.iter(|| bench.collected(&mut body));
+    });
+    let (mut bench, piece) = (of("transform"), vec![b'x'; 64 << 10]);
+    group.bench_function("transform 1 MiB", |bencher| {
+        bencher.iter(|| bench.transformed(&piece, 16));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, calls, chain, more);
 criterion_main!(benches);

@@ -18,11 +18,21 @@ const OUTER: [&str; 6] = [
 /// Builds it where that is needed, and tells where it is. Cargo's own lock keeps
 /// two benches from building it at once.
 pub fn component() -> PathBuf {
+    build("")
+}
+
+/// The same that imports `calls` or `shared`.
+pub fn component_with(feature: &str) -> PathBuf {
+    build(feature)
+}
+
+fn build(feature: &str) -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("filter-guest");
-    let target_dir = target_dir();
+    let target_dir = target_dir().join(feature);
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--release", "--locked", "--target", TARGET]);
     cargo.arg("--target-dir").arg(&target_dir);
+    cargo.args(["--features", feature]);
     cargo.current_dir(package);
     OUTER.iter().for_each(|name| {
         cargo.env_remove(name);

@@ -6,7 +6,11 @@ use exports::lockgate::filter::http_filter::*;
 use lockgate::filter::request;
 use lockgate::filter::types::ConfigError;
 
+// With a feature, what it is for is imported, and so what calls cost changes.
+#[cfg(not(any(feature = "calls", feature = "shared")))]
 wit_bindgen::generate!({ path: "../../wit", world: "filter" });
+#[cfg(any(feature = "calls", feature = "shared"))]
+wit_bindgen::generate!({ path: "../../wit", world: "filter-full" });
 
 struct Component;
 
@@ -21,14 +25,22 @@ enum Does {
     SetTwice,
     /// Nothing, but in the response as well.
     BothPhases,
+    /// Collects the body and keeps it.
+    Buffer,
+    /// Passes the body through as it is.
+    Transform,
+    Trap,
+    #[cfg(feature = "calls")]
+    Call,
+    #[cfg(feature = "shared")]
+    Add,
 }
 
-/// Bodies are not served yet; the world wants the resource.
-struct NoTransform;
+struct PassOn;
 
 impl Guest for Component {
     type Filter = Does;
-    type Transform = NoTransform;
+    type Transform = PassOn;
 
     fn describe() -> Manifest {
         Manifest {
@@ -49,6 +61,13 @@ impl GuestFilter for Does {
             "set" => Does::Set,
             "set twice" => Does::SetTwice,
             "both phases" => Does::BothPhases,
+            "buffer" => Does::Buffer,
+            "transform" => Does::Transform,
+            "trap" => Does::Trap,
+            #[cfg(feature = "calls")]
+            "call" => Does::Call,
+            #[cfg(feature = "shared")]
+            "add" => Does::Add,
             _ => {
                 let message = "none of what it can do".into();
                 return Err(vec![ConfigError {
@@ -61,10 +80,10 @@ impl GuestFilter for Does {
 
     fn wants(&self) -> Interest {
         let request_fields = match self {
-            Does::Nothing | Does::Get | Does::BothPhases => vec![],
             Does::TwoFields | Does::Set | Does::SetTwice => {
                 vec!["x-api-key".into(), "accept".into()]
             }
+            _ => vec![],
         };
         let phases = match self {
             Does::BothPhases => Phases::REQUEST | Phases::RESPONSE,
@@ -91,6 +110,21 @@ impl GuestFilter for Does {
             Does::SetTwice => {
                 set("x-one")?;
                 set("x-two")?;
+            }
+            Does::Buffer => {
+                return Ok(Verdict::Buffer(Buffering {
+                    limit: 1 << 20,
+                    overflow: Overflow::Reject,
+                }));
+            }
+            Does::Transform => return Ok(Verdict::Transform(Transform::new(PassOn))),
+            Does::Trap => core::arch::wasm32::unreachable(),
+            #[cfg(feature = "calls")]
+            Does::Call => call()?,
+            #[cfg(feature = "shared")]
+            Does::Add => {
+                black_box(lockgate::filter::shared::add("a counter", 1, None))
+                    .map_err(|error| format!("{error:?}"))?;
             }
         }
         Ok(Verdict::Next)
@@ -119,11 +153,27 @@ impl GuestFilter for Does {
     fn on_done(&self) {}
 }
 
+#[cfg(feature = "calls")]
+fn call() -> Result<(), String> {
+    use lockgate::filter::http_client::{Call, Outgoing};
+    let outgoing = Outgoing {
+        method: "GET".into(),
+        path: "/".into(),
+        authority: None,
+        headers: vec![],
+        secrets: vec![],
+        body: vec![],
+        timeout: None,
+    };
+    let answer = Call::wait(Call::start("origin", &outgoing));
+    answer.map(drop).map_err(|error| format!("{error:?}"))
+}
+
 fn set(name: &str) -> Result<(), String> {
     request::set(name, b"ann").map_err(|error| format!("{error:?}"))
 }
 
-impl GuestTransform for NoTransform {
+impl GuestTransform for PassOn {
     fn push(&self, chunk: Vec<u8>) -> Result<Vec<u8>, String> {
         Ok(chunk)
     }
