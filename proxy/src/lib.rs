@@ -2,12 +2,13 @@
 //!
 //! `ARCHITECTURE.md` tells how the parts fit; each folder's `mod.rs` tells what
 //! lives there. A module uses only what stands below it:
-//! `cli`, `app`, `demo`, `project` / `control` / `worker`, `jobs`, `listener`,
+//! `cli`, `app`, `demo`, `project` / `control` / `worker`, `jobs`, `cases`, `listener`,
 //! `downstream` / `exchange` / `snapshot` / `filter`, `upstream` / `cluster`, `secrets`,
 //! `components`, `state` / `config` / `http`, `client`, `deadline`, `drain`, `error`, `stats`,
 //! `console`, `digest`, `private`.
 
 pub mod app;
+pub mod cases;
 pub mod cli;
 pub mod client;
 pub mod cluster;

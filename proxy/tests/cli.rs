@@ -18,6 +18,7 @@ const COMMANDS: &[&[&str]] = &[
     &["schema"],
     &["filter"],
     &["filter", "inspect"],
+    &["filter", "test"],
     &["reload"],
     &["version"],
 ];

@@ -112,6 +112,24 @@ fn every_part_of_a_configuration_has_known_keys() {
     }
 }
 
+/// A file of cases is one.
+#[test]
+fn every_file_of_cases_is_good() {
+    let mut shown = 0;
+    for path in documents() {
+        for (name, text) in blocks(&path, "yaml") {
+            if !text.lines().any(|line| line.starts_with("cases:")) {
+                continue;
+            }
+            shown += 1;
+            if let Err(mistakes) = lockgate::config::load_cases_text(&text, &name, &env) {
+                panic!("{mistakes}");
+            }
+        }
+    }
+    assert!(shown >= 2, "{shown}");
+}
+
 #[test]
 fn every_shown_command_line_is_taken() {
     let mut shown = 0;

@@ -11,7 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["demo", "project"],
     &["app"],
     &["control"],
-    &["worker", "jobs"],
+    &["worker", "jobs", "cases"],
     &["downstream"],
     &["exchange"],
     &["snapshot"],

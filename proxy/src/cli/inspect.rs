@@ -44,6 +44,11 @@ pub fn inspect(component: &str, config: Option<&Path>, as_json: bool) -> anyhow:
     }
 }
 
+/// The bytes of a component, from wherever it is.
+pub(super) fn read(component: &str) -> Result<Vec<u8>, String> {
+    Ok(find(component, None)?.bytes)
+}
+
 fn find(component: &str, file: Option<&Path>) -> Result<Found, String> {
     let config = match file {
         None => None,

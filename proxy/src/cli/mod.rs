@@ -14,6 +14,7 @@ mod new;
 mod progress;
 mod reload;
 mod run;
+mod test;
 mod top;
 
 use std::path::PathBuf;
@@ -63,7 +64,11 @@ enum Command {
     /// Run a proxy with all shipped filters and embedded origins to try.
     Demo(demo::Options),
     /// Print the JSON Schema of the configuration file.
-    Schema,
+    Schema {
+        /// Of a file of cases instead, which `lockgate filter test` runs.
+        #[arg(long)]
+        cases: bool,
+    },
     /// Work with filter components.
     #[command(subcommand)]
     Filter(Filter),
@@ -110,6 +115,10 @@ enum Filter {
         #[arg(long)]
         json: bool,
     },
+    /// Run cases: sample exchanges with what is expected of a filter, without sockets.
+    ///
+    /// Exits with 0 if all passed, 1 if one failed, 2 if a file is bad.
+    Test(test::Options),
     /// Write down what each filter is and may do, in `lockgate.lock` beside the
     /// configuration.
     ///
@@ -137,14 +146,16 @@ pub fn main() -> ExitCode {
         Command::Run { config, strict } => run::run(&config, strict),
         Command::Check { file, json } => check::check(&file, json),
         Command::Demo(options) => demo::run(&options),
-        Command::Schema => print_json(&crate::config::schema()),
         Command::Filter(Filter::New(options)) => new::new(&options),
         Command::Filter(Filter::Build(options)) => build::build(&options),
+        Command::Schema { cases: false } => print_json(&crate::config::schema()),
+        Command::Schema { cases: true } => print_json(&crate::config::case_schema()),
         Command::Filter(Filter::Inspect {
             component,
             config,
             json,
         }) => inspect::inspect(&component, config.as_deref(), json),
+        Command::Filter(Filter::Test(options)) => test::test(&options),
         Command::Filter(Filter::Lock { config }) => lock::lock(&config),
         Command::Reload(options) => reload::reload(&options),
         Command::Top(options) => top::top(&options),

@@ -3,6 +3,7 @@
 use std::io;
 
 use bytes::BytesMut;
+use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 
 /// What one read asks for: most heads fit, and bodies move on in such pieces.
@@ -11,16 +12,30 @@ const READ_BYTES: usize = 16 * 1024;
 const HEAD_BYTES: usize = 4 * 1024;
 
 pub struct Reader {
-    io: OwnedReadHalf,
+    io: Io,
     /// Read and not yet consumed.
     pub buffer: BytesMut,
+}
+
+enum Io {
+    Socket(OwnedReadHalf),
+    /// A client within the process: all that it sends is in the buffer, and it
+    /// stays for the answer.
+    Inside,
 }
 
 impl Reader {
     pub fn new(io: OwnedReadHalf) -> Self {
         Self {
-            io,
+            io: Io::Socket(io),
             buffer: BytesMut::new(),
+        }
+    }
+
+    pub(super) fn inside(sent: BytesMut) -> Self {
+        Self {
+            io: Io::Inside,
+            buffer: sent,
         }
     }
 
@@ -29,7 +44,7 @@ impl Reader {
     /// so only bytes end the wait. Cancel-safe.
     pub async fn first(&mut self) -> io::Result<usize> {
         loop {
-            self.io.readable().await?;
+            self.readable().await?;
             match self.try_fill(HEAD_BYTES) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.release(),
                 other => return other,
@@ -58,7 +73,7 @@ impl Reader {
     /// Cancel-safe.
     pub async fn closed(&mut self) -> io::Result<()> {
         while self.buffer.len() < HEAD_BYTES {
-            self.io.readable().await?;
+            self.readable().await?;
             match self.try_fill(HEAD_BYTES) {
                 Ok(0) => return Ok(()),
                 Ok(_) => {}
@@ -73,38 +88,33 @@ impl Reader {
         loop {
             match self.try_fill(wanted) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.io.readable().await?;
+                    self.readable().await?;
                 }
                 other => return other,
             }
         }
     }
 
+    async fn readable(&self) -> io::Result<()> {
+        match &self.io {
+            Io::Socket(socket) => socket.readable().await,
+            Io::Inside => std::future::pending().await,
+        }
+    }
+
     fn try_fill(&mut self, wanted: usize) -> io::Result<usize> {
+        let Io::Socket(socket) = &self.io else {
+            return Err(io::ErrorKind::WouldBlock.into());
+        };
         if self.buffer.capacity() - self.buffer.len() < wanted / 2 {
             self.buffer.reserve(wanted);
         }
         let room = self.buffer.capacity() - self.buffer.len();
-        let count = self.io.try_read_buf(&mut self.buffer)?;
+        let count = socket.try_read_buf(&mut self.buffer)?;
         if count < room {
-            self.drained();
+            drained(socket.as_ref());
         }
         Ok(count)
-    }
-
-    /// A short read took all there was. The runtime would call the socket
-    /// readable until a read found nothing, and an idle connection would seem
-    /// to begin a request. As in tokio's own `poll_read`, the next byte or the
-    /// end makes it readable again.
-    fn drained(&self) {
-        let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
-        let socket: &tokio::net::TcpStream = self.io.as_ref();
-        if socket
-            .try_io(tokio::io::Interest::READABLE, nothing)
-            .is_ok()
-        {
-            debug_assert!(false, "nothing was read");
-        }
     }
 
     /// Gives the buffer back when nothing is in it.
@@ -112,5 +122,19 @@ impl Reader {
         if self.buffer.is_empty() {
             self.buffer = BytesMut::new();
         }
+    }
+}
+
+/// A short read took all there was. The runtime would call the socket
+/// readable until a read found nothing, and an idle connection would seem
+/// to begin a request. As in tokio's own `poll_read`, the next byte or the
+/// end makes it readable again.
+fn drained(socket: &TcpStream) {
+    let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+    if socket
+        .try_io(tokio::io::Interest::READABLE, nothing)
+        .is_ok()
+    {
+        debug_assert!(false, "nothing was read");
     }
 }

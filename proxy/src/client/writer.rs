@@ -18,8 +18,11 @@ const COPY_BYTES: usize = 16 * 1024;
 /// Before an exchange has said otherwise.
 const DEFAULT_STALL: Duration = Duration::from_secs(30);
 
+/// What a client within the process takes of an answer. It takes no more then.
+const MAX_TAKEN: usize = 64 << 20;
+
 pub struct Writer {
-    io: OwnedWriteHalf,
+    io: Io,
     /// Encoded and not yet written.
     pub buffer: BytesMut,
     /// How long the client may take no byte; set by each exchange.
@@ -30,8 +33,35 @@ pub struct Writer {
     is_torn: bool,
 }
 
+enum Io {
+    Socket(OwnedWriteHalf),
+    /// What a client within the process has got so far.
+    Inside(Vec<u8>),
+}
+
+impl Io {
+    fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Io::Socket(socket) => socket.try_write(bytes),
+            Io::Inside(taken) => {
+                let count = bytes.len().min(MAX_TAKEN - taken.len());
+                taken.extend_from_slice(&bytes[..count]);
+                Ok(count)
+            }
+        }
+    }
+}
+
 impl Writer {
     pub fn new(io: OwnedWriteHalf) -> Self {
+        Self::to(Io::Socket(io))
+    }
+
+    pub(super) fn inside() -> Self {
+        Self::to(Io::Inside(Vec::new()))
+    }
+
+    fn to(io: Io) -> Self {
         Self {
             io,
             buffer: BytesMut::new(),
@@ -85,7 +115,10 @@ impl Writer {
     }
 
     async fn writable(&mut self) -> Result<(), ProxyError> {
-        match within(&mut self.alarm, self.stall, pin!(self.io.writable())).await {
+        let Io::Socket(socket) = &self.io else {
+            return Ok(());
+        };
+        match within(&mut self.alarm, self.stall, pin!(socket.writable())).await {
             Some(Ok(())) => Ok(()),
             Some(Err(error)) => Err(ProxyError::with(ErrorKind::ClientGone, error)),
             None => Err(ErrorKind::ClientStalled.into()),
@@ -102,16 +135,30 @@ impl Writer {
     /// Closes by a reset: what was sent is not all, and nothing else would say
     /// so. Dropped, the half would end in order.
     pub fn reset(self) {
-        let socket = socket2::SockRef::from(self.io.as_ref());
-        if let Err(error) = socket.set_linger(Some(Duration::ZERO)) {
+        let Io::Socket(socket) = self.io else {
+            return;
+        };
+        let shared = socket2::SockRef::from(socket.as_ref());
+        if let Err(error) = shared.set_linger(Some(Duration::ZERO)) {
             tracing::debug!(%error, "a cut-off answer ends like a whole one");
         }
-        self.io.forget();
+        socket.forget();
+    }
+
+    /// All that a client within the process was sent.
+    pub fn into_taken(self) -> Vec<u8> {
+        match self.io {
+            Io::Inside(taken) => taken,
+            Io::Socket(_) => Vec::new(),
+        }
     }
 
     /// Says that nothing more will come. The client may already be gone.
     pub async fn shutdown(&mut self) {
-        if let Err(error) = self.io.shutdown().await {
+        let Io::Socket(socket) = &mut self.io else {
+            return;
+        };
+        if let Err(error) = socket.shutdown().await {
             tracing::trace!(%error, "shutting down a client connection");
         }
     }

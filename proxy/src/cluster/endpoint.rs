@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::clock;
+use super::inside::Inside;
 use super::schedule::schedule;
 use crate::config::Name;
 
@@ -19,6 +20,8 @@ use crate::config::Name;
 pub enum Address {
     Socket(SocketAddr),
     Unix(PathBuf),
+    /// Within the process, for cases.
+    Inside(Inside),
 }
 
 impl fmt::Display for Address {
@@ -26,6 +29,7 @@ impl fmt::Display for Address {
         match self {
             Address::Socket(address) => address.fmt(f),
             Address::Unix(path) => write!(f, "unix:{}", path.display()),
+            Address::Inside(inside) => write!(f, "inside:{}", inside.name),
         }
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod clock;
 mod endpoint;
+mod inside;
 pub mod resolve;
 mod schedule;
 
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 pub use endpoint::{Address, Endpoint, EndpointSet};
+pub use inside::{Arrivals, Inside};
 pub use resolve::Resolver;
 
 use crate::config::{self, Name};

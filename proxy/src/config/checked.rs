@@ -13,6 +13,7 @@ use http::{HeaderName, HeaderValue};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::cases::Case;
 pub use super::oci::Reference;
 use super::place::Places;
 pub use super::secret::{NoSecret, Secret, SecretBytes, SecretSource};
@@ -223,6 +224,8 @@ pub struct Filter {
     pub routes: Vec<(Name, RouteConfig)>,
     /// Another version that some exchanges try.
     pub canary: Option<Box<Canary>>,
+    /// What is checked of it before it is published.
+    pub checks: Vec<Case>,
     /// JSON pointer of this filter in the file, `/filters/auth`.
     pub pointer: String,
 }

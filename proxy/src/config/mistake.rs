@@ -52,6 +52,8 @@ pub enum Tone {
     Warns,
     /// The proxy cannot work with what it did or asked for.
     Fails,
+    /// It does not do what its checks say.
+    FailsCheck,
 }
 
 impl Mistake {
@@ -73,6 +75,19 @@ impl Mistake {
         wanted: impl Into<String>,
     ) -> Self {
         Self::new(places.find_key(pointer), pointer, found, wanted)
+    }
+
+    /// A filter that does not do what a check says; the text begins with its name.
+    pub fn of_check(places: &Places, pointer: &str, filter: &str, text: String) -> Self {
+        Self {
+            place: places.find(pointer),
+            pointer: pointer.to_owned(),
+            what: What::Told {
+                filter: filter.to_owned(),
+                tone: Tone::FailsCheck,
+                text,
+            },
+        }
     }
 
     pub(super) fn new(
@@ -148,6 +163,11 @@ impl fmt::Display for What {
                 wanted,
                 hint: Some(hint),
             } => write!(f, "found {found}, wanted {wanted} ({hint})"),
+            What::Told {
+                filter,
+                tone: tone @ Tone::FailsCheck,
+                text,
+            } => write!(f, "filter `{filter}` {tone} {text}"),
             What::Told { filter, tone, text } => write!(f, "filter `{filter}` {tone}: {text}"),
         }
     }
@@ -159,6 +179,7 @@ impl fmt::Display for Tone {
             Tone::Refuses => "refuses this",
             Tone::Warns => "warns",
             Tone::Fails => "cannot be used",
+            Tone::FailsCheck => "fails the check",
         })
     }
 }

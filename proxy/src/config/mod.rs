@@ -11,8 +11,10 @@
 //! a component, resolves a host name or opens a socket, and no
 //! text makes it panic or work without end.
 
+pub mod cases;
 pub mod filter_config;
 
+mod case_file;
 mod check;
 mod checked;
 mod files;
@@ -34,6 +36,7 @@ use std::sync::{Arc, LazyLock};
 
 use serde_json::Value;
 
+pub use case_file::{case_schema, load_cases, load_cases_text};
 pub use checked::*;
 pub use mistake::{Mistake, Mistakes, Tone, What, in_order};
 pub use oci::{NoReference, Version};
@@ -151,23 +154,13 @@ fn load_from(path: &Path, files: &Files<'_>, env: &dyn Fn(&str) -> Option<String
             };
         }
     };
-    let texts = texts(&gathered);
-    SCHEMA.take_as_text(&mut gathered.value, &texts);
-    let masked = filter_config::mask_value(SCHEMA.value(), &gathered.value);
+    let (texts, mistakes) = structure_of(&SCHEMA, &mut gathered);
     let Gathered {
         value,
         places,
         broken,
-        mistakes,
         ..
     } = &gathered;
-    let structure = SCHEMA
-        .check(value, &masked, "", places)
-        .mistakes
-        .into_iter();
-    // Of a value whose mistake is known, nothing more need be said.
-    let structure = structure.filter(|mistake| !broken.contains(&mistake.pointer));
-    let mistakes = mistakes.iter().cloned().chain(structure).collect();
     let outside = Outside { files, env };
     let mut checked = check::check(value, &outside, places, &texts, broken, mistakes);
     let (files, folders) = (paths(&gathered.files), gathered.folders.clone());
@@ -182,6 +175,28 @@ fn load_from(path: &Path, files: &Files<'_>, env: &dyn Fn(&str) -> Option<String
         read_files,
         admin,
     }
+}
+
+/// What is no text as it is written, and every mistake so far: those of reading, and
+/// what the schema finds.
+fn structure_of(schema: &Schema, gathered: &mut Gathered) -> (Vec<(String, String)>, Vec<Mistake>) {
+    let texts = texts(gathered);
+    schema.take_as_text(&mut gathered.value, &texts);
+    let masked = filter_config::mask_value(schema.value(), &gathered.value);
+    let Gathered {
+        value,
+        places,
+        broken,
+        mistakes,
+        ..
+    } = gathered;
+    let found = schema.check(value, &masked, "", places).mistakes;
+    // Of a value whose mistake is known, nothing more need be said.
+    let found = found
+        .into_iter()
+        .filter(|mistake| !broken.contains(&mistake.pointer));
+    let mistakes = mistakes.iter().cloned().chain(found).collect();
+    (texts, mistakes)
 }
 
 /// What came from the environment and is no text, as it is written.
@@ -264,11 +279,14 @@ fn shown(raw: &raw::RawConfig, from_env: &[String]) -> Value {
     shown
 }
 
-/// Whether a pointer is into a filter's own configuration.
+/// Whether a pointer is into a filter's own configuration, or its checks.
 fn is_of_filter(pointer: &str) -> bool {
     let mut segments = place::segments(pointer);
     segments.next().as_deref() == Some("filters")
-        && matches!(segments.nth(1).as_deref(), Some("config" | "routes"))
+        && matches!(
+            segments.nth(1).as_deref(),
+            Some("config" | "routes" | "checks")
+        )
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Whole configurations: YAML in, messages or a checked configuration out.
 
 mod bad;
+mod cases;
 mod files;
 mod good;
 mod hostile;

@@ -6,6 +6,7 @@
 //! touches a request.
 
 pub mod admin;
+mod checks;
 mod generations;
 mod inbox;
 pub mod lock;

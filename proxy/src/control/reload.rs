@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::watch::changed_since;
-use super::{lock, log_target};
+use super::{checks, lock, log_target};
 use crate::cluster::Resolver;
 use crate::components::{self, Components};
 use crate::config::{self, ComponentSource, Config, Draft, Mistake, Mistakes};
@@ -191,7 +191,7 @@ impl Loader {
     ) -> Result<Candidate, Mistakes> {
         let candidate = self.build_unlocked(loaded, before, past, sockets)?;
         let snapshot = &candidate.snapshot;
-        let mistakes = match lock::read(&self.path) {
+        let mut mistakes = match lock::read(&self.path) {
             Ok(lock) => lock.map_or_else(Vec::new, |lock| lock.check(snapshot)),
             Err(found) => {
                 let wanted = "what `lockgate filter lock` wrote, or no such file";
@@ -203,7 +203,11 @@ impl Loader {
                 )]
             }
         };
-        match Mistakes::of(mistakes) {
+        // A filter that may not be loaded is not run either.
+        if mistakes.is_empty() {
+            mistakes = checks::run(snapshot, before);
+        }
+        match Mistakes::of(config::in_order(mistakes, &snapshot.config.files)) {
             Some(mistakes) => Err(mistakes),
             None => Ok(candidate),
         }
@@ -221,7 +225,7 @@ impl Loader {
         builder.good_for(filter, snapshot)
     }
 
-    /// The same, whatever the filters want.
+    /// The same, whatever the filters want, and without their checks.
     pub fn build_unlocked(
         &self,
         loaded: config::Loaded,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::midway::Midway;
+use super::rehearsal::Decided;
 use super::stages::{Collection, Stages, Step, TooLarge};
 use crate::cluster::Endpoint;
 use crate::config::Name;
@@ -165,6 +166,8 @@ impl Staged {
 /// How an answer came about, for the record.
 #[derive(Default)]
 pub struct Facts {
+    /// How the request phases ended; `None` where the proxy itself ended them.
+    pub decided: Option<Decided>,
     pub cluster: Option<Name>,
     pub endpoint: Option<Arc<Endpoint>>,
     pub reused: bool,

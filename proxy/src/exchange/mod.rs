@@ -16,6 +16,7 @@ mod local;
 mod midway;
 mod mirror;
 mod record;
+mod rehearsal;
 mod reply;
 mod respond;
 mod send;
@@ -33,18 +34,21 @@ use std::time::Instant;
 pub use access_log::{AccessLog, AccessLogSink, AccessLogThread};
 pub use calls::serve as serve_calls;
 pub use local::Local;
+pub use rehearsal::{Decided, Rehearsed, rehearse};
 
 use crate::client::Client;
 use crate::deadline::Alarm;
 use crate::error::{ErrorKind, ProxyError};
-use crate::filter::{Participants, View};
+use crate::filter::{Lendable, Participants, View};
 use crate::http::forwarded::Peer;
 use crate::http::h1::ParsedRequest;
 use crate::snapshot::{WorkerListener, WorkerSnapshot};
 use crate::stats::ListenerStats;
 use answer::Facts;
+use begin::Asked;
 use forward::Towards;
 use midway::Course;
+use send::Sent;
 
 /// What an exchange runs by.
 pub struct Scene<'a> {
@@ -74,9 +78,22 @@ pub enum After {
 /// Serves one request. Dropping it abandons the exchange: the origin's
 /// connection is discarded, and nothing is recorded.
 pub async fn handle(scene: &Scene<'_>, request: ParsedRequest, client: &mut Client) -> After {
+    let (asked, view) = begin::begin(scene, request);
+    let over = pin!(run(scene, &asked, view, client)).await;
+    tell::tell(scene, &asked, &over.course.view, &over.sent, &over.facts);
+    over.sent.after
+}
+
+/// An exchange that is over.
+struct Over {
+    course: Course,
+    sent: Sent,
+    facts: Facts,
+}
+
+async fn run(scene: &Scene<'_>, asked: &Asked, view: Lendable, client: &mut Client) -> Over {
     let chain = &scene.listener.chain;
     let mut facts = Facts::default();
-    let (asked, view) = begin::begin(scene, request);
     let mut course = Course {
         view,
         taken: Participants::default(),
@@ -87,10 +104,11 @@ pub async fn handle(scene: &Scene<'_>, request: ParsedRequest, client: &mut Clie
         alarm,
     } = client;
     writer.stall = scene.listener.shared.config.timeouts.body;
-    let mut upload = begin::upload(scene, &asked, reader);
+    let mut upload = begin::upload(scene, asked, reader);
 
     let towards = Towards { writer, alarm };
-    let flow = pin!(ask::ask(scene, &asked, &mut course, &mut upload, towards)).await;
+    let flow = pin!(ask::ask(scene, asked, &mut course, &mut upload, towards)).await;
+    facts.decided = flow.as_ref().ok().map(Decided::by);
     let towards = Towards { writer, alarm };
     let outcome = match flow {
         Ok(flow) => {
@@ -98,7 +116,7 @@ pub async fn handle(scene: &Scene<'_>, request: ParsedRequest, client: &mut Clie
                 scene,
                 &mut course,
                 flow,
-                &asked,
+                asked,
                 &mut upload,
                 towards,
                 &mut facts,
@@ -110,7 +128,7 @@ pub async fn handle(scene: &Scene<'_>, request: ParsedRequest, client: &mut Clie
     course.view.request_bytes = upload.bytes();
     let body = pin!(respond::respond(
         scene,
-        &asked,
+        asked,
         &mut course,
         outcome,
         &mut upload,
@@ -121,7 +139,7 @@ pub async fn handle(scene: &Scene<'_>, request: ParsedRequest, client: &mut Clie
     let towards = Towards { writer, alarm };
     let sent = pin!(send::send(
         scene,
-        &asked,
+        asked,
         &mut course,
         body,
         &mut upload,
@@ -136,8 +154,11 @@ pub async fn handle(scene: &Scene<'_>, request: ParsedRequest, client: &mut Clie
     course.view.response_bytes = sent.body_bytes;
     // Before the record, which shows what filters leave here too.
     chain.on_done(&mut course.view, &mut course.taken);
-    tell::tell(scene, &asked, &course.view, &sent, &facts);
-    sent.after
+    Over {
+        course,
+        sent,
+        facts,
+    }
 }
 
 /// Answers a head that could not be understood.

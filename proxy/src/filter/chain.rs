@@ -465,6 +465,9 @@ async fn hold(view: &mut Lendable, taken: &mut Participants, place: usize) {
 
 pub(super) fn complain(filter: &WorkerFilter, failure: &Failure, view: &View) {
     filter.failed(failure);
+    if let Some(lines) = &filter.loaded().owner.granted.lines {
+        return lines.keep(format!("the filter failed: {failure}"));
+    }
     let Some(withheld) = filter.complaints.admit(Instant::now()) else {
         return;
     };

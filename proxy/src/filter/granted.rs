@@ -1,7 +1,8 @@
-//! What the operator granted a filter beyond its own exchange.
+//! What a filter has beyond its own exchange: what the operator granted it, and where
+//! its lines go.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::{Grants, SecretUse};
 use crate::secrets::{self, Secret};
@@ -13,6 +14,29 @@ pub struct Granted {
     /// What its instances share.
     pub shared: Option<Arc<Store>>,
     pub secrets: GrantedSecrets,
+    /// Where its lines are kept instead of in the log.
+    pub lines: Option<Arc<Lines>>,
+}
+
+/// Lines of a filter that is only rehearsed, and what was said about it.
+#[derive(Debug, Default)]
+pub struct Lines(Mutex<Vec<String>>);
+
+impl Lines {
+    /// Beyond so many, the rest is dropped.
+    const MAX: usize = 1000;
+
+    pub fn keep(&self, line: String) {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() < Self::MAX {
+            lines.push(line);
+        }
+    }
+
+    /// Those since this was called last.
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// The secrets that a filter may use, each for what.

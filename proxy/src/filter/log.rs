@@ -43,7 +43,7 @@ impl LogBudget {
 /// Whether a line of this level would be kept: in the log, or as a remark on a
 /// configuration, which is wanted however little is logged.
 pub fn is_wanted(state: &HostState, level: Level) -> bool {
-    is_enabled(level) || may_be_remark(state, level)
+    state.owner.granted.lines.is_some() || is_enabled(level) || may_be_remark(state, level)
 }
 
 fn is_enabled(level: Level) -> bool {
@@ -66,12 +66,18 @@ pub fn emit(state: &mut HostState, level: Level, message: &str, fields: &[(Strin
     let message = &*secrets.mask(message);
     let fields = masked(fields, secrets);
     note(state, level, message, &fields);
-    if !is_enabled(level) {
+    let kept = &owner.granted.lines;
+    if kept.is_none() && !is_enabled(level) {
         return;
     }
     let max_bytes = state.owner.limits.max_log_bytes;
     let message = clean(message, max_bytes);
     let fields = clean_fields(&fields, max_bytes.saturating_sub(message.len()));
+    if let Some(lines) = kept {
+        let level = level.as_str().to_lowercase();
+        let fields = fields.map_or_else(String::new, |fields| format!(" {fields}"));
+        return lines.keep(format!("{level}: {message}{fields}"));
+    }
     let filter = &*state.owner.name;
     let view = state.call.view.as_deref();
     let view = view.filter(|_| state.call.phase != Phase::Job);

@@ -56,7 +56,7 @@ pub use compiler::{COMMAND as COMPILE_COMMAND, Compiler, compile_for_another};
 pub use contract::{Refusal, VERSION as CONTRACT};
 pub use engine::{EngineOptions, FilterEngine, MAX_MEMORY_BYTES, StartError};
 pub use fault::{Failure, FilterFault};
-pub use granted::{Granted, GrantedSecrets};
+pub use granted::{Granted, GrantedSecrets, Lines};
 pub use interest::{Interest, Phases};
 pub use job::{Job, Ran};
 pub use job_state::{JobState, Standing};

@@ -241,6 +241,7 @@ impl Builder<'_> {
         let granted = Granted {
             shared: filter.grants.shared.then(|| self.store(filter)),
             secrets,
+            lines: None,
         };
         let workers = if is_good { self.workers } else { 1 };
         match LoadedFilter::build(
@@ -361,6 +362,7 @@ fn is_same(
         config,
         routes,
         canary: _,
+        checks: _,
         pointer: _,
     } = loaded.block();
     *on_error == filter.on_error

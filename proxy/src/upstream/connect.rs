@@ -107,5 +107,6 @@ async fn open_socket(address: &Address) -> io::Result<Socket> {
             Ok(Socket::Tcp(socket))
         }
         Address::Unix(path) => Ok(Socket::Unix(UnixStream::connect(path).await?)),
+        Address::Inside(inside) => inside.connect().map(Socket::Inside),
     }
 }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::{Buf, BytesMut};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use smallvec::SmallVec;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::body::BodyWatch;
@@ -24,6 +24,7 @@ const END_OF_BODY: usize = "\r\n".len();
 pub(super) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Inside(DuplexStream),
 }
 
 /// What hyper, which owns the socket, and the lease, which drives hyper, both
@@ -127,8 +128,10 @@ impl Wire {
         match (&mut self.socket, slices) {
             (Socket::Tcp(socket), [slice]) => Pin::new(socket).poll_write(cx, slice),
             (Socket::Unix(socket), [slice]) => Pin::new(socket).poll_write(cx, slice),
+            (Socket::Inside(socket), [slice]) => Pin::new(socket).poll_write(cx, slice),
             (Socket::Tcp(socket), slices) => Pin::new(socket).poll_write_vectored(cx, slices),
             (Socket::Unix(socket), slices) => Pin::new(socket).poll_write_vectored(cx, slices),
+            (Socket::Inside(socket), slices) => Pin::new(socket).poll_write_vectored(cx, slices),
         }
     }
 
@@ -164,6 +167,7 @@ impl Wire {
         match &mut self.socket {
             Socket::Tcp(socket) => Pin::new(socket).poll_read(cx, buffer),
             Socket::Unix(socket) => Pin::new(socket).poll_read(cx, buffer),
+            Socket::Inside(socket) => Pin::new(socket).poll_read(cx, buffer),
         }
     }
 }

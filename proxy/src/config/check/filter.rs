@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::Checker;
 use super::address::Wrong;
+use super::case::CasesOf;
 use super::names::read_name;
 use crate::config::checked::{
     AbortOn, Canary, ComponentSource, Filter, FilterConfig, FilterLimits, Grants, Name, Probation,
@@ -23,8 +24,19 @@ use crate::config::raw::{
 
 impl Checker<'_> {
     pub(super) fn filter(&mut self, at: &str, name: &str, raw: &RawFilter) -> Option<Filter> {
-        let name = self.filter_name(at, name);
         let component = self.component(at, raw.component.as_ref(), raw.pull);
+        self.filter_of(at, name, raw, component)
+    }
+
+    /// A filter with this component.
+    pub(super) fn filter_of(
+        &mut self,
+        at: &str,
+        name: &str,
+        raw: &RawFilter,
+        component: Option<ComponentSource>,
+    ) -> Option<Filter> {
+        let name = self.filter_name(at, name);
         let trust = self.trusted_by(at, raw, component.as_ref());
         let limits = self.filter_limits(&below(at, "limits"), &raw.limits);
         let grants = self.grants(&below(at, "grants"), &raw.grants);
@@ -47,6 +59,7 @@ impl Checker<'_> {
                 .as_ref()
                 .and_then(|canary| self.canary(&below(at, "canary"), canary))
                 .map(Box::new),
+            checks: self.cases(&below(at, "checks"), &raw.checks, CasesOf::Filter),
             pointer: at.to_owned(),
         })
     }
@@ -98,7 +111,7 @@ impl Checker<'_> {
         })
     }
 
-    fn component(
+    pub(super) fn component(
         &mut self,
         at: &str,
         text: Option<&String>,
@@ -193,7 +206,7 @@ impl Checker<'_> {
         }
     }
 
-    fn own_config(&self, pointer: String, value: &Value) -> FilterConfig {
+    pub(super) fn own_config(&self, pointer: String, value: &Value) -> FilterConfig {
         let inside = self.texts.iter().filter_map(|(at, text)| {
             let at = at.strip_prefix(&pointer)?;
             let is_inside = at.is_empty() || at.starts_with('/');

@@ -6,6 +6,8 @@
 //! resolves no name.
 
 mod address;
+mod case;
+mod case_file;
 mod cluster;
 mod filter;
 mod listener;
@@ -24,6 +26,7 @@ use serde_json::Value;
 
 use self::address::Wrong;
 pub(super) use self::address::is_host;
+pub(super) use self::case_file::{CheckedCases, check_cases};
 pub(super) use self::names::Known;
 use self::names::Names;
 use super::checked::{Cluster, Filter, Listener, Registry};

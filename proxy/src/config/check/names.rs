@@ -36,6 +36,20 @@ pub(in crate::config) struct Known {
 }
 
 impl Names {
+    /// Of a file of cases: clusters may have any names.
+    pub(super) fn of_cases(secrets: BTreeSet<String>) -> Self {
+        Self {
+            filters: Known::default(),
+            clusters: Known::default(),
+            secrets: Known {
+                names: secrets,
+                is_all: true,
+            },
+            trust: Known::default(),
+            again: Vec::new(),
+        }
+    }
+
     pub(super) fn of(value: &Value) -> Self {
         let mut again = Vec::new();
         names_in(value, "listeners", "listener", &mut again);

@@ -7,8 +7,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 
-use super::Items;
 use super::units::{GIB, HOUR, KIB, MIB, Size, Time};
+use super::{Items, RawCase};
 use crate::config::checked::{Isolation, OnBad, OnError, Pull};
 
 const MINUTE: u64 = HOUR / 60;
@@ -75,13 +75,19 @@ pub(in crate::config) struct RawFilter {
     /// that replaces the one above.
     #[serde(default)]
     pub(in crate::config) routes: BTreeMap<String, RawRoute>,
+    /// Sample exchanges with what is expected of the filter. They run before a
+    /// configuration is published in which the filter is new or was changed, and one
+    /// that fails refuses the configuration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<RawCase>")]
+    pub(in crate::config) checks: Items<RawCase>,
 }
 
-fn shared() -> Isolation {
+pub(super) fn shared() -> Isolation {
     Isolation::Shared
 }
 
-fn deny() -> OnError {
+pub(super) fn deny() -> OnError {
     OnError::Deny
 }
 

@@ -8,6 +8,7 @@
 //! What is required is an `Option` all the same: without it the rest of an item
 //! can still be checked, after the structure's check has told what is missing.
 
+mod case;
 mod cluster;
 mod filter;
 mod listener;
@@ -23,6 +24,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub(super) use case::{
+    RawAnswer, RawCase, RawCaseFile, RawCaseRequest, RawCaseResponse, RawExpect, RawExpectedCall,
+    RawExpectedMirror, RawExpectedRequest, RawExpectedResponse, RawStep, Values,
+};
 pub(super) use cluster::{RawCluster, RawEndpoint};
 pub(super) use filter::{
     RawAbortOn, RawCanary, RawFilter, RawFilterLimits, RawGrants, RawProbation, RawRoute,

@@ -108,6 +108,7 @@ fn entry(name: &str, config: Value) -> Filter {
         config: configured(config, &format!("/filters/{name}/config")),
         routes: Vec::new(),
         canary: None,
+        checks: Vec::new(),
         pointer: format!("/filters/{name}"),
     }
 }

@@ -43,6 +43,7 @@ fn load(name: &str, config: Value) -> Result<Arc<LoadedFilter>, Vec<BuildError>>
     let mut filter = entry(name, config);
     filter.grants.secrets = BTreeMap::from(uses);
     let granted = Granted {
+        lines: None,
         shared: None,
         secrets: GrantedSecrets::of(&filter.grants, &secrets()),
     };

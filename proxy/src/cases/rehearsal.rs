@@ -1,0 +1,257 @@
+//! One case: the filter is made, and its exchanges run in order.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::compare::compare;
+use super::found::{Found, Traces};
+use super::stage::{Scenery, Stage};
+use super::{Difference, Subject, message};
+use crate::client::Client;
+use crate::config::cases::{Case, SampleRequest, Step};
+use crate::config::{Filter, Mistake, filter_config};
+use crate::exchange::{self, Rehearsed, Scene};
+use crate::filter::{BuildError, Granted, GrantedSecrets, Lines, LoadedFilter};
+use crate::http::forwarded::Peer;
+use crate::http::h1::{HeadScanner, parse_request};
+use crate::secrets::Secret;
+use crate::shared::Store;
+use crate::snapshot::shared_limits;
+use crate::stats::filter::FAULTS;
+use crate::stats::guest::GuestMetrics;
+use crate::stats::{FilterStats, PerWorker};
+
+/// Of one exchange. The listener of cases ends them before; this is for what does not
+/// see that.
+const LONGEST: Duration = Duration::from_secs(20);
+
+/// What a filter's complaint begins with, among its lines.
+const COMPLAINT: &str = "the filter failed: ";
+
+/// What is told of a case.
+#[derive(Debug, Default)]
+pub struct Report {
+    pub differences: Vec<Difference>,
+    pub notes: Vec<String>,
+}
+
+/// Runs a case with these secrets. The first exchange that differs is the last one.
+pub async fn run(subject: &Subject<'_>, case: &Case, secrets: &[Arc<Secret>]) -> Report {
+    let mut report = Report::default();
+    let filter = match filter_of(subject, case, secrets) {
+        Ok(filter) => filter,
+        Err(mistakes) => {
+            let mistakes = mistakes.into_iter();
+            let told = mistakes.map(|mistake| refused(mistake.pointer, mistake.what.to_string()));
+            report.differences = told.collect();
+            return report;
+        }
+    };
+    let lines = Arc::new(Lines::default());
+    let stats = Arc::new(PerWorker::new(1, FilterStats::default));
+    let granted = Granted {
+        shared: filter
+            .grants
+            .shared
+            .then(|| Arc::new(Store::new(shared_limits(&filter)))),
+        secrets: GrantedSecrets::of(&filter.grants, secrets),
+        lines: Some(lines.clone()),
+    };
+    let metrics = Arc::new(GuestMetrics::new(1, filter.limits.max_series));
+    let module = subject.module.clone();
+    let loaded = match LoadedFilter::build(module, &filter, stats.clone(), metrics, granted, 1) {
+        Ok(loaded) => loaded,
+        Err(refused) => {
+            report.differences = refused.errors.into_iter().map(not_built).collect();
+            report.notes = lines.take();
+            return report;
+        }
+    };
+    lines.take();
+    let rehearsal = Rehearsal { case, lines, stats };
+    let mut stage = Stage::new(&filter, loaded);
+    for (index, step) in case.steps.iter().enumerate() {
+        for time in 0..step.repeat {
+            rehearsal.step(&mut stage, step, &mut report).await;
+            if !report.differences.is_empty() {
+                report.say_when(case, index, time, step.repeat);
+                return report;
+            }
+        }
+    }
+    report
+}
+
+/// The filter with what this case gives it. Of secrets it is granted those that there
+/// are.
+fn filter_of(
+    subject: &Subject<'_>,
+    case: &Case,
+    secrets: &[Arc<Secret>],
+) -> Result<Filter, Vec<Mistake>> {
+    let mut filter = subject.filter.clone();
+    let is_there = |name: &str| secrets.iter().any(|secret| &**secret.name() == name);
+    filter.grants.secrets.retain(|name, _| is_there(name));
+    if let Some(config) = &case.config {
+        filter.config = config.clone();
+    }
+    let mut mistakes = Vec::new();
+    if let Some(schema) = &subject.module.manifest().config_schema {
+        for own in filter.configs_mut() {
+            let checked = filter_config::check(schema, own, subject.places);
+            mistakes.extend(checked.mistakes);
+            *own = checked.config;
+        }
+    }
+    match mistakes.is_empty() {
+        true => Ok(filter),
+        false => Err(mistakes),
+    }
+}
+
+fn not_built(error: BuildError) -> Difference {
+    refused(format!("{}{}", error.pointer, error.at), error.message)
+}
+
+fn refused(pointer: String, found: String) -> Difference {
+    Difference {
+        pointer,
+        what: "config".to_owned(),
+        expected: "one that the filter takes".to_owned(),
+        found,
+    }
+}
+
+struct Rehearsal<'a> {
+    case: &'a Case,
+    lines: Arc<Lines>,
+    stats: Arc<PerWorker<FilterStats>>,
+}
+
+impl Rehearsal<'_> {
+    async fn step(&self, stage: &mut Stage, step: &Step, report: &mut Report) {
+        let scenery = stage.set(step);
+        let before = self.faults();
+        let mut client = Client::inside(message::encode_request(&step.request));
+        let rehearsed = {
+            let serving = pin!(self.serve(stage, &scenery, &step.request, &mut client));
+            tokio::time::timeout(LONGEST, serving).await
+        };
+        let rehearsed = match rehearsed {
+            Ok(Ok(rehearsed)) => rehearsed,
+            Ok(Err(difference)) => return report.differences.push(difference),
+            Err(_) => {
+                return report.differences.push(Difference {
+                    pointer: step.request.pointer.clone(),
+                    what: "time".to_owned(),
+                    expected: "an end".to_owned(),
+                    found: format!("none within {LONGEST:?}"),
+                });
+            }
+        };
+        let mut lines = self.lines.take();
+        let complaints: Vec<_> = lines
+            .extract_if(.., |line| line.starts_with(COMPLAINT))
+            .collect();
+        let mut faults = self.faults();
+        faults
+            .iter_mut()
+            .zip(before)
+            .for_each(|(fault, before)| *fault -= before);
+        let faults = FAULTS.into_iter().zip(faults);
+        let error = rehearsed
+            .error
+            .as_ref()
+            .map(|error| format!("the proxy: {}", error.kind.name()));
+        let made = scenery.made.take();
+        let unanswered = made.iter().filter(|call| !call.is_answered).map(|call| {
+            let (method, cluster, path) = (&call.method, &call.cluster, &call.path);
+            format!("no answer in the case for {method} {path} of the cluster `{cluster}`")
+        });
+        let notes = complaints.into_iter().chain(error).chain(unanswered);
+        let mut notes: Vec<_> = notes.collect();
+        notes.extend(lines.iter().map(|line| format!("logged {line}")));
+        let found = Found::of(
+            &step.request,
+            Traces {
+                rehearsed,
+                received: scenery.received.take(),
+                made,
+                faults: faults
+                    .filter(|(_, count)| *count > 0)
+                    .map(|(name, _)| name)
+                    .collect(),
+                lines,
+                sent: client.writer.into_taken(),
+            },
+        );
+        report.differences = compare(&step.expect, &found);
+        report.notes = notes;
+    }
+
+    async fn serve(
+        &self,
+        stage: &Stage,
+        scenery: &Scenery,
+        sample: &SampleRequest,
+        client: &mut Client,
+    ) -> Result<Rehearsed, Difference> {
+        let listener = &scenery.snapshot.listeners[0];
+        let config = &listener.shared.config;
+        let buffer = &mut client.reader.buffer;
+        let parsed = parse_request(
+            buffer,
+            &mut HeadScanner::default(),
+            &config.limits,
+            &config.path,
+        );
+        let not_served = |found: String| Difference {
+            pointer: sample.pointer.clone(),
+            what: "request".to_owned(),
+            expected: "one that the proxy lets in".to_owned(),
+            found,
+        };
+        let request = match parsed {
+            Ok(Some(request)) => request,
+            Ok(None) => return Err(not_served("half a head".to_owned())),
+            Err(error) => return Err(not_served(format!("{}: {}", error.kind.name(), error.why))),
+        };
+        let scene = Scene {
+            local: &stage.local,
+            snapshot: &scenery.snapshot,
+            listener,
+            socket_peer: (sample.client_address, 0).into(),
+            peer: &Peer::new(sample.client_address),
+            started: Instant::now(),
+            keep_alive: true,
+        };
+        let route = self.case.route.clone();
+        let rehearsed = exchange::rehearse(
+            &scene,
+            request,
+            |view| {
+                view.decisions.route = route;
+                view.attributes.clone_from(&sample.attributes);
+            },
+            client,
+        );
+        Ok(pin!(rehearsed).await)
+    }
+
+    fn faults(&self) -> [u64; FAULTS.len()] {
+        std::array::from_fn(|fault| self.stats.of(0).faults(fault).get())
+    }
+}
+
+impl Report {
+    /// Of several exchanges, which it was.
+    fn say_when(&mut self, case: &Case, index: usize, time: u32, times: u32) {
+        let step = (case.steps.len() > 1).then(|| format!("step {}", index + 1));
+        let time = (times > 1).then(|| format!("time {} of {times}", time + 1));
+        let when: Vec<_> = step.into_iter().chain(time).collect();
+        if !when.is_empty() {
+            self.notes.insert(0, when.join(", "));
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! An exchange of a case: it takes the path of every other, and what came of it is
+//! told to who asked instead of to the log.
+
+use std::pin::pin;
+
+use super::{After, Scene, begin, run};
+use crate::client::Client;
+use crate::config::Name;
+use crate::error::ProxyError;
+use crate::filter::{Flow, Lendable, View};
+use crate::http::h1::ParsedRequest;
+
+/// How the request phases of an exchange ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decided {
+    Next,
+    Respond,
+    Fail,
+    Reset,
+}
+
+/// What came of it.
+pub struct Rehearsed {
+    /// `None` where the proxy itself ended them.
+    pub decided: Option<Decided>,
+    /// Where the request was sent.
+    pub cluster: Option<Name>,
+    pub error: Option<ProxyError>,
+    /// As filters left it.
+    pub view: Lendable,
+    /// What becomes of the connection: it shows whether the answer is whole.
+    pub after: After,
+}
+
+impl Decided {
+    /// By the flow that ended them.
+    pub(super) fn by(flow: &Flow) -> Self {
+        match flow {
+            Flow::Respond(_) => Decided::Respond,
+            Flow::Fail(_) => Decided::Fail,
+            Flow::Reset { .. } => Decided::Reset,
+            Flow::Next | Flow::Collect(_) | Flow::Transform(_) => Decided::Next,
+        }
+    }
+}
+
+/// Serves one request of a case. `prepare` leaves in the view what filters that are
+/// not there would have.
+pub async fn rehearse(
+    scene: &Scene<'_>,
+    request: ParsedRequest,
+    prepare: impl FnOnce(&mut View),
+    client: &mut Client,
+) -> Rehearsed {
+    let (asked, mut view) = begin::begin(scene, request);
+    prepare(&mut view);
+    let over = pin!(run(scene, &asked, view, client)).await;
+    Rehearsed {
+        decided: over.facts.decided,
+        cluster: over.facts.cluster,
+        error: over.facts.error,
+        view: over.course.view,
+        after: over.sent.after,
+    }
+}
