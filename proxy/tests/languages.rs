@@ -1,5 +1,5 @@
 //! The same two filters in each language, made as a user makes them: `filter new`,
-//! `filter build`, then a proxy by the project's own configuration.
+//! `filter build`, then their cases, and a proxy by the project's own configuration.
 //!
 //! Rust's tools are there wherever this runs. Where those of another language are
 //! not, its test says so and passes; in CI (`CI_RUN`) it fails. Python and what is
@@ -42,10 +42,12 @@ fn js() {
 fn the_two_filters_in(language: &str) {
     let header_check = Project::new(language, "header-check");
     if header_check.build() {
+        its_cases_pass(&header_check);
         only_those_with_the_field_pass(&header_check);
         a_bad_configuration_is_refused(&header_check);
         let body_rewrite = Project::new(language, "body-rewrite");
         assert!(body_rewrite.build());
+        its_cases_pass(&body_rewrite);
         answers_are_rewritten(&body_rewrite);
         requests_are_rewritten(&body_rewrite);
         if language == "c" {
@@ -105,6 +107,17 @@ fn what_is_no_project_is_told() {
     fs::write(empty.join("package.json"), "").unwrap();
     assert!(build(&[]).contains("Tell it with --lang"));
     fs::remove_dir_all(empty).unwrap();
+}
+
+/// The same for all languages.
+fn its_cases_pass(project: &Project) {
+    let mut test = lockgate(&["filter", "test", "cases.yaml"]);
+    test.current_dir(&project.folder)
+        .env("XDG_CACHE_HOME", project.folder.join("cache"));
+    let output = test.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let all = format!("{}: {said}{}", project.language, told(&output));
+    assert!(output.status.success(), "{all}");
 }
 
 /// The component that is there stays.
