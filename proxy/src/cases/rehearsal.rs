@@ -60,7 +60,9 @@ pub async fn run(subject: &Subject<'_>, case: &Case, secrets: &[Arc<Secret>]) ->
     };
     let metrics = Arc::new(GuestMetrics::new(1, filter.limits.max_series));
     let module = subject.module.clone();
-    let loaded = match LoadedFilter::build(module, &filter, stats.clone(), metrics, granted, 1) {
+    let written = filter.clone();
+    let loaded = LoadedFilter::build(module, written, &filter, stats.clone(), metrics, granted, 1);
+    let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(refused) => {
             report.differences = refused.errors.into_iter().map(not_built).collect();

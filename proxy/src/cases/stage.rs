@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::calls::{self, Made};
@@ -133,6 +134,9 @@ fn empty(config: &Arc<Config>) -> Snapshot {
         listeners: Vec::new(),
         clusters: Vec::new(),
         filters: Vec::new(),
+        origins: BTreeMap::new(),
+        canaries: Vec::new(),
+        standings: Vec::new(),
         secrets: Vec::new(),
     }
 }

@@ -1,13 +1,11 @@
 //! Cases of a guest that does what it is told.
 
-#[path = "../../tests/guests/component.rs"]
-mod guests;
-
 use std::sync::{Arc, OnceLock};
 
 use super::{Outcome, Subject, run};
 use crate::config::load_cases_text;
 use crate::digest::Digest;
+use crate::filter::tests::guests;
 use crate::filter::{EngineOptions, FilterEngine, Module, Pace};
 
 fn engine() -> &'static FilterEngine {

@@ -225,6 +225,7 @@ pub struct Filter {
     /// Another version that some exchanges try.
     pub canary: Option<Box<Canary>>,
     /// What is checked of it before it is published.
+    #[serde(skip)]
     pub checks: Vec<Case>,
     /// JSON pointer of this filter in the file, `/filters/auth`.
     pub pointer: String,

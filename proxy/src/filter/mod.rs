@@ -42,7 +42,7 @@ mod pool;
 mod presence;
 mod state;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 mod transform;
 mod verdict;
 mod version;

@@ -12,7 +12,8 @@ use crate::config::cases::Case;
 use crate::config::checked::{ComponentSource, Filter};
 use crate::config::mistake::Mistake;
 use crate::config::place::Places;
-use crate::config::raw::{RawCase, RawCaseFile, RawFilter, RawGrants};
+use crate::config::checked::OnBad;
+use crate::config::raw::{RawCase, RawCaseFile, RawFilter, RawGrants, RawProbation};
 use crate::config::structure::Texts;
 
 /// Stands among the clusters that a filter may call where no case has an answer: what
@@ -95,6 +96,9 @@ impl Checker<'_> {
             pull: None,
             trust: None,
             on_error: raw.on_error,
+            on_bad: OnBad::Refuse,
+            probation: RawProbation::default(),
+            canary: None,
             isolation: raw.isolation,
             limits: raw.limits,
             grants: raw.grants.unwrap_or_else(|| RawGrants {

@@ -5,7 +5,7 @@ mod chain;
 mod compiler;
 mod contract;
 #[path = "../../../tests/guests/component.rs"]
-mod guests;
+pub mod guests;
 mod handwritten;
 mod heads;
 mod library;
