@@ -5,15 +5,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 
-use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, Engine, PoolingAllocationConfig};
 
 use super::budget::TICK;
 use super::compiler::Compiler;
-use super::host;
+use super::host::Linkers;
 use super::library::Library;
 use super::module::{LoadError, Module, Pace};
-use super::state::HostState;
 use crate::digest::Digest;
 
 /// Some languages need many core instances for one component.
@@ -58,7 +56,7 @@ pub enum StartError {
 /// One per process: compiles, caches and links filters.
 pub struct FilterEngine {
     engine: Engine,
-    linker: Linker<HostState>,
+    linkers: Linkers,
     library: Option<Library>,
     compiler: Compiler,
     /// Modules in use, so that the same bytes are compiled once.
@@ -68,13 +66,12 @@ pub struct FilterEngine {
 impl FilterEngine {
     pub fn start(options: EngineOptions) -> Result<Arc<Self>, StartError> {
         let engine = Engine::new(&config(options.max_instances)).map_err(StartError::Engine)?;
-        let mut linker = Linker::new(&engine);
-        host::add_to_linker(&mut linker).map_err(StartError::Engine)?;
+        let linkers = Linkers::new(&engine).map_err(StartError::Engine)?;
         start_ticker(&engine).map_err(StartError::Ticker)?;
         let library = options.cache_dir.map(|dir| Library::open(dir, &engine));
         Ok(Arc::new(Self {
             engine,
-            linker,
+            linkers,
             library,
             compiler: options.compiler,
             modules: Mutex::default(),
@@ -90,7 +87,7 @@ impl FilterEngine {
         let library = self.library.as_ref();
         let module = Module::load(
             &self.engine,
-            &self.linker,
+            &self.linkers,
             library,
             &self.compiler,
             digest,

@@ -17,7 +17,7 @@ use super::budget::{Tick, thread_cpu_time};
 use super::fault::{Failure, FilterFault, LimitBroken};
 use super::granted::GrantedSecrets;
 use super::interest::Interest;
-use super::module::Module;
+use super::module::{Module, Waits};
 use super::presence::Presence;
 use super::state::{Call, HostState, Owner, Phase, Remark};
 use super::view::View;
@@ -29,8 +29,8 @@ const MAX_TRANSFER_BYTES: usize = 16 << 20;
 const MAX_HANDLES: usize = 16 << 10;
 
 /// What a component says about itself, asked in an instance for just that.
-pub fn describe(pre: &FilterPre<HostState>, waits: bool) -> Result<RawManifest, Failure> {
-    Instance::start(pre, waits, Arc::new(Owner::nobody()), 0)?.describe()
+pub fn describe(pre: &FilterPre<HostState>) -> Result<RawManifest, Failure> {
+    Instance::start(pre, Waits::Never, Arc::new(Owner::nobody()), 0)?.describe()
 }
 
 /// A component at work. A call that ends badly leaves it unusable.
@@ -39,8 +39,7 @@ pub struct Instance {
     filter: Filter,
     /// By configuration; made when first needed.
     handles: Vec<Option<ResourceAny>>,
-    /// Calls may have to wait, and so run on a stack of their own.
-    waits: bool,
+    waits: Waits,
     /// There once a worker has it.
     presence: Option<Presence>,
 }
@@ -56,12 +55,13 @@ pub struct Left {
 
 impl Instance {
     pub fn make(module: &Module, owner: Arc<Owner>, worker: usize) -> Result<Self, Failure> {
-        Self::start(module.pre(), module.waits(), owner, worker)
+        let (pre, waits) = module.pre(!owner.call.is_empty());
+        Self::start(pre, waits, owner, worker)
     }
 
     fn start(
         pre: &FilterPre<HostState>,
-        waits: bool,
+        waits: Waits,
         owner: Arc<Owner>,
         worker: usize,
     ) -> Result<Self, Failure> {
@@ -244,8 +244,8 @@ impl Instance {
     pub fn let_go(&mut self, transform: ResourceAny) -> Result<(), Failure> {
         self.begin_phase();
         let dropped = match self.waits {
-            true => at_once(transform.resource_drop_async(&mut self.store)),
-            false => transform.resource_drop(&mut self.store),
+            Waits::Sometimes => at_once(transform.resource_drop_async(&mut self.store)),
+            Waits::Never => transform.resource_drop(&mut self.store),
         };
         self.end(dropped)
     }
@@ -345,7 +345,7 @@ pub(super) fn store(engine: &Engine, owner: Arc<Owner>, worker: usize) -> Store<
 /// called again.
 async fn run_waiting<P, R>(
     store: &mut Store<HostState>,
-    waits: bool,
+    waits: Waits,
     func: TypedFunc<P, R>,
     params: P,
 ) -> wasmtime::Result<R>
@@ -354,15 +354,15 @@ where
     R: ComponentNamedList + Lift + 'static,
 {
     match waits {
-        true => Box::pin(func.call_async(store, params)).await,
-        false => func.call(store, params),
+        Waits::Sometimes => Box::pin(func.call_async(store, params)).await,
+        Waits::Never => func.call(store, params),
     }
 }
 
 /// Calls the guest, for what has nothing to wait for.
 fn run<P, R>(
     store: &mut Store<HostState>,
-    waits: bool,
+    waits: Waits,
     func: TypedFunc<P, R>,
     params: P,
 ) -> wasmtime::Result<R>
@@ -371,17 +371,17 @@ where
     R: ComponentNamedList + Lift + 'static,
 {
     match waits {
-        true => at_once(func.call_async(store, params)),
-        false => func.call(store, params),
+        Waits::Sometimes => at_once(func.call_async(store, params)),
+        Waits::Never => func.call(store, params),
     }
 }
 
 fn instantiate(
     pre: &FilterPre<HostState>,
-    waits: bool,
+    waits: Waits,
     store: &mut Store<HostState>,
 ) -> wasmtime::Result<Filter> {
-    if !waits {
+    if waits == Waits::Never {
         return pre.instantiate(store);
     }
     let instance = at_once(pre.instance_pre().instantiate_async(&mut *store))?;

@@ -14,9 +14,11 @@ use super::granted::{Granted, GrantedSecrets};
 use super::instance::Instance;
 use super::interest::Interest;
 use super::job_state::JobState;
-use super::module::Module;
+use super::module::{Module, Waits};
 use super::state::{Owner, Remark};
-use crate::config::{Filter, FilterConfig, Isolation, Name, OnError, RouteConfig, Tone};
+use crate::config::{
+    Filter, FilterConfig, Isolation, Name, OnError, RouteConfig, Tone, filter_config,
+};
 use crate::stats::filter::PHASES;
 use crate::stats::guest::GuestMetrics;
 use crate::stats::{Counter, FilterStats, PerWorker};
@@ -244,6 +246,11 @@ impl LoadedFilter {
         &self.jobs
     }
 
+    /// Whether its calls may have to wait.
+    pub(super) fn waits(&self) -> Waits {
+        self.module.pre(!self.owner.call.is_empty()).1
+    }
+
     /// Clusters that it may call.
     pub fn may_call(&self) -> &[Name] {
         &self.owner.call
@@ -330,11 +337,14 @@ pub(super) fn create_again(
     }
 }
 
-/// A component's imports are its permission list.
+/// A component's imports are its permission list, but for those that its schema says
+/// it needs for a part of the configuration that is not given.
 fn check_grants(module: &Module, filter: &Filter) -> Result<(), Vec<BuildError>> {
     let imports = module.imports().iter().map(String::as_str);
     let missing = contract::missing_grants(imports, &filter.grants).into_iter();
+    let schema = module.manifest().config_schema.as_ref();
     let mistakes: Vec<_> = missing
+        .filter(|(interface, _)| filter_config::needs(interface, schema, filter.configs()))
         .map(|(interface, grant)| {
             let message = format!("imports `{interface}`, which `{grant}` would grant it");
             mistake(&filter.pointer, message)

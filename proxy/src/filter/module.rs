@@ -2,13 +2,14 @@
 //! same bytes share.
 
 use wasmtime::Engine;
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::Component;
 
 use super::bindings::FilterPre;
 use super::bindings::background::BackgroundPre;
 use super::compiler::Compiler;
 use super::contract::{self, Refusal};
 use super::fault::Failure;
+use super::host::Linkers;
 use super::instance;
 use super::library::Library;
 use super::state::HostState;
@@ -58,6 +59,13 @@ pub struct Manifest {
     pub config_schema: Option<serde_json::Value>,
 }
 
+/// Whether calls of an instance may have to wait, and so run on stacks of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waits {
+    Never,
+    Sometimes,
+}
+
 /// A component that can be instantiated.
 pub struct Module {
     digest: Digest,
@@ -67,17 +75,19 @@ pub struct Module {
     imports: Vec<String>,
     exports: Vec<String>,
     manifest: Manifest,
-    pre: FilterPre<HostState>,
+    /// For filters that may call no cluster: nothing ever waits.
+    plain: FilterPre<HostState>,
+    /// For those that may, where the component can call at all: calls run on stacks of
+    /// their own.
+    calling: Option<FilterPre<HostState>>,
     /// The job that it has for each configuration.
     job: Option<BackgroundPre<HostState>>,
-    /// Its calls may wait in the middle, and so run on stacks of their own.
-    waits: bool,
 }
 
 impl Module {
     pub(super) fn load(
         engine: &Engine,
-        linker: &Linker<HostState>,
+        linkers: &Linkers,
         library: Option<&Library>,
         compiler: &Compiler,
         digest: Digest,
@@ -99,14 +109,19 @@ impl Module {
         if !refusals.is_empty() {
             return Err(LoadError::Refused(refusals));
         }
-        let pre = linker.instantiate_pre(&component).map_err(misfit)?;
+        let plain = linkers.plain.instantiate_pre(&component).map_err(misfit)?;
+        let plain = FilterPre::new(plain).map_err(misfit)?;
+        let pre = linkers.calling.instantiate_pre(&component);
+        let pre = pre.map_err(misfit)?;
         let job = contract::has_job(exports.iter().map(String::as_str))
             .then(|| BackgroundPre::new(pre.clone()))
             .transpose()
             .map_err(misfit)?;
-        let pre = FilterPre::new(pre).map_err(misfit)?;
-        let waits = contract::waits(imports.iter().map(String::as_str));
-        let manifest = manifest(&pre, waits)?;
+        let calling = contract::waits(imports.iter().map(String::as_str))
+            .then(|| FilterPre::new(pre))
+            .transpose()
+            .map_err(misfit)?;
+        let manifest = manifest(&plain)?;
         if let Some(library) = library.filter(|_| is_new) {
             library.keep(&digest, &component);
         }
@@ -117,9 +132,9 @@ impl Module {
             imports,
             exports,
             manifest,
-            pre,
+            plain,
+            calling,
             job,
-            waits,
         })
     }
 
@@ -162,12 +177,12 @@ impl Module {
         &self.manifest
     }
 
-    pub(super) fn waits(&self) -> bool {
-        self.waits
-    }
-
-    pub(super) fn pre(&self) -> &FilterPre<HostState> {
-        &self.pre
+    /// How it is instantiated for a filter that may or may not call clusters.
+    pub(super) fn pre(&self, may_call: bool) -> (&FilterPre<HostState>, Waits) {
+        match &self.calling {
+            Some(calling) if may_call => (calling, Waits::Sometimes),
+            Some(_) | None => (&self.plain, Waits::Never),
+        }
     }
 
     pub(super) fn job(&self) -> Option<&BackgroundPre<HostState>> {
@@ -196,8 +211,8 @@ fn names(engine: &Engine, component: &Component) -> (Vec<String>, Vec<String>) {
     (imports.collect(), exports.collect())
 }
 
-fn manifest(pre: &FilterPre<HostState>, waits: bool) -> Result<Manifest, LoadError> {
-    let raw = instance::describe(pre, waits).map_err(LoadError::Describe)?;
+fn manifest(pre: &FilterPre<HostState>) -> Result<Manifest, LoadError> {
+    let raw = instance::describe(pre).map_err(LoadError::Describe)?;
     let schema = raw.config_schema.as_deref().map(serde_json::from_str);
     let config_schema = schema.transpose().map_err(|error| {
         LoadError::Manifest(format!("its configuration schema is not JSON: {error}"))

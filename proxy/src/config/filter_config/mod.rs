@@ -6,7 +6,9 @@
 
 mod guard;
 mod mask;
+mod needs;
 mod trusted;
+mod walk;
 
 use serde_json::Value;
 
@@ -16,6 +18,7 @@ use super::place::{Places, below, segments};
 use super::structure::{Schema, put};
 use super::words;
 pub(super) use mask::mask_value;
+pub use needs::needs;
 pub use trusted::{TrustedHeader, trusted_headers};
 
 /// A filter's configuration as the schema of its manifest sees it.

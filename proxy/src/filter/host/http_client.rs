@@ -8,8 +8,8 @@ use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
-use wasmtime::component::Resource;
-use wasmtime::{Result, Trap};
+use wasmtime::component::{Linker, Resource};
+use wasmtime::{Result, StoreContextMut, Trap};
 
 use super::HostState;
 use crate::config::Name;
@@ -97,15 +97,15 @@ impl HostState {
 
     fn send(&self, cluster: &str, request: Outgoing) -> Result<Pending, CallError> {
         let limits = &self.owner.limits;
+        let granted = self.owner.call.iter().find(|name| &***name == cluster);
+        // First, so that a filter learns of it in `create` too.
+        let cluster = granted.ok_or(CallError::Denied)?;
         let Ok(view) = self.view() else {
             return Err(other(
                 "there is nothing to call while a configuration is made",
             ));
         };
-        let granted = self.owner.call.iter().find(|name| &***name == cluster);
-        let (Some(cluster), Some(calls)) = (granted, &view.calls) else {
-            return Err(CallError::Denied);
-        };
+        let calls = view.calls.as_ref().ok_or(CallError::Denied)?;
         if Arc::strong_count(&self.calls.slots) > limits.max_calls {
             return Err(other("as many calls are under way as may be"));
         }
@@ -216,6 +216,29 @@ impl http_client::HostCall for HostState {
         self.calls.take(this.rep());
         Ok(())
     }
+}
+
+/// For filters that may call nothing: their calls have failed as they are made, so
+/// that nothing is waited for and no call needs a stack of its own.
+pub fn without_waits(linker: &mut Linker<HostState>) -> Result<()> {
+    linker.allow_shadowing(true);
+    let mut interface = linker.instance("lockgate:filter/http-client@0.1.0")?;
+    interface.func_wrap("[static]call.wait", failed_at_once)?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+type Waited = Result<(Result<Incoming, CallError>,)>;
+
+fn failed_at_once(
+    mut context: StoreContextMut<'_, HostState>,
+    (this,): (Resource<Pending>,),
+) -> Waited {
+    let pending = context.data_mut().calls.take(this.rep());
+    Ok((Err(match pending {
+        Some(Pending::Failed(error)) => error,
+        Some(Pending::Sent(_)) | None => CallError::Denied,
+    }),))
 }
 
 fn other(why: &str) -> CallError {

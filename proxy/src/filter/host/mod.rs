@@ -16,6 +16,7 @@ mod secrets;
 mod shared;
 mod trailers;
 
+use wasmtime::Engine;
 use wasmtime::component::{HasSelf, Linker};
 
 use super::bindings::Filter;
@@ -26,8 +27,25 @@ use super::head_rules::Refusal;
 use super::state::{HostState, counted};
 use super::wasi;
 
-/// Links everything that a filter may import.
-pub fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+/// Everything that a filter may import, in two ways.
+pub struct Linkers {
+    /// For filters that may call no cluster.
+    pub plain: Linker<HostState>,
+    /// For those that may.
+    pub calling: Linker<HostState>,
+}
+
+impl Linkers {
+    pub fn new(engine: &Engine) -> wasmtime::Result<Self> {
+        let mut calling = Linker::new(engine);
+        add_to_linker(&mut calling)?;
+        let mut plain = calling.clone();
+        http_client::without_waits(&mut plain)?;
+        Ok(Self { plain, calling })
+    }
+}
+
+fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     wasi::add_to_linker(linker)?;
     Filter::add_to_linker::<HostState, HasSelf<HostState>>(linker, counted)?;
     Granted::add_to_linker::<HostState, HasSelf<HostState>>(linker, counted)?;

@@ -45,6 +45,21 @@ impl<F: Filter> Harness<F> {
         for (name, secret, grant) in secrets {
             grant_secret(name, secret, *grant);
         }
+        Self::create(config)
+    }
+
+    /// The same with calls to these clusters granted from the beginning, for a filter
+    /// that looks in `create` whether they are.
+    pub fn with_calls(config: serde_json::Value, clusters: &[&str]) -> Result<Self, ConfigErrors> {
+        with(|simulated| {
+            *simulated = Simulated::default();
+            let clusters = clusters.iter().map(|cluster| (*cluster).to_owned());
+            simulated.client.granted.extend(clusters);
+        });
+        Self::create(config)
+    }
+
+    fn create(config: serde_json::Value) -> Result<Self, ConfigErrors> {
         let config = config.to_string();
         let instance = Instance::create(&config)?;
         with(|simulated| simulated.wants = instance.wants().clone());

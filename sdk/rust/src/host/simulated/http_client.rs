@@ -86,13 +86,14 @@ pub(crate) fn start(cluster: &str, call: &Call) -> UnderWay {
 
 impl UnderWay {
     pub(crate) fn wait(self) -> Result<Answer, CallError> {
+        let sent = self.0.as_ref().map_err(CallError::clone)?;
         match with(|simulated| simulated.phase) {
             Phase::Request | Phase::Response | Phase::Job => {}
             Phase::Outside | Phase::Transform | Phase::Trailers | Phase::Done => {
                 return Err(cannot_wait());
             }
         }
-        let mut record = self.0.as_ref().map_err(CallError::clone)?.borrow_mut();
+        let mut record = sent.borrow_mut();
         let Some(answer) = record.coming.take() else {
             let message = "the call was cancelled when its phase ended";
             return Err(CallError::Other(message.to_owned()));
@@ -114,11 +115,11 @@ impl Drop for UnderWay {
 /// The call as it goes out, or why it does not.
 fn build(simulated: &Simulated, cluster: &str, call: &Call) -> Result<SentCall, CallError> {
     let client = &simulated.client;
-    if simulated.phase == Phase::Outside {
-        return Err(cannot_wait());
-    }
     if !client.granted.contains(cluster) {
         return Err(CallError::Denied);
+    }
+    if simulated.phase == Phase::Outside {
+        return Err(cannot_wait());
     }
     let authority = call.authority.as_deref().unwrap_or(cluster);
     let is_well_formed = field::is_name(&call.method)
