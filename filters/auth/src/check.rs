@@ -8,11 +8,12 @@ use lockgate_sdk::{ConfigError, ConfigErrors, field};
 use crate::answer::Challenges;
 use crate::api_keys::{ApiKeys, Key};
 use crate::basic::{Password, Users};
-use crate::check_jwt;
 use crate::config::{ApiKey, Config, User};
 use crate::digest::Fingerprint;
 use crate::gate::{Gate, Way};
 use crate::jwt::is_name;
+use crate::remote::Source;
+use crate::{check_jwt, check_source};
 
 const MIN_SALT: usize = 8;
 
@@ -23,13 +24,21 @@ pub struct Checked {
     pub identity_header: Option<String>,
     /// Fields that are removed before the request goes on.
     pub remove: Vec<String>,
+    /// Where keys are fetched.
+    pub source: Option<Source>,
     /// For the operator's log.
     pub notes: Vec<String>,
 }
 
-/// Check everything; the mistakes are in the order of the keys. `is_granted` tells
-/// whether this filter may use the secret of a name.
-pub fn check(config: Config, is_granted: impl Fn(&str) -> bool) -> Result<Checked, ConfigErrors> {
+/// What this filter may use, by name.
+pub struct Granted<'a> {
+    pub secret: &'a dyn Fn(&str) -> bool,
+    /// Clusters to call.
+    pub call: &'a dyn Fn(&str) -> bool,
+}
+
+/// Check everything; the mistakes are in the order of the keys.
+pub fn check(config: Config, granted: &Granted<'_>) -> Result<Checked, ConfigErrors> {
     let mut errors = ConfigErrors::new();
     let mut notes = Vec::new();
     if config.api_keys.is_empty() && config.jwt.is_none() && config.basic.is_empty() {
@@ -38,9 +47,11 @@ pub fn check(config: Config, is_granted: impl Fn(&str) -> bool) -> Result<Checke
     }
     check_realm(&config.realm, &mut errors);
     let mut ways = Vec::new();
-    ways.extend(check_api_keys(&config, is_granted, &mut errors));
+    ways.extend(check_api_keys(&config, granted.secret, &mut errors));
     ways.extend(check_users(config.basic, &mut errors));
-    if let Some(jwt) = config.jwt {
+    let mut source = None;
+    if let Some(mut jwt) = config.jwt {
+        source = check_source::check(&mut jwt, granted.call, &mut errors);
         ways.extend(check_jwt::check(
             jwt,
             config.attributes,
@@ -64,6 +75,7 @@ pub fn check(config: Config, is_granted: impl Fn(&str) -> bool) -> Result<Checke
         },
         gate,
         identity_header,
+        source,
         notes,
     })
 }

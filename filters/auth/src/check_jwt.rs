@@ -21,12 +21,23 @@ pub fn check(
     let header = check_field_name("/jwt/header", &config.header, errors);
     check_scheme(&config.scheme, errors);
     let mistakes_before = errors.iter().count();
+    let are_fetched = config
+        .jwks
+        .as_ref()
+        .is_some_and(|jwks| jwks.cluster.is_some());
+    let has_no_list = config
+        .jwks
+        .as_ref()
+        .is_some_and(|jwks| jwks.cluster.is_some() || jwks.keys.is_none());
     let mut keys = check_keys(config.keys, errors);
     keys.extend(check_jwks(config.jwks, errors, notes));
     if let Some(algorithms) = &config.algorithms {
+        if !are_fetched {
+            check_algorithms(&keys, algorithms, errors);
+        }
         keys = keep_algorithms(keys, algorithms, errors, notes);
     }
-    if keys.is_empty() && errors.iter().count() == mistakes_before {
+    if keys.is_empty() && !has_no_list && errors.iter().count() == mistakes_before {
         let message = "no token could be verified: give at least one key in `keys` or `jwks`";
         errors.push(ConfigError::at("/jwt", message));
     }
@@ -38,14 +49,15 @@ pub fn check(
         require_expiry: config.require_expiry,
         required: check_required(config.required_claims, errors),
     };
+    let keys = Keys::new(keys.into_iter().map(|(_, key)| key).collect());
+    let jwt = jwt::Jwt::new(keys, rules, attributes);
     Some(Way::Jwt {
         header: header?,
         scheme: config.scheme,
-        jwt: jwt::Jwt::new(
-            Keys::new(keys.into_iter().map(|(_, key)| key).collect()),
-            rules,
-            attributes,
-        ),
+        jwt: match are_fetched {
+            true => jwt.with_fetched(),
+            false => jwt,
+        },
     })
 }
 
@@ -105,7 +117,7 @@ fn check_jwks(
     notes: &mut Vec<String>,
 ) -> Vec<Placed> {
     let mut checked = Vec::new();
-    let keys = jwks.map(|jwks| jwks.keys).unwrap_or_default();
+    let keys = jwks.and_then(|jwks| jwks.keys).unwrap_or_default();
     for (place, jwk) in keys.iter().enumerate() {
         let at = format!("/jwt/jwks/keys/{place}");
         match jwt::read_jwk(jwk) {
@@ -126,14 +138,8 @@ fn reason(skipped: &Skipped) -> &'static str {
     }
 }
 
-/// Only keys of these algorithms. One that was given by itself must be of them;
-/// from a set, as others publish it, the rest is left out.
-fn keep_algorithms(
-    mut keys: Vec<Placed>,
-    algorithms: &[Algorithm],
-    errors: &mut ConfigErrors,
-    notes: &mut Vec<String>,
-) -> Vec<Placed> {
+/// Each must be that of a key.
+fn check_algorithms(keys: &[Placed], algorithms: &[Algorithm], errors: &mut ConfigErrors) {
     for (place, algorithm) in algorithms.iter().enumerate() {
         if !keys
             .iter()
@@ -143,6 +149,16 @@ fn keep_algorithms(
             errors.push(ConfigError::at(format!("/jwt/algorithms/{place}"), message));
         }
     }
+}
+
+/// Only keys of these algorithms. One that was given by itself must be of them;
+/// from a set, as others publish it, the rest is left out.
+fn keep_algorithms(
+    mut keys: Vec<Placed>,
+    algorithms: &[Algorithm],
+    errors: &mut ConfigErrors,
+    notes: &mut Vec<String>,
+) -> Vec<Placed> {
     keys.retain(|(at, key)| {
         let algorithm = key.key.algorithm();
         if algorithms.contains(&algorithm) {

@@ -72,14 +72,15 @@ pub struct User {
     pub password_sha256: String,
 }
 
-/// Which tokens are good. At least one key is given, in `keys` or in `jwks`.
+/// Which tokens are good. At least one key is given, in `keys` or in `jwks`, or
+/// `jwks` tells where they are.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Jwt {
     /// Keys, each for one algorithm.
     #[serde(default)]
     pub keys: Vec<Key>,
-    /// A JSON Web Key Set (RFC 7517), written out.
+    /// A JSON Web Key Set (RFC 7517), written out or to be fetched.
     pub jwks: Option<Jwks>,
     /// The only algorithms that are accepted, where there are keys for more.
     pub algorithms: Option<Vec<Algorithm>>,
@@ -158,12 +159,21 @@ impl Algorithm {
     }
 }
 
-/// A key set. Keys for something else than verifying, and of kinds that are not
-/// supported, are left out (RFC 7517 section 5).
+/// A key set: `keys`, or `cluster` and `path` of where it is fetched. Keys for
+/// something else than verifying, and of kinds that are not supported, are left out
+/// (RFC 7517 section 5).
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct Jwks {
     /// The keys.
-    pub keys: Vec<Jwk>,
+    pub keys: Option<Vec<Jwk>>,
+    /// The cluster that publishes the set. Calls to it must be granted to this
+    /// filter, and shared state.
+    #[schemars(extend("x-lockgate-needs" = ["http-client", "shared"]))]
+    pub cluster: Option<String>,
+    /// The path of the set there.
+    pub path: Option<String>,
+    /// How often it is fetched, from `1s` to `24h`; `5m` if not given.
+    pub refresh: Option<Span>,
 }
 
 /// A JSON Web Key. Members that are not named here are ignored (RFC 7517

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::api_keys::ApiKeys;
 use crate::basic::Users;
 use crate::identity::{Identity, Refusal};
-use crate::jwt::Jwt;
+use crate::jwt::{Jwt, Keys};
 
 /// One way to pass.
 pub enum Way {
@@ -41,6 +41,17 @@ impl Gate {
     /// The header fields that can carry a credential, in lower case.
     pub fn fields(&self) -> impl Iterator<Item = &str> {
         self.ways.iter().map(Way::field)
+    }
+
+    /// The keys that were fetched are these now.
+    pub fn replace_fetched(&self, keys: Keys) {
+        let tokens = self.ways.iter().find_map(|way| match way {
+            Way::Jwt { jwt, .. } => Some(jwt),
+            Way::ApiKeys { .. } | Way::Users(_) => None,
+        });
+        if let Some(jwt) = tokens {
+            jwt.replace_fetched(keys);
+        }
     }
 
     /// Who sent a request with these fields. `values` gives every value of a

@@ -54,6 +54,8 @@ pub enum Refusal {
     Token(TokenError),
     /// A good token without a required claim.
     Forbidden,
+    /// The issuer's keys were never there to tell.
+    NoKeys,
     /// A field that may occur once occurred again.
     Repeated,
 }
@@ -65,6 +67,7 @@ impl Refusal {
             Self::Missing => "no credentials",
             Self::Wrong => "wrong credentials",
             Self::Token(error) => error.description(),
+            Self::NoKeys => "the keys of the issuer are not there yet",
             Self::Forbidden => "a required claim is missing",
             Self::Repeated => "a field with credentials occurs twice",
         }

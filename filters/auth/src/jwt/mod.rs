@@ -8,11 +8,13 @@
 mod claims;
 mod jwks;
 mod keys;
+mod set;
 #[cfg(test)]
 mod tests;
 mod verified;
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::Deserialize;
@@ -28,6 +30,7 @@ use verified::Verified;
 pub use claims::{ClaimRules, Requirement};
 pub use jwks::{Skipped, read as read_jwk};
 pub use keys::{Key, Keys, MAX_TRIED, VerifyingKey};
+pub use set::{KeyRules, read_set};
 
 /// Longer tokens are refused before they are decoded.
 pub const MAX_TOKEN: usize = 8 * 1024;
@@ -35,6 +38,8 @@ pub const MAX_TOKEN: usize = 8 * 1024;
 /// The tokens that are accepted.
 pub struct Jwt {
     keys: Keys,
+    /// Those that the issuer publishes, as far as they are known.
+    fetched: Option<RefCell<Keys>>,
     rules: ClaimRules,
     /// Claims that become attributes.
     attributes: Vec<String>,
@@ -57,9 +62,25 @@ impl Jwt {
     pub fn new(keys: Keys, rules: ClaimRules, attributes: Vec<String>) -> Self {
         Self {
             keys,
+            fetched: None,
             rules,
             attributes,
             verified: Verified::new(),
+        }
+    }
+
+    /// The same with keys that are fetched, of which none is known yet.
+    pub fn with_fetched(self) -> Self {
+        let fetched = Some(RefCell::new(Keys::new(Vec::new())));
+        Self { fetched, ..self }
+    }
+
+    /// From now on these are the keys that were fetched.
+    pub fn replace_fetched(&self, keys: Keys) {
+        if let Some(fetched) = &self.fetched {
+            fetched.replace(keys);
+            // What was verified may have been by a key that is gone.
+            self.verified.forget();
         }
     }
 
@@ -98,8 +119,17 @@ impl Jwt {
         }
         let algorithm = Algorithm::find(&header.alg).ok_or(TokenError::UnsupportedAlgorithm)?;
         let signature = decode(parts.signature)?;
-        self.keys
-            .verify(algorithm, header.kid.as_deref(), parts.signed, &signature)
+        let kid = header.kid.as_deref();
+        let verify = |keys: &Keys| keys.verify(algorithm, kid, parts.signed, &signature);
+        let own = verify(&self.keys);
+        let (Err(_), Some(fetched)) = (own, &self.fetched) else {
+            return own;
+        };
+        verify(&fetched.borrow()).map_err(|error| match error {
+            // There may be one tomorrow.
+            TokenError::UnsupportedAlgorithm => TokenError::UnknownKey,
+            other => other,
+        })
     }
 
     fn asked_for(&self, claims: &Map<String, Value>) -> Vec<(&str, String)> {

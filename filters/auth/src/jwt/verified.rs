@@ -2,8 +2,8 @@
 //!
 //! A client sends its token with every request, and verifying a signature costs
 //! a hundred times what reading the token does. What is remembered is only that
-//! the signature is good, and only while these keys are: a new configuration
-//! begins with nothing. The claims, and with them the time, are looked at again
+//! the signature is good, and only while these keys are: a new configuration, or
+//! another set of keys, begins with nothing. The claims, and with them the time, are looked at again
 //! for each request.
 
 use std::cell::RefCell;
@@ -30,6 +30,11 @@ impl Verified {
     /// tokens come here, so nobody else can have one forgotten.
     pub fn keep(&self, token: Fingerprint) {
         self.0.borrow_mut()[slot(&token)] = Some(token);
+    }
+
+    /// Begin anew: the keys are others.
+    pub fn forget(&self) {
+        self.0.borrow_mut().fill(None);
     }
 }
 
