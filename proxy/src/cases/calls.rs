@@ -58,11 +58,11 @@ fn pick<'a>(answers: &'a [Answer], used: &mut [bool], call: &Outbound) -> Option
                 .as_ref()
                 .is_none_or(|own| own == call.path.as_str())
     };
-    let fitting = (0..answers.len()).filter(|place| fits(&answers[*place]));
+    let mut fitting = (0..answers.len()).filter(|place| fits(&answers[*place]));
     let place = fitting
         .clone()
         .find(|place| !used[*place])
-        .or_else(|| fitting.last())?;
+        .or_else(|| fitting.next_back())?;
     used[place] = true;
     Some(&answers[place])
 }

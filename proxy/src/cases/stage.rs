@@ -1,9 +1,9 @@
 //! What an exchange of a case runs on: a listener with one filter, and clusters whose
 //! origins are within the process.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::rc::Rc;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::calls::{self, Made};

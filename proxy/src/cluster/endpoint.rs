@@ -95,6 +95,7 @@ impl EndpointSet {
 
     /// Addresses that occur twice are one endpoint with both weights. Endpoints
     /// that `before` holds with the same address and weight stay the same.
+    #[allow(clippy::mutable_key_type)] // What is inside is known by its number alone.
     pub fn new(
         addresses: impl IntoIterator<Item = (Address, u32)>,
         before: &EndpointSet,
@@ -126,6 +127,7 @@ impl EndpointSet {
     }
 }
 
+#[allow(clippy::mutable_key_type)] // As above.
 fn merge(addresses: impl IntoIterator<Item = (Address, u32)>) -> Vec<(Address, u32)> {
     let mut merged: Vec<(Address, u32)> = Vec::new();
     let mut places = HashMap::new();

@@ -14,7 +14,7 @@ use super::granted::{Granted, GrantedSecrets};
 use super::instance::Instance;
 use super::interest::Interest;
 use super::job_state::JobState;
-use super::module::{Module, Waits};
+use super::module::Module;
 use super::state::{Owner, Remark};
 use crate::config::{
     Filter, FilterConfig, Isolation, Name, OnError, RouteConfig, Tone, filter_config,
@@ -244,11 +244,6 @@ impl LoadedFilter {
     /// What is known of its jobs: of none, or of one for each configuration.
     pub fn jobs(&self) -> &[JobState] {
         &self.jobs
-    }
-
-    /// Whether its calls may have to wait.
-    pub(super) fn waits(&self) -> Waits {
-        self.module.pre(!self.owner.call.is_empty()).1
     }
 
     /// Clusters that it may call.

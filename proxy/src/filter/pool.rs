@@ -13,7 +13,6 @@ use super::instance::Instance;
 use super::interest::Interest;
 use super::loaded::{LoadedFilter, create_again};
 use super::meter::Meter;
-use super::module::Waits;
 use crate::config::Isolation;
 use crate::stats::FilterStats;
 use crate::stats::bill::milliseconds_since_1970;

@@ -97,13 +97,13 @@ impl Checker<'_> {
             config: config.map(|config| self.own_config(below(at, "config"), config)),
             secrets: self.sample_secrets(&below(at, "secrets"), &raw.secrets),
             steps,
-            masked: self.from_env(at, raw),
+            masked: self.secrets_of(at, raw),
         })
     }
 
     /// The texts that came from `${ENV}`, whole and, as a part of one may be what is
     /// secret, word by word.
-    fn from_env(&self, at: &str, raw: &RawCase) -> Vec<SecretBytes> {
+    fn secrets_of(&self, at: &str, raw: &RawCase) -> Vec<SecretBytes> {
         let mut texts = Vec::new();
         if let Ok(value) = serde_json::to_value(raw) {
             self.texts_from_env(at.to_owned(), &value, &mut texts);

@@ -9,10 +9,10 @@ use super::case::CasesOf;
 use super::names::Names;
 use super::{Checker, Outside, prune};
 use crate::config::cases::Case;
+use crate::config::checked::OnBad;
 use crate::config::checked::{ComponentSource, Filter};
 use crate::config::mistake::Mistake;
 use crate::config::place::Places;
-use crate::config::checked::OnBad;
 use crate::config::raw::{RawCase, RawCaseFile, RawFilter, RawGrants, RawProbation};
 use crate::config::structure::Texts;
 
