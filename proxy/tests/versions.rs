@@ -402,6 +402,34 @@ fn a_promoted_canary_takes_the_filters_place_across_reloads_and_restarts() {
 }
 
 #[test]
+fn canaries_are_decided_about_by_command_too() {
+    let (origin, state) = (Origin::saying("body"), State::new());
+    let rules = json!({ "percent": 0 });
+    let proxy = start_trial(&origin, &state, &with_canary(&version("two", &[]), &rules));
+    let admin = proxy.admin().to_string();
+    let run = |arguments: &[&str]| {
+        let whom = ["--admin", &admin];
+        let output = support::process::run(&[&["filter"], arguments, &whom].concat());
+        let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.code(), told)
+    };
+    let (code, told) = run(&["promote", "other"]);
+    assert_eq!(code, Some(2), "{told}");
+    assert!(told.contains("filter `other` has no canary"), "{told}");
+    assert_eq!(run(&["promote", "a/b"]).0, Some(2));
+    let (code, told) = run(&["promote", "guest"]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(
+        told.starts_with("promoted: the canary of `guest`"),
+        "{told}"
+    );
+    assert_eq!(version_of(&proxy).as_deref(), Some("two"));
+    let (code, told) = run(&["abort", "guest", "--json"]);
+    assert_eq!(code, Some(2), "{told}");
+    assert!(told.contains("\"ok\": false"), "{told}");
+}
+
+#[test]
 fn an_aborted_canary_is_not_tried_again() {
     let (origin, state) = (Origin::saying("body"), State::new());
     let rules = json!({ "percent": 100 });

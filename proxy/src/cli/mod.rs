@@ -8,6 +8,7 @@ mod admin;
 mod build;
 mod check;
 mod compile;
+mod decide;
 mod inspect;
 mod lock;
 mod new;
@@ -25,6 +26,7 @@ use clap::{Parser, Subcommand};
 use crate::console::{Exit, print, print_json};
 use crate::demo;
 use crate::filter::COMPILE_COMMAND;
+use crate::state::Verdict;
 
 /// A proxy whose routing, authentication, mirroring and fault injection are
 /// hot-reloadable WebAssembly filters.
@@ -119,6 +121,15 @@ enum Filter {
     ///
     /// Exits with 0 if all passed, 1 if one failed, 2 if a file is bad.
     Test(test::Options),
+    /// Put a filter's canary in its place, in a running Lockgate.
+    ///
+    /// The file stays as it is; the decision holds until the filter's block or a
+    /// component changes.
+    Promote(decide::Options),
+    /// Give a filter's canary up, in a running Lockgate.
+    ///
+    /// As with promote, the decision holds until the file or a component changes.
+    Abort(decide::Options),
     /// Write down what each filter is and may do, in `lockgate.lock` beside the
     /// configuration.
     ///
@@ -157,6 +168,8 @@ pub fn main() -> ExitCode {
         }) => inspect::inspect(&component, config.as_deref(), json),
         Command::Filter(Filter::Test(options)) => test::test(&options),
         Command::Filter(Filter::Lock { config }) => lock::lock(&config),
+        Command::Filter(Filter::Promote(options)) => decide::decide(&options, Verdict::Promoted),
+        Command::Filter(Filter::Abort(options)) => decide::decide(&options, Verdict::Aborted),
         Command::Reload(options) => reload::reload(&options),
         Command::Top(options) => top::top(&options),
         Command::Compile { give_way } => compile::compile(give_way),

@@ -95,7 +95,7 @@ impl EndpointSet {
 
     /// Addresses that occur twice are one endpoint with both weights. Endpoints
     /// that `before` holds with the same address and weight stay the same.
-    #[allow(clippy::mutable_key_type)] // What is inside is known by its number alone.
+    #[allow(clippy::mutable_key_type)] // What is inside is known by its name and its channel.
     pub fn new(
         addresses: impl IntoIterator<Item = (Address, u32)>,
         before: &EndpointSet,

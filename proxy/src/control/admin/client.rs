@@ -1,5 +1,6 @@
 //! Asks a running Lockgate through its admin address.
 
+use std::borrow::Cow;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -20,6 +21,7 @@ use tokio::time::{error::Elapsed, timeout};
 use super::ReloadOutcome;
 use super::io::Io;
 use crate::config::AdminAddress;
+use crate::state::Verdict;
 use crate::stats::Bill;
 
 /// Compiling the filters takes most of it.
@@ -46,7 +48,12 @@ pub enum ClientError {
     Stranger {
         address: String,
         status: StatusCode,
-        asked: &'static str,
+        asked: String,
+    },
+    #[error("`{path}` is no path")]
+    Path {
+        path: String,
+        source: http::uri::InvalidUri,
     },
     #[error("the token holds what no header can")]
     Token(#[from] http::header::InvalidHeaderValue),
@@ -95,22 +102,36 @@ fn block_on<T>(asking: impl Future<Output = Result<T, ClientError>>) -> Result<T
 /// What can be asked for.
 struct Question {
     method: Method,
-    path: &'static str,
-    /// Both, for people.
-    text: &'static str,
+    path: Cow<'static, str>,
 }
 
 const RELOAD: Question = Question {
     method: Method::POST,
-    path: "/reload",
-    text: "POST /reload",
+    path: Cow::Borrowed("/reload"),
 };
 
 const FILTERS: Question = Question {
     method: Method::GET,
-    path: "/filters",
-    text: "GET /filters",
+    path: Cow::Borrowed("/filters"),
 };
+
+/// Decides what becomes of a filter's canary. Blocks like [`post_reload`].
+pub fn post_decision(
+    address: &AdminAddress,
+    token: Option<&str>,
+    filter: &str,
+    verdict: Verdict,
+) -> Result<ReloadOutcome, ClientError> {
+    let verdict = match verdict {
+        Verdict::Promoted => "promote",
+        Verdict::Aborted => "abort",
+    };
+    let question = Question {
+        method: Method::POST,
+        path: format!("/filters/{filter}/{verdict}").into(),
+    };
+    block_on(ask(address, token, &question))
+}
 
 /// As [`post_reload`], within a runtime.
 pub async fn reload(
@@ -131,7 +152,7 @@ async fn ask<T: DeserializeOwned>(
     let stranger = || ClientError::Stranger {
         address: told(address),
         status,
-        asked: question.text,
+        asked: format!("{} {}", question.method, question.path),
     };
     match status {
         StatusCode::OK | StatusCode::UNPROCESSABLE_ENTITY => {
@@ -167,7 +188,11 @@ fn request(
 ) -> Result<Request<Empty<Bytes>>, ClientError> {
     let mut request = Request::new(Empty::new());
     *request.method_mut() = question.method.clone();
-    *request.uri_mut() = http::Uri::from_static(question.path);
+    let path = question.path.parse();
+    *request.uri_mut() = path.map_err(|source| ClientError::Path {
+        path: question.path.to_string(),
+        source,
+    })?;
     let host = match address {
         AdminAddress::Tcp(address) => HeaderValue::try_from(reachable(*address).to_string())?,
         AdminAddress::Unix(_) => HeaderValue::from_static("localhost"),
