@@ -293,6 +293,7 @@ async fn bring_up(start: Start) -> Result<(Control, Option<Signals>), StartError
         tracing::error!(why = standing.why.join("; "), "degraded: {standing}");
     }
     let mut versions = start.versions;
+    control::serve_shared(&snapshot, &start.stats);
     versions.published(&snapshot, Instant::now());
     let config = snapshot.config.clone();
     let status = Status::new(start.stats.clone(), &snapshot, versions.on_probation());

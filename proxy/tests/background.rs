@@ -10,7 +10,7 @@ use std::io::{BufReader, Write};
 
 use serde_json::{Value, json};
 use support::admin::{get, json as read, metric_sum};
-use support::filtered::check;
+use support::filtered::{check, warned};
 use support::{Origin, Proxy, read_request, within};
 
 /// The filter `job` answers everything; its job calls `asked`.
@@ -123,11 +123,11 @@ fn a_reload_tells_of_a_first_run_that_fails_and_keeps_what_was_shared() {
     let asked = Origin::saying("hello");
     let address = asked.address.to_string();
     let proxy = start(&asked, runs(&[&["call /"]]));
-    let entry = json!({ "config": { "name": "b", "runs": [["fail no luck"]] } });
-    proxy.edit(&policy(&address, &entry, ""));
-    let outcome = proxy.reload();
-    assert!(outcome.ok);
-    let warnings = outcome.warnings.join("\n");
+    let warnings = warned(&proxy, |attempt| {
+        let name = format!("b{attempt}");
+        let entry = json!({ "config": { "name": name, "runs": [["fail no luck"]] } });
+        policy(&address, &entry, "")
+    });
     assert!(
         warnings.contains("`/filters/job/config` error: no luck"),
         "{warnings}"
@@ -139,11 +139,12 @@ fn a_reload_tells_of_a_first_run_that_fails_and_keeps_what_was_shared() {
             .unwrap()
             .contains("no luck")
     );
-    let entry = json!({ "config": { "name": "c", "refused": true } });
-    proxy.edit(&policy(&address, &entry, ""));
-    let warnings = proxy.reload().warnings.join("\n");
+    let warnings = warned(&proxy, |attempt| {
+        let entry = json!({ "config": { "name": format!("c{attempt}"), "refused": true } });
+        policy(&address, &entry, "")
+    });
     assert!(warnings.contains("create: not this one"), "{warnings}");
-    assert_eq!(faults(&proxy, "create"), 1.0);
+    assert!(faults(&proxy, "create") >= 1.0);
 }
 
 #[test]

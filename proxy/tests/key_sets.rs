@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
 use support::admin::metric_sum;
-use support::filtered::check;
+use support::filtered::{check, warned};
 use support::{Answer, Client, Origin, Proxy, within};
 
 const KEY_E: &str = r#"{"kty": "EC", "kid": "e", "crv": "P-256", "x": "FoalC6xWEokDoIXsBQGkcOLFgf6cmB754ZOXaqbCgSU", "y": "8OdgX5WGlUQjIPZDRAe1_83mSd5oCRtcf5bqC_Z6WP0"}"#;
@@ -235,10 +235,10 @@ fn the_last_good_set_stays_when_the_issuer_is_gone() {
     within("a refresh fails", || (failed("error") > 0.0).then_some(()));
     assert_eq!(status(&proxy, BY_E), 200);
     // A version of the filter that begins now finds it too.
-    proxy.edit(&policy(&origin, &issuer.address(), "1s", "two"));
-    let outcome = proxy.reload();
-    assert!(outcome.ok);
-    let warnings = outcome.warnings.join("\n");
+    let warnings = warned(&proxy, |attempt| {
+        let realm = format!("two-{attempt}");
+        policy(&origin, &issuer.address(), "1s", &realm)
+    });
     assert!(
         warnings.contains("it answered with status 500"),
         "{warnings}"

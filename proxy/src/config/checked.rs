@@ -431,6 +431,8 @@ pub struct FilterLimits {
     pub max_component_bytes: usize,
     /// CPU time of one call.
     pub cpu: Duration,
+    /// How long taking over shared entries of another form may take.
+    pub hand_over: Duration,
     /// CPU time of `create` and `wants`.
     pub create_cpu: Duration,
     /// Linear memory of one instance in bytes.

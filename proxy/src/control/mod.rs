@@ -27,12 +27,13 @@ use tokio::sync::{mpsc, watch as watch_channel};
 use tokio::task::{JoinError, JoinSet};
 
 use crate::cluster::Resolver;
-use crate::config::{Config, Mistake, Mistakes, Name, Places};
+use crate::config::{Mistake, Mistakes, Name, Places};
 use crate::jobs::{Jobs, Unready};
 use crate::memory;
 use crate::secrets::Secret;
 use crate::snapshot::{Past, Published, Reason, Snapshot, Sockets, Standing, shared_limits};
 use crate::state::{Decision, Verdict};
+use crate::stats::Stats;
 use crate::worker::{Drained, Stage};
 use admin::{Command, Decide, ReloadOutcome};
 use inbox::{Asked, Inbox, drain_signal};
@@ -275,13 +276,13 @@ impl Control {
         }
         warnings.extend(snapshot.standings.iter().map(ToString::to_string));
         let outcome = ReloadOutcome::published(&snapshot, before, warnings);
-        self.limit_shared(&snapshot.config);
         self.serve(snapshot);
         outcome
     }
 
     /// Exchanges that begin from now on run by this.
     fn serve(&mut self, snapshot: Arc<Snapshot>) {
+        serve_shared(&snapshot, &self.loader.stats);
         self.published.publish(snapshot.clone());
         self.versions.published(&snapshot, Instant::now());
         self.status.show(&snapshot);
@@ -384,14 +385,6 @@ impl Control {
         self.go_on_with(next).await;
     }
 
-    /// What filters share outlives a reload, and its limits begin with it.
-    fn limit_shared(&self, config: &Config) {
-        let spaces = &self.loader.stats.shared;
-        for filter in config.filters.iter().filter(|filter| filter.grants.shared) {
-            spaces.open(&filter.name, shared_limits(filter), Instant::now());
-        }
-    }
-
     async fn drain(self, inbox: Inbox) -> Ended {
         let snapshot = self.published.load();
         let limit = snapshot.config.drain_timeout;
@@ -416,6 +409,19 @@ impl Control {
                 tracing::warn!("ending at once: a second signal came");
                 Ended::AtOnce
             }
+        }
+    }
+}
+
+/// What filters share outlives a reload; its limits and its form begin with it.
+pub fn serve_shared(snapshot: &Snapshot, stats: &Stats) {
+    // The last one of a name is the one that is told of.
+    let versions = snapshot.canaries.iter().chain(&snapshot.filters);
+    for filter in versions {
+        if let Some(store) = filter.shared() {
+            let limits = shared_limits(filter.block());
+            let format = filter.module().format();
+            stats.shared.serve(filter.name(), format, store, limits, Instant::now());
         }
     }
 }

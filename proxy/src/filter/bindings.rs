@@ -23,6 +23,17 @@ pub mod background {
     });
 }
 
+/// The same.
+pub mod hand_over {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        inline: "package lockgate:host;
+            world hand-over {
+                export lockgate:filter/hand-over@0.1.0;
+            }",
+    });
+}
+
 /// What only some filters may import.
 pub mod granted {
     wasmtime::component::bindgen!({

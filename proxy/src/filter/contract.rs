@@ -31,8 +31,7 @@ const SHARED: &str = "shared";
 const HTTP_CLIENT: &str = "http-client";
 /// What a component may export beside its filter.
 const BACKGROUND: &str = "background";
-/// Exports that ask the host for more than this version does.
-const NOT_YET_CALLED: [&str; 1] = ["hand-over"];
+const HAND_OVER: &str = "hand-over";
 
 /// WASI interfaces that are linked; all are empty or harmless.
 const WASI: [&str; 20] = [
@@ -63,8 +62,6 @@ const WASI: [&str; 20] = [
 pub enum Refusal {
     /// `lockgate:filter` in another version: its full name.
     OtherVersion(String),
-    /// An export of the contract that this version does not call.
-    ExportNotServed(String),
     /// `wasi:sockets` or `wasi:http`: filters reach the network by `http-client`.
     Network(String),
     UnknownImport(String),
@@ -78,9 +75,6 @@ impl fmt::Display for Refusal {
         match self {
             Refusal::OtherVersion(name) => {
                 write!(f, "`{name}` is not the version served here ({VERSION})")
-            }
-            Refusal::ExportNotServed(name) => {
-                write!(f, "exports `{name}`, which is not served by this version")
             }
             Refusal::Network(name) => {
                 write!(f, "imports `{name}`: filters have no network of their own")
@@ -155,6 +149,13 @@ pub fn has_job<'a>(exports: impl IntoIterator<Item = &'a str>) -> bool {
     exports.any(|export| of_package(split(export).0) == Some(BACKGROUND))
 }
 
+/// Whether a component with these exports brings shared entries into a form of its
+/// own.
+pub fn hands_over<'a>(exports: impl IntoIterator<Item = &'a str>) -> bool {
+    let mut exports = exports.into_iter();
+    exports.any(|export| of_package(split(export).0) == Some(HAND_OVER))
+}
+
 fn check_import(import: &str) -> Option<Refusal> {
     let (name, version) = split(import);
     if let Some(interface) = of_package(name) {
@@ -184,12 +185,9 @@ fn check_export(export: &str) -> Result<Export, Refusal> {
     let (name, version) = split(export);
     match of_package(name) {
         Some("http-filter") if version == VERSION => Ok(Export::HttpFilter),
-        Some(BACKGROUND) if version == VERSION => Ok(Export::Optional),
-        Some("http-filter" | BACKGROUND) => Err(Refusal::OtherVersion(export.to_owned())),
+        Some(BACKGROUND | HAND_OVER) if version == VERSION => Ok(Export::Optional),
+        Some("http-filter" | BACKGROUND | HAND_OVER) => Err(Refusal::OtherVersion(export.to_owned())),
         Some("connection-filter") => Err(Refusal::ConnectionFilter),
-        Some(interface) if NOT_YET_CALLED.contains(&interface) => {
-            Err(Refusal::ExportNotServed(interface.to_owned()))
-        }
         Some(_) | None => Ok(Export::Other),
     }
 }
@@ -220,7 +218,12 @@ mod tests {
                 "wasi:cli/stderr@0.2.6",
                 "wasi:io/streams@0.2.0",
             ],
-            &[FILTER, "lockgate:filter/background@0.1.0", "run"],
+            &[
+                FILTER,
+                "lockgate:filter/background@0.1.0",
+                "lockgate:filter/hand-over@0.1.0",
+                "run",
+            ],
             &[],
         );
     }
@@ -275,8 +278,8 @@ mod tests {
     fn exports_beyond_that_are_refused() {
         check(
             &[],
-            &[FILTER, "lockgate:filter/hand-over@0.1.0"],
-            &["exports `hand-over`, which is not served by this version"],
+            &[FILTER, "lockgate:filter/hand-over@0.2.0"],
+            &["`lockgate:filter/hand-over@0.2.0` is not the version served here (0.1.0)"],
         );
         check(
             &[],

@@ -19,6 +19,7 @@ use super::state::{Owner, Remark};
 use crate::config::{
     Filter, FilterConfig, Isolation, Name, OnError, RouteConfig, Tone, filter_config,
 };
+use crate::shared::Store;
 use crate::stats::filter::PHASES;
 use crate::stats::guest::GuestMetrics;
 use crate::stats::{Counter, FilterStats, PerWorker};
@@ -259,6 +260,11 @@ impl LoadedFilter {
     /// Equal for filters that behave alike: bytes, configurations, limits.
     pub fn identity(&self) -> &str {
         &self.identity
+    }
+
+    /// What its instances share.
+    pub fn shared(&self) -> Option<&Arc<Store>> {
+        self.owner.granted.shared.as_ref()
     }
 
     /// The secrets that it may use.

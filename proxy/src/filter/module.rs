@@ -6,9 +6,11 @@ use wasmtime::component::Component;
 
 use super::bindings::FilterPre;
 use super::bindings::background::BackgroundPre;
+use super::bindings::hand_over::HandOverPre;
 use super::compiler::Compiler;
 use super::contract::{self, Refusal};
 use super::fault::Failure;
+use super::hand_over;
 use super::host::Linkers;
 use super::instance;
 use super::library::Library;
@@ -32,6 +34,8 @@ pub enum LoadError {
     Misfit(String),
     #[error("failed in `describe`: {0}")]
     Describe(Failure),
+    #[error("failed in `hand-over.format`: {0}")]
+    Format(Failure),
     #[error("has a manifest that is not good: {0}")]
     Manifest(String),
 }
@@ -82,6 +86,10 @@ pub struct Module {
     calling: Option<FilterPre<HostState>>,
     /// The job that it has for each configuration.
     job: Option<BackgroundPre<HostState>>,
+    /// How it takes over what is shared in another form, where it can.
+    hand_over: Option<HandOverPre<HostState>>,
+    /// The form in which it shares.
+    format: u32,
 }
 
 impl Module {
@@ -110,6 +118,10 @@ impl Module {
             return Err(LoadError::Refused(refusals));
         }
         let plain = linkers.plain.instantiate_pre(&component).map_err(misfit)?;
+        let hand_over = contract::hands_over(exports.iter().map(String::as_str))
+            .then(|| HandOverPre::new(plain.clone()))
+            .transpose()
+            .map_err(misfit)?;
         let plain = FilterPre::new(plain).map_err(misfit)?;
         let pre = linkers.calling.instantiate_pre(&component);
         let pre = pre.map_err(misfit)?;
@@ -122,6 +134,8 @@ impl Module {
             .transpose()
             .map_err(misfit)?;
         let manifest = manifest(&plain)?;
+        let format = hand_over.as_ref().map(hand_over::format).transpose();
+        let format = format.map_err(LoadError::Format)?.unwrap_or(0);
         if let Some(library) = library.filter(|_| is_new) {
             library.keep(&digest, &component);
         }
@@ -135,6 +149,8 @@ impl Module {
             plain,
             calling,
             job,
+            hand_over,
+            format,
         })
     }
 
@@ -187,6 +203,15 @@ impl Module {
 
     pub(super) fn job(&self) -> Option<&BackgroundPre<HostState>> {
         self.job.as_ref()
+    }
+
+    pub(super) fn hand_over(&self) -> Option<&HandOverPre<HostState>> {
+        self.hand_over.as_ref()
+    }
+
+    /// The form in which it keeps entries in `shared`.
+    pub fn format(&self) -> u32 {
+        self.format
     }
 
     pub(super) fn digest_bytes(&self) -> &[u8; 32] {

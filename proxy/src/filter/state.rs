@@ -73,6 +73,7 @@ impl Owner {
                 max_component_bytes: 0,
                 cpu: Duration::from_millis(3),
                 create_cpu: Duration::from_secs(1),
+                hand_over: Duration::ZERO,
                 memory_bytes: 256 << 20,
                 max_instances: 1,
                 max_waiting: 0,

@@ -49,6 +49,15 @@ pub struct Entry {
     pub version: u64,
 }
 
+/// An entry as it is brought from one store to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copied {
+    pub key: Box<str>,
+    pub value: Value,
+    /// What is left of its time to live.
+    pub ttl: Option<Duration>,
+}
+
 /// A key to look for, with its hash.
 #[derive(Clone, Copy)]
 pub struct Key<'a> {
@@ -91,6 +100,15 @@ impl Item {
 
     pub fn is_at(&self, key: Key<'_>) -> bool {
         self.hash == key.hash && *self.text == *key.text
+    }
+
+    /// How it is told to another store.
+    pub fn copy(&self, now: Instant) -> Copied {
+        Copied {
+            key: self.text.clone(),
+            value: self.value.clone(),
+            ttl: self.expiry.map(|expiry| expiry.duration_since(now)),
+        }
     }
 
     pub fn is_over(&self, now: Instant) -> bool {

@@ -22,7 +22,7 @@ mod store;
 mod tests;
 
 pub use error::SharedError;
-pub use item::{Entry, Value};
+pub use item::{Copied, Entry, Value};
 pub use limits::Limits;
 pub use shard::Stats;
 pub use spaces::Spaces;

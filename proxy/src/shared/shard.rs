@@ -112,6 +112,11 @@ impl Shard {
         }
     }
 
+    /// Those that are there, in no order.
+    pub fn items(&self, now: Instant) -> impl Iterator<Item = &Item> {
+        self.slots.items().filter(move |item| !item.is_over(now))
+    }
+
     /// Empties it: all items, each with how many were used after it.
     pub fn drain(&mut self) -> impl Iterator<Item = (usize, Item)> + use<> {
         self.bytes = 0;

@@ -47,6 +47,11 @@ impl Slots {
         &mut self.slot_mut(at).item
     }
 
+    /// In no order.
+    pub fn items(&self) -> impl Iterator<Item = &Item> {
+        self.chunks.iter().flatten().map(|slot| &slot.item)
+    }
+
     pub fn oldest(&self) -> Option<usize> {
         self.newest.map(|newest| self.slot(newest).newer)
     }

@@ -1,4 +1,5 @@
-//! The stores of all filters, by name, across reloads. For the control side.
+//! The stores of all filters, by name and by the form that entries are kept in,
+//! across reloads. For the control side.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,45 +10,60 @@ use super::limits::Limits;
 use super::shard::Stats;
 use super::store::Store;
 
-/// One store for each name of a filter.
+/// The stores of each filter's name.
 #[derive(Default)]
-pub struct Spaces(Mutex<BTreeMap<Arc<str>, Arc<Store>>>);
+pub struct Spaces(Mutex<BTreeMap<Arc<str>, Space>>);
+
+/// The stores of one name.
+#[derive(Default)]
+struct Space {
+    /// By format.
+    stores: BTreeMap<u32, Arc<Store>>,
+    /// The format of the version that serves.
+    current: u32,
+}
 
 impl Spaces {
-    /// The store of this name, with what it holds; made where there is none. Its
-    /// limits are these from now on, so while a configuration may still be
-    /// refused, [`Spaces::find`] comes first.
-    pub fn open(&self, name: &str, limits: Limits, now: Instant) -> Arc<Store> {
-        let mut stores = self.locked();
-        if let Some(store) = stores.get(name) {
-            store.limit(limits, now);
-            return store.clone();
-        }
-        let store = Arc::new(Store::new(limits));
-        stores.insert(name.into(), store.clone());
-        store
+    /// The store of this name and format with what it holds. `None` where there is
+    /// none, or none any more.
+    pub fn find(&self, name: &str, format: u32) -> Option<Arc<Store>> {
+        self.locked().get(name)?.stores.get(&format).cloned()
     }
 
-    pub fn find(&self, name: &str) -> Option<Arc<Store>> {
-        self.locked().get(name).cloned()
+    /// This store is the one of its name from now on, within these limits. Stores
+    /// of other formats stay for as long as a version has them.
+    pub fn serve(&self, name: &Arc<str>, format: u32, store: &Arc<Store>, limits: Limits, now: Instant) {
+        store.limit(limits, now);
+        let mut spaces = self.locked();
+        let space = spaces.entry(name.clone()).or_default();
+        space.stores.insert(format, store.clone());
+        space.current = format;
     }
 
-    /// Forgets the others. Who still has one keeps it to itself: the next to open
-    /// this name begins with an empty store.
+    /// Forgets the others. Who still has one keeps it to itself: the next of this
+    /// name begins with an empty store.
     pub fn retain(&self, configured: impl Fn(&str) -> bool) {
-        self.locked().retain(|name, _| configured(name));
+        let mut spaces = self.locked();
+        spaces.retain(|name, _| configured(name));
+        for space in spaces.values_mut() {
+            let current = space.current;
+            let is_had = |store: &Arc<Store>| Arc::strong_count(store) > 1;
+            space.stores.retain(|format, store| *format == current || is_had(store));
+        }
     }
 
+    /// Of the stores that serve.
     pub fn stats(&self) -> Vec<(Arc<str>, Stats)> {
-        let stores = self.locked();
-        stores
-            .iter()
-            .map(|(name, store)| (name.clone(), store.stats()))
-            .collect()
+        let spaces = self.locked();
+        let serving = spaces.iter().filter_map(|(name, space)| {
+            let store = space.stores.get(&space.current)?;
+            Some((name.clone(), store.stats()))
+        });
+        serving.collect()
     }
 
     /// A panic while the lock was held leaves a map that is still whole.
-    fn locked(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Arc<Store>>> {
+    fn locked(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Space>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

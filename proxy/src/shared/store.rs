@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::error::SharedError;
-use super::item::{COUNTER_BYTES, Entry, Freed, Item, Key, Value};
+use super::item::{COUNTER_BYTES, Copied, Entry, Freed, Item, Key, Value};
 use super::limits::{Limits, MAX_SHARDS};
 use super::shard::{Shard, Stats};
 
@@ -141,6 +141,28 @@ impl Store {
         for shard in &self.shards[..shards] {
             locked(&shard.0).limit(limits.share(shards), now, &mut freed);
             freed.clear();
+        }
+    }
+
+    /// Everything that is there, one shard after another: what changes meanwhile is
+    /// told as it was before or after.
+    pub fn copies(&self, now: Instant) -> Vec<Copied> {
+        let shards = self.shards.iter();
+        let copies = shards.flat_map(|shard| -> Vec<_> {
+            let shard = locked(&shard.0);
+            shard.items(now).map(|item| item.copy(now)).collect()
+        });
+        copies.collect()
+    }
+
+    /// Keeps what came from another store, under its limits as any other entry.
+    pub fn take(&self, copied: &Copied, now: Instant) -> Result<(), SharedError> {
+        match &copied.value {
+            Value::Bytes(bytes) => self.set(&copied.key, bytes, copied.ttl, now),
+            Value::Counter(count) => {
+                self.add(&copied.key, *count, copied.ttl, now)?;
+                Ok(())
+            }
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::versions::{Build, Filters};
 use super::{Builder, Snapshot};
@@ -11,7 +10,10 @@ use crate::config::{
     self, ComponentSource, Config, Doubts, Mistake, Name, Reference, filter_config,
 };
 use crate::digest::Digest;
-use crate::filter::{BuildError, Configured, Granted, GrantedSecrets, LoadedFilter, Module, Pace};
+use crate::filter::{
+    BuildError, Configured, Granted, GrantedSecrets, LoadedFilter, Module, NotTakenOver, Pace,
+    hand_over,
+};
 use crate::shared::{self, Store};
 
 /// The bytes of a component, and what they are known by.
@@ -97,9 +99,9 @@ impl Builder<'_> {
     ) -> (Known, Origin) {
         let Build {
             config,
-            doubts,
             before,
             secrets,
+            ..
         } = built.from;
         let found = self.component(config, filter, &mut built.absent);
         let mut origin = Origin::default();
@@ -116,7 +118,7 @@ impl Builder<'_> {
                 let secrets = GrantedSecrets::of(&filter.grants, secrets);
                 match carried_over(before, filter, &module, &secrets) {
                     Some(loaded) => Known::Good(loaded),
-                    None => self.load(config, doubts, filter, module, secrets, mistakes),
+                    None => self.load(built.from, filter, module, secrets, mistakes),
                 }
             }
             Err(mistake) => {
@@ -224,13 +226,13 @@ impl Builder<'_> {
     /// filter is asked all the same, for what is wrong with the rest.
     pub(super) fn load(
         &self,
-        config: &Config,
-        doubts: &Doubts,
+        from: Build<'_>,
         filter: &config::Filter,
         module: Arc<Module>,
         secrets: GrantedSecrets,
         mistakes: &mut Vec<Mistake>,
     ) -> Known {
+        let Build { config, doubts, .. } = from;
         let (given, mut found) = by_schema(config, filter, &module);
         found.retain(|mistake| !doubts.concern(&mistake.pointer));
         let is_good = found.is_empty();
@@ -238,8 +240,19 @@ impl Builder<'_> {
         mistakes.append(&mut found);
         let stats = self.stats.filter(&filter.name, module.generation());
         let metrics = self.stats.guest(&filter.name, filter.limits.max_series);
+        let shared = filter.grants.shared;
+        let shared = shared.then(|| self.store(filter, &module, from.before)).transpose();
+        let shared = match shared {
+            Ok(shared) => shared,
+            Err(error) => {
+                let found = format!("`{}`, which {error}", filter.component);
+                let wanted = "a version that goes on with what is shared".to_owned();
+                mistakes.push(about_component(config, filter, found, wanted));
+                return Known::Mute(filter.name.clone());
+            }
+        };
         let granted = Granted {
-            shared: filter.grants.shared.then(|| self.store(filter)),
+            shared,
             secrets,
             lines: None,
         };
@@ -269,11 +282,32 @@ impl Builder<'_> {
     }
 
     /// What the filter shared so far, under the limits that it has until this
-    /// configuration is published.
-    fn store(&self, filter: &config::Filter) -> Arc<Store> {
-        let spaces = &self.stats.shared;
-        let known = spaces.find(&filter.name);
-        known.unwrap_or_else(|| spaces.open(&filter.name, shared_limits(filter), Instant::now()))
+    /// configuration is published, and in the form of this version of it.
+    fn store(
+        &self,
+        filter: &config::Filter,
+        module: &Module,
+        before: Option<&Snapshot>,
+    ) -> Result<Arc<Store>, NotTakenOver> {
+        let format = module.format();
+        let serving = before.and_then(|before| before.filter(&filter.name));
+        let serving = serving.map(|serving| (serving.shared(), serving.module().format()));
+        // What is newer than what serves is made of it anew; to what is older the
+        // filter goes back.
+        let is_newer = serving.is_some_and(|(_, serving)| format > serving);
+        let known = self.stats.shared.find(&filter.name, format);
+        if let Some(known) = known.filter(|_| !is_newer) {
+            return Ok(known);
+        }
+        let limits = shared_limits(filter);
+        let shared = serving.and_then(|(shared, format)| Some((shared?, format)));
+        let store = match shared {
+            Some((from, other)) if other != format => {
+                hand_over(module, filter, limits, from, other)?
+            }
+            Some(_) | None => Store::new(limits),
+        };
+        Ok(Arc::new(store))
     }
 }
 

@@ -211,15 +211,9 @@ impl Builder<'_> {
         let digest = Digest::of(&bytes);
         let module = self.engine.load(digest, &bytes, Pace::Full).ok()?;
         let secrets = GrantedSecrets::of(&good.block.grants, from.secrets);
-        let (mut mistakes, doubts) = (Vec::new(), Doubts::none());
-        let known = self.load(
-            from.config,
-            &doubts,
-            &good.block,
-            module,
-            secrets,
-            &mut mistakes,
-        );
+        let doubts = &Doubts::none();
+        let from = Build { doubts, ..from };
+        let known = self.load(from, &good.block, module, secrets, &mut Vec::new());
         known.good().cloned()
     }
 

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::{Answer, Client, Origin, Proxy};
+use super::{Answer, Client, Origin, Proxy, within};
 
 /// A configuration: a listener `web` with `chain` and whatever else of it is
 /// given, the text below `filters:`, and clusters that have one origin each.
@@ -48,6 +48,19 @@ pub fn counted(proxy: &Proxy, name: &str, labels: &[(&str, &str)]) -> u64 {
         .filter(|line| labels.iter().all(|label| line.contains(label)))
         .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64)
         .sum()
+}
+
+/// The warnings of a reload by this text. The watch may see a change first, and then
+/// there is nothing left to reload: so each attempt is to be another text.
+pub fn warned(proxy: &Proxy, yaml: impl Fn(usize) -> String) -> String {
+    let mut attempts = 0;
+    within("a reload warns", || {
+        attempts += 1;
+        proxy.edit(&yaml(attempts));
+        let outcome = proxy.reload();
+        assert!(outcome.ok, "{:?}", outcome.mistakes);
+        (!outcome.warnings.is_empty()).then(|| outcome.warnings.join("\n"))
+    })
 }
 
 /// A request with exactly these bytes as its head, on a connection of its own.

@@ -173,6 +173,7 @@ impl Checker<'_> {
                 raw.max_component_bytes,
             ),
             cpu: self.time(at, "cpu", raw.cpu),
+            hand_over: self.time(at, "hand_over", raw.hand_over),
             create_cpu: self.time(at, "create_cpu", raw.create_cpu),
             memory_bytes: self.memory_size(at, "memory", raw.memory),
             max_instances: raw.max_instances,

@@ -217,6 +217,9 @@ pub(in crate::config) struct RawFilterLimits {
     pub(in crate::config) max_component_bytes: Size<KIB, GIB>,
     /// CPU time of one call.
     pub(in crate::config) cpu: Time<1, 10_000>,
+    /// How long a version that shares in another form may take to bring all shared
+    /// entries into it, before it serves.
+    pub(in crate::config) hand_over: Time<1, HOUR>,
     /// CPU time of taking one configuration.
     pub(in crate::config) create_cpu: Time<1, MINUTE>,
     /// Memory of one instance.
@@ -289,6 +292,7 @@ impl Default for RawFilterLimits {
         Self {
             max_component_bytes: Size(64 * MIB),
             cpu: Time(3),
+            hand_over: Time(10_000),
             create_cpu: Time(1_000),
             memory: Size(64 * MIB),
             max_instances: 64,

@@ -60,6 +60,7 @@ fn limits() -> FilterLimits {
         max_component_bytes: 1 << 20,
         cpu: Duration::from_millis(20),
         create_cpu: Duration::from_millis(500),
+        hand_over: Duration::from_secs(10),
         memory_bytes: 16 << 20,
         max_instances: 4,
         max_waiting: 2,

@@ -317,28 +317,57 @@ fn moved_entries_keep_about_their_order() {
 }
 
 #[test]
-fn a_name_keeps_its_store_until_it_is_no_longer_configured() {
+fn a_name_keeps_its_stores_while_it_is_configured_and_they_are_had() {
     let now = Instant::now();
     let spaces = Spaces::default();
-    assert!(spaces.find("quota").is_none());
-    let first = spaces.open("quota", LIMITS, now);
+    let (quota, cache): (Arc<str>, Arc<str>) = ("quota".into(), "cache".into());
+    assert!(spaces.find("quota", 0).is_none());
+    let first = Arc::new(Store::new(LIMITS));
+    spaces.serve(&quota, 0, &first, LIMITS, now);
     first.set("a", b"x", None, now).unwrap();
-    let other = spaces.open("cache", LIMITS, now);
-    assert_eq!(other.get("a", now), None);
+    spaces.serve(&cache, 0, &Arc::new(Store::new(LIMITS)), LIMITS, now);
 
     let smaller = Limits {
         max_entry_bytes: 10,
         ..LIMITS
     };
-    let again = spaces.open("quota", smaller, now);
+    spaces.serve(&quota, 0, &first, smaller, now);
+    let again = spaces.find("quota", 0).unwrap();
     assert_eq!(value(&again, "a", now), Some(bytes(b"x")));
     let refused = first.set("a", &[0; 10], None, now);
     assert_eq!(refused, Err(SharedError::TooLarge));
+    drop(again);
+
+    // One of another form does not end it while somebody has it.
+    spaces.serve(&quota, 1, &Arc::new(Store::new(LIMITS)), LIMITS, now);
+    spaces.retain(|_| true);
+    assert!(spaces.find("quota", 0).is_some());
+    assert!(spaces.find("quota", 1).is_some());
+    drop(first);
+    spaces.retain(|_| true);
+    assert!(spaces.find("quota", 0).is_none());
+    assert!(spaces.find("quota", 1).is_some());
 
     spaces.retain(|name| name == "cache");
     let names: Vec<_> = spaces.stats().into_iter().map(|(name, _)| name).collect();
-    assert_eq!(names, ["cache".into()]);
-    assert!(spaces.find("quota").is_none());
-    assert_eq!(spaces.open("quota", LIMITS, now).get("a", now), None);
-    assert!(first.get("a", now).is_some());
+    assert_eq!(names, [cache]);
+    assert!(spaces.find("quota", 1).is_none());
+}
+
+#[test]
+fn what_a_store_holds_can_be_brought_to_another() {
+    let now = Instant::now();
+    let (from, to) = (Store::new(LIMITS), Store::new(LIMITS));
+    from.set("a", b"x", Some(Duration::from_secs(9)), now).unwrap();
+    from.add("n", 7, None, now).unwrap();
+    from.set("over", b"y", Some(Duration::ZERO), now).unwrap();
+    let later = now + Duration::from_secs(4);
+    let copies = from.copies(later);
+    assert_eq!(copies.len(), 2);
+    copies.iter().for_each(|copied| to.take(copied, later).unwrap());
+    assert_eq!(value(&to, "a", later), Some(bytes(b"x")));
+    assert_eq!(to.add("n", 1, None, later), Ok(8));
+    // What was left of its time goes on.
+    assert_eq!(value(&to, "a", now + Duration::from_secs(9)), None);
+    assert_eq!(value(&from, "a", later), Some(bytes(b"x")));
 }
