@@ -68,7 +68,10 @@ fn a_version_that_cannot_read_the_form_is_refused_with_its_reason() {
     assert!(!outcome.ok);
     let told = outcome.mistakes.join("\n");
     assert!(told.contains("counter.wasm"), "{told}");
-    assert!(told.contains("`count` is of the form 0, which is too old"), "{told}");
+    assert!(
+        told.contains("`count` is of the form 0, which is too old"),
+        "{told}"
+    );
     assert_eq!(proxy.get("/").text(), "0:2");
 }
 

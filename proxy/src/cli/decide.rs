@@ -38,19 +38,18 @@ pub fn decide(options: &Options, verdict: Verdict) -> anyhow::Result<Exit> {
 
 fn tell(options: &Options, verdict: Verdict, outcome: &ReloadOutcome) -> anyhow::Result<Exit> {
     let (filter, generation) = (&options.filter, outcome.generation);
-    match (outcome.ok, verdict) {
-        (true, Verdict::Promoted) => print(&format!(
-            "promoted: the canary of `{filter}` serves in its place, generation {generation}"
-        ))?,
-        (true, Verdict::Aborted) => print(&format!(
-            "aborted: `{filter}` serves without its canary, generation {generation}"
-        ))?,
-        (false, _) => {
-            for mistake in &outcome.mistakes {
-                print(&format!("error: {mistake}"))?;
-            }
+    let told = match (outcome.ok, verdict) {
+        (true, Verdict::Promoted) => {
+            format!(
+                "promoted: the canary of `{filter}` serves in its place, generation {generation}"
+            )
         }
-    }
+        (true, Verdict::Aborted) => {
+            format!("aborted: `{filter}` serves without its canary, generation {generation}")
+        }
+        (false, _) => format!("error: {}", outcome.mistakes.join("\nerror: ")),
+    };
+    print(&told)?;
     Ok(exit(outcome))
 }
 

@@ -421,7 +421,9 @@ pub fn serve_shared(snapshot: &Snapshot, stats: &Stats) {
         if let Some(store) = filter.shared() {
             let limits = shared_limits(filter.block());
             let format = filter.module().format();
-            stats.shared.serve(filter.name(), format, store, limits, Instant::now());
+            stats
+                .shared
+                .serve(filter.name(), format, store, limits, Instant::now());
         }
     }
 }

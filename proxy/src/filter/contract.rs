@@ -186,7 +186,9 @@ fn check_export(export: &str) -> Result<Export, Refusal> {
     match of_package(name) {
         Some("http-filter") if version == VERSION => Ok(Export::HttpFilter),
         Some(BACKGROUND | HAND_OVER) if version == VERSION => Ok(Export::Optional),
-        Some("http-filter" | BACKGROUND | HAND_OVER) => Err(Refusal::OtherVersion(export.to_owned())),
+        Some("http-filter" | BACKGROUND | HAND_OVER) => {
+            Err(Refusal::OtherVersion(export.to_owned()))
+        }
         Some("connection-filter") => Err(Refusal::ConnectionFilter),
         Some(_) | None => Ok(Export::Other),
     }

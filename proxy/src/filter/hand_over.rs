@@ -68,7 +68,9 @@ pub fn hand_over(
             let entries = entries.len();
             return Err(NotTakenOver::Late { entries, limit });
         }
-        let migrated = guest.migrate(from_format, entry).map_err(NotTakenOver::Failed)?;
+        let migrated = guest
+            .migrate(from_format, entry)
+            .map_err(NotTakenOver::Failed)?;
         let value = migrated.map_err(|reason| NotTakenOver::Refused {
             from: from_format,
             reason: log::clean(&reason, 1024),
@@ -102,7 +104,9 @@ impl At {
             })
         });
         begin(&mut store, create_cpu);
-        let guest = pre.instantiate(&mut store).map_err(|error| failure(&store, &error))?;
+        let guest = pre
+            .instantiate(&mut store)
+            .map_err(|error| failure(&store, &error))?;
         Ok(Self { store, guest })
     }
 

@@ -32,7 +32,14 @@ impl Spaces {
 
     /// This store is the one of its name from now on, within these limits. Stores
     /// of other formats stay for as long as a version has them.
-    pub fn serve(&self, name: &Arc<str>, format: u32, store: &Arc<Store>, limits: Limits, now: Instant) {
+    pub fn serve(
+        &self,
+        name: &Arc<str>,
+        format: u32,
+        store: &Arc<Store>,
+        limits: Limits,
+        now: Instant,
+    ) {
         store.limit(limits, now);
         let mut spaces = self.locked();
         let space = spaces.entry(name.clone()).or_default();
@@ -48,7 +55,9 @@ impl Spaces {
         for space in spaces.values_mut() {
             let current = space.current;
             let is_had = |store: &Arc<Store>| Arc::strong_count(store) > 1;
-            space.stores.retain(|format, store| *format == current || is_had(store));
+            space
+                .stores
+                .retain(|format, store| *format == current || is_had(store));
         }
     }
 

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use super::versions::{Build, Filters};
 use super::{Builder, Snapshot};
 use crate::components::{self, Absent, PullError, Untrusted};
-use crate::config::{
-    self, ComponentSource, Config, Doubts, Mistake, Name, Reference, filter_config,
-};
+use crate::config::{self, ComponentSource, Config, Mistake, Name, Reference, filter_config};
 use crate::digest::Digest;
 use crate::filter::{
     BuildError, Configured, Granted, GrantedSecrets, LoadedFilter, Module, NotTakenOver, Pace,
@@ -241,7 +239,9 @@ impl Builder<'_> {
         let stats = self.stats.filter(&filter.name, module.generation());
         let metrics = self.stats.guest(&filter.name, filter.limits.max_series);
         let shared = filter.grants.shared;
-        let shared = shared.then(|| self.store(filter, &module, from.before)).transpose();
+        let shared = shared
+            .then(|| self.store(filter, &module, from.before))
+            .transpose();
         let shared = match shared {
             Ok(shared) => shared,
             Err(error) => {

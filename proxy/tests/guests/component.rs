@@ -36,7 +36,10 @@ pub fn handed(form: u8, salt: u8) -> Vec<u8> {
     let marker = b"lockgate-form:";
     let places = bytes.windows(marker.len() + 1);
     let is_it = |place: &[u8]| place == b"lockgate-form:0";
-    let at = places.into_iter().position(is_it).expect("the guest has its form");
+    let at = places
+        .into_iter()
+        .position(is_it)
+        .expect("the guest has its form");
     bytes[at + marker.len()] = form;
     // A section of its own, `note`.
     bytes.extend_from_slice(b"\x00\x06\x04note");

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::*;
 
 const SHARDED: Limits = Limits {
@@ -358,13 +360,16 @@ fn a_name_keeps_its_stores_while_it_is_configured_and_they_are_had() {
 fn what_a_store_holds_can_be_brought_to_another() {
     let now = Instant::now();
     let (from, to) = (Store::new(LIMITS), Store::new(LIMITS));
-    from.set("a", b"x", Some(Duration::from_secs(9)), now).unwrap();
+    from.set("a", b"x", Some(Duration::from_secs(9)), now)
+        .unwrap();
     from.add("n", 7, None, now).unwrap();
     from.set("over", b"y", Some(Duration::ZERO), now).unwrap();
     let later = now + Duration::from_secs(4);
     let copies = from.copies(later);
     assert_eq!(copies.len(), 2);
-    copies.iter().for_each(|copied| to.take(copied, later).unwrap());
+    copies
+        .iter()
+        .for_each(|copied| to.take(copied, later).unwrap());
     assert_eq!(value(&to, "a", later), Some(bytes(b"x")));
     assert_eq!(to.add("n", 1, None, later), Ok(8));
     // What was left of its time goes on.
