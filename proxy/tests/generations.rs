@@ -260,3 +260,36 @@ fn the_series_of_a_filter_stay_as_long_as_its_last_exchange() {
         (!series()).then_some(())
     });
 }
+
+#[test]
+fn a_response_stays_open_across_five_hundred_generations() {
+    let (origin, release) = Origin::holding("body");
+    let proxy = start(&origin, "first");
+    let mut held = hold(&proxy, &origin);
+    for number in 0..500 {
+        proxy.edit(&policy(&origin, &format!("p{number}")));
+        // Where exchanges just end, there may be no room for a moment.
+        within("it is published", || proxy.reload().ok.then_some(()));
+    }
+    within("the first and the last are left", || {
+        (live(&proxy) == 2).then_some(())
+    });
+    let told = json(&get(proxy.admin(), "/generations"));
+    let first = &told["live"][0];
+    assert_eq!(
+        (&first["generation"], &first["exchanges"]),
+        (&1.into(), &1.into())
+    );
+    assert!(
+        first["filter_memory_bytes"].as_i64().unwrap() > 0,
+        "{first}"
+    );
+    assert_eq!(told["live"][1]["exchanges"], 0);
+    release.send(()).unwrap();
+    let answer = held.answer();
+    assert_eq!(answer.header("x-policy"), Some("first"));
+    assert_eq!(answer.text(), "body");
+    within("the first generation ends", || {
+        (live(&proxy) == 1).then_some(())
+    });
+}

@@ -138,5 +138,6 @@ fn empty(config: &Arc<Config>) -> Snapshot {
         canaries: Vec::new(),
         standings: Vec::new(),
         secrets: Vec::new(),
+        exchanges: Arc::new(PerWorker::new(1, Gauge::default)),
     }
 }

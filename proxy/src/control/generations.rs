@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 
+use crate::filter::LoadedFilter;
 use crate::snapshot::Snapshot;
 
 /// Every generation that an exchange may still hold.
@@ -23,6 +24,11 @@ pub struct Live {
     pub published: u64,
     /// The one that new exchanges take.
     pub current: bool,
+    /// Exchanges that run by it.
+    pub exchanges: i64,
+    /// Linear memory of the instances of those filters that the current one does not
+    /// have.
+    pub filter_memory_bytes: i64,
 }
 
 impl Generations {
@@ -38,18 +44,24 @@ impl Generations {
     pub fn live(&self) -> Vec<Live> {
         let mut generations = self.locked();
         generations.retain(|generation| generation.snapshot.strong_count() > 0);
-        let newest = generations.last().map(|generation| generation.number);
-        generations
-            .iter()
-            .map(|generation| Live {
+        let newest = generations.last();
+        let newest = newest.and_then(|newest| newest.snapshot.upgrade());
+        let tell = |generation: &Generation| {
+            let snapshot = generation.snapshot.upgrade()?;
+            Some(Live {
                 generation: generation.number,
                 published: generation
                     .published
                     .duration_since(SystemTime::UNIX_EPOCH)
                     .map_or(0, |since| since.as_secs()),
-                current: Some(generation.number) == newest,
+                current: newest
+                    .as_ref()
+                    .is_some_and(|newest| Arc::ptr_eq(newest, &snapshot)),
+                exchanges: snapshot.exchanges.level(|exchanges| exchanges),
+                filter_memory_bytes: memory_beyond(&snapshot, newest.as_deref()),
             })
-            .collect()
+        };
+        generations.iter().filter_map(tell).collect()
     }
 
     /// What is still at work, oldest first.
@@ -77,4 +89,14 @@ impl Generations {
     fn locked(&self) -> MutexGuard<'_, Vec<Generation>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What the filters hold that only this generation and others before have.
+fn memory_beyond(snapshot: &Snapshot, newest: Option<&Snapshot>) -> i64 {
+    let is_gone = |filter: &&Arc<LoadedFilter>| {
+        let mut newest = newest.into_iter().flat_map(|newest| &newest.filters);
+        !newest.any(|known| Arc::ptr_eq(known, filter))
+    };
+    let gone = snapshot.filters.iter().filter(is_gone);
+    gone.map(|filter| filter.memory_bytes()).sum()
 }

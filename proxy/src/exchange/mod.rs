@@ -91,7 +91,25 @@ struct Over {
     facts: Facts,
 }
 
+/// Counts an exchange among those of its generation.
+struct AtWork<'a>(&'a Gauge);
+
+impl<'a> AtWork<'a> {
+    fn of(scene: &Scene<'a>) -> Self {
+        let exchanges = scene.snapshot.shared.exchanges.of(scene.local.worker);
+        exchanges.add(1);
+        Self(exchanges)
+    }
+}
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        self.0.sub(1);
+    }
+}
+
 async fn run(scene: &Scene<'_>, asked: &Asked, view: Lendable, client: &mut Client) -> Over {
+    let _at_work = AtWork::of(scene);
     let chain = &scene.listener.chain;
     let mut facts = Facts::default();
     let mut course = Course {

@@ -225,6 +225,11 @@ impl LoadedFilter {
         }
     }
 
+    /// Linear memory of the instances of its component on all workers.
+    pub fn memory_bytes(&self) -> i64 {
+        self.owner.stats.level(|stats| &stats.memory_bytes)
+    }
+
     pub(super) fn count_fault(&self, worker: usize) {
         self.tally.of(worker).faults.add(1);
     }

@@ -13,7 +13,7 @@ use crate::listener::{self, Socket};
 use crate::secrets::Secret;
 use crate::shipped::Shipped;
 use crate::state;
-use crate::stats::Stats;
+use crate::stats::{Gauge, PerWorker, Stats};
 
 /// Whether sockets are bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +99,7 @@ impl Builder<'_> {
             canaries,
             standings,
             secrets,
+            exchanges: Arc::new(PerWorker::new(self.workers, Gauge::default)),
         };
         Ok(Built { snapshot, warnings })
     }

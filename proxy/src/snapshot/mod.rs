@@ -32,7 +32,7 @@ use crate::filter::LoadedFilter;
 use crate::http::via::Via;
 use crate::listener::Socket;
 use crate::secrets::Secret;
-use crate::stats::{ListenerStats, PerWorker};
+use crate::stats::{Gauge, ListenerStats, PerWorker};
 
 /// One generation of everything.
 #[derive(Clone)]
@@ -50,6 +50,8 @@ pub struct Snapshot {
     /// Of the filters that are not what the file says.
     pub standings: Vec<Standing>,
     pub secrets: Vec<Arc<Secret>>,
+    /// Exchanges that run by it.
+    pub exchanges: Arc<PerWorker<Gauge>>,
 }
 
 /// A listener with what it refers to.
@@ -124,6 +126,10 @@ impl Snapshot {
     pub fn next(&self) -> Self {
         Self {
             generation: self.generation + 1,
+            exchanges: Arc::new(PerWorker::new(
+                self.exchanges.iter().count(),
+                Gauge::default,
+            )),
             ..self.clone()
         }
     }
