@@ -2,9 +2,7 @@
 
 mod support;
 
-use std::fs::File;
-use std::net::TcpStream;
-use std::os::unix::fs::OpenOptionsExt;
+use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -117,27 +115,25 @@ fn signals_that_come_together_are_one() {
     process.logged("drained");
 }
 
-/// A reload that waits for the bytes of a component, and the pipe that they
-/// would come by.
-fn reloading(process: &Process, origin: &Origin) -> File {
-    let pipe = process.path().join("late.wasm");
-    let made = Command::new("mkfifo").arg(&pipe).status();
-    assert!(made.unwrap().success());
-    let late = "filters: { late: { component: ./late.wasm } }\n";
+/// A reload that waits for a registry, and the connection on which that says nothing.
+fn reloading(process: &Process, origin: &Origin) -> TcpStream {
+    let registry = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = registry.local_addr().unwrap();
+    let digest = "0".repeat(64);
+    let late = format!(
+        "registries: [{{ host: '{host}', plain_http: true }}]\n\
+         filters: {{ late: {{ component: 'oci://{host}/late@sha256:{digest}' }} }}\n"
+    );
     process.edit(&format!("{late}{}", policy(origin, "1s")));
-    // It opens once there is a reader.
-    within("the reload reads the component", || {
-        let mut options = File::options();
-        let writing = options.write(true).custom_flags(libc::O_NONBLOCK);
-        writing.open(&pipe).ok()
-    })
+    registry.set_nonblocking(true).unwrap();
+    within("the reload asks the registry", || registry.accept().ok()).0
 }
 
 #[test]
 fn a_drain_does_not_wait_for_a_reload() {
     let origin = Origin::saying("body");
     let mut process = Process::start(&policy(&origin, "1s"));
-    let _pipe = reloading(&process, &origin);
+    let _registry = reloading(&process, &origin);
     process.signal("TERM");
     assert_eq!(process.exit_code(), Some(0));
     process.logged("drained");
@@ -148,11 +144,10 @@ fn a_drain_does_not_wait_for_a_reload() {
 fn a_sighup_during_a_reload_means_another_one() {
     let (old, new) = (Origin::saying("old"), Origin::saying("new"));
     let process = Process::start(&policy(&old, "1s"));
-    let pipe = reloading(&process, &old);
+    let registry = reloading(&process, &old);
     process.signal("HUP");
     process.edit(&policy(&new, "1s"));
-    std::fs::remove_file(process.path().join("late.wasm")).unwrap();
-    drop(pipe);
+    drop(registry);
     process.logged("reload refused");
     process.logged("reloaded why=\"SIGHUP\"");
     assert_eq!(process.get("/").text(), "new");

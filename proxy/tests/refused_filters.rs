@@ -134,7 +134,7 @@ fn components_of_other_worlds_are_refused() {
         r#"(component (instance $i)
             (export "lockgate:filter/http-filter@0.1.0" (instance $i))
             (export "lockgate:filter/hand-over@0.1.0" (instance $i)))"#,
-        &["exports `hand-over`, which is not served by this version"],
+        &["does not fit the contract", "hand-over", "`format`"],
     );
     refuse(
         r#"(component (instance $i) (export "lockgate:filter/connection-filter@0.1.0" (instance $i)))"#,

@@ -15,7 +15,7 @@ use crate::exchange::{AccessLog, Local};
 use crate::filter::LoadedFilter;
 use crate::http::via::Via;
 use crate::snapshot::{Listener, Published, Snapshot, WorkerSnapshot};
-use crate::stats::Stats;
+use crate::stats::{Gauge, PerWorker, Stats};
 
 /// The cluster of what no filter routed.
 pub const ORIGIN: &str = "origin";

@@ -173,6 +173,7 @@ fn print_text(report: &Report) -> anyhow::Result<()> {
         .filter(|(_, outcome)| !outcome.passed());
     let cases = if count == 1 { "case" } else { "cases" };
     match failed.count() {
+        _ if count == 0 => Exit::Good,
         0 => print(&format!("{count} {cases}, all ok"))?,
         failed => print(&format!("{count} {cases}, {failed} failed"))?,
     };

@@ -43,7 +43,7 @@ use crate::filter::{Lendable, Participants, View};
 use crate::http::forwarded::Peer;
 use crate::http::h1::ParsedRequest;
 use crate::snapshot::{WorkerListener, WorkerSnapshot};
-use crate::stats::ListenerStats;
+use crate::stats::{Gauge, ListenerStats};
 use answer::Facts;
 use begin::Asked;
 use forward::Towards;

@@ -60,10 +60,7 @@ fn other_components_are_refused() {
     }
     for (export, message) in [
         ("background@0.2.0", "is not the version served here (0.1.0)"),
-        (
-            "hand-over@0.1.0",
-            "exports `hand-over`, which is not served by this version",
-        ),
+        ("hand-over@0.2.0", "is not the version served here (0.1.0)"),
         ("connection-filter@0.1.0", "is a connection filter"),
     ] {
         let text = format!(
