@@ -296,7 +296,7 @@ async fn bring_up(start: Start) -> Result<(Control, Option<Signals>), StartError
     control::serve_shared(&snapshot, &start.stats);
     versions.published(&snapshot, Instant::now());
     let config = snapshot.config.clone();
-    let status = Status::new(start.stats.clone(), &snapshot, versions.on_probation());
+    let status = Status::new(start.stats.clone(), &snapshot, versions.known());
     if let Some(admin) = &config.admin {
         serve_admin(admin, &config, &status, start.commands)?;
     }

@@ -500,3 +500,84 @@ fn a_canary_that_cannot_be_built_refuses_the_file_at_its_place() {
     );
     assert_eq!(version_of(&proxy).as_deref(), Some("one"));
 }
+
+/// As [`version`], with a check that wants `wanted` for the version's name.
+fn checked(name: &str, wanted: &str) -> Value {
+    let mut entry = version(name, &[]);
+    let headers = json!({ "x-version": wanted });
+    entry["checks"] = json!([{
+        "name": "the version",
+        "expect": { "response": { "headers": headers } },
+    }]);
+    entry
+}
+
+#[test]
+fn a_version_that_fails_its_checks_is_one_that_cannot_be_built() {
+    let (origin, state) = (Origin::saying("body"), State::new());
+    let proxy = start(&origin, &state, &checked("one", "one"));
+    proven(&proxy, &state);
+    let mut bad = checked("two", "three");
+    proxy.edit(&yaml(&origin, &state, &bad));
+    let outcome = proxy.reload();
+    assert!(!outcome.ok);
+    assert!(outcome.mistakes.join("\n").contains("three"), "{outcome:?}");
+    bad["on_bad"] = json!("keep");
+    proxy.edit(&yaml(&origin, &state, &bad));
+    let outcome = proxy.reload();
+    assert!(outcome.ok, "{outcome:?}");
+    assert_eq!(version_of(&proxy).as_deref(), Some("one"));
+    assert_eq!(told(&proxy)["is"], "kept");
+    // What stands in has other checks, which are not those of the file.
+    assert!(proxy.reload().ok);
+    proxy.stop();
+    let proxy = start(&origin, &state, &bad);
+    assert_eq!(version_of(&proxy).as_deref(), Some("one"));
+    assert_eq!(told(&proxy)["is"], "last-good");
+}
+
+#[test]
+fn a_canary_is_checked_too_and_a_promoted_one_as_what_it_is() {
+    let (origin, state) = (Origin::saying("body"), State::new());
+    let canary = |wanted: &str| {
+        let mut entry = with_canary(&version("two", &[]), &json!({ "percent": 0 }));
+        let headers = json!({ "x-version": wanted });
+        // Also what the stable version is.
+        entry["config"] = version("two", &[])["config"].clone();
+        entry["checks"] = json!([{
+            "name": "the version",
+            "expect": { "response": { "headers": headers } },
+        }]);
+        entry
+    };
+    let proxy = start_trial(&origin, &state, &canary("two"));
+    assert_eq!(decide(&proxy, "promote").0, 200);
+    assert!(proxy.reload().ok);
+    assert_eq!(told(&proxy)["is"], "promoted");
+    let mut other = canary("two");
+    other["canary"]["config"] = version("three", &[])["config"].clone();
+    proxy.edit(&yaml(&origin, &state, &other));
+    let outcome = proxy.reload();
+    assert!(!outcome.ok, "{outcome:?}");
+    assert!(outcome.mistakes.join("\n").contains("three"), "{outcome:?}");
+}
+
+#[test]
+fn a_canary_of_the_same_component_is_judged_by_its_own_calls() {
+    let (origin, state) = (Origin::saying("body"), State::new());
+    let rules = json!({
+        "percent": 50, "sticky_by": "chance",
+        "abort_on": { "min_calls": 5, "fault_percent": 80 },
+    });
+    let mut entry = with_canary(&version("two", &["trap"]), &rules);
+    entry["canary"]["component"] = json!("./guest.wasm");
+    entry["config"]["wants"] = json!({ "phases": ["request"] });
+    let proxy = start(&origin, &state, &entry);
+    within("the canary is given up", || {
+        proxy.get("/");
+        (told(&proxy)["is"] == "aborted").then_some(())
+    });
+    // Its series outlives a reload, and so does what is shared.
+    assert!(proxy.reload().ok);
+    assert!(metric_sum(proxy.admin(), "lockgate_filter_calls_total", "guest") > 0.0);
+}

@@ -282,6 +282,11 @@ pub struct AbortOn {
 }
 
 impl Filter {
+    /// Whether this is the entry of a canary. Names hold no `/`.
+    pub fn is_canary(&self) -> bool {
+        self.pointer.matches('/').count() > 2
+    }
+
     /// The canary as the entry of a filter.
     pub fn canary_entry(&self) -> Option<Self> {
         let canary = self.canary.as_deref()?;

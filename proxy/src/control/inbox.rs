@@ -1,5 +1,6 @@
 //! What the control loop is asked to do, from wherever it comes.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::mem;
 use std::path::PathBuf;
@@ -36,7 +37,7 @@ pub struct Inbox {
     /// has connections.
     waiting: Vec<Reply>,
     /// The same for canaries.
-    decisions: Vec<Decide>,
+    decisions: VecDeque<Decide>,
     /// A reload found no room for one more generation.
     is_owed: bool,
     /// A configuration was refused, and any file may be what was wrong with it.
@@ -54,7 +55,7 @@ impl Inbox {
             signals,
             watch,
             waiting: Vec::new(),
-            decisions: Vec::new(),
+            decisions: VecDeque::new(),
             is_owed: false,
             to_mend: false,
         }
@@ -63,7 +64,7 @@ impl Inbox {
     /// The next thing to do. `room` ends when there is room for one more
     /// generation. Dropping the future loses nothing.
     pub async fn next(&mut self, room: impl Future<Output = ()>) -> Asked {
-        if let Some(decide) = self.decisions.pop() {
+        if let Some(decide) = self.decisions.pop_front() {
             return Asked::Decide(decide);
         }
         if !self.waiting.is_empty() {
@@ -153,12 +154,12 @@ pub async fn drain_signal(signals: &mut Option<Signals>) {
 async fn drain_command(
     commands: &mut mpsc::Receiver<Command>,
     waiting: &mut Vec<Reply>,
-    decisions: &mut Vec<Decide>,
+    decisions: &mut VecDeque<Decide>,
 ) {
     loop {
         match commands.recv().await {
             Some(Command::Reload { reply }) => waiting.push(reply),
-            Some(Command::Decide(decide)) => decisions.push(decide),
+            Some(Command::Decide(decide)) => decisions.push_back(decide),
             Some(Command::Drain) | None => return,
         }
     }

@@ -339,6 +339,8 @@ impl Control {
         };
         if let (Reason::Promoted, Some(canary)) = (reason, &canary) {
             next.replace(canary);
+            // Who signed it is not known here, and of whom nothing is known nobody did.
+            next.origins.remove(filter);
         }
         let standing = Standing {
             filter: filter.clone(),
@@ -381,6 +383,7 @@ impl Control {
         );
         let mut next = current.next();
         next.replace(&good);
+        next.without_canary(filter);
         next.note(standing);
         self.go_on_with(next).await;
     }

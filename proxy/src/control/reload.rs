@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::checks::{self, Failed};
 use super::watch::changed_since;
-use super::{checks, lock, log_target};
+use super::{lock, log_target};
 use crate::cluster::Resolver;
 use crate::components::{self, Components};
 use crate::config::{self, ComponentSource, Config, Draft, Mistake, Mistakes};
@@ -84,7 +85,11 @@ pub fn files_of(attempt: &config::Attempt) -> Vec<PathBuf> {
         .outcome
         .iter()
         .flat_map(|loaded| &loaded.config.filters);
-    let components = filters.flat_map(|filter| match &filter.component {
+    let sources = filters.flat_map(|filter| {
+        let canary = filter.canary.as_ref().map(|canary| &canary.component);
+        std::iter::once(&filter.component).chain(canary)
+    });
+    let components = sources.flat_map(|component| match component {
         ComponentSource::File(path) => vec![path.clone(), components::signature_of(path)],
         ComponentSource::Shipped(_) | ComponentSource::Registry(..) => Vec::new(),
     });
@@ -189,7 +194,7 @@ impl Loader {
         past: &Past,
         sockets: Sockets,
     ) -> Result<Candidate, Mistakes> {
-        let candidate = self.build_unlocked(loaded, before, past, sockets)?;
+        let mut candidate = self.build_unlocked(loaded, before, past, sockets)?;
         let snapshot = &candidate.snapshot;
         let mut mistakes = match lock::read(&self.path) {
             Ok(lock) => lock.map_or_else(Vec::new, |lock| lock.check(snapshot)),
@@ -205,12 +210,34 @@ impl Loader {
         };
         // A filter that may not be loaded is not run either.
         if mistakes.is_empty() {
-            mistakes = checks::run(snapshot, before);
+            mistakes = self.check(&mut candidate, before, past);
         }
-        match Mistakes::of(config::in_order(mistakes, &snapshot.config.files)) {
+        let files = &candidate.snapshot.config.files;
+        match Mistakes::of(config::in_order(mistakes, files)) {
             Some(mistakes) => Err(mistakes),
             None => Ok(candidate),
         }
+    }
+
+    /// Runs the checks of filters. One that fails is as one that cannot be built.
+    fn check(
+        &self,
+        candidate: &mut Candidate,
+        before: Option<&Snapshot>,
+        past: &Past,
+    ) -> Vec<Mistake> {
+        let builder = self.builder(past, Sockets::Leave);
+        let mut refused = Vec::new();
+        for Failed { filter, mistakes } in checks::run(&candidate.snapshot, before) {
+            match builder.instead(&filter, &candidate.snapshot, before) {
+                Some(instead) => {
+                    candidate.snapshot.put_instead(&instead, &mistakes);
+                    candidate.warnings.extend(mistakes);
+                }
+                None => refused.extend(mistakes),
+            }
+        }
+        refused
     }
 
     /// The last good version of a filter of this snapshot, built once more where it

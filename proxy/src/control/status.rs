@@ -13,12 +13,12 @@ use tokio::sync::mpsc;
 
 use super::admin::{Access, AdminState, AdminView, Command, Readiness, ReloadOutcome};
 use super::generations::Generations;
-use super::versions::OnProbation;
+use super::versions::Known;
 use crate::cluster::Cluster;
 use crate::config::{self, AccessLog, AdminAddress, Config, Mistakes, Reference, filter_config};
 use crate::filter::{JobState, LoadedFilter};
 use crate::secrets::Secret;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Reason, Snapshot};
 use crate::stats::Stats;
 
 /// Shared with the admin server, which only reads.
@@ -44,13 +44,13 @@ struct StartedWith {
 struct Told {
     generations: Generations,
     last: Mutex<Option<ReloadOutcome>>,
-    on_probation: OnProbation,
+    versions: Known,
 }
 
 impl Status {
-    pub fn new(stats: Arc<Stats>, first: &Arc<Snapshot>, on_probation: OnProbation) -> Arc<Self> {
+    pub fn new(stats: Arc<Stats>, first: &Arc<Snapshot>, versions: Known) -> Arc<Self> {
         let told = Arc::new(Told {
-            on_probation,
+            versions,
             ..Told::default()
         });
         told.generations.add(first);
@@ -162,11 +162,20 @@ impl Status {
             },
             |cluster| any(&|snapshot| snapshot.cluster(cluster).is_some()),
             |filter, generation| {
-                any(&|snapshot| {
-                    let known = snapshot.filter(filter);
-                    known.is_some_and(|known| known.module().digest().starts_with(generation))
-                })
+                let is_it = |known: &Arc<LoadedFilter>| {
+                    let label = known.generation();
+                    // Jobs are known by their component alone.
+                    let label = label.strip_suffix("+canary").unwrap_or(&label);
+                    let generation = generation.strip_suffix("+canary").unwrap_or(generation);
+                    &**known.name() == filter && label == generation
+                };
+                let serves = |snapshot: &Snapshot| {
+                    let mut versions = snapshot.filters.iter().chain(&snapshot.canaries);
+                    versions.any(is_it)
+                };
+                any(&serves) || self.told.versions.is_good(filter, generation)
             },
+            |filter| any(&|snapshot| snapshot.filter(filter).is_some()),
         );
     }
 }
@@ -326,7 +335,7 @@ fn view(
         config: masked(snapshot),
         filters: Box::new(move || {
             shown(&of_filters, |snapshot| {
-                let tell = |loaded| filter(loaded, snapshot, &billed, &told_of.on_probation);
+                let tell = |loaded| filter(loaded, snapshot, &billed, &told_of.versions);
                 snapshot.filters.iter().map(tell).collect()
             })
         }),
@@ -368,15 +377,27 @@ fn masked(snapshot: &Snapshot) -> Value {
         let Some(loaded) = snapshot.filter(&filter.name) else {
             continue;
         };
-        let schema = loaded.module().manifest().config_schema.as_ref();
         let canary = filter.canary_entry();
-        let configs = filter
-            .configs()
-            .chain(canary.iter().map(|entry| &entry.config));
-        for own in configs {
-            if let Some(place) = shown.pointer_mut(&own.pointer) {
-                *place = filter_config::mask(schema, own, &config.from_env);
-            }
+        let canary = canary.iter().map(|entry| &entry.config);
+        // Only the version in the file can tell what is secret in the file.
+        let standing = snapshot.standing(&filter.name);
+        let of_file = match standing.map(|standing| standing.reason) {
+            None | Some(Reason::Aborted) => Some(loaded),
+            Some(_) => None,
+        };
+        let configs = filter.configs().map(|own| (own, of_file));
+        let canary = canary.map(|own| (own, snapshot.canary(&filter.name)));
+        for (own, version) in configs.chain(canary) {
+            let Some(place) = shown.pointer_mut(&own.pointer) else {
+                continue;
+            };
+            *place = match version {
+                Some(version) => {
+                    let schema = version.module().manifest().config_schema.as_ref();
+                    filter_config::mask(schema, own, &config.from_env)
+                }
+                None => Value::from("***"),
+            };
         }
     }
     shown
@@ -386,7 +407,7 @@ fn filter(
     filter: &Arc<LoadedFilter>,
     snapshot: &Snapshot,
     stats: &Stats,
-    on_probation: &OnProbation,
+    versions: &Known,
 ) -> Value {
     let mut written = snapshot.config.filters.iter();
     let written = written.find(|written| written.name == *filter.name());
@@ -399,7 +420,7 @@ fn filter(
         "pulled": origin.and_then(|origin| origin.pulled.as_ref()).map(Reference::to_string),
         "signed_by": origin.and_then(|origin| origin.signed_by.as_deref()),
         "digest": module.digest(),
-        "version": on_probation.tell(filter, snapshot),
+        "version": versions.tell(filter, snapshot),
         "size": module.size(),
         "manifest": { "name": manifest.name, "version": manifest.version },
         "world": module.world(),

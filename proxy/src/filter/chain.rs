@@ -83,8 +83,8 @@ impl WorkerChain {
         while let Some(known) = self.places.get(taken.requests_begun) {
             let place = taken.requests_begun;
             taken.requests_begun += 1;
-            let version = known.pick(view);
-            taken.slot(place).version = version;
+            let slot = taken.slot(place);
+            let version = *slot.version.get_or_insert_with(|| known.pick(view));
             let filter = known.filter(version);
             let loaded = filter.loaded();
             let config = match loaded.select(view.decisions.route.as_ref()) {
@@ -217,7 +217,7 @@ impl WorkerChain {
 
     /// The version of a filter that this exchange sees.
     fn filter(&self, place: usize, taken: &mut Participants) -> &Rc<WorkerFilter> {
-        self.places[place].filter(taken.slot(place).version)
+        self.places[place].filter(taken.slot(place).version.unwrap_or_default())
     }
 
     fn next_response(&self, taken: &mut Participants) -> Option<usize> {
@@ -239,10 +239,8 @@ impl WorkerChain {
     ) -> Option<u16> {
         let known = &self.places[place];
         let slot = taken.slot(place);
-        if slot.part == Part::NotCalled {
-            slot.version = known.pick(view);
-        }
-        let filter = known.filter(slot.version);
+        let version = *slot.version.get_or_insert_with(|| known.pick(view));
+        let filter = known.filter(version);
         let phases = |config: u16| filter.interests()[usize::from(config)].phases;
         match slot.part {
             Part::Taking(config) => wants(phases(config)).then_some(config),

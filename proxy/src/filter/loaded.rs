@@ -1,6 +1,7 @@
 //! One entry of `filters:`, ready to be called: a module with every
 //! configuration accepted by its `create`. Immutable and shared by all workers.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -204,6 +205,12 @@ impl LoadedFilter {
         &self.module
     }
 
+    /// Its label among the generations of its filter. A canary has one of its own,
+    /// also where only its configuration is another.
+    pub fn generation(&self) -> Cow<'_, str> {
+        generation(&self.module, &self.block)
+    }
+
     /// The entry of `filters:` that it was built from, which need not be in the
     /// present file.
     pub fn block(&self) -> &Filter {
@@ -359,6 +366,14 @@ fn check_grants(module: &Module, filter: &Filter) -> Result<(), Vec<BuildError>>
     match mistakes.is_empty() {
         true => Ok(()),
         false => Err(mistakes),
+    }
+}
+
+/// The label of a version made of a component by this entry.
+pub fn generation<'a>(module: &'a Module, entry: &Filter) -> Cow<'a, str> {
+    match entry.is_canary() {
+        true => format!("{}+canary", module.generation()).into(),
+        false => module.generation().into(),
     }
 }
 

@@ -62,7 +62,7 @@ pub use hand_over::{NotTakenOver, hand_over};
 pub use interest::{Interest, Phases};
 pub use job::{Job, Ran};
 pub use job_state::{JobState, Standing};
-pub use loaded::{BuildError, Configured, Fared, LoadedFilter, is_reserved};
+pub use loaded::{BuildError, Configured, Fared, LoadedFilter, generation, is_reserved};
 pub use log::TARGET as LOG_TARGET;
 pub use module::{LoadError, Manifest, Module, Pace};
 pub use participants::Participants;

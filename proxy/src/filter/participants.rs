@@ -23,8 +23,8 @@ pub struct Participants {
 #[derive(Default)]
 pub(super) struct Slot {
     pub part: Part,
-    /// Chosen with the part.
-    pub version: Version,
+    /// Chosen when it is first asked for.
+    pub version: Option<Version>,
     /// How long it has held the exchange so far.
     pub delayed: Duration,
     /// An instance that no other exchange may have.

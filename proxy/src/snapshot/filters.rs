@@ -10,7 +10,7 @@ use crate::config::{self, ComponentSource, Config, Mistake, Name, Reference, fil
 use crate::digest::Digest;
 use crate::filter::{
     BuildError, Configured, Granted, GrantedSecrets, LoadedFilter, Module, NotTakenOver, Pace,
-    hand_over,
+    generation, hand_over,
 };
 use crate::shared::{self, Store};
 
@@ -236,7 +236,9 @@ impl Builder<'_> {
         let is_good = found.is_empty();
         let schema_found: Vec<_> = found.iter().map(|found| found.pointer.clone()).collect();
         mistakes.append(&mut found);
-        let stats = self.stats.filter(&filter.name, module.generation());
+        let stats = self
+            .stats
+            .filter(&filter.name, &generation(&module, filter));
         let metrics = self.stats.guest(&filter.name, filter.limits.max_series);
         let shared = filter.grants.shared;
         let shared = shared
@@ -305,7 +307,8 @@ impl Builder<'_> {
             Some((from, other)) if other != format => {
                 hand_over(module, filter, limits, from, other)?
             }
-            Some(_) | None => Store::new(limits),
+            Some((same, _)) => return Ok(same.clone()),
+            None => Store::new(limits),
         };
         Ok(Arc::new(store))
     }

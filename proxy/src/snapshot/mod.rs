@@ -25,9 +25,10 @@ pub use local::{WorkerListener, WorkerSnapshot};
 pub use past::Past;
 pub use publish::{Cache, Published};
 pub use standing::{Reason, Standing};
+pub use versions::Instead;
 
 use crate::cluster::Cluster;
-use crate::config::{self, Config, Name};
+use crate::config::{self, Config, Mistake, Name};
 use crate::filter::LoadedFilter;
 use crate::http::via::Via;
 use crate::listener::Socket;
@@ -98,6 +99,19 @@ impl Snapshot {
         self.standings
             .retain(|known| known.filter != standing.filter);
         self.standings.push(standing);
+    }
+
+    /// A version in the place of one with these mistakes.
+    pub fn put_instead(&mut self, instead: &Instead, mistakes: &[Mistake]) {
+        let filter = instead.version.name();
+        self.replace(&instead.version);
+        self.without_canary(filter);
+        self.canaries.extend(instead.canary.clone());
+        self.note(Standing {
+            filter: filter.clone(),
+            reason: instead.reason,
+            why: mistakes.iter().map(Mistake::to_string).collect(),
+        });
     }
 
     /// Another version of a filter in the place of the one that there is. What that

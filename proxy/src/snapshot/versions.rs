@@ -13,6 +13,29 @@ use crate::filter::{GrantedSecrets, LoadedFilter, Pace};
 use crate::secrets::Secret;
 use crate::state::{Good, Verdict};
 
+/// A version in the place of another.
+pub struct Instead {
+    pub version: Arc<LoadedFilter>,
+    pub canary: Option<Arc<LoadedFilter>>,
+    pub reason: Reason,
+}
+
+/// The canary that goes on with a filter, if the file still has one.
+fn canary_of(before: &Snapshot, filter: &config::Filter) -> Option<Arc<LoadedFilter>> {
+    filter.canary.as_ref()?;
+    before.canary(&filter.name).cloned()
+}
+
+/// Whether every cluster that a version may name is configured.
+fn names_what_is_there(version: &LoadedFilter, config: &Config) -> bool {
+    let is_there = |name: &Name| config.clusters.iter().any(|known| known.name == *name);
+    let mut named = version
+        .configs()
+        .iter()
+        .flat_map(|own| &own.interest.clusters);
+    named.all(is_there)
+}
+
 /// What filters are built from.
 #[derive(Clone, Copy)]
 pub(super) struct Build<'a> {
@@ -141,6 +164,10 @@ impl Builder<'_> {
             Some((why, good)) => {
                 let mistake = failed_before(built.from.config, filter, why);
                 built.standings.retain(|known| known.filter != filter.name);
+                // It is compared with the version in the file, which does not serve.
+                built
+                    .canaries
+                    .retain(|canary| *canary.name() != filter.name);
                 built.stand_in(good, Reason::FellBack, vec![mistake]);
             }
             None => built.serve(serving),
@@ -157,27 +184,55 @@ impl Builder<'_> {
         known: Known,
         canary: Option<Known>,
     ) {
-        let version = match built.from.before {
-            Some(before) if filter.on_bad == OnBad::Keep => {
-                let canary = before.canary(&filter.name);
-                built.canaries.extend(canary.cloned());
-                let running = before.filter(&filter.name);
-                running.map(|running| (running.clone(), Reason::Kept))
+        match self.other(built.from, filter) {
+            Some(instead) => {
+                let canary = instead.canary.clone();
+                built.known.extend(canary.map(Known::Good));
+                built.canaries.extend(instead.canary);
+                built.stand_in(instead.version, instead.reason, mistakes);
             }
-            None if !self.strict => {
-                let good = self.good(built.from, filter);
-                good.map(|good| (good, Reason::LastGood))
-            }
-            Some(_) | None => None,
-        };
-        match version {
-            Some((version, reason)) => built.stand_in(version, reason, mistakes),
             None => {
                 built.mistakes.extend(mistakes);
                 built.known.push(known);
                 built.known.extend(canary);
             }
         }
+    }
+
+    fn other(&self, from: Build<'_>, filter: &config::Filter) -> Option<Instead> {
+        match from.before {
+            Some(before) if filter.on_bad == OnBad::Keep => Some(Instead {
+                version: before.filter(&filter.name)?.clone(),
+                canary: canary_of(before, filter),
+                reason: Reason::Kept,
+            }),
+            None if !self.strict => Some(Instead {
+                version: self.good(from, filter)?,
+                canary: None,
+                reason: Reason::LastGood,
+            }),
+            Some(_) | None => None,
+        }
+    }
+
+    /// The version that stands in for one that was built and may not serve.
+    pub fn instead(
+        &self,
+        filter: &str,
+        candidate: &Snapshot,
+        before: Option<&Snapshot>,
+    ) -> Option<Instead> {
+        let config = &candidate.config;
+        let mut filters = config.filters.iter();
+        let filter = filters.find(|known| &*known.name == filter)?;
+        let from = Build {
+            config,
+            doubts: &Doubts::none(),
+            before,
+            secrets: &candidate.secrets,
+        };
+        let instead = self.other(from, filter)?;
+        names_what_is_there(&instead.version, config).then_some(instead)
     }
 
     /// The last good version of a filter, if what it needs is still there and it
@@ -196,14 +251,19 @@ impl Builder<'_> {
         if !trusted.is_empty() && !is_trusted {
             return None;
         }
-        let good = match self.past.loaded(&filter.name) {
+        let recorded = recorded?;
+        // A secret that is gone must not be stood in for by anything.
+        let has_secret = |name: &Name| from.secrets.iter().any(|known| known.name() == name);
+        if !recorded.block.grants.secrets.keys().all(has_secret) {
+            return None;
+        }
+        let secrets = GrantedSecrets::of(&recorded.block.grants, from.secrets);
+        let loaded = self.past.loaded(&filter.name);
+        let good = match loaded.filter(|loaded| *loaded.secrets() == secrets) {
             Some(loaded) => loaded.clone(),
-            None => self.build_good(from, recorded?)?,
+            None => self.build_good(from, recorded)?,
         };
-        let clusters = &from.config.clusters;
-        let is_there = |name: &Name| clusters.iter().any(|known| known.name == *name);
-        let mut named = good.configs().iter().flat_map(|own| &own.interest.clusters);
-        named.all(is_there).then_some(good)
+        names_what_is_there(&good, from.config).then_some(good)
     }
 
     fn build_good(&self, from: Build<'_>, good: &Good) -> Option<Arc<LoadedFilter>> {

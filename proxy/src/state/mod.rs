@@ -7,6 +7,7 @@
 
 mod records;
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,7 +32,8 @@ pub struct Folder {
     /// A failure is told once, until something could be written again.
     has_complained: AtomicBool,
     /// What stands in the records' file, as far as this process knows.
-    written: Mutex<Option<Records>>,
+    /// With the number of the last ones that were given.
+    written: Mutex<(u64, Option<Records>)>,
 }
 
 impl Folder {
@@ -39,7 +41,7 @@ impl Folder {
         Self {
             path,
             has_complained: AtomicBool::new(false),
-            written: Mutex::new(None),
+            written: Mutex::new((0, None)),
         }
     }
 
@@ -60,20 +62,21 @@ impl Folder {
     }
 
     /// Writes the records if they changed, and lets go of components that neither
-    /// they nor `in_use` name.
-    pub fn keep(&self, records: &Records, in_use: &[String]) {
+    /// they nor `in_use` name. Numbers count up, and those that come late are older.
+    pub fn keep(&self, number: u64, records: &Records, in_use: &[String]) {
         let mut written = self
             .written
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if written.as_ref() == Some(records) {
+        if number < written.0 || written.1.as_ref() == Some(records) {
             return;
         }
+        written.0 = number;
         let text = serde_json::to_vec_pretty(records).expect("records are JSON with text for keys");
         match private::write(&self.path, &self.path.join(RECORDS), &[&text]) {
             Ok(()) => {
                 self.has_complained.store(false, Ordering::Relaxed);
-                *written = Some(records.clone());
+                written.1 = Some(records.clone());
                 self.sweep(records, in_use);
             }
             Err(error) => self.complain("what is known of filter versions cannot be kept", &error),
@@ -131,7 +134,7 @@ impl Folder {
         for entry in entries.flatten() {
             let name = entry.file_name();
             let is_needed = needed.iter().any(|needed| **needed == *name);
-            if !is_needed {
+            if !is_needed && is_component(&name) {
                 fs::remove_file(entry.path()).ok();
             }
         }
@@ -146,6 +149,13 @@ impl Folder {
 
 fn component_name(digest: &str) -> String {
     format!("{digest}.wasm")
+}
+
+/// Whether a file of this name is one that we wrote: the folder may hold others.
+fn is_component(name: &OsStr) -> bool {
+    let digest = name.to_str().and_then(|name| name.strip_suffix(".wasm"));
+    let is_hex = |digest: &str| digest.bytes().all(|byte| byte.is_ascii_hexdigit());
+    digest.is_some_and(|digest| digest.len() == 64 && is_hex(digest))
 }
 
 /// The whole of a file of at most so many bytes.

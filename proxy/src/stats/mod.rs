@@ -130,15 +130,15 @@ impl Stats {
         listener: impl Fn(&str) -> bool,
         cluster: impl Fn(&str) -> bool,
         filter: impl Fn(&str, &str) -> bool,
+        filter_name: impl Fn(&str) -> bool,
     ) {
         locked(&self.listeners).retain(|name, _| listener(name));
         locked(&self.clusters).retain(|name, _| cluster(name));
         let mut filters = locked(&self.filters);
         filters.retain(|(name, generation), _| filter(name, generation));
         locked(&self.jobs).retain(|(name, generation, _), _| filter(name, generation));
-        let is_known = |name: &str| filters.keys().any(|(other, _)| &**other == name);
-        locked(&self.guests).retain(|name, _| is_known(name));
-        self.shared.retain(is_known);
+        locked(&self.guests).retain(|name, _| filter_name(name));
+        self.shared.retain(filter_name);
     }
 
     /// What a filter did and cost, by generation.

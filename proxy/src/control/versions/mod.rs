@@ -18,7 +18,8 @@ use crate::filter::LoadedFilter;
 use crate::snapshot::{Past, Snapshot};
 use crate::state::{Decision, Failed, Folder, Good, Record, Records, Verdict};
 use probation::{Finding, Probation};
-pub use shown::OnProbation;
+use shown::Facts;
+pub use shown::Known;
 use trial::Trial;
 
 /// How often versions on probation are looked at.
@@ -31,7 +32,9 @@ const MAX_FAILED: usize = 16;
 pub struct Versions {
     folder: Option<Arc<Folder>>,
     filters: BTreeMap<Name, Version>,
-    on_probation: OnProbation,
+    known: Known,
+    /// How often records were given away to be written.
+    written: u64,
 }
 
 #[derive(Default)]
@@ -77,12 +80,14 @@ impl Versions {
         Self {
             folder,
             filters: filters.collect(),
-            on_probation: OnProbation::default(),
+            known: Known::default(),
+            written: 0,
         }
     }
 
-    pub fn on_probation(&self) -> OnProbation {
-        self.on_probation.clone()
+    /// For whoever tells of them.
+    pub fn known(&self) -> Known {
+        self.known.clone()
     }
 
     /// For what is built next.
@@ -179,17 +184,27 @@ impl Versions {
     }
 
     /// Tells and writes what is known, the latter away from this thread.
-    fn keep(&self, snapshot: &Snapshot) {
+    fn keep(&mut self, snapshot: &Snapshot) {
         let watched = self.filters.iter();
         let watched = watched.filter(|(_, version)| version.probation.is_some());
-        self.on_probation.are(watched.map(|(name, _)| name.clone()));
+        let good = self
+            .filters
+            .values()
+            .filter_map(|version| version.good.as_ref());
+        let good = good.map(|good| (good.name().clone(), good.generation().into_owned()));
+        self.known.are(Facts {
+            on_probation: watched.map(|(name, _)| name.clone()).collect(),
+            good: good.collect(),
+        });
         let Some(folder) = self.folder.clone() else {
             return;
         };
         let records = self.records();
-        let in_use = snapshot.filters.iter();
+        let in_use = snapshot.filters.iter().chain(&snapshot.canaries);
         let in_use: Vec<_> = in_use.map(|filter| filter.module().digest_hex()).collect();
-        tokio::task::spawn_blocking(move || folder.keep(&records, &in_use));
+        self.written += 1;
+        let number = self.written;
+        tokio::task::spawn_blocking(move || folder.keep(number, &records, &in_use));
     }
 }
 
@@ -250,6 +265,10 @@ impl Version {
     }
 
     fn decided(&mut self, decision: Decision) {
+        if decision.verdict == Verdict::Promoted {
+            let is_other = |failed: &Failed| failed.identity != decision.canary;
+            self.record.failed.retain(is_other);
+        }
         self.record.decision = Some(decision);
         self.trial = None;
     }

@@ -1,7 +1,7 @@
 //! What `/filters` tells of a filter's versions.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 
@@ -9,19 +9,33 @@ use crate::config::Name;
 use crate::filter::{Fared, LoadedFilter};
 use crate::snapshot::Snapshot;
 
-/// The filters whose versions are on probation. Written by the control thread, and
+/// What is known of versions beside the snapshots. Written by the control thread, and
 /// read by whoever is asked.
 #[derive(Debug, Clone, Default)]
-pub struct OnProbation(Arc<Mutex<BTreeSet<Name>>>);
+pub struct Known(Arc<Mutex<Facts>>);
 
-impl OnProbation {
-    pub(super) fn are(&self, filters: impl Iterator<Item = Name>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = filters.collect();
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    /// Filters whose versions are on probation.
+    pub on_probation: BTreeSet<Name>,
+    /// Good versions in memory, by their generations.
+    pub good: BTreeSet<(Name, String)>,
+}
+
+impl Known {
+    pub(super) fn are(&self, facts: Facts) {
+        *self.facts() = facts;
     }
 
-    fn has(&self, filter: &Name) -> bool {
-        let filters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        filters.contains(filter)
+    /// Whether this generation is one to go back to.
+    pub fn is_good(&self, filter: &str, generation: &str) -> bool {
+        let facts = self.facts();
+        let mut good = facts.good.iter();
+        good.any(|(name, label)| &**name == filter && label == generation)
+    }
+
+    fn facts(&self) -> MutexGuard<'_, Facts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How the version that serves came to serve, and what is tried beside it.
@@ -32,7 +46,7 @@ impl OnProbation {
         json!({
             "is": standing.map_or("file", |standing| standing.reason.name()),
             "differs_from_file": standing.map(|standing| &standing.why),
-            "on_probation": self.has(name),
+            "on_probation": self.facts().on_probation.contains(name),
             "fared": fared(filter.record()),
             "canary": canary.map(|(canary, rules)| json!({
                 "digest": canary.module().digest(),

@@ -219,7 +219,12 @@ fn filters_count_for_themselves() {
 fn what_left_the_configuration_is_told_no_more() {
     let stats = busy();
     define(&stats, "gone", MetricKind::Counter, "hits");
-    stats.retain(|_| false, |_| false, |name, _| name == "auth");
+    stats.retain(
+        |_| false,
+        |_| false,
+        |name, _| name == "auth",
+        |name| name == "auth",
+    );
     let families = read(&text(&stats, &KINDS));
     assert!(families["lockgate_requests"].samples.is_empty());
     assert!(families["lockgate_cluster_requests"].samples.is_empty());
