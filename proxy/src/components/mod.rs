@@ -8,7 +8,7 @@
 //! its limit, wait longer than its time, send credentials to whom they are not for,
 //! or speak HTTP without TLS to a registry that is not named for it.
 //!
-//! What is pulled is kept in [`Blobs`] by digest, manifests too, so that the way from
+//! What is pulled is kept in `Blobs` by digest, manifests too, so that the way from
 //! a digest in the configuration to the bytes can be gone again without a registry.
 
 mod blobs;
