@@ -133,9 +133,10 @@ impl Looker {
 
     /// Reports a file that has changed since it was read for the configuration.
     fn compare(&mut self, path: &Path, read_since: SystemTime) {
-        // In this order: what is put there in between is seen by its content.
-        let changed_at = Trail::of(path).changed_at;
+        // In this order: what is put there before the content is looked at has its time
+        // seen, and what comes later differs from that content.
         let now = Fingerprint::of(path);
+        let changed_at = Trail::of(path).changed_at;
         let Some(before) = self.files.get_mut(path) else {
             return;
         };
