@@ -3,12 +3,15 @@
 
 #[path = "../../proxy/src/config/mod.rs"]
 pub mod config;
+#[path = "../../proxy/src/digest.rs"]
+pub mod digest;
 #[path = "../../proxy/src/error.rs"]
 pub mod error;
 #[path = "../../proxy/src/http/mod.rs"]
 pub mod http;
 #[path = "../../proxy/src/filter/packed.rs"]
 pub mod packed;
+pub mod stats;
 
 use config::{EncodedSlashes, Limits, PathRules};
 
