@@ -28,3 +28,18 @@ pub mod job {
         with: { "lockgate:filter/types@0.1.0": super::lockgate::filter::types },
     });
 }
+
+/// The same for one that hands over.
+pub mod hand_over {
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: "package lockgate:sdk;
+            world hand-over {
+                export lockgate:filter/hand-over@0.1.0;
+            }",
+        world: "lockgate:sdk/hand-over",
+        pub_export_macro: true,
+        export_macro_name: "__export_hand_over",
+        default_bindings_module: "lockgate_sdk::bindings::hand_over",
+    });
+}

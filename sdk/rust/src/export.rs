@@ -16,8 +16,9 @@ pub trait Exported: Filter {
 }
 
 /// Make this type the filter of the component. Name and version are those of
-/// the package; another name can be given with `name = "..."`, and after it the
-/// filter's [`Job`](crate::Job) with `job = ...`.
+/// the package; another name can be given with `name = "..."`, and after it, in this
+/// order, the filter's [`Job`](crate::Job) with `job = ...` and its
+/// [`HandOver`](crate::HandOver) with `hand_over = ...`.
 ///
 /// Expands to exports on wasm32 only, so that the crate builds and tests
 /// natively.
@@ -35,29 +36,20 @@ pub trait Exported: Filter {
 /// ```
 #[macro_export]
 macro_rules! export {
-    ($filter:ty) => {
-        $crate::export!($filter, name = ::std::env!("CARGO_PKG_NAME"));
+    (@name) => {
+        ::std::env!("CARGO_PKG_NAME")
     };
-    ($filter:ty, job = $job:ty) => {
-        $crate::export!($filter, name = ::std::env!("CARGO_PKG_NAME"), job = $job);
+    (@name $name:expr) => {
+        $name
     };
-    ($filter:ty, name = $name:expr, job = $job:ty) => {
-        $crate::export!($filter, name = $name);
-
-        const _: () = {
-            const fn is_its_job<J: $crate::Job<Filter = $filter>>() {}
-            is_its_job::<$job>();
-        };
-
-        #[cfg(target_arch = "wasm32")]
-        const _: () = {
-            type Component = $crate::JobComponent<$job>;
-    $crate::bindings::job::__export_job!(Component with_types_in $crate::bindings::job);
-        };
-    };
-    ($filter:ty, name = $name:expr) => {
+    (
+        $filter:ty
+        $(, name = $name:expr)?
+        $(, job = $job:ty)?
+        $(, hand_over = $hand_over:ty)?
+    ) => {
         impl $crate::Exported for $filter {
-            const NAME: &'static str = $name;
+            const NAME: &'static str = $crate::export!(@name $($name)?);
             const VERSION: &'static str = ::std::env!("CARGO_PKG_VERSION");
         }
 
@@ -66,6 +58,34 @@ macro_rules! export {
             type Component = $crate::Component<$filter>;
     $crate::bindings::__export_component!(Component with_types_in $crate::bindings);
         };
+
+        $(
+            const _: () = {
+                const fn is_its_job<J: $crate::Job<Filter = $filter>>() {}
+                is_its_job::<$job>();
+            };
+
+            #[cfg(target_arch = "wasm32")]
+            const _: () = {
+                type Component = $crate::JobComponent<$job>;
+        $crate::bindings::job::__export_job!(Component with_types_in $crate::bindings::job);
+            };
+        )?
+
+        $(
+            const _: () = {
+                const fn hands_over<H: $crate::HandOver>() {}
+                hands_over::<$hand_over>();
+            };
+
+            #[cfg(target_arch = "wasm32")]
+            const _: () = {
+                type Component = $crate::HandOverComponent<$hand_over>;
+        $crate::bindings::hand_over::__export_hand_over!(
+            Component with_types_in $crate::bindings::hand_over
+        );
+            };
+        )?
     };
 }
 

@@ -42,8 +42,9 @@
 //!
 //! Of the contract `lockgate:filter@0.1.0` this version covers what Lockgate
 //! 0.1 serves: heads, bodies and trailers, [`shared`] state, [`secrets`], calls to
-//! clusters ([`http_client`]), and work between exchanges ([`Job`]). Filters of
-//! connections come to the SDK with the host that serves them.
+//! clusters ([`http_client`]), work between exchanges ([`Job`]), and versions that
+//! share in another form ([`HandOver`]). Filters of connections come to the SDK with
+//! the host that serves them.
 
 #![deny(missing_docs, unsafe_code)]
 
@@ -59,6 +60,7 @@ mod exchange;
 mod export;
 pub mod field;
 mod filter;
+mod hand_over;
 mod host;
 pub mod http_client;
 mod job;
@@ -83,6 +85,7 @@ pub use error::{ConfigError, ConfigErrors, Error, HeadError, MetricError, RouteE
 pub use exchange::{Exchange, Timeout};
 pub use export::Exported;
 pub use filter::{Filter, Reply, Verdict};
+pub use hand_over::{HandOver, Stored};
 pub use job::{Job, Rest};
 pub use request::Request;
 pub use response::Response;
@@ -92,7 +95,7 @@ pub use wants::Wants;
 // For the macro `export!` and for filters that need the very same versions.
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
-pub use export::component::{Component, JobComponent};
+pub use export::component::{Component, HandOverComponent, JobComponent};
 pub use {schemars, serde, serde_json};
 
 /// What nearly every filter uses.

@@ -6,11 +6,12 @@ use std::panic::PanicHookInfo;
 use std::sync::Once;
 
 use crate::bindings::exports::lockgate::filter::http_filter as contract;
+use crate::bindings::hand_over::exports::lockgate::filter::hand_over;
 use crate::bindings::job::exports::lockgate::filter::background;
 use crate::export::{Exported, Instance};
 use crate::{
-    Body, BodyVerdict, ConfigError, ConfigErrors, Error, Exchange, Job, Overflow, Reply, Rest,
-    Transform, Verdict, Wants, config, host, log,
+    Body, BodyVerdict, ConfigError, ConfigErrors, Error, Exchange, HandOver, Job, Overflow, Reply,
+    Rest, Stored, Transform, Verdict, Wants, config, host, log,
 };
 
 /// What the macro `export!` exports: a filter behind the contract's interface.
@@ -114,6 +115,33 @@ impl<J: Job> background::GuestJob for Working<J> {
             Rest::For(rest) => Some(u64::try_from(rest.as_nanos()).unwrap_or(u64::MAX)),
             Rest::ForGood => None,
         })
+    }
+}
+
+/// The same for how it hands over.
+#[doc(hidden)]
+pub struct HandOverComponent<H>(PhantomData<H>);
+
+impl<H: HandOver> hand_over::Guest for HandOverComponent<H> {
+    fn format() -> u32 {
+        H::FORMAT
+    }
+
+    fn migrate(
+        from: u32,
+        key: String,
+        value: hand_over::Stored,
+    ) -> Result<Option<hand_over::Stored>, String> {
+        hear_panics();
+        let stored = match value {
+            hand_over::Stored::Bytes(bytes) => Stored::Bytes(bytes),
+            hand_over::Stored::Counter(count) => Stored::Counter(count),
+        };
+        let migrated = told(H::migrate(from, &key, stored))?;
+        Ok(migrated.map(|stored| match stored {
+            Stored::Bytes(bytes) => hand_over::Stored::Bytes(bytes),
+            Stored::Counter(count) => hand_over::Stored::Counter(count),
+        }))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::export::Instance;
 use crate::host::simulated::{Phase, Simulated, with};
 use crate::http_client::CallError;
 use crate::log::Level;
-use crate::{ConfigErrors, Error, Filter, Job, Reply, Verdict, Wants, host};
+use crate::{ConfigErrors, Error, Filter, HandOver, Job, Reply, Verdict, Wants, host};
 
 /// One filter with its configuration, and the exchange it is in.
 ///
@@ -85,6 +85,12 @@ impl<F: Filter> Harness<F> {
     /// The job of this configuration, which has not run yet.
     pub fn job<J: Job<Filter = F>>(&self) -> Result<JobHarness<J>, Error> {
         JobHarness::new(&self.config)
+    }
+
+    /// Bring what is [`shared`](crate::shared) from the form `from` to that of `H`, as
+    /// the proxy does before this version serves. After an error it is as it was.
+    pub fn hand_over<H: HandOver>(&mut self, from: u32) -> Result<(), Error> {
+        host::shared::hand_over(|key, stored| H::migrate(from, key, stored))
     }
 
     /// Begin an exchange and call `on_request`. A filter that does not want the

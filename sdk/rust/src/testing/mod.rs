@@ -42,7 +42,8 @@
 //! [`Harness::answer_calls`] plays the clusters that the filter calls, and
 //! [`Outcome::calls`] tells what they got.
 //!
-//! [`Harness::job`] gives the filter's [`Job`](crate::Job), to be run by hand.
+//! [`Harness::job`] gives the filter's [`Job`](crate::Job), to be run by hand, and
+//! [`Harness::hand_over`] brings what is shared into the form of this version.
 
 mod body;
 mod call;

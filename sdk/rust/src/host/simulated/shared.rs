@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Simulated, with};
 use crate::shared::{Entry, SharedError};
+use crate::{Error, Stored};
 
 /// What one filter shares, and what a test makes of it.
 pub(crate) struct Store {
@@ -19,16 +20,12 @@ pub(crate) struct Store {
 
 pub(crate) type Rival = Box<dyn FnMut(&str)>;
 
+#[derive(Clone)]
 struct Item {
-    value: Value,
+    value: Stored,
     version: u64,
     /// By the wall clock; `None`: never.
     expiry: Option<Duration>,
-}
-
-enum Value {
-    Bytes(Vec<u8>),
-    Counter(i64),
 }
 
 impl Default for Store {
@@ -46,8 +43,8 @@ pub(crate) fn get(key: &str) -> Option<Entry> {
     with(|simulated| {
         let item = simulated.shared.find(key, simulated.now)?;
         let value = match &item.value {
-            Value::Bytes(bytes) => bytes.clone(),
-            Value::Counter(count) => count.to_le_bytes().to_vec(),
+            Stored::Bytes(bytes) => bytes.clone(),
+            Stored::Counter(count) => count.to_le_bytes().to_vec(),
         };
         let version = item.version;
         Some(Entry { value, version })
@@ -85,13 +82,44 @@ pub(crate) fn add(key: &str, delta: i64, ttl: Option<Duration>) -> Result<i64, S
         let (count, expiry) = match store.find(key, now) {
             None => (0, ttl.map(|ttl| now.saturating_add(ttl))),
             Some(item) => match item.value {
-                Value::Counter(count) => (count, item.expiry),
-                Value::Bytes(_) => return Err(SharedError::NotACounter),
+                Stored::Counter(count) => (count, item.expiry),
+                Stored::Bytes(_) => return Err(SharedError::NotACounter),
             },
         };
         let count = count.saturating_add(delta);
-        store.keep(key, Value::Counter(count), size_of::<i64>(), expiry)?;
+        store.keep(key, Stored::Counter(count), expiry)?;
         Ok(count)
+    })
+}
+
+/// Bring every entry into another form, with nothing shared meanwhile. After an
+/// error all is as it was.
+pub(crate) fn hand_over(
+    mut migrate: impl FnMut(&str, Stored) -> Result<Option<Stored>, Error>,
+) -> Result<(), Error> {
+    let (before, now) = with(|simulated| {
+        let entries = std::mem::take(&mut simulated.shared.entries);
+        (entries, simulated.now)
+    });
+    let is_there = |(_, item): &(&String, &Item)| item.is_there(now);
+    let migrated = before.iter().filter(is_there).map(|(key, item)| {
+        let value = migrate(key, item.value.clone())?;
+        Ok(value.map(|value| (key, value, item.expiry)))
+    });
+    let migrated: Result<Vec<_>, Error> = migrated.filter_map(Result::transpose).collect();
+    with(|simulated| {
+        let store = &mut simulated.shared;
+        store.entries.clear();
+        let kept = migrated.and_then(|migrated| {
+            for (key, value, expiry) in migrated {
+                store.keep(key, value, expiry)?;
+            }
+            Ok(())
+        });
+        if kept.is_err() {
+            store.entries.clone_from(&before);
+        }
+        kept
     })
 }
 
@@ -110,25 +138,31 @@ fn put(
     ttl: Option<Duration>,
 ) -> Result<u64, SharedError> {
     let expiry = ttl.map(|ttl| simulated.now.saturating_add(ttl));
-    let bytes = Value::Bytes(value.to_vec());
-    simulated.shared.keep(key, bytes, value.len(), expiry)
+    let bytes = Stored::Bytes(value.to_vec());
+    simulated.shared.keep(key, bytes, expiry)
+}
+
+impl Item {
+    fn is_there(&self, now: Duration) -> bool {
+        self.expiry.is_none_or(|expiry| now < expiry)
+    }
 }
 
 impl Store {
     fn find(&self, key: &str, now: Duration) -> Option<&Item> {
-        let item = self.entries.get(key)?;
-        item.expiry
-            .is_none_or(|expiry| now < expiry)
-            .then_some(item)
+        self.entries.get(key).filter(|item| item.is_there(now))
     }
 
     fn keep(
         &mut self,
         key: &str,
-        value: Value,
-        bytes: usize,
+        value: Stored,
         expiry: Option<Duration>,
     ) -> Result<u64, SharedError> {
+        let bytes = match &value {
+            Stored::Bytes(bytes) => bytes.len(),
+            Stored::Counter(count) => size_of_val(count),
+        };
         if key.len() + bytes > self.largest_entry {
             return Err(SharedError::TooLarge);
         }
