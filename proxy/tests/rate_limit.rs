@@ -1,11 +1,16 @@
 //! The shipped rate limiter, and with it what filters share, over sockets: exact
-//! over all workers, kept across reloads, granted or not loaded.
+//! over all workers, kept across reloads and by versions that keep it otherwise,
+//! granted or not loaded.
 
+#[path = "guests/component.rs"]
+mod guests;
 mod support;
 
 use std::net::SocketAddr;
 use std::sync::Barrier;
 
+use lockgate::digest::Digest;
+use support::admin::{get, json};
 use support::filtered::{check, counted};
 use support::{Answer, Client, Origin, Proxy};
 
@@ -113,6 +118,95 @@ fn what_was_counted_outlives_reloads() {
         counted(&proxy, "lockgate_filter_shared_evictions_total", &[]),
         0
     );
+}
+
+/// The policy with a component beside it in the place of the shipped one.
+fn upgraded(yaml: &str) -> String {
+    yaml.replace("lockgate:rate-limit", "./limiter.wasm")
+}
+
+/// Puts a version in place that keeps its counts in this form; the shipped one's is 0.
+/// The salt makes it another version.
+fn put(proxy: &Proxy, form: usize, salt: u8) -> Digest {
+    let is_it = |shipped: &&lockgate::shipped::Shipped| shipped.name == "lockgate:rate-limit";
+    let version = match form {
+        0 => lockgate::shipped::SHIPPED.iter().find(is_it).unwrap().bytes,
+        later => &guests::limiters()[later - 1],
+    };
+    let version = guests::noted(version.to_vec(), salt);
+    // As editors do: written aside, then put in place.
+    let aside = proxy.path().join(".limiter.wasm.new");
+    std::fs::write(&aside, &version).unwrap();
+    std::fs::rename(aside, proxy.path().join("limiter.wasm")).unwrap();
+    Digest::of(&version)
+}
+
+/// A request of this client that passes, and how many more may.
+#[track_caller]
+fn left(proxy: &Proxy, client: &str) -> u32 {
+    let answer = ask(proxy, client);
+    assert_eq!(answer.status, 200, "{client}: {answer:?}");
+    let told = answer.header("ratelimit").unwrap();
+    let left = told.split(';').find_map(|part| part.strip_prefix("r="));
+    left.unwrap().parse().unwrap()
+}
+
+#[test]
+fn counts_survive_ten_upgrades_of_which_three_change_their_form() {
+    const LIMIT: u32 = 13;
+    let origin = Origin::saying("ok");
+    let yaml = policy(&origin, &only(LIMIT), "");
+    let proxy = Proxy::start(&yaml);
+    for used in 1..=LIMIT {
+        assert_eq!(left(&proxy, "spent"), LIMIT - used);
+    }
+    assert_eq!(left(&proxy, "frugal"), LIMIT - 1);
+    let upgrades = [0, 0, 1, 1, 1, 2, 2, 3, 3, 3];
+    for (number, form) in (1..).zip(upgrades) {
+        let version = put(&proxy, form, number);
+        proxy.edit(&upgraded(&yaml));
+        let outcome = proxy.reload();
+        assert!(outcome.ok, "{outcome:?}");
+        let told = json(&get(proxy.admin(), "/filters"));
+        assert_eq!(told[0]["digest"], version.to_string(), "{told}");
+
+        assert_eq!(ask(&proxy, "spent").status, 429, "{number}");
+        assert_eq!(left(&proxy, "frugal"), LIMIT - 1 - u32::from(number));
+        assert_eq!(left(&proxy, &format!("new {number}")), LIMIT - 1);
+    }
+    // What was left is there, and no more.
+    assert_eq!([left(&proxy, "frugal"), left(&proxy, "frugal")], [1, 0]);
+    assert_eq!(ask(&proxy, "frugal").status, 429);
+}
+
+#[test]
+fn a_version_that_cannot_read_the_counts_is_refused_with_its_reason() {
+    let origin = Origin::saying("ok");
+    let yaml = policy(&origin, &only(2), "");
+    let proxy = Proxy::start(&yaml);
+    assert_eq!(left(&proxy, "a"), 1);
+    put(&proxy, 2, 1);
+    proxy.edit(&upgraded(&yaml));
+    let outcome = proxy.reload();
+    assert!(!outcome.ok, "{outcome:?}");
+    let told = outcome.mistakes.join("\n");
+    assert!(
+        told.contains("limiter.wasm`, which cannot take over"),
+        "{told}"
+    );
+    let reason = "counts of the form 0 are not read any more, only 1";
+    assert!(told.contains(reason), "{told}");
+    // The one before goes on, with its counts.
+    assert_eq!(left(&proxy, "a"), 0);
+    assert_eq!(ask(&proxy, "a").status, 429);
+
+    // By way of the version in between it is taken.
+    for form in [1, 2] {
+        put(&proxy, form, 1);
+        let outcome = proxy.reload();
+        assert!(outcome.ok, "{outcome:?}");
+        assert_eq!(ask(&proxy, "a").status, 429);
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use lockgate_sdk::prelude::*;
 use lockgate_sdk::shared::{self, SharedError};
 
 use crate::config::Undecided;
+use crate::form;
 use crate::gcra::Decision;
 use crate::limit::Limit;
 
@@ -94,7 +95,7 @@ enum Uncounted {
 impl<'a> Claim<'a> {
     fn read(&'a self, now: u64) -> Reading<'a> {
         let entry = shared::get(&self.key);
-        let tat = entry.as_ref().and_then(|entry| stored(&entry.value));
+        let tat = entry.as_ref().and_then(|entry| form::decode(&entry.value));
         Reading {
             claim: self,
             version: entry.map_or(0, |entry| entry.version),
@@ -107,8 +108,8 @@ impl<'a> Claim<'a> {
     fn give_back(&self) {
         let gcra = self.limit.gcra;
         let result = shared::update(&self.key, Some(gcra.longest()), |value| {
-            let tat = gcra.without_one(stored(value?)?);
-            Some(tat.to_le_bytes().to_vec())
+            let tat = gcra.without_one(form::decode(value?)?);
+            Some(form::encode(tat).into())
         });
         if let Err(error) = result {
             log::debug!(
@@ -141,7 +142,7 @@ impl<'a> Reading<'a> {
                 }
             };
             let Claim { key, limit } = self.claim;
-            let value = tat.to_le_bytes();
+            let value = form::encode(tat);
             match shared::replace(key, self.version, value, Some(whole_after)) {
                 Ok(_) => {
                     let after = match left {
@@ -156,9 +157,4 @@ impl<'a> Reading<'a> {
         }
         Err(Uncounted::Undecided(SharedError::Conflict))
     }
-}
-
-/// `None` for what this filter did not leave.
-fn stored(value: &[u8]) -> Option<u64> {
-    value.try_into().ok().map(u64::from_le_bytes)
 }

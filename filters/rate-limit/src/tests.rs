@@ -1,11 +1,14 @@
 use std::cell::Cell;
 
+use lockgate_sdk::prelude::*;
 use lockgate_sdk::shared;
 use lockgate_sdk::testing::{self, Harness, Outcome};
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Value, json};
 
-use super::*;
+use crate::config::Config;
+use crate::filter::RateLimit;
+use crate::gcra;
 
 const START: Duration = Duration::from_secs(1_767_225_600);
 const DAY: Duration = Duration::from_secs(86_400);

@@ -41,6 +41,21 @@ pub fn handed(form: u8, salt: u8) -> Vec<u8> {
         .position(is_it)
         .expect("the guest has its form");
     bytes[at + marker.len()] = form;
+    noted(bytes, salt)
+}
+
+/// The three later versions of the shipped rate limiter, each with another form of its
+/// counts. Together, because all are built to the same place.
+#[allow(dead_code, reason = "not every test needs all")]
+pub fn limiters() -> &'static [Vec<u8>; 3] {
+    static COMPONENTS: OnceLock<[Vec<u8>; 3]> = OnceLock::new();
+    let features: [&[&str]; 3] = [&[], &["second"], &["third"]];
+    COMPONENTS.get_or_init(|| features.map(|features| build_with("limiter", features)))
+}
+
+/// Another version of a component, which does the same.
+#[allow(dead_code, reason = "not every test needs all")]
+pub fn noted(mut bytes: Vec<u8>, salt: u8) -> Vec<u8> {
     // A section of its own, `note`.
     bytes.extend_from_slice(b"\x00\x06\x04note");
     bytes.push(salt);
@@ -62,6 +77,10 @@ pub fn table_bomb() -> Vec<u8> {
 }
 
 fn build(package: &str) -> Vec<u8> {
+    build_with(package, &[])
+}
+
+fn build_with(package: &str, features: &[&str]) -> Vec<u8> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/guests");
     let target = target_dir();
     let status = Command::new(env!("CARGO"))
@@ -73,6 +92,8 @@ fn build(package: &str) -> Vec<u8> {
             "wasm32-wasip2",
             "--package",
             package,
+            "--features",
+            &features.join(","),
         ])
         .arg("--target-dir")
         .arg(&target)
