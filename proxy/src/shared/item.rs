@@ -107,8 +107,13 @@ impl Item {
         Copied {
             key: self.text.clone(),
             value: self.value.clone(),
-            ttl: self.expiry.map(|expiry| expiry.duration_since(now)),
+            ttl: self.ttl(now),
         }
+    }
+
+    /// What is left of its time to live.
+    pub fn ttl(&self, now: Instant) -> Option<Duration> {
+        self.expiry.map(|expiry| expiry.duration_since(now))
     }
 
     pub fn is_over(&self, now: Instant) -> bool {

@@ -14,6 +14,7 @@
 mod error;
 mod item;
 mod limits;
+mod overlay;
 mod shard;
 mod slots;
 mod spaces;
@@ -24,6 +25,7 @@ mod tests;
 pub use error::SharedError;
 pub use item::{Copied, Entry, Value};
 pub use limits::Limits;
+pub use overlay::{Found, Overlay};
 pub use shard::Stats;
 pub use spaces::Spaces;
 pub use store::Store;

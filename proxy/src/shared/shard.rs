@@ -1,7 +1,7 @@
 //! A part of a store, for whoever holds its lock: what each operation does to
 //! entries, versions and bytes.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::error::SharedError;
 use super::item::{Entry, Freed, Item, Key, Value};
@@ -55,6 +55,16 @@ impl Shard {
             value: item.value.clone(),
             version: item.version,
         })
+    }
+
+    /// The same with what is left of its time to live, and not counted as a use of it.
+    pub fn peek(&self, key: Key<'_>, now: Instant) -> Option<(Entry, Option<Duration>)> {
+        let item = self.slots.item(self.find(key, now)?);
+        let entry = Entry {
+            value: item.value.clone(),
+            version: item.version,
+        };
+        Some((entry, item.ttl(now)))
     }
 
     /// The version of what is there; 0 where nothing is.

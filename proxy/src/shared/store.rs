@@ -55,6 +55,13 @@ impl Store {
         self.shard(key.hash).get(key, now)
     }
 
+    /// The same with what is left of its time to live. Who only looks does not keep
+    /// an entry from being evicted.
+    pub fn peek(&self, key: &str, now: Instant) -> Option<(Entry, Option<Duration>)> {
+        let key = self.key(key);
+        self.shard(key.hash).peek(key, now)
+    }
+
     pub fn set(
         &self,
         key: &str,

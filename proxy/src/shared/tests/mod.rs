@@ -2,8 +2,10 @@
 
 mod limits;
 mod model;
+mod overlay;
 mod threads;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::item::OVERHEAD_BYTES;
