@@ -210,6 +210,7 @@ fn view(listener: &Listener) -> View {
         states: Vec::new(),
         spent: Default::default(),
         told: None,
+        found: None,
         head_limits: HeadLimits {
             max_bytes: listener.limits.max_head_bytes,
             max_fields: listener.limits.max_headers,

@@ -581,3 +581,30 @@ fn a_canary_of_the_same_component_is_judged_by_its_own_calls() {
     assert!(proxy.reload().ok);
     assert!(metric_sum(proxy.admin(), "lockgate_filter_calls_total", "guest") > 0.0);
 }
+
+#[test]
+fn a_canary_shares_with_its_filter_from_the_first_start_on() {
+    let (origin, state) = (Origin::saying("body"), State::new());
+    let config = |headers: bool| {
+        json!({
+            "headers": headers,
+            "limits": [{
+                "name": "all", "key": { "by": "address" }, "rate": 6, "per": "hour", "burst": 6,
+            }],
+        })
+    };
+    let entry = json!({
+        "component": "lockgate:rate-limit",
+        "grants": { "shared": true },
+        "config": config(true),
+        "canary": {
+            "component": "lockgate:rate-limit",
+            "config": config(false),
+            "percent": 50,
+            "sticky_by": "chance",
+        },
+    });
+    let proxy = Proxy::start(&yaml(&origin, &state, &entry));
+    let passed = (0..40).filter(|_| proxy.get("/").status == 200).count();
+    assert_eq!(passed, 6);
+}

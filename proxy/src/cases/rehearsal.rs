@@ -12,7 +12,7 @@ use crate::client::Client;
 use crate::config::cases::{Case, SampleRequest, Step};
 use crate::config::{Filter, Mistake, filter_config};
 use crate::exchange::{self, Rehearsed, Scene};
-use crate::filter::{BuildError, Granted, GrantedSecrets, Lines, LoadedFilter};
+use crate::filter::{BuildError, Granted, GrantedSecrets, Lines, LoadedFilter, Shared};
 use crate::http::forwarded::Peer;
 use crate::http::h1::{HeadScanner, parse_request};
 use crate::secrets::Secret;
@@ -54,7 +54,7 @@ pub async fn run(subject: &Subject<'_>, case: &Case, secrets: &[Arc<Secret>]) ->
         shared: filter
             .grants
             .shared
-            .then(|| Arc::new(Store::new(shared_limits(&filter)))),
+            .then(|| Shared::Store(Arc::new(Store::new(shared_limits(&filter))))),
         secrets: GrantedSecrets::of(&filter.grants, secrets),
         lines: Some(lines.clone()),
     };

@@ -136,6 +136,7 @@ fn empty(config: &Arc<Config>) -> Snapshot {
         filters: Vec::new(),
         origins: BTreeMap::new(),
         canaries: Vec::new(),
+        shadows: Vec::new(),
         standings: Vec::new(),
         secrets: Vec::new(),
         exchanges: Arc::new(PerWorker::new(1, Gauge::default)),

@@ -224,6 +224,9 @@ pub struct Filter {
     pub routes: Vec<(Name, RouteConfig)>,
     /// Another version that some exchanges try.
     pub canary: Option<Box<Canary>>,
+    /// Another version that sees copies.
+    #[serde(default)]
+    pub shadow: Option<Box<Shadow>>,
     /// What is checked of it before it is published.
     #[serde(skip)]
     pub checks: Vec<Case>,
@@ -257,6 +260,22 @@ pub struct Canary {
     pub pointer: String,
 }
 
+/// A version that sees copies of exchanges, to be compared with the one that serves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Shadow {
+    pub component: ComponentSource,
+    /// In the place of the filter's own; its routes stay.
+    pub config: Option<FilterConfig>,
+    /// Of 10,000 exchanges.
+    pub share: u16,
+    /// Of one processor, on average.
+    pub cpu_percent: u8,
+    /// Clusters that it may call, in the place of those of the filter.
+    pub call: Vec<Name>,
+    /// JSON pointer of this shadow in the file.
+    pub pointer: String,
+}
+
 /// What decides which exchanges see a canary.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Sticky {
@@ -282,9 +301,15 @@ pub struct AbortOn {
 }
 
 impl Filter {
-    /// Whether this is the entry of a canary. Names hold no `/`.
-    pub fn is_canary(&self) -> bool {
-        self.pointer.matches('/').count() > 2
+    /// What this is the entry of, if not of a filter itself: its `canary` or its
+    /// `shadow`. Names hold no `/`.
+    pub fn trial(&self) -> Option<&str> {
+        self.pointer.split('/').nth(3)
+    }
+
+    /// Whether it has no effect on exchanges.
+    pub fn is_shadow(&self) -> bool {
+        self.trial() == Some("shadow")
     }
 
     /// The canary as the entry of a filter.
@@ -295,7 +320,26 @@ impl Filter {
             component: canary.component.clone(),
             config: own.unwrap_or(&self.config).clone(),
             canary: None,
+            shadow: None,
             pointer: canary.pointer.clone(),
+            ..self.clone()
+        })
+    }
+
+    /// The shadow as the entry of a filter.
+    pub fn shadow_entry(&self) -> Option<Self> {
+        let shadow = self.shadow.as_deref()?;
+        let own = shadow.config.as_ref();
+        Some(Self {
+            component: shadow.component.clone(),
+            config: own.unwrap_or(&self.config).clone(),
+            grants: Grants {
+                call: shadow.call.clone(),
+                ..self.grants.clone()
+            },
+            canary: None,
+            shadow: None,
+            pointer: shadow.pointer.clone(),
             ..self.clone()
         })
     }

@@ -87,7 +87,10 @@ pub fn files_of(attempt: &config::Attempt) -> Vec<PathBuf> {
         .flat_map(|loaded| &loaded.config.filters);
     let sources = filters.flat_map(|filter| {
         let canary = filter.canary.as_ref().map(|canary| &canary.component);
-        std::iter::once(&filter.component).chain(canary)
+        let shadow = filter.shadow.as_ref().map(|shadow| &shadow.component);
+        std::iter::once(&filter.component)
+            .chain(canary)
+            .chain(shadow)
     });
     let components = sources.flat_map(|component| match component {
         ComponentSource::File(path) => vec![path.clone(), components::signature_of(path)],

@@ -165,13 +165,14 @@ impl Status {
                 let is_it = |known: &Arc<LoadedFilter>| {
                     let label = known.generation();
                     // Jobs are known by their component alone.
-                    let label = label.strip_suffix("+canary").unwrap_or(&label);
-                    let generation = generation.strip_suffix("+canary").unwrap_or(generation);
-                    &**known.name() == filter && label == generation
+                    let component =
+                        |label: &str| label.split('+').next() == generation.split('+').next();
+                    &**known.name() == filter && component(&label)
                 };
                 let serves = |snapshot: &Snapshot| {
-                    let mut versions = snapshot.filters.iter().chain(&snapshot.canaries);
-                    versions.any(is_it)
+                    let shadows = snapshot.shadows.iter().map(|shadow| shadow.filter());
+                    let versions = snapshot.filters.iter().chain(&snapshot.canaries);
+                    versions.chain(shadows).any(is_it)
                 };
                 any(&serves) || self.told.versions.is_good(filter, generation)
             },
@@ -377,8 +378,11 @@ fn masked(snapshot: &Snapshot) -> Value {
         let Some(loaded) = snapshot.filter(&filter.name) else {
             continue;
         };
-        let canary = filter.canary_entry();
-        let canary = canary.iter().map(|entry| &entry.config);
+        let shadow = snapshot.shadow(&filter.name).map(|shadow| shadow.filter());
+        let trials = [
+            (filter.canary_entry(), snapshot.canary(&filter.name)),
+            (filter.shadow_entry(), shadow),
+        ];
         // Only the version in the file can tell what is secret in the file.
         let standing = snapshot.standing(&filter.name);
         let of_file = match standing.map(|standing| standing.reason) {
@@ -386,8 +390,11 @@ fn masked(snapshot: &Snapshot) -> Value {
             Some(_) => None,
         };
         let configs = filter.configs().map(|own| (own, of_file));
-        let canary = canary.map(|own| (own, snapshot.canary(&filter.name)));
-        for (own, version) in configs.chain(canary) {
+        let trials = trials.iter().filter_map(|(entry, version)| {
+            let own = &entry.as_ref()?.config;
+            Some((own, *version))
+        });
+        for (own, version) in configs.chain(trials) {
             let Some(place) = shown.pointer_mut(&own.pointer) else {
                 continue;
             };

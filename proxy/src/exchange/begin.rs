@@ -105,6 +105,7 @@ pub fn begin(scene: &Scene<'_>, request: ParsedRequest) -> (Asked, Lendable) {
         states: Vec::new(),
         spent: Default::default(),
         told: scene.local.log.tells_filters().then(Vec::new),
+        found: None,
         head_limits: HeadLimits {
             max_bytes: config.limits.max_head_bytes,
             max_fields: config.limits.max_headers,

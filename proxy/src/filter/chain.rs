@@ -15,6 +15,7 @@ use super::interest::Phases;
 use super::loaded::Selected;
 use super::participants::{Part, Participants};
 use super::pool::{Lease, Room, WorkerFilter};
+use super::shadow::Said;
 use super::transform::Transform;
 use super::verdict::{BodyOutcome, Collect, Outcome, Reply};
 use super::version::Place;
@@ -58,8 +59,7 @@ pub struct FilterFailed {
 
 impl WorkerChain {
     pub fn new(places: Vec<Place>) -> Self {
-        let filters = places.iter().flat_map(Place::versions);
-        let all = filters.flat_map(|filter| filter.interests());
+        let all = places.iter().flat_map(Place::interests);
         let wants = all.fold(Phases::default(), |wants, interest| {
             wants.or(interest.phases)
         });
@@ -84,14 +84,14 @@ impl WorkerChain {
             let place = taken.requests_begun;
             taken.requests_begun += 1;
             let slot = taken.slot(place);
-            let version = *slot.version.get_or_insert_with(|| known.pick(view));
-            let filter = known.filter(version);
+            let filter = known.filter(slot.choose(known, view));
             let loaded = filter.loaded();
             let config = match loaded.select(view.decisions.route.as_ref()) {
                 Selected::Off => continue,
                 Selected::Config(config) => config,
             };
             if !filter.interests()[usize::from(config)].phases.request {
+                slot.pass(Phase::Request, place, view, None);
                 continue;
             }
             taken.slot(place).part = Part::Taking(config);
@@ -125,7 +125,7 @@ impl WorkerChain {
             return Flow::Next;
         }
         while let Some(place) = self.next_response(taken) {
-            let Some(config) = self.part(place, view, taken, |phases| phases.response) else {
+            let Some(config) = self.part(Phase::Response, place, view, taken) else {
                 continue;
             };
             let call = call(Phase::Response, place, config, taken);
@@ -160,14 +160,9 @@ impl WorkerChain {
         if !self.wants.request_trailers {
             return Ok(());
         }
-        let wants = |phases: Phases| phases.request_trailers;
-        (0..self.places.len()).try_for_each(|place| match self.part(place, view, taken, wants) {
-            Some(config) => {
-                let call = call(Phase::RequestTrailers, place, config, taken);
-                self.on_trailers(call, view, taken, trailers)
-            }
-            None => Ok(()),
-        })
+        let phase = Phase::RequestTrailers;
+        (0..self.places.len())
+            .try_for_each(|place| self.on_trailers(phase, place, view, taken, trailers))
     }
 
     /// The same for those behind the answer's body, in reverse order.
@@ -180,16 +175,10 @@ impl WorkerChain {
         if !self.wants.response_trailers {
             return Ok(());
         }
-        let wants = |phases: Phases| phases.response_trailers;
-        (0..self.places.len()).rev().try_for_each(|place| {
-            match self.part(place, view, taken, wants) {
-                Some(config) => {
-                    let call = call(Phase::ResponseTrailers, place, config, taken);
-                    self.on_trailers(call, view, taken, trailers)
-                }
-                None => Ok(()),
-            }
-        })
+        let phase = Phase::ResponseTrailers;
+        (0..self.places.len())
+            .rev()
+            .try_for_each(|place| self.on_trailers(phase, place, view, taken, trailers))
     }
 
     /// The exchange is over. Failures are only counted.
@@ -198,14 +187,17 @@ impl WorkerChain {
             return;
         }
         for place in (0..self.places.len()).rev() {
-            let Some(config) = self.part(place, view, taken, |phases| phases.done) else {
+            let Some(config) = self.part(Phase::Done, place, view, taken) else {
                 continue;
             };
             let filter = self.filter(place, taken);
             let call = call(Phase::Done, place, config, taken);
             let done = lease_now(filter, call, taken).and_then(|mut lease| {
+                let watch = taken.slot(place).watch(view, None);
                 let done = call.done(&mut lease, view);
-                taken.slot(place).own = lease.settle(&done);
+                let slot = taken.slot(place);
+                slot.note(call, watch, || Said::of(&done), (view, None), filter);
+                slot.own = lease.settle(&done);
                 done
             });
             if let Err(failure) = done {
@@ -232,27 +224,32 @@ impl WorkerChain {
     /// takes part from the start.
     fn part(
         &self,
+        phase: Phase,
         place: usize,
         view: &Lendable,
         taken: &mut Participants,
-        wants: fn(Phases) -> bool,
     ) -> Option<u16> {
         let known = &self.places[place];
         let slot = taken.slot(place);
-        let version = *slot.version.get_or_insert_with(|| known.pick(view));
-        let filter = known.filter(version);
+        let filter = known.filter(slot.choose(known, view));
         let phases = |config: u16| filter.interests()[usize::from(config)].phases;
-        match slot.part {
-            Part::Taking(config) => wants(phases(config)).then_some(config),
+        let config = match slot.part {
+            Part::Taking(config) => phases(config).has(phase).then_some(config),
             Part::Out => None,
             Part::NotCalled => match filter.loaded().select(view.decisions.route.as_ref()) {
-                Selected::Config(config) if !phases(config).request && wants(phases(config)) => {
+                Selected::Config(config)
+                    if !phases(config).request && phases(config).has(phase) =>
+                {
                     slot.part = Part::Taking(config);
                     Some(config)
                 }
                 Selected::Config(_) | Selected::Off => None,
             },
+        };
+        if config.is_none() && !phase.has_trailers() {
+            slot.pass(phase, place, view, None);
         }
+        config
     }
 
     /// One call for a head and the delay that it asked for. Gives the flow that
@@ -266,7 +263,11 @@ impl WorkerChain {
         let filter = self.filter(call.place, taken);
         let flow = match lease(filter, call, taken).await {
             Ok(mut lease) => {
+                let watch = taken.slot(call.place).watch(view, None);
                 let outcome = call.head(filter, &mut lease, view).await;
+                let said = || Said::about_head(&outcome);
+                let slot = taken.slot(call.place);
+                slot.note(call, watch, said, (view, None), filter);
                 match outcome {
                     Ok(Outcome::Transform(handle)) => {
                         taken.slot(call.place).transforms = true;
@@ -300,7 +301,11 @@ impl WorkerChain {
         let call = call(phase, place, config, taken);
         let outcome = match lease(filter, call, taken).await {
             Ok(mut lease) => {
+                let watch = taken.slot(place).watch(view, Some(body));
                 let outcome = call.body(filter, &mut lease, view, body).await;
+                let said = || Said::about_body(&outcome);
+                let slot = taken.slot(place);
+                slot.note(call, watch, said, (view, None), filter);
                 self.keep(call, lease.settle(&outcome), taken);
                 outcome
             }
@@ -324,23 +329,34 @@ impl WorkerChain {
 
     fn on_trailers(
         &self,
-        call: Call,
+        phase: Phase,
+        place: usize,
         view: &mut Lendable,
         taken: &mut Participants,
         trailers: &mut HeaderMap,
     ) -> Result<(), FilterFailed> {
-        let filter = self.filter(call.place, taken);
+        let Some(config) = self.part(phase, place, view, taken) else {
+            let slot = taken.slot(place);
+            slot.pass(phase, place, view, Some(trailers));
+            return Ok(());
+        };
+        let call = call(phase, place, config, taken);
+        let filter = self.filter(place, taken);
         let outcome = lease_now(filter, call, taken).and_then(|mut lease| {
+            let watch = taken.slot(place).watch_trailers(view, trailers);
             let outcome = call.trailers(&mut lease, view, trailers);
-            taken.slot(call.place).own = lease.settle(&outcome);
+            let slot = taken.slot(place);
+            let left = (&mut **view, Some(&*trailers));
+            slot.note(call, watch, || Said::of(&outcome), left, filter);
+            slot.own = lease.settle(&outcome);
             outcome
         });
         view.decisions.delay = Duration::ZERO;
         let Err(failure) = outcome else {
             return Ok(());
         };
-        taken.slot(call.place).leave();
-        view.tell_verdict(call.place, filter.loaded().name(), failure.fault.name());
+        taken.slot(place).leave();
+        view.tell_verdict(place, filter.loaded().name(), failure.fault.name());
         complain(filter, &failure, view);
         match filter.loaded().on_error() {
             OnError::Skip => Ok(()),

@@ -28,7 +28,7 @@ const SERVED: [&str; 11] = [
     HTTP_CLIENT,
 ];
 const SHARED: &str = "shared";
-const HTTP_CLIENT: &str = "http-client";
+pub(super) const HTTP_CLIENT: &str = "http-client";
 /// What a component may export beside its filter.
 const BACKGROUND: &str = "background";
 const HAND_OVER: &str = "hand-over";

@@ -6,16 +6,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::{Grants, SecretUse};
 use crate::secrets::{self, Secret};
-use crate::shared::Store;
+use crate::shared::{Overlay, Store};
 
 /// The same for all instances of a filter.
 #[derive(Default)]
 pub struct Granted {
     /// What its instances share.
-    pub shared: Option<Arc<Store>>,
+    pub shared: Option<Shared>,
     pub secrets: GrantedSecrets,
     /// Where its lines are kept instead of in the log.
     pub lines: Option<Arc<Lines>>,
+}
+
+/// Where a filter keeps what its instances share.
+pub enum Shared {
+    /// With other versions of it, on all workers.
+    Store(Arc<Store>),
+    /// A shadow sees what the others share, and writes for itself.
+    Overlay(Overlay),
 }
 
 /// Lines of a filter that is only rehearsed, and what was said about it.
@@ -66,6 +74,12 @@ impl GrantedSecrets {
     pub fn may_see_any(&self) -> bool {
         let mut uses = self.0.iter().map(|(_, granted_use)| granted_use);
         uses.any(|granted_use| *granted_use == SecretUse::Reveal)
+    }
+
+    /// The text without any of them.
+    pub fn mask_all<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let all: Vec<_> = self.0.iter().map(|(secret, _)| secret.value()).collect();
+        secrets::mask(text, &all)
     }
 
     /// The text without those that the filter may see.

@@ -37,6 +37,19 @@ impl Phases {
         self.request_trailers || self.response || self.response_trailers || self.done
     }
 
+    /// Whether it is called in this phase without having asked for it in an earlier one.
+    pub(super) fn has(self, phase: Phase) -> bool {
+        match phase {
+            Phase::Request => self.request,
+            Phase::RequestTrailers => self.request_trailers,
+            Phase::Response => self.response,
+            Phase::ResponseTrailers => self.response_trailers,
+            Phase::Done => self.done,
+            Phase::RequestBody | Phase::ResponseBody | Phase::Transform => false,
+            Phase::Outside | Phase::Job => false,
+        }
+    }
+
     /// Whether a filter that was called for this phase may be called again. After
     /// a head its body may still come.
     pub(super) fn goes_on_after(self, phase: Phase) -> bool {

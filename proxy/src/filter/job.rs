@@ -208,6 +208,7 @@ fn no_exchange(calls: &Calls) -> View {
         states: Vec::new(),
         spent: Default::default(),
         told: None,
+        found: None,
         head_limits: HEAD_LIMITS,
         calls: Some(calls.clone()),
     }

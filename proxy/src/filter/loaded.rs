@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::contract;
 use super::engine::MAX_MEMORY_BYTES;
 use super::fault::Failure;
-use super::granted::{Granted, GrantedSecrets};
+use super::granted::{Granted, GrantedSecrets, Shared};
 use super::instance::Instance;
 use super::interest::Interest;
 use super::job_state::JobState;
@@ -205,8 +205,8 @@ impl LoadedFilter {
         &self.module
     }
 
-    /// Its label among the generations of its filter. A canary has one of its own,
-    /// also where only its configuration is another.
+    /// Its label among the generations of its filter. A canary or a shadow has one of
+    /// its own, also where only its configuration is another.
     pub fn generation(&self) -> Cow<'_, str> {
         generation(&self.module, &self.block)
     }
@@ -274,9 +274,12 @@ impl LoadedFilter {
         &self.identity
     }
 
-    /// What its instances share.
+    /// What its instances share with those of other versions.
     pub fn shared(&self) -> Option<&Arc<Store>> {
-        self.owner.granted.shared.as_ref()
+        match self.owner.granted.shared.as_ref()? {
+            Shared::Store(store) => Some(store),
+            Shared::Overlay(_) => None,
+        }
     }
 
     /// The secrets that it may use.
@@ -356,7 +359,10 @@ fn check_grants(module: &Module, filter: &Filter) -> Result<(), Vec<BuildError>>
     let imports = module.imports().iter().map(String::as_str);
     let missing = contract::missing_grants(imports, &filter.grants).into_iter();
     let schema = module.manifest().config_schema.as_ref();
+    // A shadow that may not call is refused when it does.
+    let is_wanted = |interface: &str| !(filter.is_shadow() && interface == contract::HTTP_CLIENT);
     let mistakes: Vec<_> = missing
+        .filter(|(interface, _)| is_wanted(interface))
         .filter(|(interface, _)| filter_config::needs(interface, schema, filter.configs()))
         .map(|(interface, grant)| {
             let message = format!("imports `{interface}`, which `{grant}` would grant it");
@@ -371,9 +377,9 @@ fn check_grants(module: &Module, filter: &Filter) -> Result<(), Vec<BuildError>>
 
 /// The label of a version made of a component by this entry.
 pub fn generation<'a>(module: &'a Module, entry: &Filter) -> Cow<'a, str> {
-    match entry.is_canary() {
-        true => format!("{}+canary", module.generation()).into(),
-        false => module.generation().into(),
+    match entry.trial() {
+        Some(trial) => format!("{}+{trial}", module.generation()).into(),
+        None => module.generation().into(),
     }
 }
 

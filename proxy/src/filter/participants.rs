@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
+use http::HeaderMap;
 use smallvec::SmallVec;
 
-use super::pool::Lease;
-use super::version::Version;
+use super::call::{Call, Collected};
+use super::pool::{Lease, WorkerFilter};
+use super::shadow::{Recording, Said, Watch};
+use super::state::Phase;
+use super::version::{Place, Version};
+use super::view::View;
 
 /// The part of every filter of a chain in one exchange.
 ///
@@ -31,6 +36,8 @@ pub(super) struct Slot {
     pub own: Option<Lease>,
     /// It has an instance already, which a body of this exchange passes through.
     pub transforms: bool,
+    /// Where a shadow is to see what it sees.
+    pub recording: Option<Box<Recording>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,6 +52,54 @@ pub(super) enum Part {
 }
 
 impl Slot {
+    /// The version of the filter that this exchange sees, and whether a shadow is to
+    /// see the exchange too.
+    pub fn choose(&mut self, known: &Place, view: &View) -> Version {
+        if let Some(version) = self.version {
+            return version;
+        }
+        let version = known.pick(view);
+        self.version = Some(version);
+        if let (Version::Stable, Some(shadow)) = (version, &known.shadow) {
+            self.recording = shadow.record(known.stable.worker());
+        }
+        version
+    }
+
+    /// Looks on while it is called, where a shadow is to see it.
+    pub fn watch(&mut self, view: &mut View, body: Option<&Collected>) -> Option<Watch> {
+        let recording = self.recording.as_mut()?;
+        recording.takes(body).then(|| Watch::begin(view, body))
+    }
+
+    /// The same for trailers, which the view holds while the filter is called.
+    pub fn watch_trailers(&mut self, view: &mut View, trailers: &HeaderMap) -> Option<Watch> {
+        let watch = self.watch(view, None);
+        watch.map(|watch| watch.with_trailers(trailers))
+    }
+
+    /// What came of a call that was looked at.
+    pub fn note(
+        &mut self,
+        call: Call,
+        watch: Option<Watch>,
+        said: impl FnOnce() -> Said,
+        left: (&mut View, Option<&HeaderMap>),
+        filter: &WorkerFilter,
+    ) {
+        if let (Some(recording), Some(watch)) = (&mut self.recording, watch) {
+            let is_alone = filter.loaded().may_call().is_empty();
+            recording.note(call, watch, said(), left, is_alone);
+        }
+    }
+
+    /// It is not called in this phase, and a shadow may want to be.
+    pub fn pass(&mut self, phase: Phase, place: usize, view: &View, trailers: Option<&HeaderMap>) {
+        if let Some(recording) = self.recording.as_mut().filter(|_| self.part != Part::Out) {
+            recording.pass(phase, place, view, trailers);
+        }
+    }
+
     /// It is not called any more.
     pub fn leave(&mut self) {
         self.part = Part::Out;

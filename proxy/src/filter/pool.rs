@@ -63,6 +63,10 @@ impl WorkerFilter {
         &self.loaded
     }
 
+    pub(super) fn worker(&self) -> usize {
+        self.worker
+    }
+
     pub(super) fn interests(&self) -> &[Interest] {
         &self.interests
     }

@@ -2,8 +2,11 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
+use std::sync::Arc;
 
+use super::interest::Interest;
 use super::pool::WorkerFilter;
+use super::shadow::Shadow;
 use super::view::View;
 use crate::config::Sticky;
 
@@ -11,6 +14,8 @@ use crate::config::Sticky;
 pub struct Place {
     pub stable: Rc<WorkerFilter>,
     pub canary: Option<WorkerCanary>,
+    /// Compared with the stable one.
+    pub shadow: Option<Arc<Shadow>>,
 }
 
 /// A version that serves a share of the exchanges.
@@ -34,6 +39,7 @@ impl From<Rc<WorkerFilter>> for Place {
         Self {
             stable,
             canary: None,
+            shadow: None,
         }
     }
 }
@@ -53,9 +59,16 @@ impl Place {
         }
     }
 
-    pub(super) fn versions(&self) -> impl Iterator<Item = &Rc<WorkerFilter>> {
+    /// What any version wants to see.
+    pub(super) fn interests(&self) -> impl Iterator<Item = &Interest> {
         let canary = self.canary.as_ref().map(|canary| &canary.filter);
-        std::iter::once(&self.stable).chain(canary)
+        let serving = std::iter::once(&self.stable).chain(canary);
+        let serving = serving.flat_map(|filter| filter.interests());
+        let shadow = self
+            .shadow
+            .iter()
+            .flat_map(|shadow| shadow.filter().configs());
+        serving.chain(shadow.map(|config| &config.interest))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the filters of an exchange see of it and leave on it. Host functions
 //! read and write here; the exchange acts on it once a phase is over.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use super::calls::Calls;
 use crate::config::Name;
 use crate::http::request_id::Hex;
 use crate::http::{RequestHead, ResponseHead};
+use crate::shared::Found;
 
 /// One exchange, as far as filters are concerned. It moves into an instance's
 /// store for a call and back out of it, so it is boxed and `Send`.
@@ -44,6 +46,8 @@ pub struct View {
     /// What filters did, in the order of their first calls, where the access log
     /// tells it.
     pub told: Option<Vec<Told>>,
+    /// What the filter that is called finds shared, where a shadow is to find the same.
+    pub found: Option<Box<BTreeMap<String, Found>>>,
     /// How large filters may make the heads.
     pub head_limits: HeadLimits,
     /// Where calls of filters go, if any filter may make one.
@@ -70,7 +74,7 @@ pub struct HeadLimits {
 }
 
 /// What filters decided so far.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Decisions {
     pub route: Option<Name>,
     pub cluster: Option<Name>,
@@ -119,6 +123,33 @@ impl Spent {
 }
 
 impl View {
+    /// A copy that another filter may see: without what filters keep for themselves,
+    /// and with no way to call anybody.
+    pub(super) fn copy(&self) -> Box<Self> {
+        Box::new(Self {
+            request: self.request.clone(),
+            response: self.response.clone(),
+            trailers: self.trailers.clone(),
+            is_local: self.is_local,
+            client_address: self.client_address,
+            listener: self.listener.clone(),
+            request_id: self.request_id.clone(),
+            trace_id: self.trace_id,
+            started: self.started,
+            request_bytes: self.request_bytes,
+            response_bytes: self.response_bytes,
+            upstream: self.upstream.clone(),
+            decisions: self.decisions.clone(),
+            attributes: self.attributes.clone(),
+            states: Vec::new(),
+            spent: SmallVec::new(),
+            told: None,
+            found: None,
+            head_limits: self.head_limits,
+            calls: None,
+        })
+    }
+
     /// What the filter at this place has used so far.
     pub(super) fn spent(&self, place: usize) -> Spent {
         let known = self.spent.iter().find(|spent| spent.place == place);
@@ -171,7 +202,7 @@ impl View {
 
 impl Lendable {
     pub fn new(view: View) -> Self {
-        Self(Some(Box::new(view)))
+        Self::from(Box::new(view))
     }
 
     pub(super) fn lend(&mut self) -> Box<View> {
@@ -180,6 +211,12 @@ impl Lendable {
 
     pub(super) fn take_back(&mut self, view: Box<View>) {
         self.0 = Some(view);
+    }
+}
+
+impl From<Box<View>> for Lendable {
+    fn from(view: Box<View>) -> Self {
+        Self(Some(view))
     }
 }
 

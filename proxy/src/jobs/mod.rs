@@ -1,4 +1,4 @@
-//! The jobs of filters (`background`): one thread runs all of them, beside the
+//! The jobs of filters (`background`) and their shadows: one thread runs all of them, beside the
 //! workers and as one more of them, with its own connections to the clusters that
 //! jobs call and its own slots in the statistics.
 //!
@@ -25,7 +25,7 @@ use tokio::time::Instant;
 
 use crate::cluster::Cluster;
 use crate::exchange::serve_calls;
-use crate::filter::{Failure, Job, LoadedFilter};
+use crate::filter::{Calls, Failure, Job, LoadedFilter, Shadow, Understudy};
 use crate::snapshot::Snapshot;
 use crate::stats::Stats;
 use pools::{CurrentPools, Pools};
@@ -51,6 +51,7 @@ enum Order {
 /// generation alive.
 struct Candidate {
     filters: Vec<Arc<LoadedFilter>>,
+    shadows: Vec<Arc<Shadow>>,
     clusters: Vec<Arc<Cluster>>,
 }
 
@@ -126,14 +127,17 @@ impl Candidate {
         let has_job = |filter: &&Arc<LoadedFilter>| !filter.jobs().is_empty();
         let filters = snapshot.filters.iter().chain(&snapshot.canaries);
         let filters: Vec<_> = filters.filter(has_job).cloned().collect();
+        let shadows = snapshot.shadows.clone();
         let is_called = |cluster: &&Arc<Cluster>| {
-            let mut callers = filters.iter();
+            let shadows = shadows.iter().map(|shadow| shadow.filter());
+            let mut callers = filters.iter().chain(shadows);
             callers.any(|filter| filter.may_call().contains(cluster.name()))
         };
         let clusters = snapshot.clusters.iter().filter(is_called).cloned();
         Self {
             clusters: clusters.collect(),
             filters,
+            shadows,
         }
     }
 }
@@ -142,6 +146,7 @@ impl Candidate {
 #[derive(Default)]
 struct Generation {
     filters: Vec<Rc<Running>>,
+    shadows: Vec<Rc<Watching>>,
     pools: Rc<Pools>,
     /// Waits for the first runs.
     waiting: JoinSet<()>,
@@ -150,6 +155,13 @@ struct Generation {
 /// The jobs of one filter. Dropping it ends them.
 struct Running {
     filter: Arc<LoadedFilter>,
+    pools: CurrentPools,
+    _tasks: JoinSet<()>,
+}
+
+/// A shadow that is shown copies of exchanges. Dropping it ends that.
+struct Watching {
+    shadow: Arc<Shadow>,
     pools: CurrentPools,
     _tasks: JoinSet<()>,
 }
@@ -193,6 +205,14 @@ impl Generation {
             }
         });
         let filters = filters.collect();
+        let shadows = candidate.shadows.into_iter().map(|shadow| {
+            let mut known = before.shadows.iter();
+            match known.find(|known| Arc::ptr_eq(&known.shadow, &shadow)) {
+                Some(known) => known.clone(),
+                None => Rc::new(watch(shadow, &pools, stats)),
+            }
+        });
+        let shadows = shadows.collect();
         let mut waiting = JoinSet::new();
         waiting.spawn_local(async move {
             // Who asked may have given the candidate up.
@@ -200,15 +220,18 @@ impl Generation {
         });
         Self {
             filters,
+            shadows,
             pools,
             waiting,
         }
     }
 
-    /// It is the current one: jobs from before call its clusters too.
+    /// It is the current one: who is from before calls its clusters too.
     fn take_over(&mut self) {
-        for running in &self.filters {
-            running.pools.replace(self.pools.clone());
+        let filters = self.filters.iter().map(|running| &running.pools);
+        let shadows = self.shadows.iter().map(|watching| &watching.pools);
+        for pools in filters.chain(shadows) {
+            pools.replace(self.pools.clone());
         }
         // They are over, or nobody waits for them any more.
         self.waiting.abort_all();
@@ -231,9 +254,7 @@ fn begin(
 ) -> Running {
     let pools: CurrentPools = Rc::new(RefCell::new(pools.clone()));
     let mut tasks = JoinSet::new();
-    let (calls, asked) = mpsc::unbounded_channel();
-    let found = pools.clone();
-    tasks.spawn_local(serve_calls(move |name| found.borrow().find(name), asked));
+    let calls = make_calls(&pools, &mut tasks);
     for (config, configured) in filter.configs().iter().enumerate() {
         let (first, over) = oneshot::channel();
         let worker = stats.jobs_worker();
@@ -257,6 +278,29 @@ fn begin(
     }
     Running {
         filter,
+        pools,
+        _tasks: tasks,
+    }
+}
+
+/// Where calls go, which one of the tasks makes.
+fn make_calls(pools: &CurrentPools, tasks: &mut JoinSet<()>) -> Calls {
+    let (calls, asked) = mpsc::unbounded_channel();
+    let found = pools.clone();
+    tasks.spawn_local(serve_calls(move |name| found.borrow().find(name), asked));
+    calls
+}
+
+/// Begins to show a shadow what it is to see.
+fn watch(shadow: Arc<Shadow>, pools: &Rc<Pools>, stats: &Arc<Stats>) -> Watching {
+    let pools: CurrentPools = Rc::new(RefCell::new(pools.clone()));
+    let mut tasks = JoinSet::new();
+    let calls = make_calls(&pools, &mut tasks);
+    if let Some(understudy) = Understudy::new(shadow.clone(), stats.jobs_worker(), calls) {
+        tasks.spawn_local(understudy.run());
+    }
+    Watching {
+        shadow,
         pools,
         _tasks: tasks,
     }

@@ -10,9 +10,9 @@ use crate::config::{self, ComponentSource, Config, Mistake, Name, Reference, fil
 use crate::digest::Digest;
 use crate::filter::{
     BuildError, Configured, Granted, GrantedSecrets, LoadedFilter, Module, NotTakenOver, Pace,
-    generation, hand_over,
+    Shared, generation, hand_over,
 };
-use crate::shared::{self, Store};
+use crate::shared::{self, Overlay, Store};
 
 /// The bytes of a component, and what they are known by.
 struct Component {
@@ -88,11 +88,13 @@ impl Known {
 }
 
 impl Builder<'_> {
-    /// One filter as the file says, and where its component came from.
+    /// One filter as the file says, and where its component came from. `beside` is
+    /// another version of it, with which it shares.
     pub(super) fn filter(
         &self,
         built: &mut Filters,
         filter: &config::Filter,
+        beside: Option<&LoadedFilter>,
         mistakes: &mut Vec<Mistake>,
     ) -> (Known, Origin) {
         let Build {
@@ -116,7 +118,7 @@ impl Builder<'_> {
                 let secrets = GrantedSecrets::of(&filter.grants, secrets);
                 match carried_over(before, filter, &module, &secrets) {
                     Some(loaded) => Known::Good(loaded),
-                    None => self.load(built.from, filter, module, secrets, mistakes),
+                    None => self.load(built.from, filter, module, secrets, beside, mistakes),
                 }
             }
             Err(mistake) => {
@@ -228,6 +230,7 @@ impl Builder<'_> {
         filter: &config::Filter,
         module: Arc<Module>,
         secrets: GrantedSecrets,
+        beside: Option<&LoadedFilter>,
         mistakes: &mut Vec<Mistake>,
     ) -> Known {
         let Build { config, doubts, .. } = from;
@@ -239,10 +242,13 @@ impl Builder<'_> {
         let stats = self
             .stats
             .filter(&filter.name, &generation(&module, filter));
-        let metrics = self.stats.guest(&filter.name, filter.limits.max_series);
+        let metrics = match filter.is_shadow() {
+            true => self.stats.untold_guest(filter.limits.max_series),
+            false => self.stats.guest(&filter.name, filter.limits.max_series),
+        };
         let shared = filter.grants.shared;
         let shared = shared
-            .then(|| self.store(filter, &module, from.before))
+            .then(|| self.store(filter, &module, from.before, beside))
             .transpose();
         let shared = match shared {
             Ok(shared) => shared,
@@ -253,10 +259,18 @@ impl Builder<'_> {
                 return Known::Mute(filter.name.clone());
             }
         };
-        let granted = Granted {
-            shared,
-            secrets,
-            lines: None,
+        let granted = match filter.is_shadow() {
+            true => Granted {
+                shared: shared
+                    .map(|below| Shared::Overlay(Overlay::new(below, shared_limits(filter)))),
+                secrets,
+                lines: Some(Arc::default()),
+            },
+            false => Granted {
+                shared: shared.map(Shared::Store),
+                secrets,
+                lines: None,
+            },
         };
         let workers = if is_good { self.workers } else { 1 };
         match LoadedFilter::build(
@@ -290,8 +304,13 @@ impl Builder<'_> {
         filter: &config::Filter,
         module: &Module,
         before: Option<&Snapshot>,
+        beside: Option<&LoadedFilter>,
     ) -> Result<Arc<Store>, NotTakenOver> {
         let format = module.format();
+        let beside = beside.filter(|beside| beside.module().format() == format);
+        if let Some(store) = beside.and_then(LoadedFilter::shared) {
+            return Ok(store.clone());
+        }
         let serving = before.and_then(|before| before.filter(&filter.name));
         let serving = serving.map(|serving| (serving.shared(), serving.module().format()));
         // What is newer than what serves is made of it anew; to what is older the
@@ -373,7 +392,11 @@ fn carried_over(
     secrets: &GrantedSecrets,
 ) -> Option<Arc<LoadedFilter>> {
     let before = before?;
-    let versions = [before.filter(&filter.name), before.canary(&filter.name)];
+    let shadow = before.shadow(&filter.name).map(|shadow| shadow.filter());
+    let versions = match filter.is_shadow() {
+        true => [shadow, None],
+        false => [before.filter(&filter.name), before.canary(&filter.name)],
+    };
     let mut versions = versions.into_iter().flatten();
     let is_it = |known: &&Arc<LoadedFilter>| is_same(known, filter, module, secrets);
     versions.find(is_it).cloned()
@@ -399,6 +422,7 @@ fn is_same(
         config,
         routes,
         canary: _,
+        shadow: _,
         checks: _,
         pointer: _,
     } = loaded.block();

@@ -157,6 +157,7 @@ fn chain_of(listener: &Listener, shared: &Snapshot, known: &Known) -> WorkerChai
         Some(Place {
             stable: own(wanted)?,
             canary,
+            shadow: shared.shadow(wanted.name()).cloned(),
         })
     };
     WorkerChain::new(listener.chain.iter().filter_map(place).collect())

@@ -29,7 +29,7 @@ pub use versions::Instead;
 
 use crate::cluster::Cluster;
 use crate::config::{self, Config, Mistake, Name};
-use crate::filter::LoadedFilter;
+use crate::filter::{LoadedFilter, Shadow};
 use crate::http::via::Via;
 use crate::listener::Socket;
 use crate::secrets::Secret;
@@ -48,6 +48,8 @@ pub struct Snapshot {
     pub origins: BTreeMap<Name, Origin>,
     /// Versions that are being tried.
     pub canaries: Vec<Arc<LoadedFilter>>,
+    /// Versions that see copies.
+    pub shadows: Vec<Arc<Shadow>>,
     /// Of the filters that are not what the file says.
     pub standings: Vec<Standing>,
     pub secrets: Vec<Arc<Secret>>,
@@ -89,6 +91,11 @@ impl Snapshot {
             .find(|canary| &**canary.name() == filter)
     }
 
+    pub fn shadow(&self, filter: &str) -> Option<&Arc<Shadow>> {
+        let mut shadows = self.shadows.iter();
+        shadows.find(|shadow| &**shadow.filter().name() == filter)
+    }
+
     /// Ends the trial of a canary.
     pub fn without_canary(&mut self, filter: &str) {
         self.canaries.retain(|canary| &**canary.name() != filter);
@@ -115,8 +122,10 @@ impl Snapshot {
     }
 
     /// Another version of a filter in the place of the one that there is. What that
-    /// one may name has to be there.
+    /// one may name has to be there. A shadow of it was compared with another.
     pub fn replace(&mut self, version: &Arc<LoadedFilter>) {
+        self.shadows
+            .retain(|shadow| shadow.filter().name() != version.name());
         let put = |place: &mut Arc<LoadedFilter>| {
             if place.name() == version.name() {
                 *place = version.clone();

@@ -9,7 +9,7 @@ use super::{Builder, Past, Reason, Snapshot, Standing};
 use crate::components::Absent;
 use crate::config::{self, Config, Doubts, Mistake, Name, OnBad};
 use crate::digest::Digest;
-use crate::filter::{GrantedSecrets, LoadedFilter, Pace};
+use crate::filter::{GrantedSecrets, LoadedFilter, Pace, Shadow};
 use crate::secrets::Secret;
 use crate::state::{Good, Verdict};
 
@@ -54,6 +54,7 @@ pub(super) struct Filters<'a> {
     /// Those that serve.
     pub(super) loaded: Vec<Arc<LoadedFilter>>,
     pub(super) canaries: Vec<Arc<LoadedFilter>>,
+    pub(super) shadows: Vec<Arc<Shadow>>,
     pub(super) origins: BTreeMap<Name, Origin>,
     pub(super) mistakes: Vec<Mistake>,
     /// Those included that another version of the filter stands in for.
@@ -69,6 +70,7 @@ impl<'a> Filters<'a> {
             known: Vec::new(),
             loaded: Vec::new(),
             canaries: Vec::new(),
+            shadows: Vec::new(),
             origins: BTreeMap::new(),
             mistakes: Vec::new(),
             warnings: Vec::new(),
@@ -137,9 +139,13 @@ impl Builder<'_> {
     /// One filter in the versions that there are of it, or another in its place.
     fn versions(&self, built: &mut Filters<'_>, filter: &config::Filter) {
         let mut mistakes = Vec::new();
-        let (known, origin) = self.filter(built, filter, &mut mistakes);
-        let canary = filter.canary_entry();
-        let canary = canary.map(|entry| self.filter(built, &entry, &mut mistakes));
+        let (known, origin) = self.filter(built, filter, None, &mut mistakes);
+        let beside = known.good().cloned();
+        let mut other = |entry: Option<config::Filter>| {
+            entry.map(|entry| self.filter(built, &entry, beside.as_deref(), &mut mistakes))
+        };
+        let canary = other(filter.canary_entry());
+        let shadow = other(filter.shadow_entry());
         built.origins.insert(filter.name.clone(), origin);
         if !mistakes.is_empty() {
             return self.stand_in(
@@ -170,8 +176,38 @@ impl Builder<'_> {
                     .retain(|canary| *canary.name() != filter.name);
                 built.stand_in(good, Reason::FellBack, vec![mistake]);
             }
-            None => built.serve(serving),
+            None => {
+                let shadow = shadow.and_then(|(shadow, _)| shadow.good().cloned());
+                if let Some(shadow) = shadow {
+                    self.watch(built, filter, shadow, &serving);
+                }
+                built.serve(serving);
+            }
         }
+    }
+
+    /// Compares a shadow with the version that serves. What is known of the two goes on.
+    fn watch(
+        &self,
+        built: &mut Filters<'_>,
+        filter: &config::Filter,
+        shadow: Arc<LoadedFilter>,
+        serving: &Arc<LoadedFilter>,
+    ) {
+        let Some(rules) = filter.shadow.as_deref() else {
+            return;
+        };
+        let before = built
+            .from
+            .before
+            .and_then(|before| before.shadow(&filter.name));
+        let known = before.filter(|known| known.is_of(&shadow, serving, rules));
+        let watching = known.cloned().unwrap_or_else(|| {
+            let stats = self.stats.shadow(&filter.name, &shadow.generation());
+            Shadow::new(shadow.clone(), serving.clone(), rules.clone(), stats)
+        });
+        built.known.push(Known::Good(shadow));
+        built.shadows.push(watching);
     }
 
     /// Another version of a filter that cannot be built: in a reload the one that
@@ -273,7 +309,7 @@ impl Builder<'_> {
         let secrets = GrantedSecrets::of(&good.block.grants, from.secrets);
         let doubts = &Doubts::none();
         let from = Build { doubts, ..from };
-        let known = self.load(from, &good.block, module, secrets, &mut Vec::new());
+        let known = self.load(from, &good.block, module, secrets, None, &mut Vec::new());
         known.good().cloned()
     }
 

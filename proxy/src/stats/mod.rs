@@ -16,6 +16,7 @@ pub mod guest;
 pub mod job;
 pub mod listener;
 pub mod process;
+pub mod shadow;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,6 +31,7 @@ pub use guest::GuestMetrics;
 pub use job::JobStats;
 pub use listener::{ListenerStats, StatusClass};
 pub use process::ProcessStats;
+pub use shadow::ShadowStats;
 
 /// Every series of the process. Asked for a series by the control side only,
 /// when a configuration is built; workers keep what they were given.
@@ -46,6 +48,7 @@ pub struct Stats {
     clusters: Mutex<Named<Arc<str>, ClusterStats>>,
     filters: Mutex<Named<FilterKey, FilterStats>>,
     jobs: Mutex<Named<JobKey, JobStats>>,
+    shadows: Mutex<Named<FilterKey, ShadowStats>>,
     guests: Mutex<BTreeMap<Arc<str>, Arc<GuestMetrics>>>,
 }
 
@@ -69,6 +72,7 @@ impl Stats {
             clusters: Mutex::default(),
             filters: Mutex::default(),
             jobs: Mutex::default(),
+            shadows: Mutex::default(),
             guests: Mutex::default(),
         })
     }
@@ -99,6 +103,11 @@ impl Stats {
         self.find_or_make(&self.filters, (name.clone(), generation.into()))
     }
 
+    /// Of the shadow of a filter, by its own generation.
+    pub fn shadow(&self, name: &Arc<str>, generation: &str) -> Arc<PerWorker<ShadowStats>> {
+        self.find_or_make(&self.shadows, (name.clone(), generation.into()))
+    }
+
     /// Of the job of the configuration at this place, which one thread runs.
     pub fn job(
         &self,
@@ -122,6 +131,11 @@ impl Stats {
             .clone()
     }
 
+    /// The same, told to nobody.
+    pub fn untold_guest(&self, max_series: usize) -> Arc<GuestMetrics> {
+        Arc::new(GuestMetrics::new(self.slots(), max_series))
+    }
+
     /// Drops the series of what is neither in the configuration nor still at
     /// work in an older one. Whoever holds such a series may go on counting; it
     /// is not told any more.
@@ -136,6 +150,7 @@ impl Stats {
         locked(&self.clusters).retain(|name, _| cluster(name));
         let mut filters = locked(&self.filters);
         filters.retain(|(name, generation), _| filter(name, generation));
+        locked(&self.shadows).retain(|(name, generation), _| filter(name, generation));
         locked(&self.jobs).retain(|(name, generation, _), _| filter(name, generation));
         locked(&self.guests).retain(|name, _| filter_name(name));
         self.shared.retain(filter_name);
@@ -163,6 +178,10 @@ impl Stats {
 
     fn jobs(&self) -> Named<JobKey, JobStats> {
         locked(&self.jobs).clone()
+    }
+
+    fn shadows(&self) -> Named<FilterKey, ShadowStats> {
+        locked(&self.shadows).clone()
     }
 
     fn guests(&self) -> Vec<(Arc<str>, Arc<GuestMetrics>)> {

@@ -99,6 +99,7 @@ impl Checker<'_> {
             on_bad: OnBad::Refuse,
             probation: RawProbation::default(),
             canary: None,
+            shadow: None,
             isolation: raw.isolation,
             limits: raw.limits,
             grants: raw.grants.unwrap_or_else(|| RawGrants {

@@ -13,13 +13,13 @@ use super::case::CasesOf;
 use super::names::read_name;
 use crate::config::checked::{
     AbortOn, Canary, ComponentSource, Filter, FilterConfig, FilterLimits, Grants, Name, Probation,
-    Pull, Reference, RouteConfig, Sticky,
+    Pull, Reference, RouteConfig, Shadow, Sticky,
 };
 use crate::config::mistake::Mistake;
 use crate::config::oci::{self, Version};
 use crate::config::place::below;
 use crate::config::raw::{
-    RawAbortOn, RawCanary, RawFilter, RawFilterLimits, RawGrants, RawProbation, RawRoute,
+    RawAbortOn, RawCanary, RawFilter, RawFilterLimits, RawGrants, RawProbation, RawRoute, RawShadow,
 };
 
 impl Checker<'_> {
@@ -59,6 +59,11 @@ impl Checker<'_> {
                 .as_ref()
                 .and_then(|canary| self.canary(&below(at, "canary"), canary))
                 .map(Box::new),
+            shadow: raw
+                .shadow
+                .as_ref()
+                .and_then(|shadow| self.shadow(&below(at, "shadow"), shadow))
+                .map(Box::new),
             checks: self.cases(&below(at, "checks"), &raw.checks, CasesOf::Filter),
             pointer: at.to_owned(),
         })
@@ -74,10 +79,25 @@ impl Checker<'_> {
         Some(Canary {
             component: component?,
             config,
-            share: (raw.percent.clamp(0.0, 100.0) * 100.0).round() as u16,
+            share: share(raw.percent),
             sticky_by: sticky_by?,
             abort_on,
             promote_after: promote_after.map(|time| self.time(at, "promote_after", time)),
+            pointer: at.to_owned(),
+        })
+    }
+
+    fn shadow(&mut self, at: &str, raw: &RawShadow) -> Option<Shadow> {
+        let component = self.component(at, raw.component.as_ref(), raw.pull);
+        let config = raw.config.as_ref();
+        let config = config.map(|value| self.own_config(below(at, "config"), value));
+        let call = self.called(&below(at, "call"), &raw.call);
+        Some(Shadow {
+            component: component?,
+            config,
+            share: share(raw.percent),
+            cpu_percent: raw.cpu_percent,
+            call,
             pointer: at.to_owned(),
         })
     }
@@ -222,16 +242,20 @@ impl Checker<'_> {
 
     /// What is not served yet cannot be granted: it would promise what is not kept.
     fn grants(&mut self, at: &str, raw: &RawGrants) -> Grants {
-        let clusters = (0..).zip(&raw.call);
-        let call = clusters.map(|(number, name)| {
-            let pointer = below(&below(at, "call"), number.to_string());
-            self.cluster_reference(&pointer, name)
-        });
         Grants {
-            call: call.collect(),
+            call: self.called(&below(at, "call"), &raw.call),
             shared: raw.shared,
             secrets: self.granted_secrets(at, raw),
         }
+    }
+
+    fn called(&mut self, at: &str, raw: &[String]) -> Vec<Name> {
+        let clusters = raw.iter().enumerate();
+        let called = clusters.map(|(number, name)| {
+            let pointer = below(at, number.to_string());
+            self.cluster_reference(&pointer, name)
+        });
+        called.collect()
     }
 
     fn routes(&mut self, at: &str, raw: &BTreeMap<String, RawRoute>) -> Vec<(Name, RouteConfig)> {
@@ -259,6 +283,11 @@ enum Written {
     Shipped(Name),
     File(PathBuf),
     Reference(Reference),
+}
+
+/// Percent as a share of 10,000.
+fn share(percent: f64) -> u16 {
+    (percent.clamp(0.0, 100.0) * 100.0).round() as u16
 }
 
 fn read_sticky(text: &str) -> Result<Sticky, Wrong> {

@@ -57,6 +57,10 @@ pub(in crate::config) struct RawFilter {
     #[schemars(with = "RawCanary")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::config) canary: Option<RawCanary>,
+    /// A version that sees copies of exchanges and has no effect on them.
+    #[schemars(with = "RawShadow")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) shadow: Option<RawShadow>,
     /// Whether exchanges share instances, one call at a time, or each `request`
     /// has a fresh one to itself, which costs some microseconds and leaves no way
     /// from one exchange to another.
@@ -166,6 +170,50 @@ pub(in crate::config) struct RawCanary {
 
 fn five() -> f64 {
     5.0
+}
+
+/// Another version of a filter, which is compared with it on copies of exchanges.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Shadow")]
+pub(in crate::config) struct RawShadow {
+    /// As `component` of the filter.
+    #[schemars(
+        required,
+        with = "String",
+        extend("x-wanted" = "`lockgate:NAME` or the path of a component")
+    )]
+    pub(in crate::config) component: Option<String>,
+    /// As `pull` of the filter.
+    #[schemars(with = "Pull")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) pull: Option<Pull>,
+    /// In the place of the filter's `config`, which it has without this key. What
+    /// the filter has for routes it has too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) config: Option<Value>,
+    /// The share of exchanges that it sees a copy of, in percent, in steps of 0.01,
+    /// chosen by chance.
+    #[schemars(range(min = 0, max = 100))]
+    #[serde(default = "ten")]
+    pub(in crate::config) percent: f64,
+    /// How much of one processor it may use on average, in percent. While it has used
+    /// more it sees nothing.
+    #[schemars(range(min = 1, max = 100))]
+    #[serde(default = "five_of_a_hundred")]
+    pub(in crate::config) cpu_percent: u8,
+    /// Clusters that it may call. The `call` of the filter's `grants` is not for it,
+    /// because its calls come on top of those of the filter.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(in crate::config) call: Vec<String>,
+}
+
+fn ten() -> f64 {
+    10.0
+}
+
+fn five_of_a_hundred() -> u8 {
+    5
 }
 
 fn address() -> String {

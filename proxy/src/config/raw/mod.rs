@@ -30,7 +30,7 @@ pub(super) use case::{
 };
 pub(super) use cluster::{RawCluster, RawEndpoint};
 pub(super) use filter::{
-    RawAbortOn, RawCanary, RawFilter, RawFilterLimits, RawGrants, RawProbation, RawRoute,
+    RawAbortOn, RawCanary, RawFilter, RawFilterLimits, RawGrants, RawProbation, RawRoute, RawShadow,
 };
 pub(super) use listener::{RawLimits, RawListener, RawMessageHeaders, RawPathRules, RawTimeouts};
 pub(super) use registry::RawRegistry;

@@ -53,6 +53,7 @@ impl Known {
                 "percent": f64::from(rules.share) / 100.0,
                 "fared": fared(canary.record()),
             })),
+            "shadow": snapshot.shadow(name).map(|shadow| shadow.tell()),
         })
     }
 }

@@ -109,6 +109,7 @@ fn entry(name: &str, config: Value) -> Filter {
         config: configured(config, &format!("/filters/{name}/config")),
         routes: Vec::new(),
         canary: None,
+        shadow: None,
         checks: Vec::new(),
         pointer: format!("/filters/{name}"),
     }
@@ -265,6 +266,7 @@ fn view() -> View {
         states: Vec::new(),
         spent: Default::default(),
         told: None,
+        found: None,
         head_limits: HeadLimits {
             max_bytes: 8192,
             max_fields: 16,

@@ -16,7 +16,7 @@ use crate::stats::{
 };
 
 /// The series of one kind of thing, with the labels that tell them apart.
-type Rows<T> = Vec<(Labels, Arc<PerWorker<T>>)>;
+pub(super) type Rows<T> = Vec<(Labels, Arc<PerWorker<T>>)>;
 
 pub fn listeners(
     named: &Named<Arc<str>, ListenerStats>,
@@ -441,21 +441,25 @@ pub fn shared(stores: &[(Arc<str>, shared::Stats)], page: &mut Page) -> fmt::Res
     )
 }
 
-struct CounterFamily<T> {
-    name: &'static str,
-    help: &'static str,
-    unit: Option<Unit>,
-    of: fn(&T) -> &Counter,
+pub(super) struct CounterFamily<T> {
+    pub(super) name: &'static str,
+    pub(super) help: &'static str,
+    pub(super) unit: Option<Unit>,
+    pub(super) of: fn(&T) -> &Counter,
 }
 
-fn rows<K, T>(named: &Named<K, T>, labels: impl Fn(&K) -> Labels) -> Rows<T> {
+pub(super) fn rows<K, T>(named: &Named<K, T>, labels: impl Fn(&K) -> Labels) -> Rows<T> {
     named
         .iter()
         .map(|(key, stats)| (labels(key), stats.clone()))
         .collect()
 }
 
-fn counters<T>(page: &mut Page, rows: &Rows<T>, families: &[CounterFamily<T>]) -> fmt::Result {
+pub(super) fn counters<T>(
+    page: &mut Page,
+    rows: &Rows<T>,
+    families: &[CounterFamily<T>],
+) -> fmt::Result {
     for family in families {
         let head = Head {
             name: family.name,
@@ -483,7 +487,7 @@ fn gauge<T>(
 }
 
 /// One series for each value of a further label.
-fn split<T>(
+pub(super) fn split<T>(
     page: &mut Page,
     head: &Head,
     (key, values): (&'static str, &[&'static str]),

@@ -6,6 +6,7 @@
 
 mod families;
 mod guest;
+mod shadows;
 
 use std::fmt;
 use std::sync::Arc;
@@ -54,6 +55,7 @@ impl Collector for Scrape {
         families::clusters(&self.stats.clusters(), &self.error_kinds, &mut page)?;
         families::filters(&self.stats.filters(), &mut page)?;
         families::jobs(&self.stats.jobs(), &mut page)?;
+        shadows::write(&self.stats.shadows(), &mut page)?;
         families::shared(&self.stats.shared.stats(), &mut page)?;
         guest::write(&self.stats.guests(), &mut page)
     }

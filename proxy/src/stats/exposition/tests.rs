@@ -3,6 +3,7 @@ use std::time::Duration;
 use super::checker::{Family, labels, read};
 use super::*;
 use crate::stats::guest::{Definition, MetricKind};
+use crate::stats::shadow::Difference;
 
 const KINDS: [&str; 2] = ["bad_request", "connect_failed"];
 
@@ -21,6 +22,8 @@ fn busy() -> Arc<Stats> {
     job.of(0).faults(1).add(2);
     job.of(0).used(Duration::from_millis(5));
     job.of(0).last_success.set(1_700_000_000);
+    let shadow = stats.shadow(&name("auth"), "3f2a+shadow");
+    shadow.of(0).note(&[Difference::Head, Difference::Time]);
     for worker in 0..2 {
         let listener = listener.of(worker);
         listener.requests(crate::stats::StatusClass::Success).add(2);
@@ -134,6 +137,11 @@ fn workers_are_added_up_in_a_text_that_keeps_the_format() {
     check(
         &format!("lockgate_filter_job_last_success_time_seconds{{{job}}}"),
         1.7e9,
+    );
+    check(
+        "lockgate_filter_shadow_differences_total\
+         {filter=\"auth\",generation=\"3f2a+shadow\",in=\"head\"}",
+        1.0,
     );
     check("lockgate_generation", 7.0);
     check("lockgate_reloads_total{outcome=\"refused\"}", 1.0);

@@ -1,0 +1,121 @@
+//! A version of a filter that sees copies of exchanges and is compared with the one
+//! that serves.
+//!
+//! A worker notes each call of the serving version with what it saw and what came of
+//! it (`record.rs`). When the exchange is over, the copy goes through a bounded channel
+//! to another thread, which makes the same calls of the shadow (`replay.rs`), compares
+//! (`compare.rs`) and keeps what differed (`report.rs`).
+//! Must never: keep an exchange waiting or change it; hold more copies than the
+//! channel has room for; or use more of the processor than it may.
+
+mod compare;
+mod record;
+mod replay;
+mod report;
+mod share;
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use super::loaded::LoadedFilter;
+use crate::config;
+use crate::stats::{PerWorker, ShadowStats};
+use record::Exchange;
+pub(super) use record::{Recording, Said, Watch};
+pub use replay::Understudy;
+use report::Report;
+
+/// Exchanges that wait to be looked at. Those that find no room are not.
+const MAX_WAITING: usize = 64;
+
+/// A version that has no effect.
+pub struct Shadow {
+    filter: Arc<LoadedFilter>,
+    /// What it is compared with.
+    serving: Arc<LoadedFilter>,
+    rules: config::Shadow,
+    copies: mpsc::Sender<Exchange>,
+    /// Until somebody looks at them.
+    seen: Mutex<Option<mpsc::Receiver<Exchange>>>,
+    /// It has used what it may use of the processor.
+    is_resting: AtomicBool,
+    stats: Arc<PerWorker<ShadowStats>>,
+    report: Report,
+}
+
+impl Shadow {
+    /// What `stats` counted before is not told of this one.
+    pub fn new(
+        filter: Arc<LoadedFilter>,
+        serving: Arc<LoadedFilter>,
+        rules: config::Shadow,
+        stats: Arc<PerWorker<ShadowStats>>,
+    ) -> Arc<Self> {
+        let (copies, seen) = mpsc::channel(MAX_WAITING);
+        Arc::new(Self {
+            report: Report::new(&stats, &filter, &serving),
+            filter,
+            serving,
+            rules,
+            copies,
+            seen: Mutex::new(Some(seen)),
+            is_resting: AtomicBool::new(false),
+            stats,
+        })
+    }
+
+    pub fn filter(&self) -> &Arc<LoadedFilter> {
+        &self.filter
+    }
+
+    /// Whether it compares these two by these rules.
+    pub fn is_of(
+        &self,
+        filter: &Arc<LoadedFilter>,
+        serving: &Arc<LoadedFilter>,
+        rules: &config::Shadow,
+    ) -> bool {
+        Arc::ptr_eq(&self.filter, filter)
+            && Arc::ptr_eq(&self.serving, serving)
+            && self.rules == *rules
+    }
+
+    /// Begins to copy an exchange, if this one is to be.
+    pub(super) fn record(&self, worker: usize) -> Option<Box<Recording>> {
+        let is_meant = fastrand::u16(..10_000) < self.rules.share;
+        if !is_meant {
+            return None;
+        }
+        let room = match self.is_resting.load(Relaxed) {
+            true => None,
+            false => self.copies.clone().try_reserve_owned().ok(),
+        };
+        if room.is_none() {
+            self.stats.of(worker).skipped.add(1);
+        }
+        room.map(|room| Box::new(Recording::new(room, self.stats.clone(), worker)))
+    }
+
+    /// Copies are not wanted for a while, or are again.
+    fn rest(&self, is_resting: bool) {
+        self.is_resting.store(is_resting, Relaxed);
+    }
+
+    /// The copies, for the one who looks at them.
+    fn take_copies(&self) -> Option<mpsc::Receiver<Exchange>> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.take()
+    }
+
+    /// What was found so far.
+    pub fn tell(&self) -> Value {
+        let mut told = self.report.tell(&self.stats, &self.filter, &self.serving);
+        told["digest"] = self.filter.module().digest().into();
+        told["percent"] = (f64::from(self.rules.share) / 100.0).into();
+        told["resting"] = self.is_resting.load(Relaxed).into();
+        told
+    }
+}

@@ -1,0 +1,379 @@
+//! Shadows of filters: what differs is told, and nobody notices them.
+
+#[path = "support/hostile.rs"]
+mod hostile;
+mod support;
+
+use serde_json::{Value, json};
+use support::admin::{get, json, metric_sum};
+use support::{Origin, Proxy, within};
+
+/// One filter `guest` with this entry beside its component, in front of an origin.
+fn yaml(origin: &Origin, entry: &Value) -> String {
+    let mut filter = json!({ "component": "./guest.wasm" });
+    let given = entry.as_object().unwrap().clone();
+    filter.as_object_mut().unwrap().extend(given);
+    format!(
+        "admin: {{ address: '127.0.0.1:0' }}\n\
+         listeners: [{{ name: web, address: '127.0.0.1:0', cluster: o, filters: [guest] }}]\n\
+         filters: {}\nclusters: [{{ name: o, endpoints: ['{}'] }}]\n",
+        json!({ "guest": filter }),
+        origin.address
+    )
+}
+
+fn start(origin: &Origin, entry: &Value) -> Proxy {
+    let folder = Proxy::folder();
+    std::fs::write(folder.join("guest.wasm"), hostile::component()).unwrap();
+    Proxy::start_in(folder, &yaml(origin, entry))
+}
+
+/// A filter with one configuration, and a shadow with another that sees everything.
+fn shadowed(serving: Value, shadow: Value) -> Value {
+    json!({
+        "config": serving,
+        "shadow": { "component": "./guest.wasm", "config": shadow, "percent": 100 },
+    })
+}
+
+/// What is told of the shadow.
+fn told(proxy: &Proxy) -> Value {
+    json(&get(proxy.admin(), "/filters"))[0]["version"]["shadow"].clone()
+}
+
+/// The same once so many exchanges were compared.
+fn compared(proxy: &Proxy, count: u64) -> Value {
+    within(&format!("{count} exchanges are compared"), || {
+        let told = told(proxy);
+        let seen = told["compared"].as_u64();
+        (seen >= Some(count)).then_some(told)
+    })
+}
+
+const ALL: [&str; 3] = ["request", "response", "done"];
+
+fn steps(request: &[&str], response: &[&str]) -> Value {
+    json!({ "wants": { "phases": ALL }, "request": request, "response": response })
+}
+
+const POST: &str = "POST /path?token=hidden HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nbody";
+
+/// Sends one request, and gives what the shadow made of it.
+#[track_caller]
+fn differs(serving: Value, shadow: Value, kind: &str, expected: &str) -> Value {
+    let origin = Origin::saying("from the origin");
+    let proxy = start(&origin, &shadowed(serving.clone(), shadow));
+    let mut client = proxy.connect();
+    client.send(POST);
+    let answer = client.answer();
+    let told = compared(&proxy, 1);
+    let alone = Proxy::start_in(
+        {
+            let folder = Proxy::folder();
+            std::fs::write(folder.join("guest.wasm"), hostile::component()).unwrap();
+            folder
+        },
+        &yaml(&origin, &json!({ "config": serving })),
+    );
+    let mut client = alone.connect();
+    client.send(POST);
+    let unshadowed = client.answer();
+    assert_eq!(answer.status, unshadowed.status);
+    assert_eq!(answer.text(), unshadowed.text());
+    assert_eq!(told["differed"], 1, "{told}");
+    assert_eq!(told["differing"][kind], 1, "{told}");
+    let differences = told["samples"][0]["differences"].to_string();
+    assert!(differences.contains(expected), "{expected} in {told}");
+    assert_eq!(told["samples"][0]["request"], "POST /path", "{told}");
+    assert!(!told.to_string().contains("hidden"), "{told}");
+    told
+}
+
+#[test]
+fn a_shadow_that_does_the_same_differs_in_nothing() {
+    let origin = Origin::saying("body");
+    let steps = || {
+        let request = [
+            "request.set x-a 1",
+            "attribute seen yes",
+            "state kept",
+            "buffer 100",
+        ];
+        let response = ["read.state", "response.set x-b 2"];
+        let mut steps = steps(&request, &response);
+        steps["request_body"] = json!(["upper"]);
+        steps
+    };
+    let proxy = start(&origin, &shadowed(steps(), steps()));
+    for _ in 0..20 {
+        let mut client = proxy.connect();
+        client.send(POST);
+        assert_eq!(client.answer().status, 200);
+    }
+    let told = compared(&proxy, 20);
+    let kinds = ["verdict", "head", "answer", "decision"];
+    for kind in kinds {
+        assert_eq!(told["differing"][kind], 0, "{told}");
+    }
+    assert_eq!(told["skipped"], 0);
+    assert_eq!(told["faults"], 0);
+    let counted = metric_sum(
+        proxy.admin(),
+        "lockgate_filter_shadow_exchanges_total",
+        "guest",
+    );
+    assert_eq!(counted, 20.0);
+}
+
+#[test]
+fn another_verdict_is_told() {
+    let told = differs(
+        steps(&[], &[]),
+        steps(&["log looked", "respond 403 no"], &[]),
+        "verdict",
+        "request: verdict: next; shadow: respond 403",
+    );
+    assert!(
+        told["samples"][0]["lines"].to_string().contains("looked"),
+        "{told}"
+    );
+    differs(
+        steps(&["log here"], &[]),
+        steps(&["leave"], &[]),
+        "verdict",
+        "verdict: next; shadow: leave",
+    );
+}
+
+#[test]
+fn another_head_is_told_and_reaches_nobody() {
+    differs(
+        steps(&["request.set x-a one"], &[]),
+        steps(&["request.set x-a two"], &[]),
+        "head",
+        "request header `x-a`: `one`; shadow: `two`",
+    );
+    differs(
+        steps(&[], &[]),
+        steps(&[], &["response.set x-new 1"]),
+        "head",
+        "response: response header `x-new`: none; shadow: `1`",
+    );
+    differs(
+        steps(&[], &[]),
+        steps(&["request.path /other"], &[]),
+        "head",
+        "request path: /path; shadow: /other",
+    );
+    differs(
+        steps(&["request.set cookie mine"], &[]),
+        steps(&["request.set cookie yours"], &[]),
+        "head",
+        "request header `cookie`: ***; shadow: ***",
+    );
+}
+
+#[test]
+fn a_phase_that_only_the_shadow_wants_is_seen_by_it() {
+    let quiet = json!({ "wants": { "phases": [] } });
+    differs(
+        quiet,
+        steps(&[], &["response.status 418"]),
+        "head",
+        "response: response status: 200 OK; shadow: 418",
+    );
+}
+
+#[test]
+fn another_answer_is_told() {
+    differs(
+        steps(&["respond 200 yes"], &[]),
+        steps(&["respond 200 indeed"], &[]),
+        "answer",
+        "answer body: 3 bytes; shadow: 6 bytes",
+    );
+    let body = |step: &str| {
+        let mut steps = steps(&["buffer 100"], &[]);
+        steps["request_body"] = json!([step]);
+        steps
+    };
+    differs(
+        body("replace one"),
+        body("replace other"),
+        "answer",
+        "request-body: replaced body: 3 bytes; shadow: 5 bytes",
+    );
+}
+
+#[test]
+fn another_decision_is_told() {
+    differs(
+        steps(&["attribute kind one"], &[]),
+        steps(&["attribute kind two"], &[]),
+        "decision",
+        "attribute `guest.kind`: Some(\\\"one\\\"); shadow: Some(\\\"two\\\")",
+    );
+    differs(
+        steps(&[], &[]),
+        steps(&["delay 5000"], &[]),
+        "decision",
+        "delay: 0ns; shadow: 5s",
+    );
+}
+
+#[test]
+fn faults_of_a_shadow_cost_nobody_anything() {
+    for (step, fault) in [("trap", "trap"), ("loop", "overrun"), ("panic no", "trap")] {
+        let told = differs(
+            steps(&[], &[]),
+            steps(&[step], &[]),
+            "verdict",
+            &format!("verdict: next; shadow: failed ({fault})"),
+        );
+        assert_eq!(told["faults"], 1, "{told}");
+    }
+}
+
+#[test]
+fn a_shadow_rests_when_it_has_used_its_share() {
+    let origin = Origin::saying("body");
+    let mut entry = shadowed(steps(&[], &[]), steps(&["loop"], &[]));
+    entry["shadow"]["cpu_percent"] = json!(1);
+    // Else it would be paused first.
+    entry["limits"] = json!({ "max_overruns": 1000 });
+    let proxy = start(&origin, &entry);
+    let mut client = proxy.connect();
+    let told = within("it rests", || {
+        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+        assert_eq!(client.answer().status, 200);
+        let told = told(&proxy);
+        (told["resting"] == true).then_some(told)
+    });
+    within("copies are not made meanwhile", || {
+        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+        assert_eq!(client.answer().status, 200);
+        (self::told(&proxy)["skipped"].as_u64() > Some(0)).then_some(())
+    });
+    assert_eq!(told["faults"], told["compared"], "{told}");
+}
+
+#[test]
+fn what_is_shared_is_seen_and_not_changed() {
+    let origin = Origin::saying("body");
+    let limits = |rate: u64| {
+        json!({
+            "limits": [{
+                "name": "all", "key": { "by": "address" },
+                "rate": rate, "per": "hour", "burst": rate,
+            }]
+        })
+    };
+    let entry = json!({
+        "component": "lockgate:rate-limit",
+        "grants": { "shared": true },
+        "config": limits(6),
+        "shadow": { "component": "lockgate:rate-limit", "percent": 100, "config": limits(6) },
+    });
+    let proxy = start(&origin, &entry);
+    let mut client = proxy.connect();
+    let mut ask = || {
+        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+        client.answer().status
+    };
+    let statuses: Vec<_> = (0..10).map(|_| ask()).collect();
+    assert_eq!(statuses, [200, 200, 200, 200, 200, 200, 429, 429, 429, 429]);
+    let told = compared(&proxy, 10);
+    assert_eq!(told["differing"]["verdict"], 0, "{told}");
+
+    // A stricter one would have let fewer pass.
+    let mut stricter = entry;
+    stricter["config"] = limits(20);
+    stricter["shadow"]["config"] = limits(8);
+    proxy.edit(&yaml(&origin, &stricter));
+    assert!(proxy.reload().ok);
+    let statuses: Vec<_> = (0..12).map(|_| proxy.get("/").status).collect();
+    assert_eq!(statuses, [200; 12]);
+    let told = compared(&proxy, 12);
+    assert_eq!(told["differing"]["verdict"], 4, "{told}");
+}
+
+#[test]
+fn calls_of_a_shadow_are_made_where_they_are_granted() {
+    let (origin, called) = (Origin::saying("body"), Origin::saying("called"));
+    let entry = |call: &[&str]| {
+        json!({
+            "component": "./caller.wasm",
+            "grants": { "call": ["called"] },
+            "config": { "phase": "request", "cluster": "called", "paths": [], "then": "wait" },
+            "shadow": {
+                "component": "./caller.wasm",
+                "percent": 100,
+                "call": call,
+                "config": {
+                    "phase": "request", "cluster": "called", "paths": ["/shadow"], "then": "wait",
+                },
+            },
+        })
+    };
+    let yaml = |call: &[&str]| {
+        let yaml = yaml(&origin, &entry(call));
+        yaml.replace(
+            "clusters: [",
+            &format!(
+                "clusters: [{{ name: called, endpoints: ['{}'] }}, ",
+                called.address
+            ),
+        )
+    };
+    let folder = Proxy::folder();
+    std::fs::write(folder.join("caller.wasm"), hostile::caller()).unwrap();
+    let proxy = Proxy::start_in(folder, &yaml(&[]));
+    assert_eq!(proxy.get("/").status, 200);
+    compared(&proxy, 1);
+    assert!(called.seen_now().is_none());
+
+    proxy.edit(&yaml(&["called"]));
+    assert!(proxy.reload().ok);
+    assert_eq!(proxy.get("/").status, 200);
+    assert_eq!(called.seen().line, "GET /shadow HTTP/1.1");
+    compared(&proxy, 1);
+}
+
+#[test]
+fn a_shadow_goes_on_over_reloads_and_begins_anew_with_another_version() {
+    let origin = Origin::saying("body");
+    let entry = shadowed(steps(&[], &[]), steps(&["attribute a b"], &[]));
+    let proxy = start(&origin, &entry);
+    assert_eq!(proxy.get("/").status, 200);
+    compared(&proxy, 1);
+    let other =
+        yaml(&origin, &entry).replace("name: web", "name: web, limits: { max_headers: 77 }");
+    proxy.edit(&other);
+    assert!(proxy.reload().ok);
+    assert_eq!(told(&proxy)["compared"], 1);
+    assert_eq!(proxy.get("/").status, 200);
+    compared(&proxy, 2);
+
+    let entry = shadowed(steps(&[], &[]), steps(&["attribute a c"], &[]));
+    proxy.edit(&yaml(&origin, &entry));
+    assert!(proxy.reload().ok);
+    assert_eq!(told(&proxy)["compared"], 0);
+    assert_eq!(proxy.get("/").status, 200);
+    let told = compared(&proxy, 1);
+    assert_eq!(told["samples"].as_array().unwrap().len(), 1, "{told}");
+}
+
+#[test]
+fn one_that_cannot_be_built_is_refused_at_its_place() {
+    let origin = Origin::saying("body");
+    let proxy = start(&origin, &shadowed(steps(&[], &[]), steps(&[], &[])));
+    let mut entry = shadowed(steps(&[], &[]), steps(&[], &[]));
+    entry["shadow"]["component"] = json!("./absent.wasm");
+    entry["shadow"]["call"] = json!(["nowhere"]);
+    proxy.edit(&yaml(&origin, &entry));
+    let outcome = proxy.reload();
+    assert!(!outcome.ok);
+    let told = outcome.mistakes.join("\n");
+    assert!(told.contains("absent.wasm"), "{told}");
+    assert!(told.contains("nowhere"), "{told}");
+}
