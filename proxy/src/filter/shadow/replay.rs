@@ -77,10 +77,11 @@ impl Understudy {
         let mut findings = self.replay(exchange).await;
         findings.lines = self.lines().map(|lines| lines.take()).unwrap_or_default();
         let kinds = findings.kinds();
-        self.shadow.stats.of(self.worker).note(&kinds);
+        // Who sees it counted finds it among the samples.
         if !kinds.is_empty() {
             self.shadow.report.keep(findings, &self.shadow.filter);
         }
+        self.shadow.stats.of(self.worker).note(&kinds);
     }
 
     fn lines(&self) -> Option<&Lines> {
