@@ -23,7 +23,7 @@ pub struct ClusterStats {
     pub connections_idle: Gauge,
     /// Connections that an endpoint refused, or that were not made in time.
     pub connect_failures: Counter,
-    /// Requests sent again, because a reused connection turned out to be dead.
+    /// Requests sent again, because a connection died before anything of an answer came.
     pub retries: Counter,
     /// Copies of requests sent here, those not made because there were too many
     /// under way, and those that did not end well.

@@ -1,30 +1,48 @@
 //! New connections to endpoints.
 
 use std::io;
+use std::rc::Rc;
 
+use smallvec::SmallVec;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout_at};
 
 use super::connection::Connection;
-use super::pool::{Lease, Pick};
+use super::pool::{Lease, Pick, WorkerEndpoint};
 use super::request::Progress;
 use super::wire::Socket;
 use super::worker_cluster::WorkerCluster;
 use crate::cluster::Address;
 use crate::error::{ErrorKind, ProxyError};
 
-/// Endpoints that are tried for one request, which has not been sent yet.
+/// Endpoints that are tried for one request, as long as it may be sent.
 const MAX_TRIES: usize = 3;
+
+/// The endpoints that did not take this request. No other request is about them, so
+/// that one which refuses lately is still tried before this one is given up.
+#[derive(Default)]
+pub(super) struct Tried(SmallVec<[Rc<WorkerEndpoint>; MAX_TRIES]>);
+
+impl Tried {
+    /// That one did not; another that may.
+    pub fn next(&mut self, cluster: &WorkerCluster, failed: Rc<WorkerEndpoint>) -> Option<Pick> {
+        self.0.push(failed);
+        if self.0.len() == MAX_TRIES {
+            return None;
+        }
+        cluster.pick_other(Instant::now(), &self.0)
+    }
+}
 
 /// A fresh connection to `pick`, or to another endpoint where that one takes
 /// none. Each has the connect timeout, and all have until `deadline`.
 pub(super) async fn connect(
     cluster: &WorkerCluster,
     mut pick: Pick,
+    tried: &mut Tried,
     deadline: Option<Instant>,
     progress: &Progress,
 ) -> Result<Lease, ProxyError> {
-    let mut tries = 1;
     loop {
         progress.tried(&pick.endpoint.shared);
         let failure = match open(cluster, &pick, deadline).await {
@@ -42,23 +60,14 @@ pub(super) async fn connect(
         if is_endpoints_fault(&failure) {
             shared.refused(now, cluster.cluster().config.refused_pause);
         }
-        if tries == MAX_TRIES || deadline.is_some_and(|deadline| now >= deadline) {
+        if deadline.is_some_and(|deadline| now >= deadline) {
             return Err(failure);
         }
-        match another(cluster, &pick, now) {
+        match tried.next(cluster, Rc::clone(&pick.endpoint)) {
             Some(next) => pick = next,
             None => return Err(failure),
         }
-        tries += 1;
     }
-}
-
-/// The endpoint that just refused is passed over; that it comes again says
-/// that there is no better one.
-fn another(cluster: &WorkerCluster, refused: &Pick, now: Instant) -> Option<Pick> {
-    let next = cluster.pick(now)?;
-    let is_other = !std::rc::Rc::ptr_eq(&next.endpoint, &refused.endpoint);
-    (is_other && !next.endpoint.shared.is_refusing(now)).then_some(next)
 }
 
 async fn open(

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::answer::{Answer, AnswerBody};
 use super::body::RequestBody;
 use super::classify::classify;
-use super::connect::connect;
+use super::connect::{Tried, connect};
 use super::connection::Connection;
 use super::pool::{Active, Lease, Pick};
 use super::request::{Progress, UpstreamRequest, from_sent, to_hyper};
@@ -48,7 +48,8 @@ impl From<&ClusterTimeouts> for ForwardTimeouts {
 /// Sends one request and waits for the head of its answer, which may come
 /// before the request's body has ended. A request that met a dead connection is
 /// sent once more on a fresh one, when nothing of it had been sent or when it
-/// is repeatable and no byte of an answer came.
+/// is repeatable and no byte of an answer came. Where a fresh one dies in the same
+/// way, it is sent to other endpoints, to three at most in all.
 ///
 /// Dropping the future breaks the request off and closes its connection.
 pub async fn forward(
@@ -143,24 +144,32 @@ async fn reuse(
 
 async fn fresh(
     cluster: &WorkerCluster,
-    pick: Pick,
-    request: Request<RequestBody>,
+    mut pick: Pick,
+    mut request: Request<RequestBody>,
     asked: &Asked<'_>,
 ) -> Result<Answered, ProxyError> {
-    let start = Instant::now();
-    let lease = connect(cluster, pick, asked.try_deadline, asked.progress).await?;
-    let connected = Instant::now();
-    match send(lease, request, asked, connected).await {
-        Ok((response, lease)) => Ok(Answered {
-            response,
-            lease,
-            connect_time: Some(connected - start),
-        }),
-        Err(Failed::Dead(_)) => Err(ProxyError::because(
-            ErrorKind::UpstreamReset,
-            "a new connection closed at once",
-        )),
-        Err(Failed::Final(error)) => Err(error),
+    let mut tried = Tried::default();
+    loop {
+        let start = Instant::now();
+        let deadline = asked.try_deadline;
+        let lease = connect(cluster, pick, &mut tried, deadline, asked.progress).await?;
+        let endpoint = Rc::clone(lease.worker_endpoint());
+        let connected = Instant::now();
+        request = match send(lease, request, asked, connected).await {
+            Ok((response, lease)) => {
+                return Ok(Answered {
+                    response,
+                    lease,
+                    connect_time: Some(connected - start),
+                });
+            }
+            Err(Failed::Dead(request)) => *request,
+            Err(Failed::Final(error)) => return Err(error),
+        };
+        pick = tried.next(cluster, endpoint).ok_or_else(|| {
+            ProxyError::because(ErrorKind::UpstreamReset, "a new connection closed at once")
+        })?;
+        cluster.stats().retries.add(1);
     }
 }
 
@@ -176,7 +185,7 @@ async fn send(
     asked: &Asked<'_>,
     now: Instant,
 ) -> Result<(Response<Incoming>, Lease), Failed> {
-    let keep_sent = lease.reused && asked.repeatable;
+    let keep_sent = asked.repeatable;
     let mut waiting = Waiting::new(asked, now, request.body());
     let mut sent = pin!(lease.connection().send(request, keep_sent));
     let received = poll_fn(|cx| {

@@ -180,6 +180,10 @@ impl Lease {
         &self.pick.endpoint.shared
     }
 
+    pub fn worker_endpoint(&self) -> &Rc<WorkerEndpoint> {
+        &self.pick.endpoint
+    }
+
     /// The answer was read to its end: the connection may serve again.
     pub fn finish(mut self) {
         let Some(connection) = self.connection.take() else {

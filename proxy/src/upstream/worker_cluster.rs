@@ -85,8 +85,28 @@ impl WorkerCluster {
     pub(super) fn pick(&self, now: Instant) -> Option<Pick> {
         let mut choice = self.choice.borrow_mut();
         choice.follow(&self.pool);
-        choice.pick(now).map(Pick::new)
+        choice.pick(now, &[]).map(Pick::new)
     }
+
+    /// One that was not tried yet, also one that refused lately where there is no
+    /// better one.
+    pub(super) fn pick_other(&self, now: Instant, tried: &[Rc<WorkerEndpoint>]) -> Option<Pick> {
+        let mut choice = self.choice.borrow_mut();
+        choice.follow(&self.pool);
+        let picked = choice.pick(now, tried)?;
+        let untried = match is_one_of(&picked, tried) {
+            false => picked,
+            true => {
+                let mut others = choice.endpoints.iter();
+                Rc::clone(others.find(|other| !is_one_of(other, tried))?)
+            }
+        };
+        Some(Pick::new(untried))
+    }
+}
+
+fn is_one_of(endpoint: &Rc<WorkerEndpoint>, tried: &[Rc<WorkerEndpoint>]) -> bool {
+    tried.iter().any(|one| Rc::ptr_eq(one, endpoint))
 }
 
 /// What is leased still is closed when it comes back.
@@ -126,9 +146,10 @@ impl Choice {
         self.set = set;
     }
 
-    fn pick(&mut self, now: Instant) -> Option<Rc<WorkerEndpoint>> {
+    fn pick(&mut self, now: Instant, tried: &[Rc<WorkerEndpoint>]) -> Option<Rc<WorkerEndpoint>> {
         let candidates = AtOneTime {
             endpoints: &self.endpoints,
+            tried,
             schedule: &self.set.schedule,
             now,
         };
@@ -139,6 +160,8 @@ impl Choice {
 
 struct AtOneTime<'a> {
     endpoints: &'a [Rc<WorkerEndpoint>],
+    /// For the request at hand.
+    tried: &'a [Rc<WorkerEndpoint>],
     schedule: &'a [u32],
     now: Instant,
 }
@@ -161,7 +184,8 @@ impl Candidates for AtOneTime<'_> {
     }
 
     fn is_passed_over(&self, index: usize) -> bool {
-        self.endpoints[index].shared.is_refusing(self.now)
+        let endpoint = &self.endpoints[index];
+        endpoint.shared.is_refusing(self.now) || is_one_of(endpoint, self.tried)
     }
 }
 

@@ -151,7 +151,7 @@ const CLUSTER_COUNTERS: [CounterFamily<ClusterStats>; 10] = [
     },
     CounterFamily {
         name: "lockgate_cluster_retries",
-        help: "Requests sent again, because a reused connection turned out to be dead.",
+        help: "Requests sent again, because a connection died before anything of an answer came.",
         unit: None,
         of: |stats| &stats.retries,
     },

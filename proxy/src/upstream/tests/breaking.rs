@@ -1,5 +1,7 @@
 //! Origins that break rules, connections or promises.
 
+use tokio::time::Instant;
+
 use super::origin::closed_port;
 use super::*;
 
@@ -220,15 +222,79 @@ fn an_endpoint_that_refuses_is_passed_over() {
     });
 }
 
+/// What refused lately is the last to be tried, and it is tried.
+#[test]
+fn an_endpoint_that_is_back_is_found_where_no_other_is_left() {
+    run(async {
+        let origin = Origin::answering("HTTP/1.1 204 No Content\r\n\r\n").await;
+        let cluster = open(config([
+            closed_port().await,
+            origin.address(),
+            closed_port().await,
+        ]));
+        let set = cluster.cluster().endpoints.load_full();
+        set.endpoints[1].refused(Instant::now(), LONG);
+        assert_eq!(fetch(&cluster, get()).await.0, 204);
+        assert!(!set.endpoints[1].is_refusing(Instant::now()));
+    });
+}
+
+/// An origin may die between taking a connection and answering on it.
+#[test]
+fn a_get_goes_to_another_endpoint_when_a_fresh_connection_died() {
+    run(async {
+        let dying = async || {
+            Origin::start(|mut peer, _| async move {
+                peer.read_head().await;
+                peer.reset();
+            })
+            .await
+        };
+        let (first, second) = (dying().await, dying().await);
+        let well = Origin::answering("HTTP/1.1 204 No Content\r\n\r\n").await;
+        let addresses = [first.address(), second.address(), well.address()];
+        let cluster = open(config(addresses));
+        for _ in 0..4 {
+            assert_eq!(fetch(&cluster, get()).await.0, 204);
+        }
+        assert!(cluster.stats().retries.get() > 0);
+        // A request that kills whom it meets does not meet more than three.
+        let cluster = open(config([first.address(), second.address()]));
+        let before = first.accepted() + second.accepted();
+        assert_eq!(ask_kind(&cluster, get()).await, ErrorKind::UpstreamReset);
+        assert_eq!(first.accepted() + second.accepted(), before + 2);
+    });
+}
+
+#[test]
+fn a_post_goes_to_no_other_endpoint_when_a_fresh_connection_died() {
+    run(async {
+        let dying = Origin::start(|mut peer, _| async move {
+            peer.read_head().await;
+            peer.reset();
+        })
+        .await;
+        let well = Origin::answering("HTTP/1.1 204 No Content\r\n\r\n").await;
+        let cluster = open(config([dying.address(), well.address()]));
+        let mut failed = 0;
+        for _ in 0..2 {
+            let post = request(Method::POST, RequestBody::Empty);
+            failed += usize::from(ask(&cluster, post).await.is_err());
+        }
+        // Each endpoint had its turn.
+        assert_eq!((failed, dying.accepted()), (1, 1));
+    });
+}
+
 #[test]
 fn where_all_refuse_the_request_fails() {
     run(async {
         let cluster = open(config([closed_port().await, closed_port().await]));
         assert_eq!(ask_kind(&cluster, get()).await, ErrorKind::ConnectFailed);
         assert_eq!(cluster.stats().connect_failures.get(), 2);
-        // All are refusing now, and still one is tried.
+        // All are refusing now, and still each is tried.
         assert_eq!(ask_kind(&cluster, get()).await, ErrorKind::ConnectFailed);
-        assert_eq!(cluster.stats().connect_failures.get(), 3);
+        assert_eq!(cluster.stats().connect_failures.get(), 4);
         let empty = open(config([]));
         assert_eq!(ask_kind(&empty, get()).await, ErrorKind::NoEndpoint);
     });
