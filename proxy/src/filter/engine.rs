@@ -20,6 +20,11 @@ const CORE_INSTANCES_PER_COMPONENT: u32 = 64;
 pub const MAX_MEMORY_BYTES: usize = 1 << 30;
 /// Slots of instances that are gone, kept as they are for those to come.
 const MAX_WARM_SLOTS: u32 = 16;
+/// Memory that a slot keeps when its instance is gone, of what was written to. An
+/// instance for one exchange writes to less, and so costs no call of the system. A slot
+/// is kept for each instance that there ever was at once, which is several generations
+/// of all filters under quick reloads, so this is what hostile ones can leave behind.
+const WARM_SLOT_BYTES: usize = 256 << 10;
 /// Of one table: as many functions as a guest can call by pointer.
 pub const MAX_TABLE_ELEMENTS: usize = 20_000;
 const MAX_STACK_BYTES: usize = 512 << 10;
@@ -121,7 +126,7 @@ pub(super) fn config(max_instances: u32) -> Config {
         .max_tables_per_component(4)
         .table_elements(MAX_TABLE_ELEMENTS)
         .max_memory_size(MAX_MEMORY_BYTES)
-        .linear_memory_keep_resident(2 << 20)
+        .linear_memory_keep_resident(WARM_SLOT_BYTES)
         // Each version of a filter takes other slots, and the old ones' memory
         // would be kept: 100 of them by default.
         .max_unused_warm_slots(MAX_WARM_SLOTS)
