@@ -30,6 +30,8 @@ pub struct CpuBudget {
     ticks: u32,
     /// CPU time before the last wait.
     before: Duration,
+    /// CPU time when it was last looked at.
+    used: Duration,
 }
 
 /// No processor is held back for so many budgets.
@@ -49,6 +51,15 @@ impl CpuBudget {
         self.first_tick = None;
         self.ticks = 0;
         self.before = Duration::ZERO;
+        self.used = Duration::ZERO;
+    }
+
+    /// In words, for a call that is over.
+    pub fn told(&self) -> String {
+        let Self {
+            used, limit, ticks, ..
+        } = self;
+        format!("used {used:.1?} of CPU time and may use {limit:?}, seen at work {ticks} times")
     }
 
     /// The call waits from here on, and what the thread does meanwhile is not
@@ -75,7 +86,8 @@ impl CpuBudget {
         self.judge(self.before + now.saturating_sub(first_tick))
     }
 
-    fn judge(&self, used: Duration) -> Tick {
+    fn judge(&mut self, used: Duration) -> Tick {
+        self.used = used;
         let seen_at_work = TICK.saturating_mul(self.ticks) >= self.limit;
         let is_over = used >= self.limit && seen_at_work;
         match is_over || used >= self.limit.saturating_mul(NO_EXCUSE) {

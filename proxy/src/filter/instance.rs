@@ -408,7 +408,6 @@ pub(super) fn begin(store: &mut Store<HostState>, cpu: Duration) {
 
 /// Gives the failure of a call its name.
 pub(super) fn failure(store: &Store<HostState>, error: &wasmtime::Error) -> Failure {
-    let cause = error.root_cause().to_string();
     let trap = error.downcast_ref::<Trap>();
     let broken = error.downcast_ref::<LimitBroken>();
     let fault = match trap {
@@ -419,6 +418,10 @@ pub(super) fn failure(store: &Store<HostState>, error: &wasmtime::Error) -> Fail
         _ if error.is::<PoolConcurrencyLimitError>() => FilterFault::NoInstance,
         _ if store.data().memory.has_refused => FilterFault::Memory,
         Some(_) | None => FilterFault::Trap,
+    };
+    let cause = match fault {
+        FilterFault::Overrun => store.data().budget.told(),
+        _ => error.root_cause().to_string(),
     };
     Failure::new(fault, log::clean(&cause, 1024))
 }
