@@ -6,6 +6,8 @@
 
 #[path = "support/hostile.rs"]
 mod hostile;
+#[path = "support/hostile_guests.rs"]
+mod hostile_guests;
 mod support;
 
 use std::collections::VecDeque;
@@ -14,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use hostile::tracer;
+use hostile_guests::{Guest, guests};
 use serde_json::{Map, Value, json};
 use support::filtered::counted;
 use support::{Client, Origin, Proxy};
@@ -31,124 +34,6 @@ const STEADY_PACE: Duration = Duration::from_millis(5);
 const HELD: usize = 4;
 /// The default of `limits.cpu`.
 const CPU_BUDGET: Duration = Duration::from_millis(3);
-
-const GET: &str = "GET /NAME HTTP/1.1\r\nhost: a\r\n\r\n";
-/// With a body and trailers.
-const POST: &str = "POST /NAME HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\
-    trailer: x-end\r\n\r\n4\r\nbody\r\n0\r\nx-end: 1\r\n\r\n";
-/// Whose body does not end.
-const ENDLESS: &str = "POST /NAME HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n\
-    4\r\nbody\r\n";
-
-/// One way of being hostile.
-struct Guest {
-    name: &'static str,
-    /// Its entry, but for the routes; the configuration is that of its route alone.
-    entry: Value,
-    request: &'static str,
-    /// It does not fail: it only takes what it can get.
-    is_patient: bool,
-}
-
-fn guest(name: &'static str, component: &str, config: Value, request: &'static str) -> Guest {
-    let entry = json!({ "component": component, "config": config });
-    Guest {
-        name,
-        entry,
-        request,
-        is_patient: false,
-    }
-}
-
-fn patient(guest: Guest) -> Guest {
-    Guest {
-        is_patient: true,
-        ..guest
-    }
-}
-
-/// In its request phase.
-fn step(name: &'static str, step: &str) -> Guest {
-    let config = json!({ "wants": { "phases": ["request"] }, "request": [step] });
-    guest(name, "./guest.wasm", config, GET)
-}
-
-fn trap_in(name: &'static str, phase: &str, before: Option<(&str, &str)>) -> Guest {
-    let phases = [
-        "request",
-        "request-trailers",
-        "response",
-        "response-trailers",
-        "done",
-    ];
-    let mut config = json!({ "wants": { "phases": phases } });
-    if let Some((earlier, step)) = before {
-        config[earlier] = json!([step]);
-    }
-    config[phase] = json!(["trap"]);
-    guest(name, "./guest.wasm", config, POST)
-}
-
-fn transform(name: &'static str, kind: &str, request: &'static str) -> Guest {
-    let step = format!("transform {kind}");
-    let config = json!({ "wants": { "phases": ["request"] }, "request": [step] });
-    guest(name, "./guest.wasm", config, request)
-}
-
-/// Calls a cluster that never answers.
-fn caller(name: &'static str, then: &str) -> Guest {
-    let config =
-        json!({ "phase": "request", "cluster": "silent", "paths": ["/", "/"], "then": then });
-    let mut guest = guest(name, "./caller.wasm", config, GET);
-    guest.entry["grants"] = json!({ "call": ["silent"] });
-    guest.entry["limits"] = json!({ "max_call_time": "20ms" });
-    guest
-}
-
-fn guests() -> Vec<Guest> {
-    let table = guest("table", "./table.wasm", json!({}), GET);
-    let mut create = step("create", "trap");
-    create.entry["config"]["create"] = json!(["trap-from-instance 8"]);
-    vec![
-        step("trap", "trap"),
-        step("panic", "panic oh no"),
-        step("exit", "exit"),
-        step("loop", "loop"),
-        step("ask-without-end", "ask-without-end"),
-        step("recurse", "recurse"),
-        step("allocate", "allocate"),
-        step("gigabyte", "respond-huge 1073741824"),
-        step("leak", "leak"),
-        step("log-flood", "log-flood 1000000"),
-        step("series-flood", "series-flood 1000000"),
-        step("fields-flood", "fields-flood 1000000"),
-        step("garbage-text", "garbage-text"),
-        step("garbage-field", "respond-with a\nb c"),
-        step("garbage-error", "garbage-error"),
-        step("framing", "respond-with content-length 3"),
-        trap_in(
-            "request-body",
-            "request_body",
-            Some(("request", "buffer 1000")),
-        ),
-        trap_in("request-trailers", "request_trailers", None),
-        trap_in("response-head", "response", None),
-        trap_in(
-            "response-body",
-            "response_body",
-            Some(("response", "buffer 1000")),
-        ),
-        trap_in("done", "done", None),
-        transform("transform-trap", "trap", POST),
-        transform("transform-huge", "huge", POST),
-        patient(transform("transform-never", "never", ENDLESS)),
-        patient(caller("call-drop", "drop")),
-        patient(caller("call-forget", "forget")),
-        caller("call-for-ever", "wait"),
-        create,
-        table,
-    ]
-}
 
 /// Every guest is off but on its own route. The last route has a good filter.
 fn configuration(guests: &[Guest], origin: &Origin, silent: &Origin) -> String {
@@ -190,7 +75,7 @@ fn configuration(guests: &[Guest], origin: &Origin, silent: &Origin) -> String {
 
 /// Sends `count` requests, each when it is due, and waits for no answer.
 fn attack(address: SocketAddr, guest: &Guest, count: u32) {
-    let request = guest.request.replace("NAME", guest.name);
+    let request = guest.request();
     let started = Instant::now();
     let mut held = VecDeque::new();
     for number in 0..count {
