@@ -8,6 +8,7 @@ mod support;
 use std::path::Path;
 
 use serde_json::Value;
+use support::admin::ask;
 use support::process::{lockgate, run};
 use support::{Origin, Proxy};
 
@@ -99,4 +100,41 @@ fn a_filter_that_is_not_written_down_is_not_loaded() {
     lock(&folder);
     assert_eq!(check().0, Some(0));
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn a_canary_that_wants_more_waits_for_the_lock() {
+    let origin = Origin::saying("ok");
+    let folder = Proxy::folder();
+    let yaml = policy(&origin, "call: [o]").replace(
+        "./mine.wasm,",
+        "./mine.wasm, canary: { component: ./canary.wasm, percent: 0 },",
+    );
+    let other = [guests::component(), b"\x00\x06\x04note\x07"].concat();
+    std::fs::write(folder.join("mine.wasm"), guests::component()).unwrap();
+    std::fs::write(folder.join("canary.wasm"), other).unwrap();
+    let proxy = Proxy::start_in(folder.clone(), &yaml);
+    let told = lock(&folder);
+    assert!(
+        told.contains("mine/canary: new, with the grants call o"),
+        "{told}"
+    );
+    assert_eq!(reload(&proxy), [""; 0]);
+
+    std::fs::write(folder.join("canary.wasm"), guests::caller()).unwrap();
+    let mistakes = reload(&proxy);
+    let told = "a canary that newly wants to import `lockgate:filter/http-client@0.1.0`";
+    assert!(mistakes[0].contains(told), "{mistakes:?}");
+    let renewed = lock(&folder);
+    assert!(
+        renewed.contains("mine/canary: newly wants to import"),
+        "{renewed}"
+    );
+    assert_eq!(reload(&proxy), [""; 0]);
+
+    // In the filter's place it is still what was written down as the canary.
+    let path = "/filters/mine/promote";
+    let promoted = ask(proxy.admin(), "POST", path, &[("host", "localhost")]);
+    assert_eq!(promoted.status, 200, "{promoted:?}");
+    assert_eq!(reload(&proxy), [""; 0]);
 }

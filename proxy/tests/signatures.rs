@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use lockgate::digest::Digest;
 use registry::{Access, Layer, OCI_MANIFEST, Registry};
 use serde_json::{Value, json};
-use support::admin::{get, json as read};
+use support::admin::{ask, get, json as read};
 use support::process::run;
 use support::{Proxy, within};
 
@@ -227,6 +227,43 @@ fn a_filter_may_trust_some_keys_only() {
     good(&folder, &of_file(&folder, "    trust: [release, ops]\n"));
     let only_ops = of_file(&folder, "    trust: [ops]\n");
     refused(&folder, &only_ops, "by a key that is trusted for it");
+}
+
+#[test]
+fn a_promoted_canary_is_known_by_who_signed_it() {
+    let (folder, state) = (with_keys(), Proxy::folder());
+    for (name, bytes, by, kind) in [
+        ("mine.wasm", component(), "release", Kind::Ed25519),
+        ("canary.wasm", &other(), "ops", Kind::P256),
+    ] {
+        fs::write(folder.join(name), bytes).unwrap();
+        let signature = sign(&folder, by, kind, bytes);
+        fs::write(folder.join(format!("{name}.sig")), signature).unwrap();
+    }
+    let more = "    probation: { time: 1ms, min_calls: 1 }\n    \
+                canary: { component: ./canary.wasm, percent: 0 }\n";
+    let yaml = format!(
+        "state_dir: '{}'\n{}",
+        state.display(),
+        of_file(&folder, more)
+    );
+    let proxy = Proxy::start_in(folder, &yaml);
+    let path = "/filters/mine/promote";
+    let promoted = ask(proxy.admin(), "POST", path, &[("host", "localhost")]);
+    assert_eq!(promoted.status, 200, "{promoted:?}");
+    let told = read(&get(proxy.admin(), "/filters"));
+    assert_eq!(told[0]["signed_by"], "ops", "{told}");
+    // So it is one to go back to.
+    let digest = Digest::of(&other()).hex();
+    let good = within("it is on record as good", || {
+        assert_eq!(proxy.get("/").status, 418);
+        let records = fs::read(state.join("filters.json")).ok()?;
+        let records: Value = serde_json::from_slice(&records).ok()?;
+        let good = records["filters"]["mine"]["good"].clone();
+        (good["digest"] == json!(digest)).then_some(good)
+    });
+    assert_eq!(good["signed_by"], "ops", "{good}");
+    fs::remove_dir_all(&state).ok();
 }
 
 #[test]

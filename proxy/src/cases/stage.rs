@@ -135,6 +135,7 @@ fn empty(config: &Arc<Config>) -> Snapshot {
         clusters: Vec::new(),
         filters: Vec::new(),
         origins: BTreeMap::new(),
+        canary_origins: BTreeMap::new(),
         canaries: Vec::new(),
         shadows: Vec::new(),
         standings: Vec::new(),

@@ -8,14 +8,14 @@ use std::{fs, io};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Filter, Grants, Mistake, Reference, SecretUse};
-use crate::filter::Module;
-use crate::snapshot::Snapshot;
+use crate::filter::LoadedFilter;
+use crate::snapshot::{Origin, Reason, Snapshot};
 
 /// The name of the file, in the folder of the configuration.
 const NAME: &str = "lockgate.lock";
 const RENEW: &str = "what `lockgate filter lock` wrote, which renews it";
 
-/// Filters by name.
+/// Filters by name; the canary of `auth` is `auth/canary`, which no filter is called.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lock(BTreeMap<String, Locked>);
 
@@ -63,35 +63,29 @@ pub fn write(config: &Path, lock: &Lock) -> io::Result<PathBuf> {
 impl Lock {
     /// What the filters of a snapshot are and may do.
     pub fn of(snapshot: &Snapshot) -> Self {
-        let entries = snapshot.config.filters.iter().filter_map(|filter| {
-            let module = snapshot.filter(&filter.name)?.module();
-            Some((
-                filter.name.to_string(),
-                Locked::of(snapshot, filter, module),
-            ))
-        });
+        let versions = versions(snapshot);
+        let entries = versions.map(|version| (version.entry(), Locked::of(&version)));
         Self(entries.collect())
     }
 
     /// Every filter that wants more than is locked, and what that is.
     pub fn check(&self, snapshot: &Snapshot) -> Vec<Mistake> {
-        let config = &snapshot.config;
-        let now = Self::of(snapshot);
-        let filters = config.filters.iter().filter_map(|filter| {
-            let wanted = now.0.get(&*filter.name)?;
-            let found = match self.0.get(&*filter.name) {
-                None => format!("the filter `{}`, which is not in `{NAME}`", filter.name),
+        let refused = versions(snapshot).filter_map(|version| {
+            let (what, entry) = (version.role.word(), version.entry());
+            let found = match self.0.get(&entry) {
+                None => format!("the {what} `{entry}`, which is not in `{NAME}`"),
                 Some(locked) => {
-                    let more = wanted.beyond(locked);
+                    let more = Locked::of(&version).beyond(locked);
                     if more.is_empty() {
                         return None;
                     }
-                    format!("a filter that newly wants {}", more.join(", "))
+                    format!("a {what} that newly wants {}", more.join(", "))
                 }
             };
-            Some(Mistake::at(&config.places, &filter.pointer, found, RENEW))
+            let places = &snapshot.config.places;
+            Some(Mistake::at(places, version.pointer(), found, RENEW))
         });
-        filters.collect()
+        refused.collect()
     }
 
     /// What changed since another lock, in words.
@@ -116,11 +110,79 @@ impl Lock {
     }
 }
 
+/// As what a version was written into the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Filter,
+    Canary,
+}
+
+impl Role {
+    fn word(self) -> &'static str {
+        match self {
+            Role::Filter => "filter",
+            Role::Canary => "canary",
+        }
+    }
+}
+
+/// A version that serves.
+struct Version<'a> {
+    role: Role,
+    block: &'a Filter,
+    loaded: &'a LoadedFilter,
+    origin: Option<&'a Origin>,
+}
+
+impl Version<'_> {
+    fn entry(&self) -> String {
+        match self.role {
+            Role::Filter => self.block.name.to_string(),
+            Role::Canary => format!("{}/canary", self.block.name),
+        }
+    }
+
+    fn pointer(&self) -> &str {
+        let canary = self.block.canary.as_ref();
+        match (self.role, canary) {
+            (Role::Canary, Some(canary)) => &canary.pointer,
+            _ => &self.block.pointer,
+        }
+    }
+}
+
+/// Every version that serves, canaries among them. A promoted one stays a canary for as
+/// long as it is one in the file.
+fn versions(snapshot: &Snapshot) -> impl Iterator<Item = Version<'_>> {
+    snapshot.config.filters.iter().flat_map(|block| {
+        let name = &block.name;
+        let standing = snapshot.standing(name);
+        let is_promoted = standing.is_some_and(|standing| standing.reason == Reason::Promoted);
+        let serving = snapshot.filter(name).map(|loaded| Version {
+            role: if is_promoted {
+                Role::Canary
+            } else {
+                Role::Filter
+            },
+            block,
+            loaded,
+            origin: snapshot.origins.get(name),
+        });
+        let canary = snapshot.canary(name).map(|loaded| Version {
+            role: Role::Canary,
+            block,
+            loaded,
+            origin: snapshot.canary_origins.get(name),
+        });
+        serving.into_iter().chain(canary)
+    })
+}
+
 impl Locked {
-    fn of(snapshot: &Snapshot, filter: &Filter, module: &Module) -> Self {
+    fn of(version: &Version<'_>) -> Self {
+        let module = version.loaded.module();
         let imports = module.imports().iter();
-        let origin = snapshot.origins.get(&filter.name);
-        let pulled = origin.and_then(|origin| origin.pulled.as_ref());
+        let pulled = version.origin.and_then(|origin| origin.pulled.as_ref());
         Self {
             digest: module.digest().to_owned(),
             pulled: pulled.map(Reference::to_string),
@@ -129,7 +191,7 @@ impl Locked {
                 .filter(|import| !import.starts_with("wasi:"))
                 .cloned()
                 .collect(),
-            grants: grants(&filter.grants),
+            grants: grants(&version.block.grants),
         }
     }
 

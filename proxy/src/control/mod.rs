@@ -331,16 +331,14 @@ impl Control {
     /// Ends the trial of a canary, with it in the filter's place or without it.
     async fn end_trial(&mut self, filter: &Name, decision: &Decision) {
         let mut next = self.published.load().next();
-        let canary = next.canary(filter).cloned();
-        next.without_canary(filter);
+        let tried = next.without_canary(filter);
+        let canary = tried.as_ref().map(|(canary, _)| canary.clone());
         let reason = match decision.verdict {
             Verdict::Promoted => Reason::Promoted,
             Verdict::Aborted => Reason::Aborted,
         };
-        if let (Reason::Promoted, Some(canary)) = (reason, &canary) {
-            next.replace(canary);
-            // Who signed it is not known here, and of whom nothing is known nobody did.
-            next.origins.remove(filter);
+        if let (Reason::Promoted, Some((canary, origin))) = (reason, tried) {
+            next.replace(&canary, origin);
         }
         let standing = Standing {
             filter: filter.clone(),
@@ -362,7 +360,7 @@ impl Control {
         let (loader, past) = (self.loader.clone(), self.versions.past());
         let (name, known) = (filter.clone(), current.clone());
         let good = tokio::task::spawn_blocking(move || loader.good(&name, &known, &past));
-        let Ok(Some(good)) = good.await else {
+        let Ok(Some((good, origin))) = good.await else {
             tracing::error!(
                 %filter,
                 why,
@@ -382,7 +380,7 @@ impl Control {
             "{standing}"
         );
         let mut next = current.next();
-        next.replace(&good);
+        next.replace(&good, origin);
         next.without_canary(filter);
         next.note(standing);
         self.go_on_with(next).await;

@@ -13,7 +13,7 @@ use crate::components::{self, Components};
 use crate::config::{self, ComponentSource, Config, Draft, Mistake, Mistakes};
 use crate::digest::Digest;
 use crate::filter::{Compiler, EngineOptions, FilterEngine, LoadedFilter};
-use crate::snapshot::{Builder, Past, Snapshot, Sockets};
+use crate::snapshot::{Builder, Origin, Past, Snapshot, Sockets};
 use crate::state::Folder;
 use crate::stats::Stats;
 
@@ -250,7 +250,7 @@ impl Loader {
         filter: &str,
         snapshot: &Snapshot,
         past: &Past,
-    ) -> Option<Arc<LoadedFilter>> {
+    ) -> Option<(Arc<LoadedFilter>, Origin)> {
         let builder = self.builder(past, Sockets::Leave);
         builder.good_for(filter, snapshot)
     }

@@ -44,8 +44,9 @@ pub struct Snapshot {
     pub listeners: Vec<Arc<Listener>>,
     pub clusters: Vec<Arc<Cluster>>,
     pub filters: Vec<Arc<LoadedFilter>>,
-    /// Where the components of filters came from.
+    /// Where the components of filters came from, and those of their canaries.
     pub origins: BTreeMap<Name, Origin>,
+    pub canary_origins: BTreeMap<Name, Origin>,
     /// Versions that are being tried.
     pub canaries: Vec<Arc<LoadedFilter>>,
     /// Versions that see copies.
@@ -96,9 +97,12 @@ impl Snapshot {
         shadows.find(|shadow| &**shadow.filter().name() == filter)
     }
 
-    /// Ends the trial of a canary.
-    pub fn without_canary(&mut self, filter: &str) {
-        self.canaries.retain(|canary| &**canary.name() != filter);
+    /// Ends the trial of a canary, and gives it.
+    pub fn without_canary(&mut self, filter: &str) -> Option<(Arc<LoadedFilter>, Origin)> {
+        let is_it = |canary: &Arc<LoadedFilter>| &**canary.name() == filter;
+        let canary = self.canaries.remove(self.canaries.iter().position(is_it)?);
+        let origin = self.canary_origins.remove(canary.name());
+        Some((canary, origin.unwrap_or_default()))
     }
 
     /// Notes that a filter is not what the file says.
@@ -111,9 +115,12 @@ impl Snapshot {
     /// A version in the place of one with these mistakes.
     pub fn put_instead(&mut self, instead: &Instead, mistakes: &[Mistake]) {
         let filter = instead.version.name();
-        self.replace(&instead.version);
+        self.replace(&instead.version, instead.origin.clone());
         self.without_canary(filter);
-        self.canaries.extend(instead.canary.clone());
+        if let Some((canary, origin)) = instead.canary.clone() {
+            self.canary_origins.insert(filter.clone(), origin);
+            self.canaries.push(canary);
+        }
         self.note(Standing {
             filter: filter.clone(),
             reason: instead.reason,
@@ -123,7 +130,8 @@ impl Snapshot {
 
     /// Another version of a filter in the place of the one that there is. What that
     /// one may name has to be there. A shadow of it was compared with another.
-    pub fn replace(&mut self, version: &Arc<LoadedFilter>) {
+    pub fn replace(&mut self, version: &Arc<LoadedFilter>, origin: Origin) {
+        self.origins.insert(version.name().clone(), origin);
         self.shadows
             .retain(|shadow| shadow.filter().name() != version.name());
         let put = |place: &mut Arc<LoadedFilter>| {

@@ -16,14 +16,17 @@ use crate::state::{Good, Verdict};
 /// A version in the place of another.
 pub struct Instead {
     pub version: Arc<LoadedFilter>,
-    pub canary: Option<Arc<LoadedFilter>>,
+    pub origin: Origin,
+    pub canary: Option<(Arc<LoadedFilter>, Origin)>,
     pub reason: Reason,
 }
 
 /// The canary that goes on with a filter, if the file still has one.
-fn canary_of(before: &Snapshot, filter: &config::Filter) -> Option<Arc<LoadedFilter>> {
+fn canary_of(before: &Snapshot, filter: &config::Filter) -> Option<(Arc<LoadedFilter>, Origin)> {
     filter.canary.as_ref()?;
-    before.canary(&filter.name).cloned()
+    let canary = before.canary(&filter.name)?.clone();
+    let origin = before.canary_origins.get(&filter.name);
+    Some((canary, origin.cloned().unwrap_or_default()))
 }
 
 /// Whether every cluster that a version may name is configured.
@@ -55,7 +58,9 @@ pub(super) struct Filters<'a> {
     pub(super) loaded: Vec<Arc<LoadedFilter>>,
     pub(super) canaries: Vec<Arc<LoadedFilter>>,
     pub(super) shadows: Vec<Arc<Shadow>>,
+    /// Of the versions that serve, and of the canaries.
     pub(super) origins: BTreeMap<Name, Origin>,
+    pub(super) canary_origins: BTreeMap<Name, Origin>,
     pub(super) mistakes: Vec<Mistake>,
     /// Those included that another version of the filter stands in for.
     pub(super) warnings: Vec<Mistake>,
@@ -72,6 +77,7 @@ impl<'a> Filters<'a> {
             canaries: Vec::new(),
             shadows: Vec::new(),
             origins: BTreeMap::new(),
+            canary_origins: BTreeMap::new(),
             mistakes: Vec::new(),
             warnings: Vec::new(),
             standings: Vec::new(),
@@ -83,8 +89,24 @@ impl<'a> Filters<'a> {
         self.loaded.push(version);
     }
 
+    fn tries(&mut self, canary: Arc<LoadedFilter>, origin: Origin) {
+        self.known.push(Known::Good(canary.clone()));
+        self.canary_origins.insert(canary.name().clone(), origin);
+        self.canaries.push(canary);
+    }
+
     /// Another version in the place of one with these mistakes.
-    fn stand_in(&mut self, version: Arc<LoadedFilter>, reason: Reason, mistakes: Vec<Mistake>) {
+    fn stand_in(&mut self, instead: Instead, mistakes: Vec<Mistake>) {
+        let Instead {
+            version,
+            origin,
+            canary,
+            reason,
+        } = instead;
+        if let Some((canary, origin)) = canary {
+            self.tries(canary, origin);
+        }
+        self.origins.insert(version.name().clone(), origin);
         self.standings.push(Standing {
             filter: version.name().clone(),
             reason,
@@ -106,8 +128,7 @@ impl<'a> Filters<'a> {
             return stable.clone();
         };
         let Some(decision) = past.decided(stable, canary) else {
-            self.known.push(Known::Good(canary.clone()));
-            self.canaries.push(canary.clone());
+            self.tries(canary.clone(), origin.clone());
             return stable.clone();
         };
         let (reason, version) = match decision.verdict {
@@ -167,14 +188,21 @@ impl Builder<'_> {
         let failed = self.past.failed(&serving);
         let good = failed.and_then(|why| Some((why, self.good(built.from, filter)?)));
         match good {
-            Some((why, good)) => {
+            Some((why, (version, origin))) => {
                 let mistake = failed_before(built.from.config, filter, why);
                 built.standings.retain(|known| known.filter != filter.name);
                 // It is compared with the version in the file, which does not serve.
                 built
                     .canaries
                     .retain(|canary| *canary.name() != filter.name);
-                built.stand_in(good, Reason::FellBack, vec![mistake]);
+                built.canary_origins.remove(&filter.name);
+                let instead = Instead {
+                    version,
+                    origin,
+                    canary: None,
+                    reason: Reason::FellBack,
+                };
+                built.stand_in(instead, vec![mistake]);
             }
             None => {
                 let shadow = shadow.and_then(|(shadow, _)| shadow.good().cloned());
@@ -221,12 +249,7 @@ impl Builder<'_> {
         canary: Option<Known>,
     ) {
         match self.other(built.from, filter) {
-            Some(instead) => {
-                let canary = instead.canary.clone();
-                built.known.extend(canary.map(Known::Good));
-                built.canaries.extend(instead.canary);
-                built.stand_in(instead.version, instead.reason, mistakes);
-            }
+            Some(instead) => built.stand_in(instead, mistakes),
             None => {
                 built.mistakes.extend(mistakes);
                 built.known.push(known);
@@ -237,16 +260,24 @@ impl Builder<'_> {
 
     fn other(&self, from: Build<'_>, filter: &config::Filter) -> Option<Instead> {
         match from.before {
-            Some(before) if filter.on_bad == OnBad::Keep => Some(Instead {
-                version: before.filter(&filter.name)?.clone(),
-                canary: canary_of(before, filter),
-                reason: Reason::Kept,
-            }),
-            None if !self.strict => Some(Instead {
-                version: self.good(from, filter)?,
-                canary: None,
-                reason: Reason::LastGood,
-            }),
+            Some(before) if filter.on_bad == OnBad::Keep => {
+                let origin = before.origins.get(&filter.name);
+                Some(Instead {
+                    version: before.filter(&filter.name)?.clone(),
+                    origin: origin.cloned().unwrap_or_default(),
+                    canary: canary_of(before, filter),
+                    reason: Reason::Kept,
+                })
+            }
+            None if !self.strict => {
+                let (version, origin) = self.good(from, filter)?;
+                Some(Instead {
+                    version,
+                    origin,
+                    canary: None,
+                    reason: Reason::LastGood,
+                })
+            }
             Some(_) | None => None,
         }
     }
@@ -277,7 +308,7 @@ impl Builder<'_> {
         &self,
         from: Build<'_>,
         filter: &config::Filter,
-    ) -> Option<Arc<LoadedFilter>> {
+    ) -> Option<(Arc<LoadedFilter>, Origin)> {
         let recorded = self.past.recorded(&filter.name);
         let trusted = from.config.trusted_for(filter);
         let is_trusted = match recorded.and_then(|good| good.signed_by.as_ref()) {
@@ -299,7 +330,11 @@ impl Builder<'_> {
             Some(loaded) => loaded.clone(),
             None => self.build_good(from, recorded)?,
         };
-        names_what_is_there(&good, from.config).then_some(good)
+        let origin = Origin {
+            pulled: None,
+            signed_by: recorded.signed_by.clone(),
+        };
+        names_what_is_there(&good, from.config).then_some((good, origin))
     }
 
     fn build_good(&self, from: Build<'_>, good: &Good) -> Option<Arc<LoadedFilter>> {
@@ -314,7 +349,11 @@ impl Builder<'_> {
     }
 
     /// The same for a filter of a snapshot that serves.
-    pub fn good_for(&self, filter: &str, snapshot: &Snapshot) -> Option<Arc<LoadedFilter>> {
+    pub fn good_for(
+        &self,
+        filter: &str,
+        snapshot: &Snapshot,
+    ) -> Option<(Arc<LoadedFilter>, Origin)> {
         let mut filters = snapshot.config.filters.iter();
         let filter = filters.find(|known| &*known.name == filter)?;
         let from = Build {
