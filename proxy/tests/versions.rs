@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use support::admin::{ask, get, json, metric_sum};
-use support::{Origin, Proxy, within};
+use support::{Client, Origin, Proxy, within};
 
 /// A folder for what outlives a process, removed at the end.
 struct State(PathBuf);
@@ -270,6 +270,53 @@ fn a_last_good_component_that_was_tampered_with_is_not_used() {
     std::fs::write(folder.join("guest.wasm"), b"broken").unwrap();
     let started = Proxy::try_start_in(folder, &yaml(&origin, &state, &version("one", &[])));
     assert!(started.is_err());
+}
+
+#[test]
+fn a_version_that_fails_is_watched_on_where_the_good_one_cannot_be_used() {
+    let (origin, state) = (Origin::saying("body"), State::new());
+    let mut good = version("one", &[]);
+    good["config"]["wants"]["clusters"] = json!(["extra"]);
+    let more = "clusters: [{ name: extra, endpoints: ['127.0.0.1:1'] }, ";
+    let with_extra = yaml(&origin, &state, &good).replace("clusters: [", more);
+    let folder = Proxy::folder();
+    put_guest(&folder);
+    let proxy = Proxy::start_in(folder, &with_extra);
+    proven(&proxy, &state);
+
+    // It fails at trailers only, and without the cluster there is no way back.
+    let mut failing = version("two", &[]);
+    failing["probation"]["min_calls"] = json!(20);
+    failing["config"]["wants"]["phases"] = json!(["request", "response", "request-trailers"]);
+    failing["config"]["request_trailers"] = json!(["trap"]);
+    proxy.edit(&yaml(&origin, &state, &failing));
+    assert!(proxy.reload().ok);
+    let records = state.0.join("filters.json");
+    let recorded = || -> Option<Value> {
+        let records: Value = serde_json::from_slice(&std::fs::read(&records).ok()?).ok()?;
+        Some(records["filters"]["guest"].clone())
+    };
+    let failed = within("it has failed", || {
+        let trailers = "POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\
+                        transfer-encoding: chunked\r\n\r\n0\r\nx-a: b\r\n\r\n";
+        Client::connect(proxy.address()).send(trailers).answer();
+        let failed = recorded()?["failed"].clone();
+        (failed != json!([])).then_some(failed)
+    });
+    assert_eq!(
+        failed[0]["why"].as_str().map(|why| why.contains("failed")),
+        Some(true)
+    );
+    assert_eq!(told(&proxy)["is"], "file");
+    assert_eq!(told(&proxy)["on_probation"], true);
+    // Once it does well, it is the one to go back to.
+    within("it counts as good", || {
+        assert_eq!(version_of(&proxy).as_deref(), Some("two"));
+        let recorded = recorded()?;
+        let good = &recorded["good"]["block"]["config"]["value"];
+        (*good == failing["config"]).then_some(())
+    });
+    assert_eq!(recorded().unwrap()["failed"], json!([]));
 }
 
 /// An entry with a canary of the same component that has this configuration.

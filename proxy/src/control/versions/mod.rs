@@ -232,11 +232,11 @@ impl Version {
                 (true, None)
             }
             Finding::Failed(why) => {
-                // Without a good version that was told, and nothing can be done.
-                let is_told = probation.has_failed() && self.record.good.is_none();
+                // What had nothing to go back to was told, and nothing can be done.
+                let is_news = !probation.has_failed();
                 self.fail(why.clone(), now);
                 let filter = name.clone();
-                (true, (!is_told).then_some(Event::Fallen { filter, why }))
+                (is_news, is_news.then_some(Event::Fallen { filter, why }))
             }
         }
     }
@@ -313,16 +313,18 @@ impl Version {
         self.good = Some(loaded.clone());
     }
 
-    /// With nothing to go back to, the version goes on, and is watched anew.
+    /// Until a good version takes its place, and where none can, the version goes on
+    /// and is watched anew.
     fn fail(&mut self, why: String, now: Instant) {
         let Some(probation) = self.probation.take() else {
             return;
         };
-        if self.record.good.is_none() {
-            self.probation = Some(probation.again(now));
+        let identity = probation.filter().identity().to_owned();
+        let is_known = probation.has_failed() || self.record.good.is_none();
+        self.probation = Some(probation.again(now));
+        if is_known {
             return;
         }
-        let identity = probation.filter().identity().to_owned();
         self.record
             .failed
             .retain(|failed| failed.identity != identity);
