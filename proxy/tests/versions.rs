@@ -239,6 +239,28 @@ fn a_start_with_a_broken_component_is_a_start_with_the_last_good_one() {
 }
 
 #[test]
+fn a_refused_component_is_not_kept() {
+    let (origin, state) = (Origin::saying("body"), State::new());
+    let proxy = start(&origin, &state, &version("one", &[]));
+    proven(&proxy, &state);
+    let kept = || {
+        std::fs::read_dir(state.0.join("components"))
+            .unwrap()
+            .count()
+    };
+    assert_eq!(kept(), 1);
+    // In this order, so that no reload finds one without the other.
+    let mut refused = version("two", &[]);
+    refused["config"]["create"] = json!(["error no"]);
+    proxy.edit(&yaml(&origin, &state, &refused));
+    let other = [hostile::component(), b"\x00\x05\x04note"].concat();
+    std::fs::write(proxy.path().join("guest.wasm"), other).unwrap();
+    let outcome = proxy.reload();
+    assert!(!outcome.ok, "{outcome:?}");
+    within("it is gone", || (kept() == 1).then_some(()));
+}
+
+#[test]
 fn a_strict_start_is_what_the_file_says_or_none() {
     let (origin, state) = (Origin::saying("body"), State::new());
     let proxy = start(&origin, &state, &version("one", &[]));

@@ -243,6 +243,9 @@ impl Control {
             }
         };
         inbox.owe(matches!(prepared, Err(Refused::Full(_))));
+        if prepared.is_err() {
+            self.versions.refused(&before);
+        }
         let outcome = match prepared {
             Ok((candidate, sources)) => {
                 inbox.watch_only(sources);

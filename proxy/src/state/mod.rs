@@ -7,10 +7,11 @@
 
 mod records;
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::{fs, io::Read};
 
 use crate::digest::Digest;
@@ -34,6 +35,31 @@ pub struct Folder {
     /// What stands in the records' file, as far as this process knows.
     /// With the number of the last ones that were given.
     written: Mutex<(u64, Option<Records>)>,
+    /// Held for a moment only, so that the control thread may ask.
+    needed: Mutex<Needed>,
+}
+
+/// Components that have to stay, by the hex digits of their SHA-256.
+#[derive(Debug, Default)]
+struct Needed {
+    /// By what serves and by what is on record.
+    known: BTreeSet<String>,
+    /// By what is being built.
+    new: BTreeSet<String>,
+}
+
+impl Needed {
+    fn has(&self, name: &OsStr) -> bool {
+        let mut needed = self.known.iter().chain(&self.new);
+        needed.any(|digest| *component_name(digest) == *name)
+    }
+}
+
+/// Whether anything is being built that may yet be published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Build {
+    Over,
+    MayBeUnderWay,
 }
 
 impl Folder {
@@ -42,6 +68,7 @@ impl Folder {
             path,
             has_complained: AtomicBool::new(false),
             written: Mutex::new((0, None)),
+            needed: Mutex::default(),
         }
     }
 
@@ -61,23 +88,33 @@ impl Folder {
         }
     }
 
-    /// Writes the records if they changed, and lets go of components that neither
-    /// they nor `in_use` name. Numbers count up, and those that come late are older.
-    pub fn keep(&self, number: u64, records: &Records, in_use: &[String]) {
-        let mut written = self
-            .written
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if number < written.0 || written.1.as_ref() == Some(records) {
+    /// From now on nothing else is needed but these components, and what is being
+    /// built. Does not block.
+    pub fn need(&self, components: BTreeSet<String>, build: Build) {
+        let mut needed = self.needed();
+        needed.known = components;
+        if build == Build::Over {
+            needed.new.clear();
+        }
+    }
+
+    /// Writes the records if they changed, and lets go of components that are not
+    /// needed. Numbers count up, and those that come late are older.
+    pub fn keep(&self, number: u64, records: &Records) {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if number < written.0 {
             return;
         }
         written.0 = number;
+        if written.1.as_ref() == Some(records) {
+            return self.sweep();
+        }
         let text = serde_json::to_vec_pretty(records).expect("records are JSON with text for keys");
         match private::write(&self.path, &self.path.join(RECORDS), &[&text]) {
             Ok(()) => {
                 self.has_complained.store(false, Ordering::Relaxed);
                 written.1 = Some(records.clone());
-                self.sweep(records, in_use);
+                self.sweep();
             }
             Err(error) => self.complain("what is known of filter versions cannot be kept", &error),
         }
@@ -100,14 +137,20 @@ impl Folder {
         }
     }
 
-    /// Keeps the bytes of a component, unless they are here.
+    /// Keeps the bytes of a component that is being built, unless they are here.
     pub fn keep_component(&self, digest: &str, bytes: &[u8]) {
-        let path = self.component_path(digest);
-        let is_here = fs::metadata(&path).is_ok_and(|known| known.len() == bytes.len() as u64);
-        if is_here || bytes.len() as u64 > MAX_COMPONENT_BYTES {
+        let length = bytes.len() as u64;
+        if length > MAX_COMPONENT_BYTES {
             return;
         }
+        // First, so that what is found here stays.
+        self.needed().new.insert(digest.to_owned());
         let folder = self.path.join(COMPONENTS);
+        let known = read(&folder, &component_name(digest), length);
+        if known.is_ok_and(|known| known == bytes) {
+            return;
+        }
+        let path = self.component_path(digest);
         if let Err(error) = private::write(&folder, &path, &[bytes]) {
             self.complain("a component cannot be kept", &error);
         }
@@ -118,26 +161,22 @@ impl Folder {
     }
 
     /// Failing to remove costs room and nothing else.
-    fn sweep(&self, records: &Records, in_use: &[String]) {
-        let good = records
-            .filters
-            .values()
-            .filter_map(|record| record.good.as_ref());
-        let needed: Vec<_> = good
-            .map(|good| &good.digest)
-            .chain(in_use)
-            .map(|digest| component_name(digest))
-            .collect();
+    fn sweep(&self) {
         let Ok(entries) = fs::read_dir(self.path.join(COMPONENTS)) else {
             return;
         };
         for entry in entries.flatten() {
             let name = entry.file_name();
-            let is_needed = needed.iter().any(|needed| **needed == *name);
-            if !is_needed && is_component(&name) {
+            // Held until it is gone: whoever needs it next writes it once more.
+            let needed = self.needed();
+            if is_component(&name) && !needed.has(&name) {
                 fs::remove_file(entry.path()).ok();
             }
         }
+    }
+
+    fn needed(&self) -> MutexGuard<'_, Needed> {
+        self.needed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn complain(&self, what: &str, error: &dyn std::fmt::Display) {

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use crate::config::Name;
 use crate::filter::LoadedFilter;
 use crate::snapshot::{Past, Snapshot};
-use crate::state::{Decision, Failed, Folder, Good, Record, Records, Verdict};
+use crate::state::{Build, Decision, Failed, Folder, Good, Record, Records, Verdict};
 use probation::{Finding, Probation};
 use shown::Facts;
 pub use shown::Known;
@@ -120,7 +120,12 @@ impl Versions {
                 version.record.decision = None;
             }
         }
-        self.keep(snapshot);
+        self.keep(snapshot, Build::Over);
+    }
+
+    /// These versions go on: what was built to follow on them is not needed any more.
+    pub fn refused(&mut self, snapshot: &Snapshot) {
+        self.keep(snapshot, Build::Over);
     }
 
     /// Waits until something is to be done. Dropping the future loses nothing.
@@ -148,7 +153,7 @@ impl Versions {
             }
         }
         if news {
-            self.keep(snapshot);
+            self.keep(snapshot, Build::MayBeUnderWay);
         }
         event
     }
@@ -169,7 +174,7 @@ impl Versions {
         if let Some(version) = self.filters.get_mut(&name) {
             version.decided(decision.clone());
         }
-        self.keep(snapshot);
+        self.keep(snapshot, Build::MayBeUnderWay);
         let filter = name;
         Ok(Event::Decided { filter, decision })
     }
@@ -184,7 +189,7 @@ impl Versions {
     }
 
     /// Tells and writes what is known, the latter away from this thread.
-    fn keep(&mut self, snapshot: &Snapshot) {
+    fn keep(&mut self, snapshot: &Snapshot, build: Build) {
         let watched = self.filters.iter();
         let watched = watched.filter(|(_, version)| version.probation.is_some());
         let good = self
@@ -201,10 +206,13 @@ impl Versions {
         };
         let records = self.records();
         let in_use = snapshot.filters.iter().chain(&snapshot.canaries);
-        let in_use: Vec<_> = in_use.map(|filter| filter.module().digest_hex()).collect();
+        let in_use = in_use.map(|filter| filter.module().digest_hex());
+        let good = records.filters.values();
+        let good = good.filter_map(|record| Some(record.good.as_ref()?.digest.clone()));
+        folder.need(in_use.chain(good).collect(), build);
         self.written += 1;
         let number = self.written;
-        tokio::task::spawn_blocking(move || folder.keep(number, &records, &in_use));
+        tokio::task::spawn_blocking(move || folder.keep(number, &records));
     }
 }
 
