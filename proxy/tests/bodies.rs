@@ -207,6 +207,19 @@ fn the_client_is_asked_for_a_body_that_is_collected() {
 }
 
 #[test]
+fn the_client_is_not_asked_for_a_body_that_is_too_long() {
+    let origin = Origin::saying("ok");
+    let proxy = start(&origin, &[json!({ "request": ["buffer 4"] })]);
+    let mut client = proxy.connect();
+    client.send("POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n");
+    assert_eq!(client.answer().status, 413);
+    // Nor is it waited for.
+    let mut client = proxy.connect();
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\n");
+    assert_eq!(client.answer().status, 413);
+}
+
+#[test]
 fn a_request_is_transformed_piece_by_piece() {
     let origin = Origin::saying("ok");
     let proxy = start(&origin, &[json!({ "request": ["transform upper"] })]);
@@ -309,6 +322,47 @@ fn an_answer_without_a_body_keeps_its_framing() {
         assert_eq!(ask(&proxy, "HEAD").header("content-length"), None);
         assert_eq!(ask(&proxy, "GET").status, 304);
     }
+}
+
+#[test]
+fn a_local_answer_to_a_head_keeps_its_length_when_filters_look_at_its_body() {
+    let origin = Origin::saying("never");
+    for (body_steps, length) in [
+        (json!([]), "2"),
+        (json!(["upper"]), "2"),
+        (json!(["replace another"]), "7"),
+    ] {
+        let looks = json!({ "response": ["buffer"], "response_body": body_steps });
+        let answers = json!({ "request": ["respond 403 no"] });
+        let proxy = start(&origin, &[looks, answers]);
+        let mut client = proxy.connect();
+        // The connection is where it should be after the first.
+        for _ in 0..2 {
+            client.send("HEAD / HTTP/1.1\r\nhost: a\r\n\r\n");
+            let answer = client.answer_to_head();
+            assert_eq!(answer.status, 403);
+            assert_eq!(answer.header("content-length"), Some(length));
+        }
+    }
+}
+
+#[test]
+fn trailers_of_a_body_that_goes_nowhere_are_nobodys_matter() {
+    let origin = Origin::saying("never");
+    let traps = json!({
+        "wants": { "phases": ["request", "request-trailers"] },
+        "request_trailers": ["trap"],
+    });
+    let answers = json!({ "request": ["respond 403 no"] });
+    let proxy = start(&origin, &[traps, answers]);
+    let mut client = proxy.connect();
+    for _ in 0..2 {
+        client.send("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n");
+        client.send("1\r\na\r\n0\r\nx-end: 1\r\n\r\n");
+        assert_eq!(client.answer().status, 403);
+    }
+    let faults = counted(&proxy, "lockgate_filter_faults_total", &[]);
+    assert_eq!(faults, 0);
 }
 
 #[test]

@@ -63,8 +63,8 @@ async fn collect_body(
     let chain = &scene.listener.chain;
     let deadline = scene.deadline(&course.view);
     let Towards { writer, alarm } = client;
-    let waits_for_us = asked.expects_continue && !upload.was_asked_for;
-    if waits_for_us && !upload.has_begun() && !upload.is_broken() {
+    let waits_for_us = asked.expects_continue && !upload.was_asked_for && !upload.has_begun();
+    if waits_for_us && !upload.is_broken() && !upload.exceeds(collect) {
         writer.buffer.extend_from_slice(h1::continue_100());
         writer.flush().await?;
         upload.was_asked_for = true;

@@ -85,7 +85,17 @@ pub async fn send(
         && !scene.local.drain.is_draining()
         && how != AnswerFraming::Close
         && may_finish(asked, upload);
-    encode_head(scene, asked, head, &body, how, keep_alive, client.writer);
+    let local_length = body.length().filter(|_| course.view.is_local);
+    let persistence = Persistence::new(asked.version, keep_alive);
+    encode_head(
+        scene,
+        asked,
+        head,
+        local_length,
+        how,
+        persistence,
+        client.writer,
+    );
     let deadline = scene.deadline(&course.view);
     let midway = Midway::new(&scene.listener.chain, course);
     let mut sending = Sending {
@@ -145,20 +155,17 @@ fn encode_head(
     scene: &Scene<'_>,
     asked: &Asked,
     head: &ResponseHead,
-    body: &Body,
+    local_length: Option<u64>,
     how: AnswerFraming,
-    keep_alive: bool,
+    persistence: Persistence,
     writer: &mut Writer,
 ) {
-    let persistence = Persistence::new(asked.version, keep_alive);
-    match body {
+    match local_length {
         // A HEAD is told the length that the answer to a GET would have.
-        Body::Full(bytes)
-            if asked.method == Method::HEAD && !is_bodiless(&Method::GET, head.status) =>
-        {
+        Some(length) if asked.method == Method::HEAD && !is_bodiless(&Method::GET, head.status) => {
             let mut head = head.clone();
             head.headers
-                .insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+                .insert(CONTENT_LENGTH, HeaderValue::from(length));
             write_head(scene, &head, how, persistence, writer);
         }
         _ => write_head(scene, head, how, persistence, writer),

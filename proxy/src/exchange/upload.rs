@@ -128,6 +128,11 @@ impl<'a> Upload<'a> {
         self.stages.is_some()
     }
 
+    /// Whether it is longer than a filter takes, as far as its length is known.
+    pub fn exceeds(&self, collect: Collect) -> bool {
+        collect.reject && self.framing.exceeds(collect.limit as u64)
+    }
+
     /// Whether the client has sent any of it yet.
     pub fn has_begun(&self) -> bool {
         self.source.bytes > 0 || !self.source.reader.buffer.is_empty()
@@ -205,7 +210,7 @@ impl<'a> Upload<'a> {
         collect: Collect,
         midway: &Midway<'_>,
     ) -> Result<Collection, ProxyError> {
-        if self.is_broken {
+        if self.is_broken || self.exceeds(collect) {
             return Err(ErrorKind::BodyTooLarge.into());
         }
         let mut collection = Collection::new();
@@ -247,21 +252,27 @@ impl<'a> Upload<'a> {
 
     async fn pass_to_end(&mut self, midway: &Midway<'_>) -> Result<(), ProxyError> {
         while !self.is_over {
-            if self.sender.is_none() && self.copies.is_empty() {
-                // Nobody wants it: it is only read, and no filter is called for it.
+            if !self.is_wanted() {
+                // It is only read, and no filter is called for it.
                 self.stages = None;
             }
             self.pass_on().await;
             match self.next(midway).await? {
                 Some(Frame::Data(bytes)) => self.take(bytes),
-                Some(Frame::Trailers(mut trailers)) => {
+                Some(Frame::Trailers(mut trailers)) if self.is_wanted() => {
                     midway.request_trailers(&mut trailers)?;
                     self.end_with(trailers);
                 }
+                Some(Frame::Trailers(_)) => {}
                 None => self.finish(),
             }
         }
         Ok(())
+    }
+
+    /// Whether it goes anywhere.
+    fn is_wanted(&self) -> bool {
+        self.sender.is_some() || !self.copies.is_empty()
     }
 
     /// The next part as it goes on. Cancel-safe.

@@ -75,6 +75,7 @@ impl WorkerFilter {
     /// does not wait for one.
     pub fn warm(&self) {
         if self.idle.borrow().is_empty()
+            && self.has_room()
             && let Some(mut instance) = self.loaded.take()
         {
             instance.adopt(self.worker, self.interests.clone());

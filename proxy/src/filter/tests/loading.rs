@@ -1,6 +1,7 @@
 //! Configurations that are refused when a filter is built.
 
 use super::*;
+use crate::filter::pool::Room;
 
 #[test]
 fn mistakes_are_told_with_their_place() {
@@ -231,4 +232,19 @@ fn where_create_is_slow_a_spare_is_ready() {
         spare.is_some_and(|spare| spare.has(0))
     });
     assert!(refilled);
+}
+
+#[test]
+fn an_instance_in_advance_is_none_too_many() {
+    let mut one = entry("guest", json!({}));
+    one.limits.max_instances = 1;
+    let filter = WorkerFilter::new(build(&one).unwrap(), 0);
+    // Not the one that is ready: there was no time to take it.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let lease = runtime.block_on(filter.lease(0, Room::Limited)).unwrap();
+    filter.warm();
+    assert_eq!(filter.stats().instances_made.get(), 1);
+    lease.finish();
 }
