@@ -62,6 +62,20 @@ fn many_reloads_under_load_lose_no_request() {
     assert!(good > reloads as u64, "there was load: {good}");
 }
 
+/// What the allocator gave back between two things in use would return, as part of a
+/// huge page.
+#[test]
+fn the_program_has_no_huge_pages() {
+    let origin = Origin::saying("body");
+    let folder = Proxy::folder();
+    write_component(&folder, 0);
+    let process = Process::start_in(folder.clone(), &policy(&folder, &origin, 0));
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
+    // Kernels before 5.0 do not tell.
+    let told = status.lines().find(|line| line.starts_with("THP_enabled:"));
+    assert!(told.is_none_or(|line| line.ends_with('0')), "{told:?}");
+}
+
 /// All four shipped filters; one is a file, and each reload changes another.
 fn policy(folder: &Path, origin: &Origin, number: usize) -> String {
     format!(

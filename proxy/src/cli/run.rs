@@ -4,8 +4,10 @@ use std::path::Path;
 
 use crate::app::{App, Options, StartError};
 use crate::console::Exit;
+use crate::memory;
 
 pub fn run(config: &Path, strict: bool) -> anyhow::Result<Exit> {
+    memory::use_small_pages();
     let app = match App::start(Options::new(config).strict(strict).as_process()?) {
         Ok(app) => app,
         Err(StartError::Config(mistakes)) => {
