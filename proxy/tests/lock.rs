@@ -138,3 +138,26 @@ fn a_canary_that_wants_more_waits_for_the_lock() {
     assert_eq!(promoted.status, 200, "{promoted:?}");
     assert_eq!(reload(&proxy), [""; 0]);
 }
+
+#[test]
+fn a_shadow_that_may_call_more_waits_for_the_lock() {
+    let origin = Origin::saying("ok");
+    let folder = Proxy::folder();
+    let yaml = |call: &str| {
+        policy(&origin, "").replace(
+            "./mine.wasm,",
+            &format!("./mine.wasm, shadow: {{ component: ./mine.wasm, call: [{call}] }},"),
+        )
+    };
+    std::fs::write(folder.join("mine.wasm"), guests::component()).unwrap();
+    let proxy = Proxy::start_in(folder.clone(), &yaml(""));
+    let told = lock(&folder);
+    assert!(told.contains("mine/shadow: new, without a grant"), "{told}");
+
+    proxy.edit(&yaml("o"));
+    let mistakes = reload(&proxy);
+    let told = "a shadow that newly wants the grant `call o`";
+    assert!(mistakes[0].contains(told), "{mistakes:?}");
+    lock(&folder);
+    assert_eq!(reload(&proxy), [""; 0]);
+}

@@ -56,7 +56,8 @@ fn steps(request: &[&str], response: &[&str]) -> Value {
     json!({ "wants": { "phases": ALL }, "request": request, "response": response })
 }
 
-const POST: &str = "POST /path?token=hidden HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nbody";
+const POST: &str = "POST /path?token=hidden HTTP/1.1\r\nhost: a\r\nx-api-key: LIVE-KEY\r\n\
+    content-length: 4\r\n\r\nbody";
 
 /// Sends one request, and gives what the shadow made of it.
 #[track_caller]
@@ -149,15 +150,15 @@ fn another_verdict_is_told() {
 fn another_head_is_told_and_reaches_nobody() {
     differs(
         steps(&["request.set x-a one"], &[]),
-        steps(&["request.set x-a two"], &[]),
+        steps(&["request.set x-a one", "request.append x-a two"], &[]),
         "head",
-        "request header `x-a`: `one`; shadow: `two`",
+        "request header `x-a`: 3 bytes; shadow: 2 values",
     );
     differs(
         steps(&[], &[]),
         steps(&[], &["response.set x-new 1"]),
         "head",
-        "response: response header `x-new`: none; shadow: `1`",
+        "response: response header `x-new`: none; shadow: 1 bytes",
     );
     differs(
         steps(&[], &[]),
@@ -165,12 +166,14 @@ fn another_head_is_told_and_reaches_nobody() {
         "head",
         "request path: /path; shadow: /other",
     );
-    differs(
-        steps(&["request.set cookie mine"], &[]),
-        steps(&["request.set cookie yours"], &[]),
+    // A value may be a secret of somebody else's.
+    let told = differs(
+        steps(&[], &[]),
+        steps(&["request.remove x-api-key"], &[]),
         "head",
-        "request header `cookie`: ***; shadow: ***",
+        "request header `x-api-key`: 8 bytes; shadow: none",
     );
+    assert!(!told.to_string().contains("LIVE-KEY"), "{told}");
 }
 
 #[test]
@@ -209,9 +212,9 @@ fn another_answer_is_told() {
 fn another_decision_is_told() {
     differs(
         steps(&["attribute kind one"], &[]),
-        steps(&["attribute kind two"], &[]),
+        steps(&["attribute kind second"], &[]),
         "decision",
-        "attribute `guest.kind`: Some(\\\"one\\\"); shadow: Some(\\\"two\\\")",
+        "attribute `guest.kind`: 3 bytes; shadow: 6 bytes",
     );
     differs(
         steps(&[], &[]),
@@ -254,7 +257,10 @@ fn a_shadow_rests_when_it_has_used_its_share() {
         assert_eq!(client.answer().status, 200);
         (self::told(&proxy)["skipped"].as_u64() > Some(0)).then_some(())
     });
-    assert_eq!(told["faults"], told["compared"], "{told}");
+    assert!(
+        told["faults"].as_u64() >= told["compared"].as_u64(),
+        "{told}"
+    );
 }
 
 #[test]

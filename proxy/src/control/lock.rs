@@ -15,7 +15,8 @@ use crate::snapshot::{Origin, Reason, Snapshot};
 const NAME: &str = "lockgate.lock";
 const RENEW: &str = "what `lockgate filter lock` wrote, which renews it";
 
-/// Filters by name; the canary of `auth` is `auth/canary`, which no filter is called.
+/// Filters by name; the canary of `auth` is `auth/canary` and its shadow `auth/shadow`,
+/// which no filter is called.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lock(BTreeMap<String, Locked>);
 
@@ -115,6 +116,7 @@ impl Lock {
 enum Role {
     Filter,
     Canary,
+    Shadow,
 }
 
 impl Role {
@@ -122,11 +124,12 @@ impl Role {
         match self {
             Role::Filter => "filter",
             Role::Canary => "canary",
+            Role::Shadow => "shadow",
         }
     }
 }
 
-/// A version that serves.
+/// A version that serves, or is compared with one.
 struct Version<'a> {
     role: Role,
     block: &'a Filter,
@@ -135,23 +138,32 @@ struct Version<'a> {
 }
 
 impl Version<'_> {
+    fn grants(&self) -> &Grants {
+        match self.role {
+            Role::Filter | Role::Canary => &self.block.grants,
+            // It may call others.
+            Role::Shadow => &self.loaded.block().grants,
+        }
+    }
+
     fn entry(&self) -> String {
         match self.role {
             Role::Filter => self.block.name.to_string(),
-            Role::Canary => format!("{}/canary", self.block.name),
+            Role::Canary | Role::Shadow => format!("{}/{}", self.block.name, self.role.word()),
         }
     }
 
     fn pointer(&self) -> &str {
-        let canary = self.block.canary.as_ref();
-        match (self.role, canary) {
-            (Role::Canary, Some(canary)) => &canary.pointer,
+        let Filter { canary, shadow, .. } = self.block;
+        match (self.role, canary, shadow) {
+            (Role::Canary, Some(canary), _) => &canary.pointer,
+            (Role::Shadow, _, Some(shadow)) => &shadow.pointer,
             _ => &self.block.pointer,
         }
     }
 }
 
-/// Every version that serves, canaries among them. A promoted one stays a canary for as
+/// Every version that serves, canaries among them, and every shadow. A promoted one stays a canary for as
 /// long as it is one in the file.
 fn versions(snapshot: &Snapshot) -> impl Iterator<Item = Version<'_>> {
     snapshot.config.filters.iter().flat_map(|block| {
@@ -174,7 +186,14 @@ fn versions(snapshot: &Snapshot) -> impl Iterator<Item = Version<'_>> {
             loaded,
             origin: snapshot.canary_origins.get(name),
         });
-        serving.into_iter().chain(canary)
+        let shadow = snapshot.shadow(name).map(|shadow| Version {
+            role: Role::Shadow,
+            block,
+            loaded: shadow.filter(),
+            // Told where it is compared, by its digest.
+            origin: None,
+        });
+        serving.into_iter().chain(canary).chain(shadow)
     })
 }
 
@@ -191,7 +210,7 @@ impl Locked {
                 .filter(|import| !import.starts_with("wasi:"))
                 .cloned()
                 .collect(),
-            grants: grants(&version.block.grants),
+            grants: grants(version.grants()),
         }
     }
 

@@ -165,9 +165,13 @@ impl Status {
                 let is_it = |known: &Arc<LoadedFilter>| {
                     let label = known.generation();
                     // Jobs are known by their component alone.
-                    let component =
-                        |label: &str| label.split('+').next() == generation.split('+').next();
-                    &**known.name() == filter && component(&label)
+                    fn component(label: &str) -> Option<&str> {
+                        label.split('+').next()
+                    }
+                    let of_shadow = |label: &str| label.ends_with("+shadow");
+                    &**known.name() == filter
+                        && component(&label) == component(generation)
+                        && of_shadow(&label) == of_shadow(generation)
                 };
                 let serves = |snapshot: &Snapshot| {
                     let shadows = snapshot.shadows.iter().map(|shadow| shadow.filter());
@@ -379,9 +383,18 @@ fn masked(snapshot: &Snapshot) -> Value {
             continue;
         };
         let shadow = snapshot.shadow(&filter.name).map(|shadow| shadow.filter());
+        // Without a configuration of their own they have that of the filter.
+        let of_canary = filter
+            .canary
+            .as_ref()
+            .and_then(|canary| canary.config.as_ref());
+        let of_shadow = filter
+            .shadow
+            .as_ref()
+            .and_then(|shadow| shadow.config.as_ref());
         let trials = [
-            (filter.canary_entry(), snapshot.canary(&filter.name)),
-            (filter.shadow_entry(), shadow),
+            (of_canary, snapshot.canary(&filter.name)),
+            (of_shadow, shadow),
         ];
         // Only the version in the file can tell what is secret in the file.
         let standing = snapshot.standing(&filter.name);
@@ -390,10 +403,8 @@ fn masked(snapshot: &Snapshot) -> Value {
             Some(_) => None,
         };
         let configs = filter.configs().map(|own| (own, of_file));
-        let trials = trials.iter().filter_map(|(entry, version)| {
-            let own = &entry.as_ref()?.config;
-            Some((own, *version))
-        });
+        let trials = trials.into_iter();
+        let trials = trials.filter_map(|(own, version)| Some((own?, version)));
         for (own, version) in configs.chain(trials) {
             let Some(place) = shown.pointer_mut(&own.pointer) else {
                 continue;

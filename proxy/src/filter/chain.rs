@@ -15,7 +15,7 @@ use super::interest::Phases;
 use super::loaded::Selected;
 use super::participants::{Part, Participants};
 use super::pool::{Lease, Room, WorkerFilter};
-use super::shadow::Said;
+use super::shadow::Outcomes;
 use super::transform::Transform;
 use super::verdict::{BodyOutcome, Collect, Outcome, Reply};
 use super::version::Place;
@@ -196,7 +196,7 @@ impl WorkerChain {
                 let watch = taken.slot(place).watch(view, None);
                 let done = call.done(&mut lease, view);
                 let slot = taken.slot(place);
-                slot.note(call, watch, || Said::of(&done), (view, None), filter);
+                slot.note(call, watch, Outcomes::Other(&done), (view, None), filter);
                 slot.own = lease.settle(&done);
                 done
             });
@@ -261,13 +261,13 @@ impl WorkerChain {
         taken: &mut Participants,
     ) -> Option<Flow> {
         let filter = self.filter(call.place, taken);
+        taken.slot(call.place).open();
         let flow = match lease(filter, call, taken).await {
             Ok(mut lease) => {
                 let watch = taken.slot(call.place).watch(view, None);
                 let outcome = call.head(filter, &mut lease, view).await;
-                let said = || Said::about_head(&outcome);
                 let slot = taken.slot(call.place);
-                slot.note(call, watch, said, (view, None), filter);
+                slot.note(call, watch, Outcomes::Head(&outcome), (view, None), filter);
                 match outcome {
                     Ok(Outcome::Transform(handle)) => {
                         taken.slot(call.place).transforms = true;
@@ -299,13 +299,13 @@ impl WorkerChain {
         };
         let filter = self.filter(place, taken);
         let call = call(phase, place, config, taken);
+        taken.slot(place).open();
         let outcome = match lease(filter, call, taken).await {
             Ok(mut lease) => {
                 let watch = taken.slot(place).watch(view, Some(body));
                 let outcome = call.body(filter, &mut lease, view, body).await;
-                let said = || Said::about_body(&outcome);
                 let slot = taken.slot(place);
-                slot.note(call, watch, said, (view, None), filter);
+                slot.note(call, watch, Outcomes::Body(&outcome), (view, None), filter);
                 self.keep(call, lease.settle(&outcome), taken);
                 outcome
             }
@@ -347,7 +347,7 @@ impl WorkerChain {
             let outcome = call.trailers(&mut lease, view, trailers);
             let slot = taken.slot(place);
             let left = (&mut **view, Some(&*trailers));
-            slot.note(call, watch, || Said::of(&outcome), left, filter);
+            slot.note(call, watch, Outcomes::Other(&outcome), left, filter);
             slot.own = lease.settle(&outcome);
             outcome
         });

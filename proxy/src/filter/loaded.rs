@@ -173,7 +173,8 @@ impl LoadedFilter {
         let started = Instant::now();
         let mut first = Instance::make(&module, owner.clone(), 0).map_err(whole)?;
         let configs = accept(&mut first, configs)?;
-        let is_slow = started.elapsed() > SLOW_CREATE;
+        // What a shadow costs is to be its own thread's.
+        let is_slow = started.elapsed() > SLOW_CREATE && !filter.is_shadow();
         let has_job = module.job().is_some();
         let jobs = configs.iter().filter(|_| has_job);
         let loaded = Self {

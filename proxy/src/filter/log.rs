@@ -137,6 +137,9 @@ pub fn finish(state: &mut HostState) {
     }
     let stats = state.owner.stats.of(state.worker);
     stats.log_lines_dropped.add(u64::from(dropped));
+    if let Some(lines) = &state.owner.granted.lines {
+        return lines.keep(format!("{dropped} more lines than one call may write"));
+    }
     tracing::warn!(
         target: TARGET,
         filter = &*state.owner.name,

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::call::{Call, Collected};
 use super::pool::{Lease, WorkerFilter};
-use super::shadow::{Recording, Said, Watch};
+use super::shadow::{Outcomes, Recording, Watch};
 use super::state::Phase;
 use super::version::{Place, Version};
 use super::view::View;
@@ -66,10 +66,19 @@ impl Slot {
         version
     }
 
+    /// It is to be called, which may be given up while it waits.
+    pub fn open(&mut self) {
+        if let Some(recording) = &mut self.recording {
+            recording.open();
+        }
+    }
+
     /// Looks on while it is called, where a shadow is to see it.
     pub fn watch(&mut self, view: &mut View, body: Option<&Collected>) -> Option<Watch> {
         let recording = self.recording.as_mut()?;
-        recording.takes(body).then(|| Watch::begin(view, body))
+        recording
+            .takes(view, body)
+            .then(|| Watch::begin(view, body))
     }
 
     /// The same for trailers, which the view holds while the filter is called.
@@ -83,13 +92,13 @@ impl Slot {
         &mut self,
         call: Call,
         watch: Option<Watch>,
-        said: impl FnOnce() -> Said,
+        outcome: Outcomes<'_>,
         left: (&mut View, Option<&HeaderMap>),
         filter: &WorkerFilter,
     ) {
         if let (Some(recording), Some(watch)) = (&mut self.recording, watch) {
             let is_alone = filter.loaded().may_call().is_empty();
-            recording.note(call, watch, said(), left, is_alone);
+            recording.note(call, watch, outcome, left, is_alone);
         }
     }
 

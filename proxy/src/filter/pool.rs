@@ -211,6 +211,9 @@ impl WorkerFilter {
         if let Some(pause) = self.pause.borrow_mut().overran(Instant::now()) {
             let until = milliseconds_since_1970(SystemTime::now() + pause);
             self.stats().paused_until.set(until);
+            if let Some(lines) = &self.loaded.owner.granted.lines {
+                return lines.keep(format!("paused for {pause:?} after overruns"));
+            }
             tracing::warn!(
                 filter = &**self.loaded.name(),
                 ?pause,

@@ -33,7 +33,7 @@ impl Value {
         }
     }
 
-    fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         match self {
             Self::Bytes(bytes) => bytes.len(),
             Self::Counter(_) => COUNTER_BYTES,

@@ -272,7 +272,8 @@ impl Builder<'_> {
                 lines: None,
             },
         };
-        let workers = if is_good { self.workers } else { 1 };
+        let is_everywhere = is_good && !filter.is_shadow();
+        let workers = if is_everywhere { self.workers } else { 1 };
         match LoadedFilter::build(
             module,
             filter.clone(),

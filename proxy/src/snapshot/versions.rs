@@ -84,8 +84,13 @@ impl<'a> Filters<'a> {
         }
     }
 
+    /// It comes before other versions of its filter, because what others may refer to
+    /// is what serves.
     fn serve(&mut self, version: Arc<LoadedFilter>) {
-        self.known.push(Known::Good(version.clone()));
+        let mut known = self.known.iter();
+        let others = known.position(|known| known.name() == version.name());
+        let at = others.unwrap_or(self.known.len());
+        self.known.insert(at, Known::Good(version.clone()));
         self.loaded.push(version);
     }
 
@@ -162,11 +167,19 @@ impl Builder<'_> {
         let mut mistakes = Vec::new();
         let (known, origin) = self.filter(built, filter, None, &mut mistakes);
         let beside = known.good().cloned();
-        let mut other = |entry: Option<config::Filter>| {
-            entry.map(|entry| self.filter(built, &entry, beside.as_deref(), &mut mistakes))
-        };
-        let canary = other(filter.canary_entry());
-        let shadow = other(filter.shadow_entry());
+        let canary = filter.canary_entry();
+        let canary =
+            canary.map(|entry| self.filter(built, &entry, beside.as_deref(), &mut mistakes));
+        let mut of_shadow = Vec::new();
+        let shadow = filter.shadow_entry();
+        let shadow =
+            shadow.map(|entry| self.filter(built, &entry, beside.as_deref(), &mut of_shadow));
+        // What has no effect is no reason for another version to serve.
+        match (built.from.before, filter.on_bad) {
+            (Some(_), OnBad::Refuse) => built.mistakes.extend(of_shadow),
+            (None, _) if self.strict => built.mistakes.extend(of_shadow),
+            (Some(_), OnBad::Keep) | (None, _) => built.warnings.extend(of_shadow),
+        }
         built.origins.insert(filter.name.clone(), origin);
         if !mistakes.is_empty() {
             return self.stand_in(

@@ -42,6 +42,8 @@ impl HostState {
             return;
         };
         if let Some(Shared::Store(store)) = &self.owner.granted.shared
+            // No entry has a longer one.
+            && key.len() <= self.owner.limits.max_shared_entry_bytes
             && !found.contains_key(key)
         {
             found.insert(key.to_owned(), store.peek(key, Instant::now()));

@@ -1,19 +1,15 @@
-//! What differs between what two versions of a filter made of the same call.
+//! What differs between what two versions of a filter made of the same call: what
+//! it is about, and no value that a client or an origin gave.
 
 use std::collections::BTreeSet;
 use std::fmt::{Debug, Display};
 
-use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::record::Said;
-use crate::filter::field;
 use crate::filter::verdict::Reply;
 use crate::filter::view::View;
 use crate::stats::shadow::Difference;
-
-/// Of one value.
-const MAX_VALUE_BYTES: usize = 200;
 
 /// What one version said, and how it left the exchange.
 pub struct Result<'a> {
@@ -121,10 +117,15 @@ impl Differences {
             all.find(|(known, _)| known == name)
                 .map(|(_, value)| value.clone())
         };
+        let text = |value: Option<String>| {
+            value.map_or_else(|| "none".to_owned(), |value| bytes(value.len()))
+        };
         for name in names {
             let (one, other) = (value(one, name), value(other, name));
-            let what = format!("attribute `{name}`");
-            self.debug(Difference::Decision, &what, &one, &other);
+            if one != other {
+                let what = format!("attribute `{name}`");
+                self.add(Difference::Decision, &what, text(one), text(other));
+            }
         }
     }
 
@@ -141,12 +142,7 @@ impl Differences {
             let (one, other) = (values(one), values(other));
             if one != other {
                 let what = format!("{what} `{name}`");
-                self.add(
-                    kind,
-                    &what,
-                    field_text(name, &one),
-                    field_text(name, &other),
-                );
+                self.add(kind, &what, field_text(&one), field_text(&other));
             }
         }
     }
@@ -191,21 +187,11 @@ pub fn without_query(path: &http::uri::PathAndQuery) -> String {
     path.path().to_owned()
 }
 
-/// What identifies a client is not told, whatever it is.
-fn field_text(name: &str, values: &[HeaderValue]) -> String {
-    let is_private = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, SET_COOKIE]
-        .iter()
-        .any(|private| private == name);
-    let text = |value: &HeaderValue| match is_private || value.is_sensitive() {
-        true => "***".to_owned(),
-        false => {
-            let value = field::readable(value);
-            let shown = &value[..value.len().min(MAX_VALUE_BYTES)];
-            format!("`{}`", String::from_utf8_lossy(shown))
-        }
-    };
+/// Values of fields may be anybody's, and a filter need not know which are secret.
+fn field_text(values: &[HeaderValue]) -> String {
     match values {
         [] => "none".to_owned(),
-        values => values.iter().map(text).collect::<Vec<_>>().join(", "),
+        [value] => bytes(value.len()),
+        values => format!("{} values", values.len()),
     }
 }

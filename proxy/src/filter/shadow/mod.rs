@@ -14,7 +14,7 @@ mod replay;
 mod report;
 mod share;
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
@@ -24,12 +24,15 @@ use super::loaded::LoadedFilter;
 use crate::config;
 use crate::stats::{PerWorker, ShadowStats};
 use record::Exchange;
-pub(super) use record::{Recording, Said, Watch};
+pub(super) use record::{Outcomes, Recording, Watch};
 pub use replay::Understudy;
 use report::Report;
 
 /// Exchanges that wait to be looked at. Those that find no room are not.
 const MAX_WAITING: usize = 64;
+
+/// Exchanges that are copied at the same time: they may last.
+const MAX_UNDER_WAY: usize = 256;
 
 /// A version that has no effect.
 pub struct Shadow {
@@ -40,6 +43,8 @@ pub struct Shadow {
     copies: mpsc::Sender<Exchange>,
     /// Until somebody looks at them.
     seen: Mutex<Option<mpsc::Receiver<Exchange>>>,
+    /// Exchanges that are being copied now.
+    under_way: AtomicUsize,
     /// It has used what it may use of the processor.
     is_resting: AtomicBool,
     stats: Arc<PerWorker<ShadowStats>>,
@@ -62,6 +67,7 @@ impl Shadow {
             rules,
             copies,
             seen: Mutex::new(Some(seen)),
+            under_way: AtomicUsize::new(0),
             is_resting: AtomicBool::new(false),
             stats,
         })
@@ -84,19 +90,34 @@ impl Shadow {
     }
 
     /// Begins to copy an exchange, if this one is to be.
-    pub(super) fn record(&self, worker: usize) -> Option<Box<Recording>> {
+    pub(super) fn record(self: &Arc<Self>, worker: usize) -> Option<Box<Recording>> {
         let is_meant = fastrand::u16(..10_000) < self.rules.share;
         if !is_meant {
             return None;
         }
-        let room = match self.is_resting.load(Relaxed) {
-            true => None,
-            false => self.copies.clone().try_reserve_owned().ok(),
-        };
-        if room.is_none() {
+        let is_too_much = self.under_way.fetch_add(1, Relaxed) >= MAX_UNDER_WAY;
+        if is_too_much || self.is_resting.load(Relaxed) {
+            self.under_way.fetch_sub(1, Relaxed);
+            self.stats.of(worker).skipped.add(1);
+            return None;
+        }
+        Some(Box::new(Recording::new(self.clone(), worker)))
+    }
+
+    /// An exchange is over, and is to be looked at unless it was given up.
+    fn recorded(&self, exchange: Exchange, is_whole: bool, worker: usize) {
+        self.under_way.fetch_sub(1, Relaxed);
+        // One in which it had no part tells nothing.
+        let is_nothing = is_whole && exchange.calls.is_empty();
+        let is_sent = is_whole && !is_nothing && self.copies.try_send(exchange).is_ok();
+        if !is_sent && !is_nothing {
             self.stats.of(worker).skipped.add(1);
         }
-        room.map(|room| Box::new(Recording::new(room, self.stats.clone(), worker)))
+    }
+
+    /// Whether both keep what is shared in the same form.
+    fn finds_the_same(&self) -> bool {
+        self.filter.module().format() == self.serving.module().format()
     }
 
     /// Copies are not wanted for a while, or are again.

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use tokio::sync::mpsc;
 
+use super::Shadow;
 use crate::filter::budget::thread_cpu_time;
 use crate::filter::call::{Call, Collected};
 use crate::filter::fault::Failure;
@@ -15,11 +15,10 @@ use crate::filter::state::Phase;
 use crate::filter::verdict::{BodyOutcome, Collect, Outcome, Reply};
 use crate::filter::view::View;
 use crate::shared::Found;
-use crate::stats::{PerWorker, ShadowStats};
 
-/// Bytes of collected bodies that are copied of one exchange. One that has more is
-/// not looked at.
-const MAX_BODY_BYTES: usize = 128 << 10;
+/// Bytes that are copied of one exchange, heads aside, which have limits of their own.
+/// One that has more is not looked at.
+const MAX_BYTES: usize = 256 << 10;
 
 /// Calls that are copied of one exchange: more than there are phases.
 const MAX_CALLS: usize = 16;
@@ -36,6 +35,7 @@ pub struct Exchange {
 /// One phase as it was before the filter was called and after.
 pub struct Seen {
     pub phase: Phase,
+    pub at: Instant,
     pub before: Box<View>,
     pub body: Option<Body>,
     /// `None` where the serving version did not ask to be called.
@@ -69,50 +69,62 @@ pub enum Said {
     Failed(&'static str),
 }
 
+/// What came of a call, before it is known whether there is room for it.
+#[derive(Clone, Copy)]
+pub enum Outcomes<'a> {
+    Head(&'a Result<Outcome, Failure>),
+    Body(&'a Result<BodyOutcome, Failure>),
+    Other(&'a Result<(), Failure>),
+}
+
 /// A call that is being watched.
 pub struct Watch {
     before: Box<View>,
     body: Option<Body>,
+    at: Instant,
     began: Duration,
 }
 
 /// An exchange that is being copied. It is looked at when this is dropped.
 pub struct Recording {
-    /// Room for it, until something of it was too large.
-    room: Option<mpsc::OwnedPermit<Exchange>>,
-    exchange: Exchange,
-    body_bytes: usize,
-    stats: Arc<PerWorker<ShadowStats>>,
+    shadow: Arc<Shadow>,
     worker: usize,
+    exchange: Exchange,
+    bytes_left: usize,
+    /// A call has begun of which nothing is known yet.
+    is_open: bool,
+    /// Something was too large.
+    is_given_up: bool,
 }
 
-impl Said {
-    pub fn about_head(outcome: &Result<Outcome, Failure>) -> Self {
-        match outcome {
-            Ok(Outcome::Next) => Self::Next,
-            Ok(Outcome::Leave) => Self::Leave,
-            Ok(Outcome::Respond(reply)) => Self::Respond(reply.clone()),
-            Ok(Outcome::Reset) => Self::Reset,
-            Ok(Outcome::Collect(collect)) => Self::Collect(*collect),
-            Ok(Outcome::Transform(_)) => Self::Transform,
-            Err(failure) => Self::Failed(failure.fault.name()),
+impl Outcomes<'_> {
+    /// What there is to copy.
+    fn bytes(self) -> usize {
+        match self {
+            Self::Head(Ok(Outcome::Respond(reply)))
+            | Self::Body(Ok(BodyOutcome::Respond(reply))) => reply.body.len(),
+            Self::Body(Ok(BodyOutcome::Replace(bytes))) => bytes.len(),
+            _ => 0,
         }
     }
 
-    pub fn about_body(outcome: &Result<BodyOutcome, Failure>) -> Self {
-        match outcome {
-            Ok(BodyOutcome::Keep) => Self::Next,
-            Ok(BodyOutcome::Replace(bytes)) => Self::Replace(bytes.clone().into()),
-            Ok(BodyOutcome::Respond(reply)) => Self::Respond(reply.clone()),
-            Ok(BodyOutcome::Reset) => Self::Reset,
-            Err(failure) => Self::Failed(failure.fault.name()),
-        }
-    }
-
-    pub fn of(outcome: &Result<(), Failure>) -> Self {
-        match outcome {
-            Ok(()) => Self::Next,
-            Err(failure) => Self::Failed(failure.fault.name()),
+    pub fn said(self) -> Said {
+        match self {
+            Self::Head(Ok(Outcome::Next))
+            | Self::Body(Ok(BodyOutcome::Keep))
+            | Self::Other(Ok(())) => Said::Next,
+            Self::Head(Ok(Outcome::Leave)) => Said::Leave,
+            Self::Head(Ok(Outcome::Respond(reply)))
+            | Self::Body(Ok(BodyOutcome::Respond(reply))) => Said::Respond(reply.clone()),
+            Self::Head(Ok(Outcome::Reset)) | Self::Body(Ok(BodyOutcome::Reset)) => Said::Reset,
+            Self::Head(Ok(Outcome::Collect(collect))) => Said::Collect(*collect),
+            Self::Head(Ok(Outcome::Transform(_))) => Said::Transform,
+            Self::Body(Ok(BodyOutcome::Replace(bytes))) => {
+                Said::Replace(Bytes::copy_from_slice(bytes))
+            }
+            Self::Head(Err(failure)) | Self::Body(Err(failure)) | Self::Other(Err(failure)) => {
+                Said::Failed(failure.fault.name())
+            }
         }
     }
 }
@@ -128,6 +140,7 @@ impl Watch {
         Self {
             before: view.copy(),
             body,
+            at: Instant::now(),
             began: thread_cpu_time(),
         }
     }
@@ -139,30 +152,42 @@ impl Watch {
 }
 
 impl Recording {
-    pub fn new(
-        room: mpsc::OwnedPermit<Exchange>,
-        stats: Arc<PerWorker<ShadowStats>>,
-        worker: usize,
-    ) -> Self {
+    pub fn new(shadow: Arc<Shadow>, worker: usize) -> Self {
         Self {
-            room: Some(room),
-            exchange: Exchange::default(),
-            body_bytes: 0,
-            stats,
+            shadow,
             worker,
+            exchange: Exchange::default(),
+            bytes_left: MAX_BYTES,
+            is_open: false,
+            is_given_up: false,
         }
     }
 
-    /// Whether a call with this body is copied.
-    pub fn takes(&mut self, body: Option<&Collected>) -> bool {
-        self.body_bytes += body.map_or(0, |body| body.bytes.len());
-        let is_too_much =
-            self.body_bytes > MAX_BODY_BYTES || self.exchange.calls.len() >= MAX_CALLS;
-        if is_too_much && self.room.take().is_some() {
-            self.exchange.calls = Vec::new();
-            self.stats.of(self.worker).skipped.add(1);
+    /// A call is to be made, which may yet be given up.
+    pub fn open(&mut self) {
+        self.is_open = true;
+    }
+
+    /// Whether a call that sees this is copied.
+    pub fn takes(&mut self, view: &View, body: Option<&Collected>) -> bool {
+        let attributes = view.attributes.iter();
+        let attributes: usize = attributes
+            .map(|(name, value)| name.len() + value.len())
+            .sum();
+        // Before the call and after it.
+        let bytes = body.map_or(0, |body| body.bytes.len()) + 2 * attributes;
+        self.exchange.calls.len() < MAX_CALLS && self.fits(bytes)
+    }
+
+    fn fits(&mut self, bytes: usize) -> bool {
+        match self.bytes_left.checked_sub(bytes) {
+            Some(left) => self.bytes_left = left,
+            None => {
+                self.is_given_up = true;
+                self.exchange = Exchange::default();
+            }
         }
-        self.room.is_some()
+        !self.is_given_up
     }
 
     /// A call is over. `is_alone` says that nobody else had the thread meanwhile.
@@ -170,34 +195,47 @@ impl Recording {
         &mut self,
         call: Call,
         watch: Watch,
-        said: Said,
+        outcome: Outcomes<'_>,
         (view, trailers): (&mut View, Option<&HeaderMap>),
         is_alone: bool,
     ) {
         let cpu = is_alone.then(|| thread_cpu_time().saturating_sub(watch.began));
+        self.is_open = false;
+        let found = *view.found.take().unwrap_or_default();
+        let entry = |(key, found): (&String, &Found)| key.len() + bytes_of(found);
+        let bytes: usize = found.iter().map(entry).sum();
+        if !self.fits(outcome.bytes() + bytes) {
+            return;
+        }
         let mut after = view.copy();
         after.trailers = trailers.cloned();
         self.exchange.place = call.place;
-        for (key, found) in *view.found.take().unwrap_or_default() {
+        for (key, found) in found {
             // What it finds later may be what it left there.
             self.exchange.found.entry(key).or_insert(found);
         }
         self.exchange.calls.push(Seen {
             phase: call.phase,
+            at: watch.at,
             before: watch.before,
             body: watch.body,
-            came: Some(Came { said, after, cpu }),
+            came: Some(Came {
+                said: outcome.said(),
+                after,
+                cpu,
+            }),
         });
     }
 
     /// A phase in which the serving version is not called.
     pub fn pass(&mut self, phase: Phase, place: usize, view: &View, trailers: Option<&HeaderMap>) {
-        if self.takes(None) {
+        if self.takes(view, None) {
             let mut before = view.copy();
             before.trailers = trailers.cloned();
             self.exchange.place = place;
             self.exchange.calls.push(Seen {
                 phase,
+                at: Instant::now(),
                 before,
                 body: None,
                 came: None,
@@ -206,12 +244,14 @@ impl Recording {
     }
 }
 
+fn bytes_of(found: &Found) -> usize {
+    found.as_ref().map_or(0, |(entry, _)| entry.value.bytes())
+}
+
 impl Drop for Recording {
     fn drop(&mut self) {
-        let Some(room) = self.room.take() else { return };
-        // One in which it had no part tells nothing.
-        if !self.exchange.calls.is_empty() {
-            room.send(std::mem::take(&mut self.exchange));
-        }
+        let exchange = std::mem::take(&mut self.exchange);
+        let is_whole = !self.is_open && !self.is_given_up;
+        self.shadow.recorded(exchange, is_whole, self.worker);
     }
 }

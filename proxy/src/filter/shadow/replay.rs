@@ -1,5 +1,6 @@
 //! The other side: makes the calls of copied exchanges of the shadow, and compares.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::Shadow;
 use super::compare::{self, Differences};
-use super::record::{Came, Exchange, Said, Seen};
+use super::record::{Came, Exchange, Outcomes, Said, Seen};
 use super::report::Findings;
 use super::share::Share;
 use crate::filter::budget::thread_cpu_time;
@@ -34,7 +35,10 @@ pub struct Understudy {
 /// What the shadow goes on with from call to call.
 #[derive(Default)]
 struct Part {
-    has_begun: bool,
+    /// Once it was called.
+    config: Option<u16>,
+    /// What its last call used of the processor.
+    cpu: Duration,
     own: Option<Lease>,
     states: Vec<(usize, Vec<u8>)>,
     spent: SmallVec<[Spent; 4]>,
@@ -45,9 +49,12 @@ impl Understudy {
     /// `None` if there is one already. It counts as this worker, and the shadow's
     /// calls go to `calls`.
     pub fn new(shadow: Arc<Shadow>, worker: usize, calls: Calls) -> Option<Self> {
+        let copies = shadow.take_copies()?;
+        let filter = WorkerFilter::new(shadow.filter.clone(), worker);
+        filter.warm();
         Some(Self {
-            copies: shadow.take_copies()?,
-            filter: WorkerFilter::new(shadow.filter.clone(), worker),
+            copies,
+            filter,
             shadow,
             worker,
             calls,
@@ -65,11 +72,20 @@ impl Understudy {
             match share.spend(used, Instant::now()) {
                 Some(rest) => {
                     self.shadow.rest(true);
+                    self.forget();
                     tokio::time::sleep(rest).await;
+                    self.forget();
                     self.shadow.rest(false);
                 }
                 None => tokio::task::yield_now().await,
             }
+        }
+    }
+
+    /// What waits here would be looked at too late.
+    fn forget(&mut self) {
+        while self.copies.try_recv().is_ok() {
+            self.shadow.stats.of(self.worker).skipped.add(1);
         }
     }
 
@@ -96,6 +112,10 @@ impl Understudy {
             calls,
         } = exchange;
         if let Some(Shared::Overlay(overlay)) = &self.shadow.filter.owner.granted.shared {
+            let found = match self.shadow.finds_the_same() {
+                true => found,
+                false => BTreeMap::new(),
+            };
             overlay.found(found);
         }
         let mut findings = Findings::default();
@@ -107,14 +127,19 @@ impl Understudy {
         findings.request = format!("{} {path}", request.method);
         findings.request_id = first.before.request_id().to_owned();
 
-        let route = first.before.decisions.route.as_ref();
-        let config = match self.shadow.filter.select(route) {
-            Selected::Config(config) => Some(config),
-            Selected::Off => None,
-        };
         let mut part = Part::default();
         for seen in calls {
             let phase = seen.phase;
+            // As in a chain: by the route that is named when it is first called.
+            let selected = || {
+                self.shadow
+                    .filter
+                    .select(seen.before.decisions.route.as_ref())
+            };
+            let config = part.config.or_else(|| match selected() {
+                Selected::Config(config) => Some(config),
+                Selected::Off => None,
+            });
             let call = config.filter(|config| self.wants(*config, phase, &part));
             let call = call.map(|config| Call {
                 phase,
@@ -139,7 +164,7 @@ impl Understudy {
     /// As in a chain: who wants to see requests and has not seen this one has no part.
     fn wants(&self, config: u16, phase: Phase, part: &Part) -> bool {
         let phases = self.filter.interests()[usize::from(config)].phases;
-        if phases.request && !part.has_begun && phase != Phase::Request {
+        if phases.request && part.config.is_none() && phase != Phase::Request {
             return false;
         }
         match phase {
@@ -169,15 +194,16 @@ impl Understudy {
             is_replaced: false,
         });
         let mut view = Lendable::from(seen.before);
-        let began = thread_cpu_time();
+        // To it, no time has passed since.
+        view.started += seen.at.elapsed();
+        part.cpu = Duration::ZERO;
         let said = match call {
             Some(call) => self.call(call, &mut view, body.as_mut(), part).await,
             None => Said::Next,
         };
-        let used = thread_cpu_time().saturating_sub(began);
         if let Some(cpu) = came.cpu.filter(|_| self.is_alone()) {
             findings.serving_cpu += cpu;
-            findings.shadow_cpu += used;
+            findings.shadow_cpu += part.cpu;
         }
         let serving = compare::Result {
             said: &came.said,
@@ -202,7 +228,7 @@ impl Understudy {
         body: Option<&mut Collected>,
         part: &mut Part,
     ) -> Said {
-        part.has_begun = true;
+        part.config = Some(call.config);
         view.states = std::mem::take(&mut part.states);
         view.spent = std::mem::take(&mut part.spent);
         view.calls = Some(self.calls.clone());
@@ -232,30 +258,36 @@ impl Understudy {
         body: Option<&mut Collected>,
         part: &mut Part,
     ) -> Said {
+        let began = thread_cpu_time();
+        let used = || thread_cpu_time().saturating_sub(began);
         match (call.phase, body) {
             (Phase::RequestBody | Phase::ResponseBody, Some(body)) => {
                 let outcome = call.body(&self.filter, &mut lease, view, body).await;
+                part.cpu = used();
                 part.own = lease.settle(&outcome);
                 self.note(&outcome, view);
-                Said::about_body(&outcome)
+                Outcomes::Body(&outcome).said()
             }
             (Phase::RequestTrailers | Phase::ResponseTrailers, _) => {
                 let mut trailers = view.trailers.take().unwrap_or_default();
                 let outcome = call.trailers(&mut lease, view, &mut trailers);
+                part.cpu = used();
                 view.trailers = Some(trailers);
                 part.own = lease.settle(&outcome);
                 self.note(&outcome, view);
-                Said::of(&outcome)
+                Outcomes::Other(&outcome).said()
             }
             (Phase::Done, _) => {
                 let outcome = call.done(&mut lease, view);
+                part.cpu = used();
                 part.own = lease.settle(&outcome);
                 self.note(&outcome, view);
-                Said::of(&outcome)
+                Outcomes::Other(&outcome).said()
             }
             _ => {
                 let outcome = call.head(&self.filter, &mut lease, view).await;
-                let said = Said::about_head(&outcome);
+                part.cpu = used();
+                let said = Outcomes::Head(&outcome).said();
                 // What passes through a transform is not copied, so its instance is
                 // thrown away with it.
                 if said != Said::Transform {
