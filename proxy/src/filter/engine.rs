@@ -25,6 +25,8 @@ const MAX_WARM_SLOTS: u32 = 16;
 /// is kept for each instance that there ever was at once, which is several generations
 /// of all filters under quick reloads, so this is what hostile ones can leave behind.
 const WARM_SLOT_BYTES: usize = 256 << 10;
+/// The same of a table: a thousand functions, where most guests have some hundred.
+const WARM_TABLE_BYTES: usize = 8 << 10;
 /// Of one table: as many functions as a guest can call by pointer.
 pub const MAX_TABLE_ELEMENTS: usize = 20_000;
 const MAX_STACK_BYTES: usize = 512 << 10;
@@ -130,7 +132,7 @@ pub(super) fn config(max_instances: u32) -> Config {
         // Each version of a filter takes other slots, and the old ones' memory
         // would be kept: 100 of them by default.
         .max_unused_warm_slots(MAX_WARM_SLOTS)
-        .table_keep_resident(64 << 10)
+        .table_keep_resident(WARM_TABLE_BYTES)
         .pagemap_scan(Enabled::Auto);
     let mut config = Config::new();
     config
