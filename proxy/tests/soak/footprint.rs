@@ -6,8 +6,9 @@ use std::time::Duration;
 use crate::Stage;
 use crate::support::admin::{ask_unix, json};
 
-/// Shorter runs are too short to tell.
-const LONG: Duration = Duration::from_secs(600);
+/// Shorter runs are too short to tell: the most instances at once, whose slots stay,
+/// are only there after some minutes.
+const LONG: Duration = Duration::from_secs(1800);
 /// What the second half may have beyond the end of the first quarter: the allocator's
 /// own slack, and generations that happen to be alive.
 const TOLERATED: f64 = 1.10;

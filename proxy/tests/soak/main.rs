@@ -4,7 +4,7 @@
 //! what `on_error` says. Memory is sampled all the while.
 //!
 //! `LOCKGATE_SOAK_SECONDS=3600` makes it the hour that the releases are measured by,
-//! and `LOCKGATE_SOAK_SEED` repeats the choices of another run. From ten minutes on,
+//! and `LOCKGATE_SOAK_SEED` repeats the choices of another run. From half an hour on,
 //! memory has to be flat as well.
 
 #[path = "../support/hostile.rs"]
