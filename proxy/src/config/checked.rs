@@ -315,33 +315,33 @@ impl Filter {
     /// The canary as the entry of a filter.
     pub fn canary_entry(&self) -> Option<Self> {
         let canary = self.canary.as_deref()?;
-        let own = canary.config.as_ref();
-        Some(Self {
-            component: canary.component.clone(),
-            config: own.unwrap_or(&self.config).clone(),
-            canary: None,
-            shadow: None,
-            pointer: canary.pointer.clone(),
-            ..self.clone()
-        })
+        Some(self.with(&canary.component, canary.config.as_ref(), &canary.pointer))
     }
 
     /// The shadow as the entry of a filter.
     pub fn shadow_entry(&self) -> Option<Self> {
         let shadow = self.shadow.as_deref()?;
-        let own = shadow.config.as_ref();
-        Some(Self {
-            component: shadow.component.clone(),
-            config: own.unwrap_or(&self.config).clone(),
-            grants: Grants {
-                call: shadow.call.clone(),
-                ..self.grants.clone()
-            },
+        let mut entry = self.with(&shadow.component, shadow.config.as_ref(), &shadow.pointer);
+        entry.grants.call.clone_from(&shadow.call);
+        Some(entry)
+    }
+
+    /// Another version of the same filter, with a configuration of its own or with
+    /// that of the filter.
+    fn with(
+        &self,
+        component: &ComponentSource,
+        config: Option<&FilterConfig>,
+        pointer: &str,
+    ) -> Self {
+        Self {
+            component: component.clone(),
+            config: config.unwrap_or(&self.config).clone(),
             canary: None,
             shadow: None,
-            pointer: shadow.pointer.clone(),
+            pointer: pointer.to_owned(),
             ..self.clone()
-        })
+        }
     }
 
     /// The configuration of no route, then those of routes.

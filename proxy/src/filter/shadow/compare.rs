@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt::{Debug, Display};
 
+use http::header::GetAll;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::record::Said;
@@ -112,12 +113,11 @@ impl Differences {
 
     fn attributes(&mut self, one: &[(String, String)], other: &[(String, String)]) {
         let names: BTreeSet<_> = one.iter().chain(other).map(|(name, _)| name).collect();
-        let value = |all: &[(String, String)], name: &String| {
+        fn value<'a>(all: &'a [(String, String)], name: &str) -> Option<&'a String> {
             let mut all = all.iter();
-            all.find(|(known, _)| known == name)
-                .map(|(_, value)| value.clone())
-        };
-        let text = |value: Option<String>| {
+            all.find(|(known, _)| known == name).map(|(_, value)| value)
+        }
+        let text = |value: Option<&String>| {
             value.map_or_else(|| "none".to_owned(), |value| bytes(value.len()))
         };
         for name in names {
@@ -136,10 +136,7 @@ impl Differences {
             .map(HeaderName::as_str)
             .collect();
         for name in names {
-            let values = |headers: &HeaderMap| -> Vec<HeaderValue> {
-                headers.get_all(name).iter().cloned().collect()
-            };
-            let (one, other) = (values(one), values(other));
+            let (one, other) = (one.get_all(name), other.get_all(name));
             if one != other {
                 let what = format!("{what} `{name}`");
                 self.add(kind, &what, field_text(&one), field_text(&other));
@@ -188,10 +185,11 @@ pub fn without_query(path: &http::uri::PathAndQuery) -> String {
 }
 
 /// Values of fields may be anybody's, and a filter need not know which are secret.
-fn field_text(values: &[HeaderValue]) -> String {
-    match values {
-        [] => "none".to_owned(),
-        [value] => bytes(value.len()),
-        values => format!("{} values", values.len()),
+fn field_text(values: &GetAll<'_, HeaderValue>) -> String {
+    let mut all = values.iter();
+    match (all.next(), all.count()) {
+        (None, _) => "none".to_owned(),
+        (Some(value), 0) => bytes(value.len()),
+        (Some(_), more) => format!("{} values", more + 1),
     }
 }

@@ -3,10 +3,10 @@
 //!
 //! A worker notes each call of the serving version with what it saw and what came of
 //! it (`record.rs`). When the exchange is over, the copy goes through a bounded channel
-//! to another thread, which makes the same calls of the shadow (`replay.rs`), compares
+//! to the thread of jobs, which makes the same calls of the shadow (`replay.rs`), compares
 //! (`compare.rs`) and keeps what differed (`report.rs`).
-//! Must never: keep an exchange waiting or change it; hold more copies than the
-//! channel has room for; or use more of the processor than it may.
+//! Must never: keep an exchange waiting or change it; hold more copies than there is
+//! room for, in number and in bytes; or use more of the processor than it may.
 
 mod compare;
 mod record;
