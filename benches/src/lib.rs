@@ -101,7 +101,12 @@ pub struct Bench {
 impl Bench {
     /// Builds everything.
     pub fn new(configuration: &str) -> Self {
-        let engine = FilterEngine::start(EngineOptions::default()).expect("the engine starts");
+        // Few, so that they fit into the address space that valgrind has.
+        let options = EngineOptions {
+            max_instances: 8,
+            ..EngineOptions::default()
+        };
+        let engine = FilterEngine::start(options).expect("the engine starts");
         Self::of(configuration, Arc::new(build(configuration, &engine, 1)))
     }
 

@@ -39,7 +39,7 @@ pub async fn ask(
                 pin!(collecting).await?
             }
             Flow::Transform(transform) => {
-                upload.transform(transform, &course.view);
+                upload.transform(*transform, &course.view);
                 tell_length(&mut course.view, upload);
                 Flow::Next
             }

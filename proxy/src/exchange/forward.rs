@@ -61,7 +61,7 @@ pub fn decided(flow: Flow, facts: &mut Facts) -> Outcome {
     match flow {
         Flow::Respond(reply) => {
             facts.filter = Some(reply.filter.clone());
-            reply::of_filter(reply)
+            reply::of_filter(*reply)
         }
         Flow::Fail(failure) => {
             facts.filter = Some(failure.filter.clone());

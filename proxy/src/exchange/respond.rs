@@ -69,7 +69,7 @@ async fn pass(
             }
             Flow::Transform(transform) => {
                 match has_body(asked, &course.view) {
-                    true => body.transform(transform),
+                    true => body.transform(*transform),
                     false => transform.let_go(&course.view),
                 }
                 tell_length(asked, &mut course.view, None);

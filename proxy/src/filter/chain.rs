@@ -13,8 +13,8 @@ use super::call::{Call, Collected, Phase};
 use super::fault::{Failure, FilterFault};
 use super::interest::Phases;
 use super::loaded::Selected;
-use super::participants::{Part, Participants};
-use super::pool::{Lease, Room, WorkerFilter};
+use super::participants::{Part, Participants, Slot};
+use super::pool::{Lease, WorkerFilter};
 use super::shadow::Outcomes;
 use super::transform::Transform;
 use super::verdict::{BodyOutcome, Collect, Outcome, Reply};
@@ -34,7 +34,7 @@ pub struct WorkerChain {
 pub enum Flow {
     Next,
     /// Answer with this.
-    Respond(Reply),
+    Respond(Box<Reply>),
     /// A filter failed, and `on_error` is `deny`.
     Fail(FilterFailed),
     /// Close without an answer.
@@ -45,7 +45,7 @@ pub enum Flow {
     /// then go on with this phase.
     Collect(Collect),
     /// Pass the body through this, and go on with this phase.
-    Transform(Transform),
+    Transform(Box<Transform>),
 }
 
 /// Which filter failed, and how.
@@ -94,9 +94,9 @@ impl WorkerChain {
                 slot.pass(Phase::Request, place, view, None);
                 continue;
             }
-            taken.slot(place).part = Part::Taking(config);
-            let call = call(Phase::Request, place, config, taken);
-            if let Some(flow) = self.on_head(call, view, taken).await {
+            slot.part = Part::Taking(config);
+            let call = slot.call(Phase::Request, place, config);
+            if let Some(flow) = on_head(filter, call, view, slot).await {
                 return flow;
             }
         }
@@ -125,11 +125,12 @@ impl WorkerChain {
             return Flow::Next;
         }
         while let Some(place) = self.next_response(taken) {
-            let Some(config) = self.part(Phase::Response, place, view, taken) else {
+            let slot = taken.slot(place);
+            let known = &self.places[place];
+            let Some((filter, call)) = part(known, Phase::Response, place, view, slot) else {
                 continue;
             };
-            let call = call(Phase::Response, place, config, taken);
-            if let Some(flow) = self.on_head(call, view, taken).await {
+            if let Some(flow) = on_head(filter, call, view, slot).await {
                 return flow;
             }
         }
@@ -187,15 +188,14 @@ impl WorkerChain {
             return;
         }
         for place in (0..self.places.len()).rev() {
-            let Some(config) = self.part(Phase::Done, place, view, taken) else {
+            let slot = taken.slot(place);
+            let known = &self.places[place];
+            let Some((filter, call)) = part(known, Phase::Done, place, view, slot) else {
                 continue;
             };
-            let filter = self.filter(place, taken);
-            let call = call(Phase::Done, place, config, taken);
-            let done = lease_now(filter, call, taken).and_then(|mut lease| {
-                let watch = taken.slot(place).watch(view, None);
+            let done = lease_now(filter, call, slot).and_then(|mut lease| {
+                let watch = slot.watch(view, None);
                 let done = call.done(&mut lease, view);
-                let slot = taken.slot(place);
                 slot.note(call, watch, Outcomes::Other(&done), (view, None), filter);
                 slot.own = lease.settle(&done);
                 done
@@ -207,83 +207,11 @@ impl WorkerChain {
         }
     }
 
-    /// The version of a filter that this exchange sees.
-    fn filter(&self, place: usize, taken: &mut Participants) -> &Rc<WorkerFilter> {
-        self.places[place].filter(taken.slot(place).version.unwrap_or_default())
-    }
-
     fn next_response(&self, taken: &mut Participants) -> Option<usize> {
         let left = taken.responses_left.unwrap_or(self.places.len());
         let place = left.checked_sub(1);
         taken.responses_left = Some(place.unwrap_or(0));
         place
-    }
-
-    /// The configuration with which a filter is called in a later phase, if it
-    /// takes part and wants the phase. One that did not want to see the request
-    /// takes part from the start.
-    fn part(
-        &self,
-        phase: Phase,
-        place: usize,
-        view: &Lendable,
-        taken: &mut Participants,
-    ) -> Option<u16> {
-        let known = &self.places[place];
-        let slot = taken.slot(place);
-        let filter = known.filter(slot.choose(known, view));
-        let phases = |config: u16| filter.interests()[usize::from(config)].phases;
-        let config = match slot.part {
-            Part::Taking(config) => phases(config).has(phase).then_some(config),
-            Part::Out => None,
-            Part::NotCalled => match filter.loaded().select(view.decisions.route.as_ref()) {
-                Selected::Config(config)
-                    if !phases(config).request && phases(config).has(phase) =>
-                {
-                    slot.part = Part::Taking(config);
-                    Some(config)
-                }
-                Selected::Config(_) | Selected::Off => None,
-            },
-        };
-        if config.is_none() && !phase.has_trailers() {
-            slot.pass(phase, place, view, None);
-        }
-        config
-    }
-
-    /// One call for a head and the delay that it asked for. Gives the flow that
-    /// ends or interrupts the phase, if it does.
-    async fn on_head(
-        &self,
-        call: Call,
-        view: &mut Lendable,
-        taken: &mut Participants,
-    ) -> Option<Flow> {
-        let filter = self.filter(call.place, taken);
-        taken.slot(call.place).open();
-        let flow = match lease(filter, call, taken).await {
-            Ok(mut lease) => {
-                let watch = taken.slot(call.place).watch(view, None);
-                let outcome = call.head(filter, &mut lease, view).await;
-                let slot = taken.slot(call.place);
-                slot.note(call, watch, Outcomes::Head(&outcome), (view, None), filter);
-                match outcome {
-                    Ok(Outcome::Transform(handle)) => {
-                        taken.slot(call.place).transforms = true;
-                        view.tell_verdict(call.place, filter.loaded().name(), "transform");
-                        Some(Flow::Transform(Transform::new(lease, handle, call)))
-                    }
-                    outcome => {
-                        self.keep(call, lease.settle(&outcome), taken);
-                        self.follow(call, outcome, view, taken)
-                    }
-                }
-            }
-            Err(failure) => self.follow(call, Err(failure), view, taken),
-        };
-        hold(view, taken, call.place).await;
-        flow
     }
 
     async fn on_body(
@@ -294,19 +222,19 @@ impl WorkerChain {
         taken: &mut Participants,
         body: &mut Collected,
     ) -> Flow {
-        let Part::Taking(config) = taken.slot(place).part else {
+        let slot = taken.slot(place);
+        let Part::Taking(config) = slot.part else {
             return Flow::Next;
         };
-        let filter = self.filter(place, taken);
-        let call = call(phase, place, config, taken);
-        taken.slot(place).open();
-        let outcome = match lease(filter, call, taken).await {
+        let filter = self.places[place].filter(slot.version.unwrap_or_default());
+        let call = slot.call(phase, place, config);
+        slot.open();
+        let outcome = match lease(filter, call, slot).await {
             Ok(mut lease) => {
-                let watch = taken.slot(place).watch(view, Some(body));
+                let watch = slot.watch(view, Some(body));
                 let outcome = call.body(filter, &mut lease, view, body).await;
-                let slot = taken.slot(place);
                 slot.note(call, watch, Outcomes::Body(&outcome), (view, None), filter);
-                self.keep(call, lease.settle(&outcome), taken);
+                keep(filter, call, lease.settle(&outcome), slot);
                 outcome
             }
             Err(failure) => Err(failure),
@@ -322,8 +250,8 @@ impl WorkerChain {
             BodyOutcome::Respond(reply) => Outcome::Respond(reply),
             BodyOutcome::Reset => Outcome::Reset,
         });
-        let flow = self.follow(call, outcome, view, taken);
-        hold(view, taken, place).await;
+        let flow = follow(filter, call, outcome, view, slot);
+        hold(view, slot).await;
         flow.unwrap_or(Flow::Next)
     }
 
@@ -335,17 +263,14 @@ impl WorkerChain {
         taken: &mut Participants,
         trailers: &mut HeaderMap,
     ) -> Result<(), FilterFailed> {
-        let Some(config) = self.part(phase, place, view, taken) else {
-            let slot = taken.slot(place);
+        let slot = taken.slot(place);
+        let Some((filter, call)) = part(&self.places[place], phase, place, view, slot) else {
             slot.pass(phase, place, view, Some(trailers));
             return Ok(());
         };
-        let call = call(phase, place, config, taken);
-        let filter = self.filter(place, taken);
-        let outcome = lease_now(filter, call, taken).and_then(|mut lease| {
-            let watch = taken.slot(place).watch_trailers(view, trailers);
+        let outcome = lease_now(filter, call, slot).and_then(|mut lease| {
+            let watch = slot.watch_trailers(view, trailers);
             let outcome = call.trailers(&mut lease, view, trailers);
-            let slot = taken.slot(place);
             let left = (&mut **view, Some(&*trailers));
             slot.note(call, watch, Outcomes::Other(&outcome), left, filter);
             slot.own = lease.settle(&outcome);
@@ -355,7 +280,7 @@ impl WorkerChain {
         let Err(failure) = outcome else {
             return Ok(());
         };
-        taken.slot(place).leave();
+        slot.leave();
         view.tell_verdict(place, filter.loaded().name(), failure.fault.name());
         complain(filter, &failure, view);
         match filter.loaded().on_error() {
@@ -363,53 +288,112 @@ impl WorkerChain {
             OnError::Deny | OnError::Reset => Err(broken(filter, failure)),
         }
     }
+}
 
-    /// An instance of the exchange's own stays for as long as it may be called.
-    fn keep(&self, call: Call, own: Option<Lease>, taken: &mut Participants) {
-        let filter = self.filter(call.place, taken);
-        let phases = filter.interests()[usize::from(call.config)].phases;
-        taken.slot(call.place).own = own.filter(|_| phases.goes_on_after(call.phase));
+/// A filter with its call in a later phase, if it takes part and wants the phase.
+/// One that did not want to see the request takes part from the start.
+fn part<'p>(
+    known: &'p Place,
+    phase: Phase,
+    place: usize,
+    view: &Lendable,
+    slot: &mut Slot,
+) -> Option<(&'p Rc<WorkerFilter>, Call)> {
+    let filter = known.filter(slot.choose(known, view));
+    let phases = |config: u16| filter.interests()[usize::from(config)].phases;
+    let config = match slot.part {
+        Part::Taking(config) => phases(config).has(phase).then_some(config),
+        Part::Out => None,
+        Part::NotCalled => match filter.loaded().select(view.decisions.route.as_ref()) {
+            Selected::Config(config) if !phases(config).request && phases(config).has(phase) => {
+                slot.part = Part::Taking(config);
+                Some(config)
+            }
+            Selected::Config(_) | Selected::Off => None,
+        },
+    };
+    if config.is_none() && !phase.has_trailers() {
+        slot.pass(phase, place, view, None);
     }
+    config.map(|config| (filter, slot.call(phase, place, config)))
+}
 
-    /// What an outcome means for the filter's part and for the exchange.
-    fn follow(
-        &self,
-        call: Call,
-        outcome: Result<Outcome, Failure>,
-        view: &mut Lendable,
-        taken: &mut Participants,
-    ) -> Option<Flow> {
-        let filter = self.filter(call.place, taken);
-        view.tell_verdict(call.place, filter.loaded().name(), verdict(&outcome));
-        let slot = taken.slot(call.place);
-        match outcome {
-            Ok(Outcome::Next) => None,
-            Ok(Outcome::Leave) => {
-                slot.leave();
-                None
-            }
-            Ok(Outcome::Respond(reply)) => {
-                filter.ended();
-                filter.stats().body_bytes_out.add(reply.body.len() as u64);
-                if call.phase.holds_request() {
-                    slot.leave();
+/// One call for a head and the delay that it asked for. Gives the flow that ends
+/// or interrupts the phase, if it does.
+async fn on_head(
+    filter: &Rc<WorkerFilter>,
+    call: Call,
+    view: &mut Lendable,
+    slot: &mut Slot,
+) -> Option<Flow> {
+    slot.open();
+    let flow = match lease(filter, call, slot).await {
+        Ok(mut lease) => {
+            let watch = slot.watch(view, None);
+            let outcome = call.head(filter, &mut lease, view).await;
+            slot.note(call, watch, Outcomes::Head(&outcome), (view, None), filter);
+            match outcome {
+                Ok(Outcome::Transform(handle)) => {
+                    slot.transforms = true;
+                    view.tell_verdict(call.place, filter.loaded().name(), "transform");
+                    Some(Flow::Transform(Box::new(Transform::new(
+                        lease, handle, call,
+                    ))))
                 }
-                Some(Flow::Respond(reply))
+                outcome => {
+                    keep(filter, call, lease.settle(&outcome), slot);
+                    follow(filter, call, outcome, view, slot)
+                }
             }
-            Ok(Outcome::Reset) => {
-                filter.ended();
-                Some(Flow::Reset {
-                    filter: filter.loaded().name().clone(),
-                })
-            }
-            Ok(Outcome::Collect(collect)) => Some(Flow::Collect(collect)),
-            // It has its lease, and is told before this.
-            Ok(Outcome::Transform(_)) => None,
-            Err(failure) => {
+        }
+        Err(failure) => follow(filter, call, Err(failure), view, slot),
+    };
+    hold(view, slot).await;
+    flow
+}
+
+/// An instance of the exchange's own stays for as long as it may be called.
+fn keep(filter: &WorkerFilter, call: Call, own: Option<Lease>, slot: &mut Slot) {
+    let phases = || filter.interests()[usize::from(call.config)].phases;
+    slot.own = own.filter(|_| phases().goes_on_after(call.phase));
+}
+
+/// What an outcome means for the filter's part and for the exchange.
+fn follow(
+    filter: &WorkerFilter,
+    call: Call,
+    outcome: Result<Outcome, Failure>,
+    view: &mut Lendable,
+    slot: &mut Slot,
+) -> Option<Flow> {
+    view.tell_verdict(call.place, filter.loaded().name(), verdict(&outcome));
+    match outcome {
+        Ok(Outcome::Next) => None,
+        Ok(Outcome::Leave) => {
+            slot.leave();
+            None
+        }
+        Ok(Outcome::Respond(reply)) => {
+            filter.ended();
+            filter.stats().body_bytes_out.add(reply.body.len() as u64);
+            if call.phase.holds_request() {
                 slot.leave();
-                complain(filter, &failure, view);
-                on_error(filter, failure)
             }
+            Some(Flow::Respond(reply))
+        }
+        Ok(Outcome::Reset) => {
+            filter.ended();
+            Some(Flow::Reset {
+                filter: filter.loaded().name().clone(),
+            })
+        }
+        Ok(Outcome::Collect(collect)) => Some(Flow::Collect(collect)),
+        // It has its lease, and is told before this.
+        Ok(Outcome::Transform(_)) => None,
+        Err(failure) => {
+            slot.leave();
+            complain(filter, &failure, view);
+            on_error(filter, failure)
         }
     }
 }
@@ -427,52 +411,27 @@ fn verdict(outcome: &Result<Outcome, Failure>) -> &'static str {
     }
 }
 
-fn call(phase: Phase, place: usize, config: u16, taken: &mut Participants) -> Call {
-    Call {
-        phase,
-        place,
-        config,
-        delayed: taken.slot(place).delayed,
-    }
-}
-
 /// The exchange's own instance, where it has one, or one of all.
-async fn lease(
-    filter: &Rc<WorkerFilter>,
-    call: Call,
-    taken: &mut Participants,
-) -> Result<Lease, Failure> {
-    match taken.slot(call.place).own.take() {
+async fn lease(filter: &Rc<WorkerFilter>, call: Call, slot: &mut Slot) -> Result<Lease, Failure> {
+    match slot.own.take() {
         Some(own) => Ok(own),
-        None => filter.lease(call.config, room(taken, call)).await,
+        None => filter.lease(call.config, slot.room()).await,
     }
 }
 
 /// The same for calls that cannot wait.
-fn lease_now(
-    filter: &Rc<WorkerFilter>,
-    call: Call,
-    taken: &mut Participants,
-) -> Result<Lease, Failure> {
-    match taken.slot(call.place).own.take() {
+fn lease_now(filter: &Rc<WorkerFilter>, call: Call, slot: &mut Slot) -> Result<Lease, Failure> {
+    match slot.own.take() {
         Some(own) => Ok(own),
-        None => filter.lease_now(call.config, room(taken, call)),
-    }
-}
-
-/// An exchange must not wait for an instance that is busy with its own body.
-fn room(taken: &mut Participants, call: Call) -> Room {
-    match taken.slot(call.place).transforms {
-        true => Room::OneMore,
-        false => Room::Limited,
+        None => filter.lease_now(call.config, slot.room()),
     }
 }
 
 /// Lets the delay pass that the last call asked for.
-async fn hold(view: &mut Lendable, taken: &mut Participants, place: usize) {
+async fn hold(view: &mut Lendable, slot: &mut Slot) {
     let delay = std::mem::take(&mut view.decisions.delay);
     if !delay.is_zero() {
-        taken.slot(place).delayed += delay;
+        slot.delayed += delay;
         tokio::time::sleep(delay).await;
     }
 }

@@ -6,7 +6,7 @@ use http::HeaderMap;
 use smallvec::SmallVec;
 
 use super::call::{Call, Collected};
-use super::pool::{Lease, WorkerFilter};
+use super::pool::{Lease, Room, WorkerFilter};
 use super::shadow::{Outcomes, Recording, Watch};
 use super::state::Phase;
 use super::version::{Place, Version};
@@ -64,6 +64,24 @@ impl Slot {
             self.recording = shadow.record(known.stable.worker());
         }
         version
+    }
+
+    /// A call of the filter, which is at this place of the chain.
+    pub fn call(&self, phase: Phase, place: usize, config: u16) -> Call {
+        Call {
+            phase,
+            place,
+            config,
+            delayed: self.delayed,
+        }
+    }
+
+    /// An exchange must not wait for an instance that is busy with its own body.
+    pub fn room(&self) -> Room {
+        match self.transforms {
+            true => Room::OneMore,
+            false => Room::Limited,
+        }
     }
 
     /// It is to be called, which may be given up while it waits.

@@ -31,12 +31,13 @@ pub struct Collect {
     pub reject: bool,
 }
 
-/// A good verdict of one call.
+/// A good verdict of one call. What is large is boxed: most are `Next`, and move
+/// through every call.
 #[derive(Debug)]
 pub(super) enum Outcome {
     Next,
     Leave,
-    Respond(Reply),
+    Respond(Box<Reply>),
     Reset,
     Collect(Collect),
     Transform(ResourceAny),
@@ -65,7 +66,7 @@ impl Outcome {
 pub(super) enum BodyOutcome {
     Keep,
     Replace(Vec<u8>),
-    Respond(Reply),
+    Respond(Box<Reply>),
     Reset,
 }
 
@@ -92,7 +93,7 @@ impl BodyOutcome {
     }
 }
 
-fn check_reply(raw: RawReply, filter: &Name, max_bytes: usize) -> Result<Reply, Failure> {
+fn check_reply(raw: RawReply, filter: &Name, max_bytes: usize) -> Result<Box<Reply>, Failure> {
     let invalid = |why: String| Failure::new(FilterFault::InvalidReply, why);
     let status = head_rules::status(raw.status)
         .map_err(|_| invalid(format!("{} is no status of a final answer", raw.status)))?;
@@ -112,10 +113,10 @@ fn check_reply(raw: RawReply, filter: &Name, max_bytes: usize) -> Result<Reply, 
         let why = format!("an answer of more than {max_bytes} bytes");
         return Err(Failure::new(FilterFault::ReplyTooLarge, why));
     }
-    Ok(Reply {
+    Ok(Box::new(Reply {
         status,
         headers,
         body: Bytes::from(raw.body),
         filter: filter.clone(),
-    })
+    }))
 }

@@ -61,7 +61,7 @@ pub struct Came {
 pub enum Said {
     Next,
     Leave,
-    Respond(Reply),
+    Respond(Box<Reply>),
     Reset,
     Collect(Collect),
     Transform,
