@@ -213,6 +213,34 @@ fn commands_take_references_too() {
     assert!(check(&folder, &cached(&folder, &always)).0);
 }
 
+#[test]
+fn the_lock_tells_where_canaries_and_shadows_come_from_too() {
+    let Some(registry) = Registry::start(Access::Anybody) else {
+        return;
+    };
+    let pin = |name: &str, component: &[u8]| {
+        let digest = registry.push(name, "1", component);
+        registry.reference(&format!("{name}@{digest}"))
+    };
+    let (filter, other) = (pin("fault", component()), pin("other", &other()));
+    let folder = Proxy::folder();
+    let rest = format!(
+        "    canary: {{ component: '{other}' }}\n    shadow: {{ component: '{other}' }}\n{}",
+        pulled(&registry, &filter)
+    );
+    let (is_good, told) = check(&folder, &cached(&folder, &rest));
+    assert!(is_good, "{told}");
+    let file = folder.join("lockgate.yaml");
+    let output = run(&["filter", "lock", "--config", file.to_str().unwrap()]);
+    assert!(output.status.success(), "{output:?}");
+    let lock = fs::read(folder.join("lockgate.lock")).unwrap();
+    let lock: serde_json::Value = serde_json::from_slice(&lock).unwrap();
+    assert_eq!(lock["mine"]["pulled"], json!(filter));
+    assert_eq!(lock["mine/canary"]["pulled"], json!(other));
+    assert_eq!(lock["mine/shadow"]["pulled"], json!(other));
+    fs::remove_dir_all(&folder).unwrap();
+}
+
 /// A folder of layers as `tar` writes it.
 fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());

@@ -136,6 +136,7 @@ fn empty(config: &Arc<Config>) -> Snapshot {
         filters: Vec::new(),
         origins: BTreeMap::new(),
         canary_origins: BTreeMap::new(),
+        shadow_origins: BTreeMap::new(),
         canaries: Vec::new(),
         shadows: Vec::new(),
         standings: Vec::new(),

@@ -163,8 +163,8 @@ impl Version<'_> {
     }
 }
 
-/// Every version that serves, canaries among them, and every shadow. A promoted one stays a canary for as
-/// long as it is one in the file.
+/// Every version that serves, canaries among them, and every shadow. A promoted one
+/// stays a canary for as long as it is one in the file.
 fn versions(snapshot: &Snapshot) -> impl Iterator<Item = Version<'_>> {
     snapshot.config.filters.iter().flat_map(|block| {
         let name = &block.name;
@@ -190,8 +190,7 @@ fn versions(snapshot: &Snapshot) -> impl Iterator<Item = Version<'_>> {
             role: Role::Shadow,
             block,
             loaded: shadow.filter(),
-            // Told where it is compared, by its digest.
-            origin: None,
+            origin: snapshot.shadow_origins.get(name),
         });
         serving.into_iter().chain(canary).chain(shadow)
     })

@@ -44,9 +44,11 @@ pub struct Snapshot {
     pub listeners: Vec<Arc<Listener>>,
     pub clusters: Vec<Arc<Cluster>>,
     pub filters: Vec<Arc<LoadedFilter>>,
-    /// Where the components of filters came from, and those of their canaries.
+    /// Where the components of filters came from, those of their canaries, and those
+    /// of their shadows.
     pub origins: BTreeMap<Name, Origin>,
     pub canary_origins: BTreeMap<Name, Origin>,
+    pub shadow_origins: BTreeMap<Name, Origin>,
     /// Versions that are being tried.
     pub canaries: Vec<Arc<LoadedFilter>>,
     /// Versions that see copies.
@@ -134,6 +136,7 @@ impl Snapshot {
         self.origins.insert(version.name().clone(), origin);
         self.shadows
             .retain(|shadow| shadow.filter().name() != version.name());
+        self.shadow_origins.remove(version.name());
         let put = |place: &mut Arc<LoadedFilter>| {
             if place.name() == version.name() {
                 *place = version.clone();

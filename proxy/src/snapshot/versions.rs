@@ -58,9 +58,10 @@ pub(super) struct Filters<'a> {
     pub(super) loaded: Vec<Arc<LoadedFilter>>,
     pub(super) canaries: Vec<Arc<LoadedFilter>>,
     pub(super) shadows: Vec<Arc<Shadow>>,
-    /// Of the versions that serve, and of the canaries.
+    /// Of the versions that serve, of the canaries, and of the shadows.
     pub(super) origins: BTreeMap<Name, Origin>,
     pub(super) canary_origins: BTreeMap<Name, Origin>,
+    pub(super) shadow_origins: BTreeMap<Name, Origin>,
     pub(super) mistakes: Vec<Mistake>,
     /// Those included that another version of the filter stands in for.
     pub(super) warnings: Vec<Mistake>,
@@ -78,6 +79,7 @@ impl<'a> Filters<'a> {
             shadows: Vec::new(),
             origins: BTreeMap::new(),
             canary_origins: BTreeMap::new(),
+            shadow_origins: BTreeMap::new(),
             mistakes: Vec::new(),
             warnings: Vec::new(),
             standings: Vec::new(),
@@ -218,8 +220,10 @@ impl Builder<'_> {
                 built.stand_in(instead, vec![mistake]);
             }
             None => {
-                let shadow = shadow.and_then(|(shadow, _)| shadow.good().cloned());
-                if let Some(shadow) = shadow {
+                let shadow =
+                    shadow.and_then(|(shadow, origin)| Some((shadow.good()?.clone(), origin)));
+                if let Some((shadow, origin)) = shadow {
+                    built.shadow_origins.insert(filter.name.clone(), origin);
                     self.watch(built, filter, shadow, &serving);
                 }
                 built.serve(serving);
