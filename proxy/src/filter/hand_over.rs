@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use wasmtime::{Store, UpdateDeadline};
+use wasmtime::UpdateDeadline;
 
 use super::bindings::hand_over::exports::lockgate::filter::hand_over::Stored;
 use super::bindings::hand_over::{HandOver, HandOverPre};
@@ -14,10 +14,10 @@ use super::log;
 use super::module::Module;
 use super::state::{HostState, Owner};
 use crate::config::Filter;
-use crate::shared::{self, Copied, SharedError, Value};
+use crate::shared::{Copied, SharedError, Store, Value};
 
 /// Why a version cannot go on with what the version before it shared.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum NotTakenOver {
     #[error("shares in the form {to} and cannot read the form {from}: it has no `hand-over`")]
     Unable { from: u32, to: u32 },
@@ -39,15 +39,14 @@ pub(super) fn format(pre: &HandOverPre<HostState>) -> Result<u32, Failure> {
     At::work(pre, Owner::nobody())?.format()
 }
 
-/// Everything that `from` holds now, in the form of this module. `from` stays as it
-/// is, and others may change it meanwhile. Blocks while the guest runs.
+/// Puts everything that `from` holds now into `to`, in the form of this module. `from`
+/// stays as it is, and others may change it meanwhile. Blocks while the guest runs.
 pub fn hand_over(
     module: &Module,
     filter: &Filter,
-    limits: shared::Limits,
-    from: &shared::Store,
-    from_format: u32,
-) -> Result<shared::Store, NotTakenOver> {
+    (from, from_format): (&Store, u32),
+    to: &Store,
+) -> Result<(), NotTakenOver> {
     let unable = || NotTakenOver::Unable {
         from: from_format,
         to: module.format(),
@@ -61,7 +60,6 @@ pub fn hand_over(
     let limit = filter.limits.hand_over;
     let started = Instant::now();
     let mut guest = At::work(pre, owner).map_err(NotTakenOver::Failed)?;
-    let to = shared::Store::new(limits);
     let entries = from.copies(started);
     for entry in &entries {
         if started.elapsed() > limit {
@@ -83,12 +81,12 @@ pub fn hand_over(
             to.take(&entry, started).map_err(NotTakenOver::Unfit)?;
         }
     }
-    Ok(to)
+    Ok(())
 }
 
 /// An instance at work.
 struct At {
-    store: Store<HostState>,
+    store: wasmtime::Store<HostState>,
     guest: HandOver,
 }
 

@@ -1,18 +1,19 @@
 //! The filters of a configuration: built, or everything that is wrong with them.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 use std::sync::Arc;
 
+use super::space::{Owed, shared_limits};
 use super::versions::{Build, Filters};
 use super::{Builder, Snapshot};
 use crate::components::{self, Absent, PullError, Untrusted};
 use crate::config::{self, ComponentSource, Config, Mistake, Name, Reference, filter_config};
 use crate::digest::Digest;
 use crate::filter::{
-    BuildError, Configured, Granted, GrantedSecrets, LoadedFilter, Module, NotTakenOver, Pace,
-    Shared, generation, hand_over,
+    BuildError, Configured, Granted, GrantedSecrets, LoadedFilter, Module, Pace, Shared, generation,
 };
-use crate::shared::{self, Overlay, Store};
+use crate::shared::Overlay;
 
 /// The bytes of a component, and what they are known by.
 struct Component {
@@ -87,16 +88,56 @@ impl Known {
     }
 }
 
+/// One version of a filter.
+pub(super) struct Version {
+    pub(super) known: Known,
+    pub(super) origin: Origin,
+    /// What is to be done before it may serve.
+    pub(super) owed: Option<Rc<Owed>>,
+}
+
+/// One that may serve, once it has taken over what it owes.
+pub(super) struct Ready {
+    pub(super) filter: Arc<LoadedFilter>,
+    pub(super) origin: Origin,
+    owed: Option<Rc<Owed>>,
+}
+
+impl Version {
+    pub(super) fn ready(&self) -> Option<Ready> {
+        Some(Ready {
+            filter: self.known.good()?.clone(),
+            origin: self.origin.clone(),
+            owed: self.owed.clone(),
+        })
+    }
+}
+
+impl Ready {
+    /// Takes over what is shared in another form. Blocks while the guest runs.
+    pub(super) fn take_over(&self, config: &Config) -> Result<(), Mistake> {
+        let Some(owed) = &self.owed else {
+            return Ok(());
+        };
+        owed.take_over(&self.filter).map_err(|error| {
+            let filter = self.filter.block();
+            let found = format!("`{}`, which {error}", filter.component);
+            let wanted = "a version that goes on with what is shared";
+            about_component(config, filter, found, wanted)
+        })
+    }
+}
+
 impl Builder<'_> {
-    /// One filter as the file says, and where its component came from. `beside` is
-    /// another version of it, with which it shares.
+    /// One filter as the file says. `beside` is another version of it, with which it
+    /// shares.
     pub(super) fn filter(
         &self,
         built: &mut Filters,
         filter: &config::Filter,
-        beside: Option<&LoadedFilter>,
+        beside: Option<&Version>,
         mistakes: &mut Vec<Mistake>,
-    ) -> (Known, Origin) {
+    ) -> Version {
         let Build {
             config,
             before,
@@ -113,20 +154,24 @@ impl Builder<'_> {
             }
             self.module(config, filter, &component, before)
         });
-        let known = match module {
+        let (known, owed) = match module {
             Ok(module) => {
                 let secrets = GrantedSecrets::of(&filter.grants, secrets);
                 match carried_over(before, filter, &module, &secrets) {
-                    Some(loaded) => Known::Good(loaded),
+                    Some(loaded) => (Known::Good(loaded), None),
                     None => self.load(built.from, filter, module, secrets, beside, mistakes),
                 }
             }
             Err(mistake) => {
                 mistakes.push(mistake);
-                Known::Mute(filter.name.clone())
+                (Known::Mute(filter.name.clone()), None)
             }
         };
-        (known, origin)
+        Version {
+            known,
+            origin,
+            owed,
+        }
     }
 
     fn module(
@@ -222,17 +267,17 @@ impl Builder<'_> {
         })
     }
 
-    /// Gives a filter its configurations. Where its schema finds mistakes, the
-    /// filter is asked all the same, for what is wrong with the rest.
+    /// Gives a filter its configurations, and tells what it owes. Where its schema finds
+    /// mistakes, the filter is asked all the same, for what is wrong with the rest.
     pub(super) fn load(
         &self,
         from: Build<'_>,
         filter: &config::Filter,
         module: Arc<Module>,
         secrets: GrantedSecrets,
-        beside: Option<&LoadedFilter>,
+        beside: Option<&Version>,
         mistakes: &mut Vec<Mistake>,
-    ) -> Known {
+    ) -> (Known, Option<Rc<Owed>>) {
         let Build { config, doubts, .. } = from;
         let (given, mut found) = by_schema(config, filter, &module);
         found.retain(|mistake| !doubts.concern(&mistake.pointer));
@@ -246,18 +291,11 @@ impl Builder<'_> {
             true => self.stats.untold_guest(filter.limits.max_series),
             false => self.stats.guest(&filter.name, filter.limits.max_series),
         };
-        let shared = filter.grants.shared;
-        let shared = shared
-            .then(|| self.store(filter, &module, from.before, beside))
-            .transpose();
-        let shared = match shared {
-            Ok(shared) => shared,
-            Err(error) => {
-                let found = format!("`{}`, which {error}", filter.component);
-                let wanted = "a version that goes on with what is shared".to_owned();
-                mistakes.push(about_component(config, filter, found, wanted));
-                return Known::Mute(filter.name.clone());
-            }
+        let is_shared = filter.grants.shared;
+        let space = is_shared.then(|| self.space(filter, &module, from.before, beside));
+        let (shared, owed) = match space {
+            Some(space) => (Some(space.store), space.owed),
+            None => (None, None),
         };
         let granted = match filter.is_shadow() {
             true => Granted {
@@ -274,7 +312,7 @@ impl Builder<'_> {
         };
         let is_everywhere = is_good && !filter.is_shadow();
         let workers = if is_everywhere { self.workers } else { 1 };
-        match LoadedFilter::build(
+        let known = match LoadedFilter::build(
             module,
             filter.clone(),
             &given,
@@ -295,50 +333,8 @@ impl Builder<'_> {
                 mistakes.extend(told.filter(is_new));
                 Known::Refused(filter.name.clone(), refused.accepted)
             }
-        }
-    }
-
-    /// What the filter shared so far, under the limits that it has until this
-    /// configuration is published, and in the form of this version of it.
-    fn store(
-        &self,
-        filter: &config::Filter,
-        module: &Module,
-        before: Option<&Snapshot>,
-        beside: Option<&LoadedFilter>,
-    ) -> Result<Arc<Store>, NotTakenOver> {
-        let format = module.format();
-        let beside = beside.filter(|beside| beside.module().format() == format);
-        if let Some(store) = beside.and_then(LoadedFilter::shared) {
-            return Ok(store.clone());
-        }
-        let serving = before.and_then(|before| before.filter(&filter.name));
-        let serving = serving.map(|serving| (serving.shared(), serving.module().format()));
-        // What is newer than what serves is made of it anew; to what is older the
-        // filter goes back.
-        let is_newer = serving.is_some_and(|(_, serving)| format > serving);
-        let known = self.stats.shared.find(&filter.name, format);
-        if let Some(known) = known.filter(|_| !is_newer) {
-            return Ok(known);
-        }
-        let limits = shared_limits(filter);
-        let shared = serving.and_then(|(shared, format)| Some((shared?, format)));
-        let store = match shared {
-            Some((from, other)) if other != format => {
-                hand_over(module, filter, limits, from, other)?
-            }
-            Some((same, _)) => return Ok(same.clone()),
-            None => Store::new(limits),
         };
-        Ok(Arc::new(store))
-    }
-}
-
-/// What the instances of a filter may share.
-pub fn shared_limits(filter: &config::Filter) -> shared::Limits {
-    shared::Limits {
-        max_bytes: filter.limits.max_shared_bytes,
-        max_entry_bytes: filter.limits.max_shared_entry_bytes,
+        (known, owed)
     }
 }
 

@@ -13,6 +13,7 @@ mod local;
 mod past;
 mod publish;
 mod references;
+mod space;
 mod standing;
 mod versions;
 
@@ -20,10 +21,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use build::{Builder, Built, Sockets};
-pub use filters::{Origin, shared_limits};
+pub use filters::Origin;
 pub use local::{WorkerListener, WorkerSnapshot};
 pub use past::Past;
 pub use publish::{Cache, Published};
+pub use space::shared_limits;
 pub use standing::{Reason, Standing};
 pub use versions::Instead;
 

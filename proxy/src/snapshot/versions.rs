@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::filters::{Known, Origin};
+use super::filters::{Known, Origin, Ready, Version};
 use super::{Builder, Past, Reason, Snapshot, Standing};
 use crate::components::Absent;
 use crate::config::{self, Config, Doubts, Mistake, Name, OnBad};
@@ -96,6 +96,23 @@ impl<'a> Filters<'a> {
         self.loaded.push(version);
     }
 
+    /// These versions of the file take their places.
+    fn take(&mut self, cast: Cast) -> Arc<LoadedFilter> {
+        let Cast {
+            serving,
+            tried,
+            standing,
+        } = cast;
+        if let Some(canary) = tried {
+            self.tries(canary.filter, canary.origin);
+        }
+        self.standings.extend(standing);
+        let name = serving.filter.name().clone();
+        self.origins.insert(name, serving.origin);
+        self.serve(serving.filter.clone());
+        serving.filter
+    }
+
     fn tries(&mut self, canary: Arc<LoadedFilter>, origin: Origin) {
         self.known.push(Known::Good(canary.clone()));
         self.canary_origins.insert(canary.name().clone(), origin);
@@ -103,7 +120,7 @@ impl<'a> Filters<'a> {
     }
 
     /// Another version in the place of one with these mistakes.
-    fn stand_in(&mut self, instead: Instead, mistakes: Vec<Mistake>) {
+    fn stand_in(&mut self, instead: Instead, mistakes: Vec<Mistake>) -> Arc<LoadedFilter> {
         let Instead {
             version,
             origin,
@@ -120,37 +137,55 @@ impl<'a> Filters<'a> {
             why: mistakes.iter().map(Mistake::to_string).collect(),
         });
         self.warnings.extend(mistakes);
-        self.serve(version);
+        self.serve(version.clone());
+        version
+    }
+}
+
+/// Which of a filter's versions in the file serve.
+struct Cast {
+    serving: Ready,
+    /// The canary, while nothing is decided about it.
+    tried: Option<Ready>,
+    standing: Option<Standing>,
+}
+
+impl Cast {
+    fn of(stable: Ready, canary: Option<Ready>, past: &Past) -> Self {
+        let decided = canary
+            .as_ref()
+            .and_then(|canary| past.decided(&stable.filter, &canary.filter));
+        let (serving, reason, why) = match (canary, decided) {
+            (Some(canary), Some(decision)) => match decision.verdict {
+                Verdict::Promoted => (canary, Reason::Promoted, &decision.why),
+                Verdict::Aborted => (stable, Reason::Aborted, &decision.why),
+            },
+            (tried, _) => {
+                return Self {
+                    serving: stable,
+                    tried,
+                    standing: None,
+                };
+            }
+        };
+        let standing = Standing {
+            filter: serving.filter.name().clone(),
+            reason,
+            why: vec![why.clone()],
+        };
+        Self {
+            serving,
+            tried: None,
+            standing: Some(standing),
+        }
     }
 
-    /// The version that takes the filter's place: a canary was promoted, was given
-    /// up, or is being tried.
-    fn decided(
-        &mut self,
-        stable: &Arc<LoadedFilter>,
-        canary: Option<(&Arc<LoadedFilter>, &Origin)>,
-        past: &Past,
-    ) -> Arc<LoadedFilter> {
-        let Some((canary, origin)) = canary else {
-            return stable.clone();
-        };
-        let Some(decision) = past.decided(stable, canary) else {
-            self.tries(canary.clone(), origin.clone());
-            return stable.clone();
-        };
-        let (reason, version) = match decision.verdict {
-            Verdict::Promoted => {
-                self.origins.insert(canary.name().clone(), origin.clone());
-                (Reason::Promoted, canary)
-            }
-            Verdict::Aborted => (Reason::Aborted, stable),
-        };
-        self.standings.push(Standing {
-            filter: version.name().clone(),
-            reason,
-            why: vec![decision.why.clone()],
-        });
-        version.clone()
+    /// Everything that keeps them from going on with what is shared. It is done for
+    /// those that serve alone: a version that waits for its time has no say in it.
+    fn take_over(&self, config: &Config) -> Vec<Mistake> {
+        let serving = std::iter::once(&self.serving).chain(&self.tried);
+        let taken = serving.map(|version| version.take_over(config));
+        taken.filter_map(Result::err).collect()
     }
 }
 
@@ -167,68 +202,79 @@ impl Builder<'_> {
     /// One filter in the versions that there are of it, or another in its place.
     fn versions(&self, built: &mut Filters<'_>, filter: &config::Filter) {
         let mut mistakes = Vec::new();
-        let (known, origin) = self.filter(built, filter, None, &mut mistakes);
-        let beside = known.good().cloned();
+        let stable = self.filter(built, filter, None, &mut mistakes);
         let canary = filter.canary_entry();
-        let canary =
-            canary.map(|entry| self.filter(built, &entry, beside.as_deref(), &mut mistakes));
+        let canary = canary.map(|entry| self.filter(built, &entry, Some(&stable), &mut mistakes));
         let mut of_shadow = Vec::new();
         let shadow = filter.shadow_entry();
-        let shadow =
-            shadow.map(|entry| self.filter(built, &entry, beside.as_deref(), &mut of_shadow));
+        let shadow = shadow.map(|entry| self.filter(built, &entry, Some(&stable), &mut of_shadow));
+        let serving = self.serving(built, filter, stable, canary, mistakes);
+        if let Some((serving, shadow)) = serving.zip(shadow) {
+            let watched = self.watch(built, filter, &shadow, &serving);
+            of_shadow.extend(watched.err());
+        }
         // What has no effect is no reason for another version to serve.
         match (built.from.before, filter.on_bad) {
             (Some(_), OnBad::Refuse) => built.mistakes.extend(of_shadow),
             (None, _) if self.strict => built.mistakes.extend(of_shadow),
             (Some(_), OnBad::Keep) | (None, _) => built.warnings.extend(of_shadow),
         }
-        built.origins.insert(filter.name.clone(), origin);
-        if !mistakes.is_empty() {
-            return self.stand_in(
-                built,
-                filter,
-                mistakes,
-                known,
-                canary.map(|(known, _)| known),
-            );
-        }
-        let Known::Good(stable) = known else {
-            built.known.push(known);
-            return;
-        };
-        let canary = canary
-            .as_ref()
-            .and_then(|(canary, origin)| Some((canary.good()?, origin)));
-        let serving = built.decided(&stable, canary, self.past);
-        let failed = self.past.failed(&serving);
-        let good = failed.and_then(|why| Some((why, self.good(built.from, filter)?)));
-        match good {
-            Some((why, (version, origin))) => {
-                let mistake = failed_before(built.from.config, filter, why);
-                built.standings.retain(|known| known.filter != filter.name);
-                // It is compared with the version in the file, which does not serve.
-                built
-                    .canaries
-                    .retain(|canary| *canary.name() != filter.name);
-                built.canary_origins.remove(&filter.name);
-                let instead = Instead {
-                    version,
-                    origin,
-                    canary: None,
-                    reason: Reason::FellBack,
-                };
-                built.stand_in(instead, vec![mistake]);
+    }
+
+    /// Gives the version that serves, if one may, and notes the others.
+    fn serving(
+        &self,
+        built: &mut Filters<'_>,
+        filter: &config::Filter,
+        stable: Version,
+        canary: Option<Version>,
+        mut mistakes: Vec<Mistake>,
+    ) -> Option<Arc<LoadedFilter>> {
+        let ready = stable.ready().filter(|_| mistakes.is_empty());
+        if let Some(ready) = ready {
+            let canary = canary.as_ref().and_then(Version::ready);
+            let cast = Cast::of(ready, canary, self.past);
+            if let Some((instead, mistake)) = self.fallen_back(built.from, filter, &cast) {
+                return Some(built.stand_in(instead, vec![mistake]));
             }
+            mistakes = cast.take_over(built.from.config);
+            if mistakes.is_empty() {
+                return Some(built.take(cast));
+            }
+        }
+        // Whoever is only asked for mistakes may have none, and serves no one.
+        if mistakes.is_empty() {
+            built.known.push(stable.known);
+            return None;
+        }
+        match self.other(built.from, filter) {
+            Some(instead) => Some(built.stand_in(instead, mistakes)),
             None => {
-                let shadow =
-                    shadow.and_then(|(shadow, origin)| Some((shadow.good()?.clone(), origin)));
-                if let Some((shadow, origin)) = shadow {
-                    built.shadow_origins.insert(filter.name.clone(), origin);
-                    self.watch(built, filter, shadow, &serving);
-                }
-                built.serve(serving);
+                built.mistakes.extend(mistakes);
+                built.known.push(stable.known);
+                built.known.extend(canary.map(|canary| canary.known));
+                None
             }
         }
+    }
+
+    /// The last good version, where the one that would serve failed before.
+    fn fallen_back(
+        &self,
+        from: Build<'_>,
+        filter: &config::Filter,
+        cast: &Cast,
+    ) -> Option<(Instead, Mistake)> {
+        let why = self.past.failed(&cast.serving.filter)?;
+        let (version, origin) = self.good(from, filter)?;
+        let instead = Instead {
+            version,
+            origin,
+            // It is compared with the version in the file, which does not serve.
+            canary: None,
+            reason: Reason::FellBack,
+        };
+        Some((instead, failed_before(from.config, filter, why)))
     }
 
     /// Compares a shadow with the version that serves. What is known of the two goes on.
@@ -236,12 +282,18 @@ impl Builder<'_> {
         &self,
         built: &mut Filters<'_>,
         filter: &config::Filter,
-        shadow: Arc<LoadedFilter>,
+        shadow: &Version,
         serving: &Arc<LoadedFilter>,
-    ) {
-        let Some(rules) = filter.shadow.as_deref() else {
-            return;
+    ) -> Result<(), Mistake> {
+        let Some((shadow, rules)) = shadow.ready().zip(filter.shadow.as_deref()) else {
+            return Ok(());
         };
+        shadow.take_over(built.from.config)?;
+        let Ready {
+            filter: shadow,
+            origin,
+            ..
+        } = shadow;
         let before = built
             .from
             .before
@@ -251,30 +303,14 @@ impl Builder<'_> {
             let stats = self.stats.shadow(&filter.name, &shadow.generation());
             Shadow::new(shadow.clone(), serving.clone(), rules.clone(), stats)
         });
+        built.shadow_origins.insert(filter.name.clone(), origin);
         built.known.push(Known::Good(shadow));
         built.shadows.push(watching);
+        Ok(())
     }
 
     /// Another version of a filter that cannot be built: in a reload the one that
     /// runs, if the file says so, and at a start the last good one.
-    fn stand_in(
-        &self,
-        built: &mut Filters<'_>,
-        filter: &config::Filter,
-        mistakes: Vec<Mistake>,
-        known: Known,
-        canary: Option<Known>,
-    ) {
-        match self.other(built.from, filter) {
-            Some(instead) => built.stand_in(instead, mistakes),
-            None => {
-                built.mistakes.extend(mistakes);
-                built.known.push(known);
-                built.known.extend(canary);
-            }
-        }
-    }
-
     fn other(&self, from: Build<'_>, filter: &config::Filter) -> Option<Instead> {
         match from.before {
             Some(before) if filter.on_bad == OnBad::Keep => {
@@ -361,8 +397,13 @@ impl Builder<'_> {
         let secrets = GrantedSecrets::of(&good.block.grants, from.secrets);
         let doubts = &Doubts::none();
         let from = Build { doubts, ..from };
-        let known = self.load(from, &good.block, module, secrets, None, &mut Vec::new());
-        known.good().cloned()
+        let mistakes = &mut Vec::new();
+        let (known, owed) = self.load(from, &good.block, module, secrets, None, mistakes);
+        let version = known.good()?.clone();
+        if let Some(owed) = owed {
+            owed.take_over(&version).ok()?;
+        }
+        Some(version)
     }
 
     /// The same for a filter of a snapshot that serves.
