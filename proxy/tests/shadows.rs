@@ -5,7 +5,7 @@ mod hostile;
 mod support;
 
 use serde_json::{Value, json};
-use support::admin::{get, json, metric_sum};
+use support::admin::{ask, get, json, metric_sum};
 use support::{Origin, Proxy, within};
 
 /// One filter `guest` with this entry beside its component, in front of an origin.
@@ -382,4 +382,142 @@ fn one_that_cannot_be_built_is_refused_at_its_place() {
     let told = outcome.mistakes.join("\n");
     assert!(told.contains("absent.wasm"), "{told}");
     assert!(told.contains("nowhere"), "{told}");
+}
+
+/// What `/filters` says of how the version that serves came to serve.
+fn is(proxy: &Proxy) -> Value {
+    json(&get(proxy.admin(), "/filters"))[0]["version"]["is"].clone()
+}
+
+/// An entry that says which version it is, with a shadow that says another.
+fn named(name: &str, shadow: &str, request: &[&str]) -> Value {
+    let say = |name: &str| format!("response.set x-version {name}");
+    let mut entry = shadowed(steps(request, &[&say(name)]), steps(&[], &[&say(shadow)]));
+    entry["probation"] = json!({ "time": "1ms", "min_calls": 2, "min_faults": 3 });
+    entry
+}
+
+/// Waits until the version that serves is one to go back to.
+fn proven(proxy: &Proxy) {
+    within("the version counts as good", || {
+        assert_eq!(proxy.get("/").status, 200);
+        let told = json(&get(proxy.admin(), "/filters"));
+        (told[0]["version"]["on_probation"] == false).then_some(())
+    });
+}
+
+#[test]
+fn a_shadow_is_compared_with_what_was_promoted_and_told_to_be_the_same() {
+    let origin = Origin::saying("body");
+    let mut entry = named("one", "second", &[]);
+    entry["canary"] = json!({
+        "component": "./guest.wasm",
+        "config": entry["shadow"]["config"],
+        "percent": 0,
+    });
+    let proxy = start(&origin, &entry);
+    assert_eq!(proxy.get("/").status, 200);
+    let told = compared(&proxy, 1);
+    assert_eq!(told["differing"]["head"], 1, "{told}");
+    assert_eq!(told["is_what_serves"], false, "{told}");
+
+    let path = "/filters/guest/promote";
+    let promoted = ask(proxy.admin(), "POST", path, &[("host", "localhost")]);
+    assert_eq!(promoted.status, 200, "{promoted:?}");
+    assert_eq!(self::told(&proxy)["compared"], 0);
+    assert_eq!(proxy.get("/").header("x-version"), Some("second"));
+    let told = compared(&proxy, 1);
+    assert_eq!(told["differing"]["head"], 0, "{told}");
+    assert_eq!(told["is_what_serves"], true, "{told}");
+
+    // A reload finds both as they were.
+    assert!(proxy.reload().ok);
+    assert_eq!(is(&proxy), "promoted");
+    assert_eq!(self::told(&proxy)["compared"], 1);
+}
+
+#[test]
+fn a_shadow_is_compared_with_the_version_that_was_fallen_back_to() {
+    let origin = Origin::saying("body");
+    let proxy = start(&origin, &named("one", "second", &[]));
+    proven(&proxy);
+    proxy.edit(&yaml(&origin, &named("bad", "third", &["trap"])));
+    assert!(proxy.reload().ok);
+    within("it has fallen back", || {
+        proxy.get("/");
+        (is(&proxy) == "fell-back").then_some(())
+    });
+    assert_eq!(proxy.get("/").header("x-version"), Some("one"));
+    let expected = "response header `x-version`: 3 bytes; shadow: 5 bytes";
+    let seen = |what: &str| {
+        within(what, || {
+            let samples = told(&proxy)["samples"].to_string();
+            samples.contains(expected).then_some(())
+        });
+    };
+    seen("it is compared with the good one");
+
+    // So it is after a reload that goes back at once, and nothing is forgotten.
+    assert!(proxy.reload().ok);
+    assert_eq!(is(&proxy), "fell-back");
+    seen("what was seen is still told");
+}
+
+#[test]
+fn a_shadow_is_compared_with_a_version_that_was_kept() {
+    let origin = Origin::saying("body");
+    let mut entry = named("one", "second", &[]);
+    entry["on_bad"] = json!("keep");
+    let proxy = start(&origin, &entry);
+    assert_eq!(proxy.get("/").status, 200);
+    compared(&proxy, 1);
+    entry["component"] = json!("./absent.wasm");
+    proxy.edit(&yaml(&origin, &entry));
+    let outcome = proxy.reload();
+    assert!(outcome.ok, "{outcome:?}");
+    assert_eq!(is(&proxy), "kept");
+    assert_eq!(told(&proxy)["compared"], 1);
+    assert_eq!(proxy.get("/").status, 200);
+    compared(&proxy, 2);
+
+    // The same where it is the checks that refuse it.
+    entry["component"] = json!("./guest.wasm");
+    entry["config"]["response"] = json!(["response.set x-version other"]);
+    entry["checks"] = json!([{
+        "name": "wants what it does not do",
+        "expect": { "response": { "headers": { "x-version": "never" } } },
+    }]);
+    proxy.edit(&yaml(&origin, &entry));
+    let outcome = proxy.reload();
+    assert!(outcome.ok, "{outcome:?}");
+    assert_eq!(is(&proxy), "kept");
+    assert_eq!(told(&proxy)["compared"], 2);
+}
+
+#[test]
+fn a_shadow_is_compared_with_the_last_good_version_after_a_start() {
+    let origin = Origin::saying("body");
+    let state = Proxy::folder();
+    let of_state = |yaml: String| format!("state_dir: {}\n{yaml}", state.display());
+    let folder = Proxy::folder();
+    std::fs::write(folder.join("guest.wasm"), hostile::component()).unwrap();
+    let entry = named("one", "second", &[]);
+    let proxy = Proxy::start_in(folder, &of_state(yaml(&origin, &entry)));
+    proven(&proxy);
+    within("that is on record", || {
+        let records = std::fs::read_to_string(state.join("filters.json")).ok()?;
+        records.contains("\"good\": {").then_some(())
+    });
+    proxy.stop();
+
+    let folder = Proxy::folder();
+    std::fs::write(folder.join("shadow.wasm"), hostile::component()).unwrap();
+    let mut entry = entry;
+    entry["shadow"]["component"] = json!("./shadow.wasm");
+    let proxy = Proxy::start_in(folder, &of_state(yaml(&origin, &entry)));
+    assert_eq!(is(&proxy), "last-good");
+    assert_eq!(proxy.get("/").header("x-version"), Some("one"));
+    let told = compared(&proxy, 1);
+    assert_eq!(told["differing"]["head"], 1, "{told}");
+    std::fs::remove_dir_all(&state).unwrap();
 }

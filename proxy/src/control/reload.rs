@@ -215,6 +215,9 @@ impl Loader {
         if mistakes.is_empty() {
             mistakes = self.check(&mut candidate, before, past);
         }
+        if let Some(before) = before {
+            candidate.snapshot.go_on_comparing(before);
+        }
         let files = &candidate.snapshot.config.files;
         match Mistakes::of(config::in_order(mistakes, files)) {
             Some(mistakes) => Err(mistakes),

@@ -275,6 +275,16 @@ impl LoadedFilter {
         &self.identity
     }
 
+    /// Whether it is the same component with the same configurations.
+    pub fn does_as(&self, other: &Self) -> bool {
+        fn configs(version: &LoadedFilter) -> impl Iterator<Item = &str> {
+            version.configs.iter().map(|config| config.json.as_str())
+        }
+        self.module.digest() == other.module.digest()
+            && configs(self).eq(configs(other))
+            && self.routes == other.routes
+    }
+
     /// What its instances share with those of other versions.
     pub fn shared(&self) -> Option<&Arc<Store>> {
         match self.owner.granted.shared.as_ref()? {

@@ -133,12 +133,14 @@ impl Snapshot {
     }
 
     /// Another version of a filter in the place of the one that there is. What that
-    /// one may name has to be there. A shadow of it was compared with another.
+    /// one may name has to be there. A shadow is compared with it from now on.
     pub fn replace(&mut self, version: &Arc<LoadedFilter>, origin: Origin) {
         self.origins.insert(version.name().clone(), origin);
-        self.shadows
-            .retain(|shadow| shadow.filter().name() != version.name());
-        self.shadow_origins.remove(version.name());
+        for shadow in &mut self.shadows {
+            if shadow.filter().name() == version.name() {
+                *shadow = shadow.beside(version.clone());
+            }
+        }
         let put = |place: &mut Arc<LoadedFilter>| {
             if place.name() == version.name() {
                 *place = version.clone();
@@ -154,6 +156,17 @@ impl Snapshot {
                 let mut changed = Listener::clone(listener);
                 changed.chain.iter_mut().for_each(put);
                 *listener = Arc::new(changed);
+            }
+        }
+    }
+
+    /// Goes on with what shadows were seen to do, where they are compared with the same
+    /// versions as before.
+    pub fn go_on_comparing(&mut self, before: &Self) {
+        for shadow in &mut self.shadows {
+            let known = before.shadow(shadow.filter().name());
+            if let Some(known) = known.filter(|known| known.is_as(shadow)) {
+                *shadow = known.clone();
             }
         }
     }

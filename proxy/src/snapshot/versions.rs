@@ -277,7 +277,7 @@ impl Builder<'_> {
         Some((instead, failed_before(from.config, filter, why)))
     }
 
-    /// Compares a shadow with the version that serves. What is known of the two goes on.
+    /// Compares a shadow with the version that serves.
     fn watch(
         &self,
         built: &mut Filters<'_>,
@@ -294,15 +294,8 @@ impl Builder<'_> {
             origin,
             ..
         } = shadow;
-        let before = built
-            .from
-            .before
-            .and_then(|before| before.shadow(&filter.name));
-        let known = before.filter(|known| known.is_of(&shadow, serving, rules));
-        let watching = known.cloned().unwrap_or_else(|| {
-            let stats = self.stats.shadow(&filter.name, &shadow.generation());
-            Shadow::new(shadow.clone(), serving.clone(), rules.clone(), stats)
-        });
+        let stats = self.stats.shadow(&filter.name, &shadow.generation());
+        let watching = Shadow::new(shadow.clone(), serving.clone(), rules.clone(), stats);
         built.shadow_origins.insert(filter.name.clone(), origin);
         built.known.push(Known::Good(shadow));
         built.shadows.push(watching);

@@ -77,16 +77,17 @@ impl Shadow {
         &self.filter
     }
 
-    /// Whether it compares these two by these rules.
-    pub fn is_of(
-        &self,
-        filter: &Arc<LoadedFilter>,
-        serving: &Arc<LoadedFilter>,
-        rules: &config::Shadow,
-    ) -> bool {
-        Arc::ptr_eq(&self.filter, filter)
-            && Arc::ptr_eq(&self.serving, serving)
-            && self.rules == *rules
+    /// The same shadow, compared with another version from now on.
+    pub fn beside(&self, serving: Arc<LoadedFilter>) -> Arc<Self> {
+        let (filter, rules) = (self.filter.clone(), self.rules.clone());
+        Self::new(filter, serving, rules, self.stats.clone())
+    }
+
+    /// Whether both compare the same two by the same rules.
+    pub fn is_as(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.filter, &other.filter)
+            && Arc::ptr_eq(&self.serving, &other.serving)
+            && self.rules == other.rules
     }
 
     /// Begins to copy an exchange, if this one is to be.
@@ -137,6 +138,7 @@ impl Shadow {
         told["digest"] = self.filter.module().digest().into();
         told["percent"] = (f64::from(self.rules.share) / 100.0).into();
         told["resting"] = self.is_resting.load(Relaxed).into();
+        told["is_what_serves"] = self.filter.does_as(&self.serving).into();
         told
     }
 }
