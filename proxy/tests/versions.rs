@@ -499,6 +499,35 @@ fn canaries_are_decided_about_by_command_too() {
 }
 
 #[test]
+fn a_decision_is_about_the_canary_that_there_was_when_it_was_asked_for() {
+    let (origin, state) = (Origin::saying("body"), State::new());
+    let canary = |name| with_canary(&version(name, &[]), &json!({ "percent": 0 }));
+    let proxy = start_trial(&origin, &state, &canary("two"));
+    // Its body comes only when the file has been loaded with another canary, as with
+    // one that waits for a reload under way.
+    let mut asking = Client::connect(proxy.admin());
+    asking.send(
+        "POST /filters/guest/promote HTTP/1.1\r\nhost: localhost\r\n\
+         content-length: 1\r\nexpect: 100-continue\r\n\r\n",
+    );
+    assert_eq!(asking.line(), "HTTP/1.1 100 Continue");
+    assert_eq!(asking.line(), "");
+    proxy.edit(&yaml(&origin, &state, &canary("three")));
+    assert!(proxy.reload().ok);
+    asking.send("x");
+    let answer = asking.answer();
+    assert_eq!(answer.status, 422);
+    let mistake = json(&answer)["mistakes"][0].to_string();
+    let expected = "filter `guest` was loaded with another canary since that was asked for";
+    assert!(mistake.contains(expected), "{mistake}");
+    assert_eq!(version_of(&proxy).as_deref(), Some("one"));
+    assert_eq!(told(&proxy)["is"], "file");
+
+    assert_eq!(decide(&proxy, "promote").0, 200);
+    assert_eq!(version_of(&proxy).as_deref(), Some("three"));
+}
+
+#[test]
 fn an_aborted_canary_is_not_tried_again() {
     let (origin, state) = (Origin::saying("body"), State::new());
     let rules = json!({ "percent": 100 });

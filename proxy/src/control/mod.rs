@@ -312,9 +312,14 @@ impl Control {
     /// Decides about a canary because somebody asked for it.
     async fn decide(&mut self, decide: Decide) {
         let before = self.published.load();
-        let event = self
-            .versions
-            .decide(&decide.filter, decide.verdict, &before);
+        let Decide {
+            filter,
+            verdict,
+            canary,
+            reply,
+        } = decide;
+        let seen = canary.as_deref();
+        let event = self.versions.decide(&filter, verdict, seen, &before);
         let outcome = match event {
             Ok(event) => {
                 self.act(event).await;
@@ -328,7 +333,7 @@ impl Control {
             },
         };
         // Who asked may have gone away meanwhile.
-        decide.reply.send(outcome).ok();
+        reply.send(outcome).ok();
     }
 
     /// Ends the trial of a canary, with it in the filter's place or without it.

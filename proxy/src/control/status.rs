@@ -331,6 +331,7 @@ fn view(
 ) -> AdminView {
     // Whoever looks must not keep a generation alive.
     let (of_filters, of_clusters) = (Arc::downgrade(snapshot), Arc::downgrade(snapshot));
+    let of_canaries = of_filters.clone();
     let (told, told_of, counted) = (told.clone(), told.clone(), told.clone());
     let (stats, billed) = (stats.clone(), stats.clone());
     AdminView {
@@ -343,6 +344,10 @@ fn view(
                 let tell = |loaded| filter(loaded, snapshot, &billed, &told_of.versions);
                 snapshot.filters.iter().map(tell).collect()
             })
+        }),
+        canary: Box::new(move |filter| {
+            let snapshot = of_canaries.upgrade()?;
+            Some(snapshot.canary(filter)?.identity().to_owned())
         }),
         clusters: Box::new(move || {
             shown(&of_clusters, |snapshot| {

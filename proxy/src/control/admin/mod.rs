@@ -44,12 +44,16 @@ pub struct AdminView {
     /// Brings up to date what is only counted when it is asked for.
     pub before_metrics: Box<dyn Fn() + Send + Sync>,
     pub filters: Shown,
+    pub canary: Tried,
     pub clusters: Shown,
     pub generations: Shown,
 }
 
 /// Something that changes without being published, told when it is asked for.
 pub type Shown = Box<dyn Fn() -> Value + Send + Sync>;
+
+/// Gives the identity of a filter's canary, while it is being tried.
+pub type Tried = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// Whether new exchanges should be sent here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +80,8 @@ pub enum Command {
 pub struct Decide {
     pub filter: String,
     pub verdict: Verdict,
+    /// The identity of the canary when it was asked for: a reload may come before.
+    pub canary: Option<String>,
     pub reply: oneshot::Sender<ReloadOutcome>,
 }
 

@@ -142,19 +142,21 @@ async fn serve(page: Page, body: Incoming, state: &AdminState) -> Reply {
             Ok(()) => command(state, |reply| Command::Reload { reply }).await,
             Err(unserved) => unserved.reply(),
         },
-        Page::Decide(filter, verdict) => match read(body).await {
-            Ok(()) => {
-                let decide = |reply| {
-                    Command::Decide(Decide {
-                        filter,
-                        verdict,
-                        reply,
-                    })
-                };
-                command(state, decide).await
+        Page::Decide(filter, verdict) => {
+            let canary = (view().canary)(&filter);
+            let decide = |reply| {
+                Command::Decide(Decide {
+                    filter,
+                    verdict,
+                    canary,
+                    reply,
+                })
+            };
+            match read(body).await {
+                Ok(()) => command(state, decide).await,
+                Err(unserved) => unserved.reply(),
             }
-            Err(unserved) => unserved.reply(),
-        },
+        }
     }
 }
 

@@ -41,6 +41,7 @@ fn view(access: Access, readiness: Readiness) -> AdminView {
         config: json!({"admin": {"token": "***"}}),
         before_metrics: Box::new(|| ()),
         filters: Box::new(|| json!(["auth"])),
+        canary: Box::new(|_| None),
         clusters: Box::new(|| json!(["checkout"])),
         generations: Box::new(|| json!([{"generation": 1}])),
     }

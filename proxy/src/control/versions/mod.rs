@@ -58,11 +58,16 @@ pub enum Event {
     Decided { filter: Name, decision: Decision },
 }
 
-/// There is no canary to be decided about.
+/// Why nothing is decided about a canary.
 #[derive(Debug, thiserror::Error)]
-#[error("filter `{filter}` has no canary that is being tried")]
-pub struct NoTrial {
-    filter: String,
+pub enum Undecided {
+    #[error("filter `{filter}` has no canary that is being tried")]
+    NoTrial { filter: String },
+    #[error(
+        "filter `{filter}` was loaded with another canary since that was asked for; \
+         look at it, and ask again"
+    )]
+    Another { filter: String },
 }
 
 impl Versions {
@@ -158,19 +163,25 @@ impl Versions {
         event
     }
 
-    /// Decides about a canary because somebody said so.
+    /// Decides about a canary because somebody said so, who has seen the one of this
+    /// identity.
     pub fn decide(
         &mut self,
         filter: &str,
         verdict: Verdict,
+        seen: Option<&str>,
         snapshot: &Snapshot,
-    ) -> Result<Event, NoTrial> {
+    ) -> Result<Event, Undecided> {
         let known = self.filters.get_key_value(filter);
         let trial = known.and_then(|(name, version)| Some((name.clone(), version.trial.as_ref()?)));
-        let (name, trial) = trial.ok_or_else(|| NoTrial {
-            filter: filter.to_owned(),
-        })?;
+        let filter = filter.to_owned();
+        let Some((name, trial)) = trial else {
+            return Err(Undecided::NoTrial { filter });
+        };
         let decision = trial.decide(verdict, "asked for".to_owned());
+        if seen != Some(&decision.canary) {
+            return Err(Undecided::Another { filter });
+        }
         if let Some(version) = self.filters.get_mut(&name) {
             version.decided(decision.clone());
         }
