@@ -126,6 +126,7 @@ impl App {
             path: options.config,
             engine,
             components: reload::start_components(&loaded.config),
+            cache_dir: reload::cache_dir(&loaded.config),
             stats: stats.clone(),
             workers,
             state,

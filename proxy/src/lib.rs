@@ -5,9 +5,10 @@
 //! `cli`, `app`, `demo`, `project` / `control` / `worker`, `jobs`, `cases`, `listener`,
 //! `downstream` / `exchange` / `snapshot` / `filter`, `upstream` / `cluster`, `secrets`,
 //! `components`, `state` / `config` / `http`, `client`, `deadline`, `drain`, `error`, `stats`,
-//! `console`, `digest`, `private`.
+//! `console`, `cache`, `digest`, `private`.
 
 pub mod app;
+pub mod cache;
 pub mod cases;
 pub mod cli;
 pub mod client;

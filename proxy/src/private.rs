@@ -43,7 +43,7 @@ pub fn write(folder: &Path, path: &Path, parts: &[&[u8]]) -> io::Result<()> {
         .recursive(true)
         .mode(0o700)
         .create(folder)?;
-    if check_owner(&fs::symlink_metadata(folder)?).is_err() {
+    if !is_ours(&fs::symlink_metadata(folder)?) {
         return Err(io::Error::other("others may write to the folder"));
     }
     let aside = path.with_extension(format!("{}.{:x}", std::process::id(), fastrand::u64(..)));
@@ -64,10 +64,14 @@ fn write_new(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
     parts.iter().try_for_each(|part| file.write_all(part))
 }
 
-/// Ours, and nobody else may write to it.
-fn check_owner(metadata: &fs::Metadata) -> Result<(), Unreadable> {
+/// Whether it is ours, and nobody else may write to it.
+pub fn is_ours(metadata: &fs::Metadata) -> bool {
     let is_ours = metadata.uid() == effective_user() && metadata.mode() & 0o022 == 0;
-    match is_ours && !metadata.is_symlink() {
+    is_ours && !metadata.is_symlink()
+}
+
+fn check_owner(metadata: &fs::Metadata) -> Result<(), Unreadable> {
+    match is_ours(metadata) {
         true => Ok(()),
         false => Err(Unreadable::NotOurs),
     }

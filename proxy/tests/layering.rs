@@ -19,7 +19,7 @@ const LAYERS: &[&[&str]] = &[
     &["cluster", "secrets", "components", "state"],
     &["config"],
     &["http", "client", "drain"],
-    &["error", "stats", "console", "deadline", "memory"],
+    &["error", "stats", "console", "deadline", "memory", "cache"],
     &["shared", "digest", "private"],
 ];
 

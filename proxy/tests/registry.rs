@@ -213,6 +213,62 @@ fn commands_take_references_too() {
     assert!(check(&folder, &cached(&folder, &always)).0);
 }
 
+/// The component with so many bytes more: a custom section that nobody reads.
+fn padded(count: u32) -> Vec<u8> {
+    let size = count + 5;
+    let leb128 = |value: u32| -> Vec<u8> {
+        let group = |shift: u32| (value >> shift) as u8 & 0x7f;
+        vec![
+            group(0) | 0x80,
+            group(7) | 0x80,
+            group(14) | 0x80,
+            group(21),
+        ]
+    };
+    let section = [
+        &[0][..],
+        &leb128(size),
+        &[4],
+        b"note",
+        &vec![0; count as usize],
+    ];
+    [component(), &section.concat()].concat()
+}
+
+#[test]
+fn of_what_was_pulled_before_the_newest_is_kept() {
+    let Some(registry) = Registry::start(Access::Anybody) else {
+        return;
+    };
+    let folder = Proxy::folder();
+    let yaml = |component: &[u8]| {
+        let digest = registry.push("fault", "1", component);
+        let reference = registry.reference(&format!("fault@{digest}"));
+        let yaml = cached(&folder, &pulled(&registry, &reference));
+        format!("max_cache_bytes: 1MiB\n{yaml}")
+    };
+    let blob = |component: &[u8]| {
+        let blobs = folder.join("cache/components/blobs/sha256");
+        blobs.join(Digest::of(component).hex())
+    };
+    let versions = [padded(700_000), padded(700_001), padded(700_002)];
+    let proxy = Proxy::start_in(folder.clone(), &yaml(&versions[0]));
+    assert!(blob(&versions[0]).exists());
+    for pair in versions.windows(2) {
+        proxy.edit(&yaml(&pair[1]));
+        assert!(proxy.reload().ok);
+        support::within("what is not needed any more has gone", || {
+            (!blob(&pair[0]).exists()).then_some(())
+        });
+        assert!(blob(&pair[1]).exists());
+    }
+    // What is left is enough for a start without a registry.
+    let last = yaml(&versions[2]);
+    registry.stop();
+    let again = Proxy::start_in(Proxy::folder(), &last);
+    assert_eq!(again.get("/").status, 418);
+}
+
 #[test]
 fn the_lock_tells_where_canaries_and_shadows_come_from_too() {
     let Some(registry) = Registry::start(Access::Anybody) else {

@@ -1,8 +1,7 @@
 //! What an exchange of a case runs on: a listener with one filter, and clusters whose
 //! origins are within the process.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -141,6 +140,7 @@ fn empty(config: &Arc<Config>) -> Snapshot {
         shadows: Vec::new(),
         standings: Vec::new(),
         secrets: Vec::new(),
+        kept: BTreeSet::new(),
         exchanges: Arc::new(PerWorker::new(1, Gauge::default)),
     }
 }

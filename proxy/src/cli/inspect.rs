@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::progress;
-use crate::components::{self, Absent, Components, Untrusted};
+use crate::components::{self, Components, Pulls, Untrusted};
 use crate::config::{Config, Pull, Reference, TrustedKey};
 use crate::console::{Exit, print, print_json};
 use crate::control::reload;
@@ -121,7 +121,7 @@ fn pull(component: &str, config: Option<&Config>) -> Result<Found, String> {
         max_bytes: MAX_BYTES,
         trust: trust(config),
     };
-    let pulled = components.pull(&wanted, &mut Absent::default());
+    let pulled = components.pull(&wanted, &mut Pulls::default());
     let pulled = pulled.map_err(|error| refused(component, &error, error.wanted()))?;
     if let Some(reason) = pulled.outdated {
         eprintln!("warning: `{component}`, {reason}; this is what was pulled before");

@@ -8,6 +8,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use crate::cache;
 use crate::config::Reference;
 use crate::digest::Digest;
 use crate::private::{self, Unreadable};
@@ -23,16 +24,15 @@ const WRITTEN_DIGEST: u64 = 71;
 
 impl Blobs {
     pub(super) fn new(cache_dir: &Path) -> Self {
-        let folder = cache_dir.join("components");
         Self {
-            blobs: folder.join("blobs/sha256"),
-            tags: folder.join("tags"),
+            blobs: cache_dir.join(cache::BLOBS),
+            tags: cache_dir.join(cache::TAGS),
         }
     }
 
     /// The bytes with this digest, if they are here and good.
     pub(super) fn find(&self, digest: &Digest) -> Option<Vec<u8>> {
-        let path = self.blobs.join(digest.hex());
+        let path = self.blob(digest);
         match read(&self.blobs, &path, u64::MAX) {
             Ok(bytes) if Digest::of(&bytes) == *digest => Some(bytes),
             Ok(_) => {
@@ -48,7 +48,7 @@ impl Blobs {
     }
 
     pub(super) fn keep(&self, digest: &Digest, bytes: &[u8]) {
-        self.write(&self.blobs, &self.blobs.join(digest.hex()), bytes);
+        self.write(&self.blobs, &self.blob(digest), bytes);
     }
 
     /// What a tag stood for when it was last known.
@@ -63,7 +63,13 @@ impl Blobs {
         }
     }
 
-    fn tag(&self, tag: &Reference) -> PathBuf {
+    /// Where a blob is, or would be.
+    pub(super) fn blob(&self, digest: &Digest) -> PathBuf {
+        self.blobs.join(digest.hex())
+    }
+
+    /// Where it is said what a tag stood for.
+    pub(super) fn tag(&self, tag: &Reference) -> PathBuf {
         self.tags.join(Digest::of(tag.to_string().as_bytes()).hex())
     }
 
@@ -80,6 +86,7 @@ impl Blobs {
 
 fn read(folder: &Path, path: &Path, limit: u64) -> Result<Vec<u8>, Unreadable> {
     let (file, length) = private::open(folder, path)?;
+    cache::note_use(&file);
     let mut bytes = Vec::with_capacity(usize::try_from(length.min(limit)).unwrap_or(0));
     file.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)

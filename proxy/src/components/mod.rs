@@ -27,7 +27,7 @@ use std::time::Duration;
 
 pub use error::{NoFile, PullError};
 pub use file::read as read_file;
-pub use pull::{Absent, Pulled};
+pub use pull::{Pulled, Pulls};
 pub use trust::{Untrusted, check_file, signature_of};
 
 use crate::config::{Config, Pull, Reference, Registry, TrustedKey};
@@ -61,8 +61,8 @@ impl Components {
     }
 
     /// Pulls a component, or finds it in the cache. Blocking.
-    pub fn pull(&self, wanted: &Wanted<'_>, absent: &mut Absent) -> Result<Pulled, PullError> {
-        pull::pull(self.blobs.as_ref(), wanted, absent)
+    pub fn pull(&self, wanted: &Wanted<'_>, pulls: &mut Pulls) -> Result<Pulled, PullError> {
+        pull::pull(self.blobs.as_ref(), wanted, pulls)
     }
 }
 

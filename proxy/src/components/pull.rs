@@ -1,14 +1,15 @@
 //! From a reference to the bytes of a component: manifest, layer, what is in it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
+use std::path::PathBuf;
 
 use super::blobs::Blobs;
 use super::layout::{self, Packing};
 use super::manifest::{self, Descriptor, Manifest};
 use super::registry::{Ask, Registry};
 use super::{PullError, Untrusted, Wanted, trust};
-use crate::config::{Name, Pull, Version};
+use crate::config::{Name, Pull, Reference, Version};
 use crate::digest::Digest;
 
 /// A component that came from a registry, now or before.
@@ -22,16 +23,21 @@ pub struct Pulled {
     pub outdated: Option<PullError>,
 }
 
-/// Registries that could not be asked, by host: one that is gone is not waited for
-/// once for each of its components.
+/// What the pulls of one load came upon.
 #[derive(Default)]
-pub struct Absent(HashMap<String, PullError>);
+pub struct Pulls {
+    /// Registries that could not be asked, by host: one that is gone is not waited for
+    /// once for each of its components.
+    absent: HashMap<String, PullError>,
+    /// Files of the cache that the next load wants too.
+    pub kept: BTreeSet<PathBuf>,
+}
 
 /// Goes the way, within the time that the registry has for it. Blocking.
 pub(super) fn pull(
     blobs: Option<&Blobs>,
     wanted: &Wanted<'_>,
-    absent: &mut Absent,
+    pulls: &mut Pulls,
 ) -> Result<Pulled, PullError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -42,12 +48,13 @@ pub(super) fn pull(
     let mut way = Way {
         wanted,
         blobs,
+        kept: &mut pulls.kept,
         registry: Registry::new(&wanted.registry, &wanted.reference.name),
         asked: false,
         is_offline: false,
     };
     let timeout = wanted.registry.timeout;
-    let pulled = match absent.0.get(&wanted.registry.host) {
+    let pulled = match pulls.absent.get(&wanted.registry.host) {
         Some(absence) => Err(absence.clone()),
         None => runtime.block_on(async {
             let pulled = tokio::time::timeout(timeout, way.go()).await;
@@ -57,7 +64,7 @@ pub(super) fn pull(
     let pulled = match pulled {
         Err(absence) if absence.is_absence() => {
             let host = wanted.registry.host.clone();
-            absent.0.insert(host, absence.clone());
+            pulls.absent.insert(host, absence.clone());
             runtime.block_on(way.go_as_before(absence))
         }
         pulled => pulled,
@@ -70,6 +77,7 @@ pub(super) fn pull(
 struct Way<'a> {
     wanted: &'a Wanted<'a>,
     blobs: Option<&'a Blobs>,
+    kept: &'a mut BTreeSet<PathBuf>,
     registry: Registry<'a>,
     /// Whether anything came from the registry.
     asked: bool,
@@ -98,8 +106,8 @@ impl Way<'_> {
         };
         let signed_by = self.signer(&digest).await?;
         let bytes = self.component(manifest).await?;
-        if let (Version::Tag(_), Some(blobs)) = (&reference.version, self.blobs) {
-            blobs.keep_resolved(reference, &digest);
+        if let Version::Tag(_) = &reference.version {
+            self.keep_resolved(reference, &digest);
             tracing::info!(component = %reference, %digest, "resolved");
         }
         if self.asked {
@@ -120,7 +128,7 @@ impl Way<'_> {
         let is_tag = matches!(reference.version, Version::Tag(_));
         let known = match &reference.version {
             Version::Digest { digest, .. } => Some(*digest),
-            Version::Tag(_) => self.blobs.and_then(|blobs| blobs.resolved(reference)),
+            Version::Tag(_) => self.resolved(reference),
         };
         let Some(manifest) = known else {
             return Err(absence);
@@ -154,8 +162,8 @@ impl Way<'_> {
         }
         let tag = trust::tag_of(image);
         let reference = self.wanted.reference.tagged(&tag);
-        if let Some(known) = self.blobs.and_then(|blobs| blobs.resolved(&reference))
-            && let Some(manifest) = self.blobs.and_then(|blobs| blobs.find(&known))
+        if let Some(known) = self.resolved(&reference)
+            && let Some(manifest) = self.find(&known)
             && let Ok(signer) = self.signer_in(&manifest, image).await
         {
             return Ok(Some(signer));
@@ -169,11 +177,9 @@ impl Way<'_> {
             error => error,
         })?;
         let signer = self.signer_in(&manifest, image).await?;
-        if let Some(blobs) = self.blobs {
-            let digest = Digest::of(&manifest);
-            blobs.keep(&digest, &manifest);
-            blobs.keep_resolved(&reference, &digest);
-        }
+        let digest = Digest::of(&manifest);
+        self.keep(&digest, &manifest);
+        self.keep_resolved(&reference, &digest);
         Ok(Some(signer))
     }
 
@@ -223,7 +229,7 @@ impl Way<'_> {
     }
 
     async fn manifest(&mut self, digest: &Digest) -> Result<Vec<u8>, PullError> {
-        if let Some(manifest) = self.blobs.and_then(|blobs| blobs.find(digest)) {
+        if let Some(manifest) = self.find(digest) {
             return Ok(manifest);
         }
         let manifest = self.ask_for_manifest(&digest.to_string()).await?;
@@ -253,7 +259,7 @@ impl Way<'_> {
             let what = what.to_owned();
             return Err(PullError::TooLarge { what, limit });
         }
-        if let Some(bytes) = self.blobs.and_then(|blobs| blobs.find(&digest)) {
+        if let Some(bytes) = self.find(&digest) {
             return Ok(bytes);
         }
         let ask = Ask {
@@ -280,7 +286,12 @@ impl Way<'_> {
     }
 
     /// Bytes that are what they were asked for as.
-    fn checked(&self, wanted: &Digest, bytes: Vec<u8>, what: &str) -> Result<Vec<u8>, PullError> {
+    fn checked(
+        &mut self,
+        wanted: &Digest,
+        bytes: Vec<u8>,
+        what: &str,
+    ) -> Result<Vec<u8>, PullError> {
         let found = Digest::of(&bytes);
         if found != *wanted {
             let what = what.to_owned();
@@ -290,9 +301,31 @@ impl Way<'_> {
         Ok(bytes)
     }
 
-    fn keep(&self, digest: &Digest, bytes: &[u8]) {
+    fn find(&mut self, digest: &Digest) -> Option<Vec<u8>> {
+        let blobs = self.blobs?;
+        let bytes = blobs.find(digest)?;
+        self.kept.insert(blobs.blob(digest));
+        Some(bytes)
+    }
+
+    fn keep(&mut self, digest: &Digest, bytes: &[u8]) {
         if let Some(blobs) = self.blobs {
             blobs.keep(digest, bytes);
+            self.kept.insert(blobs.blob(digest));
+        }
+    }
+
+    fn resolved(&mut self, tag: &Reference) -> Option<Digest> {
+        let blobs = self.blobs?;
+        let digest = blobs.resolved(tag)?;
+        self.kept.insert(blobs.tag(tag));
+        Some(digest)
+    }
+
+    fn keep_resolved(&mut self, tag: &Reference, digest: &Digest) {
+        if let Some(blobs) = self.blobs {
+            blobs.keep_resolved(tag, digest);
+            self.kept.insert(blobs.tag(tag));
         }
     }
 }

@@ -31,6 +31,8 @@ pub struct Config {
     pub access_log: AccessLog,
     /// Where compiled components are kept; `None` keeps them in memory only.
     pub cache_dir: Option<PathBuf>,
+    /// How much is kept there, unless more is needed.
+    pub max_cache_bytes: u64,
     /// Where what is known of filter versions outlives the process.
     pub state_dir: Option<PathBuf>,
     /// How long a drain waits for exchanges before it ends them.

@@ -236,6 +236,7 @@ fn finish(gathered: Gathered, checked: Checked) -> (Result<Loaded, Mistakes>, Op
         log: process.log,
         access_log: process.access_log,
         cache_dir: process.cache_dir,
+        max_cache_bytes: process.max_cache_bytes,
         state_dir: process.state_dir,
         drain_timeout: process.drain_timeout,
         max_generations: process.max_generations,

@@ -143,6 +143,7 @@ impl Control {
         signals: Option<Signals>,
     ) -> Ended {
         let mut inbox = Inbox::new(commands, signals, self.start_watch());
+        self.sweep_cache();
         loop {
             let published = self.published.load();
             let room = room(&self.published, &self.status);
@@ -262,8 +263,17 @@ impl Control {
             }
         };
         self.status.record(&outcome, why, began.elapsed());
+        self.sweep_cache();
         memory::give_back();
         Some(outcome)
+    }
+
+    /// Away from this thread, which waits for no disk.
+    fn sweep_cache(&self) {
+        let records = self.versions.past().records;
+        if let Some(sweep) = self.loader.sweep(&self.published.load(), &records) {
+            tokio::task::spawn_blocking(sweep);
+        }
     }
 
     fn publish(&mut self, prepared: Prepared, before: &Snapshot) -> ReloadOutcome {

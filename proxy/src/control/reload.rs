@@ -8,13 +8,14 @@ use std::time::{Duration, SystemTime};
 use super::checks::{self, Failed};
 use super::watch::changed_since;
 use super::{lock, log_target};
+use crate::cache;
 use crate::cluster::Resolver;
 use crate::components::{self, Components};
 use crate::config::{self, ComponentSource, Config, Draft, Mistake, Mistakes};
 use crate::digest::Digest;
 use crate::filter::{Compiler, EngineOptions, FilterEngine, LoadedFilter};
 use crate::snapshot::{Builder, Origin, Past, Snapshot, Sockets};
-use crate::state::Folder;
+use crate::state::{Folder, Records};
 use crate::stats::Stats;
 
 /// A configuration with everything it needs, not yet published.
@@ -30,6 +31,7 @@ pub struct Loader {
     pub path: PathBuf,
     pub engine: Arc<FilterEngine>,
     pub components: Components,
+    pub cache_dir: Option<PathBuf>,
     pub stats: Arc<Stats>,
     pub workers: usize,
     /// Where what is known of filter versions outlives the process.
@@ -118,7 +120,8 @@ pub fn start_components(config: &Config) -> Components {
     Components::new(cache_dir(config).as_deref())
 }
 
-fn cache_dir(config: &Config) -> Option<PathBuf> {
+/// Where a process that starts by this configuration keeps components.
+pub fn cache_dir(config: &Config) -> Option<PathBuf> {
     config.cache_dir.clone().or_else(default_cache_dir)
 }
 
@@ -140,6 +143,7 @@ impl Loader {
             path: path.to_owned(),
             engine,
             components: start_components(config),
+            cache_dir: cache_dir(config),
             stats: Stats::new(1),
             workers: 1,
             state: None,
@@ -256,6 +260,36 @@ impl Loader {
     ) -> Option<(Arc<LoadedFilter>, Origin)> {
         let builder = self.builder(past, Sockets::Leave);
         builder.good_for(filter, snapshot)
+    }
+
+    /// Keeps the cache within its bound, with everything that this snapshot or a last
+    /// good version needs. Gives the work, which blocks.
+    pub fn sweep(
+        &self,
+        snapshot: &Snapshot,
+        records: &Records,
+    ) -> Option<impl FnOnce() + Send + use<>> {
+        let folder = self.cache_dir.clone()?;
+        let good = records.filters.values();
+        let good = good.filter_map(|record| {
+            let digest = &record.good.as_ref()?.digest;
+            Digest::read(&format!("sha256:{digest}"))
+        });
+        let serving = snapshot.filters.iter().chain(&snapshot.canaries);
+        let compiled = good.chain(serving.map(|version| *version.module().component()));
+        let mut needed = snapshot.kept.clone();
+        needed.extend(compiled.filter_map(|digest| self.engine.kept(&digest)));
+        let most = snapshot.config.max_cache_bytes;
+        Some(move || {
+            let removed = cache::sweep(&folder, most, &needed);
+            if removed > 0 {
+                tracing::info!(
+                    folder = %folder.display(),
+                    bytes = removed,
+                    "removed from the cache what was not used for longest"
+                );
+            }
+        })
     }
 
     /// The same, whatever the filters want, and without their checks.

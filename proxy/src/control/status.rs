@@ -289,6 +289,7 @@ fn settings(config: &Config) -> impl PartialEq {
         config.log.clone(),
         config.access_log.clone(),
         config.cache_dir.clone(),
+        config.max_cache_bytes,
         config.state_dir.clone(),
         config.drain_timeout,
         config.max_generations,

@@ -108,6 +108,11 @@ impl FilterEngine {
         Ok(module)
     }
 
+    /// Where the compiled form of a component is kept.
+    pub fn kept(&self, digest: &Digest) -> Option<PathBuf> {
+        Some(self.library.as_ref()?.path(digest))
+    }
+
     fn known(&self, digest: &Digest) -> Option<Arc<Module>> {
         let modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
         modules.get(digest)?.upgrade()

@@ -16,7 +16,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use crate::digest::Digest;
-use crate::private;
+use crate::{cache, private};
 
 const DIGEST_BYTES: usize = 32;
 /// Read at once to be hashed.
@@ -79,7 +79,8 @@ impl Library {
         }
     }
 
-    fn path(&self, digest: &Digest) -> PathBuf {
+    /// Where the compiled form of a component is, or would be.
+    pub fn path(&self, digest: &Digest) -> PathBuf {
         self.dir.join(format!(
             "{}-{:016x}.cwasm",
             digest.hex(),
@@ -93,6 +94,7 @@ impl Library {
         if !is_whole(&mut file, length).map_err(private::Unreadable::from)? {
             return Err(Unusable::Damaged);
         }
+        cache::note_use(&file);
         // SAFETY: the bytes are those that `write` kept: only this user could
         // have written the file, or put another in its place since, and they
         // match the digest behind them. Files here are replaced and never

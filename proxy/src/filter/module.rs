@@ -165,6 +165,11 @@ impl Module {
         &self.digest_text[.."sha256:".len() + 12]
     }
 
+    /// What its component is known by.
+    pub fn component(&self) -> &Digest {
+        &self.digest
+    }
+
     /// 64 hex digits.
     pub fn digest_hex(&self) -> String {
         self.digest.hex()

@@ -57,6 +57,7 @@ impl Builder<'_> {
     ) -> Result<Built, Vec<Mistake>> {
         let secrets = secrets(&config, before);
         let Filters {
+            pulls,
             known,
             loaded: filters,
             canaries,
@@ -105,6 +106,7 @@ impl Builder<'_> {
             shadows,
             standings,
             secrets,
+            kept: pulls.kept,
             exchanges: Arc::new(PerWorker::new(self.workers, Gauge::default)),
         };
         Ok(Built { snapshot, warnings })

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::space::{Owed, shared_limits};
 use super::versions::{Build, Filters};
 use super::{Builder, Snapshot};
-use crate::components::{self, Absent, PullError, Untrusted};
+use crate::components::{self, PullError, Pulls, Untrusted};
 use crate::config::{self, ComponentSource, Config, Mistake, Name, Reference, filter_config};
 use crate::digest::Digest;
 use crate::filter::{
@@ -144,11 +144,13 @@ impl Builder<'_> {
             secrets,
             ..
         } = built.from;
-        let found = self.component(config, filter, &mut built.absent);
+        let found = self.component(config, filter, &mut built.pulls);
         let mut origin = Origin::default();
         let module = found.and_then(|component| {
             built.warnings.extend(component.is_outdated(config, filter));
             origin = component.origin.clone();
+            let compiled = self.engine.kept(&component.digest);
+            built.pulls.kept.extend(compiled);
             if let Some(state) = self.state {
                 state.keep_component(&component.digest.hex(), &component.bytes);
             }
@@ -197,7 +199,7 @@ impl Builder<'_> {
         &self,
         config: &Config,
         filter: &config::Filter,
-        absent: &mut Absent,
+        pulls: &mut Pulls,
     ) -> Result<Component, Mistake> {
         let source = &filter.component;
         let max_bytes = filter.limits.max_component_bytes;
@@ -239,7 +241,7 @@ impl Builder<'_> {
                     max_bytes,
                     trust: &config.trusted_for(filter),
                 };
-                let pulled = self.components.pull(&wanted, absent).map_err(|error| {
+                let pulled = self.components.pull(&wanted, pulls).map_err(|error| {
                     let found = format!("`{source}`, {error}");
                     about_component(config, filter, found, error.wanted())
                 })?;

@@ -17,7 +17,8 @@ mod space;
 mod standing;
 mod versions;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use build::{Builder, Built, Sockets};
@@ -58,6 +59,8 @@ pub struct Snapshot {
     /// Of the filters that are not what the file says.
     pub standings: Vec<Standing>,
     pub secrets: Vec<Arc<Secret>>,
+    /// Files of the cache with which the same could be built again.
+    pub kept: BTreeSet<PathBuf>,
     /// Exchanges that run by it.
     pub exchanges: Arc<PerWorker<Gauge>>,
 }

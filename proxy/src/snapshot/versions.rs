@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::filters::{Known, Origin, Ready, Version};
 use super::{Builder, Past, Reason, Snapshot, Standing};
-use crate::components::Absent;
+use crate::components::Pulls;
 use crate::config::{self, Config, Doubts, Mistake, Name, OnBad};
 use crate::digest::Digest;
 use crate::filter::{GrantedSecrets, LoadedFilter, Pace, Shadow};
@@ -51,7 +51,7 @@ pub(super) struct Build<'a> {
 /// What the filters of a configuration came to.
 pub(super) struct Filters<'a> {
     pub(super) from: Build<'a>,
-    pub(super) absent: Absent,
+    pub(super) pulls: Pulls,
     /// Every filter, however good, and every canary.
     pub(super) known: Vec<Known>,
     /// Those that serve.
@@ -72,7 +72,7 @@ impl<'a> Filters<'a> {
     fn new(from: Build<'a>) -> Self {
         Self {
             from,
-            absent: Absent::default(),
+            pulls: Pulls::default(),
             known: Vec::new(),
             loaded: Vec::new(),
             canaries: Vec::new(),

@@ -26,6 +26,7 @@ pub(in crate::config) struct Process {
     pub(in crate::config) log: Log,
     pub(in crate::config) access_log: AccessLog,
     pub(in crate::config) cache_dir: Option<PathBuf>,
+    pub(in crate::config) max_cache_bytes: u64,
     pub(in crate::config) state_dir: Option<PathBuf>,
     pub(in crate::config) drain_timeout: Duration,
     pub(in crate::config) max_generations: NonZeroUsize,
@@ -52,6 +53,7 @@ impl Checker<'_> {
             .state_dir
             .as_ref()
             .map(|path| self.path("/state_dir", path));
+        let max_cache_bytes = self.size("", "max_cache_bytes", raw.max_cache_bytes);
         let drain_timeout = self.time("", "drain_timeout", raw.drain_timeout);
         Process {
             workers: workers(raw.workers),
@@ -59,6 +61,7 @@ impl Checker<'_> {
             log,
             access_log,
             cache_dir,
+            max_cache_bytes,
             state_dir,
             drain_timeout,
             max_generations: NonZeroUsize::new(raw.max_generations).unwrap_or(NonZeroUsize::MIN),

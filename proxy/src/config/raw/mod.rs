@@ -36,7 +36,7 @@ pub(super) use listener::{RawLimits, RawListener, RawMessageHeaders, RawPathRule
 pub(super) use registry::RawRegistry;
 pub(super) use secret::RawSecret;
 pub(super) use trust::RawTrustedKey;
-use units::HOUR;
+use units::{GIB, HOUR, MIB};
 pub(super) use units::{OutOfRange, Size, Time};
 
 use super::checked::LogFormat;
@@ -73,6 +73,10 @@ pub(super) struct RawConfig {
     #[schemars(with = "String", length(min = 1))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) cache_dir: Option<PathBuf>,
+    /// How large `cache_dir` may grow. Beyond that, at a start and after each reload,
+    /// files go that were not used for longest, but none that this configuration or a
+    /// last good version needs.
+    pub(super) max_cache_bytes: Size<MIB, { 1024 * GIB }>,
     /// Folder for what is known of filter versions: the last good component of each
     /// filter, so that a start with a broken one is a start all the same. Relative
     /// to the file it is written in. Without this key the program picks one.
@@ -110,6 +114,7 @@ impl Default for RawConfig {
             log: RawLog::default(),
             access_log: RawAccessLog::default(),
             cache_dir: None,
+            max_cache_bytes: Size(GIB),
             state_dir: None,
             drain_timeout: Time(30_000),
             max_generations: 16,

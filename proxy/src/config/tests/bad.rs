@@ -310,6 +310,14 @@ fn long_numbers_are_told_as_they_are_written() {
 }
 
 #[test]
+fn caches_have_a_bound() {
+    check_with_listener(
+        "max_cache_bytes: 64KiB\n",
+        &["2:18: found `64KiB`, wanted a size from 1MiB to 1024GiB"],
+    );
+}
+
+#[test]
 fn includes_of_a_text() {
     check_with_listener(
         "include: [a.yaml]\n",

@@ -59,6 +59,7 @@ fn everything_is_read() {
         AccessLogTarget::File("./access.log".into())
     );
     assert_eq!(config.cache_dir, Some(PathBuf::from("cache")));
+    assert_eq!(config.max_cache_bytes, 1 << 30);
     assert_eq!(config.drain_timeout, Duration::from_secs(30));
     assert_eq!(config.files, [PathBuf::from("x.yaml")]);
 
