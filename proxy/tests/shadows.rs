@@ -521,3 +521,209 @@ fn a_shadow_is_compared_with_the_last_good_version_after_a_start() {
     assert_eq!(told["differing"]["head"], 1, "{told}");
     std::fs::remove_dir_all(&state).unwrap();
 }
+
+const CHUNKED: &str = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\
+    \r\n4\r\nbody\r\n0\r\nx-sum: 1\r\n\r\n";
+
+/// An origin whose answers have trailers.
+fn with_trailers() -> Origin {
+    let answer = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n\
+                  4\r\nbody\r\n0\r\nx-sum: 7\r\n\r\n";
+    Origin::start(move |_| answer.as_bytes().to_vec())
+}
+
+/// What is told of one exchange that was compared, differences but for time.
+fn of_one(proxy: &Proxy, request: &str) -> Value {
+    let mut client = proxy.connect();
+    client.send(request);
+    assert_eq!(client.answer().status, 200);
+    compared(proxy, 1)
+}
+
+#[track_caller]
+fn is_alike(told: &Value) {
+    for kind in ["verdict", "head", "answer", "decision"] {
+        assert_eq!(told["differing"][kind], 0, "{told}");
+    }
+}
+
+#[test]
+fn trailers_are_compared_both_ways() {
+    let origin = with_trailers();
+    let phases = [
+        "request",
+        "request-trailers",
+        "response",
+        "response-trailers",
+    ];
+    let both = |request: &str, response: &str| {
+        json!({
+            "wants": { "phases": phases },
+            "request_trailers": [request],
+            "response_trailers": [response],
+        })
+    };
+    let same = || both("trailers.set x-sum 2", "trailers.remove x-sum");
+    let proxy = start(&origin, &shadowed(same(), same()));
+    is_alike(&of_one(&proxy, CHUNKED));
+
+    let other = both("trailers.set x-sum 12", "trailers.set x-more 1");
+    let proxy = start(&origin, &shadowed(same(), other));
+    let told = of_one(&proxy, CHUNKED);
+    assert_eq!(told["differing"]["head"], 1, "{told}");
+    let differences = told["samples"][0]["differences"].to_string();
+    for expected in [
+        "request-trailers: trailer `x-sum`: 1 bytes; shadow: 2 bytes",
+        "response-trailers: trailer `x-sum`: none; shadow: 1 bytes",
+        "response-trailers: trailer `x-more`: none; shadow: 1 bytes",
+    ] {
+        assert!(differences.contains(expected), "{expected} in {told}");
+    }
+
+    // Who does not want them left them as they were.
+    let deaf = json!({ "wants": { "phases": ["request", "response"] } });
+    let proxy = start(&origin, &shadowed(same(), deaf));
+    let told = of_one(&proxy, CHUNKED);
+    assert_eq!(told["differing"]["head"], 1, "{told}");
+}
+
+#[test]
+fn bodies_that_pass_a_transform_are_told_to_be_not_compared() {
+    let origin = Origin::saying("from the origin");
+    let through = |name: &str| steps(&[&format!("transform {name}")], &["response.set x-a 1"]);
+    let proxy = start(&origin, &shadowed(through("upper"), through("twice")));
+    let told = of_one(&proxy, POST);
+    is_alike(&told);
+    assert_eq!(told["transforms_not_compared"], 1, "{told}");
+    let counted = metric_sum(
+        proxy.admin(),
+        "lockgate_filter_shadow_transformed_total",
+        "guest",
+    );
+    assert_eq!(counted, 1.0);
+
+    // That one of them wants none is seen.
+    let proxy = start(&origin, &shadowed(steps(&[], &[]), through("upper")));
+    let told = of_one(&proxy, POST);
+    assert_eq!(told["differing"]["verdict"], 1, "{told}");
+    assert_eq!(told["transforms_not_compared"], 1, "{told}");
+    let proxy = start(&origin, &shadowed(steps(&[], &[]), steps(&[], &[])));
+    assert_eq!(of_one(&proxy, POST)["transforms_not_compared"], 0);
+}
+
+#[test]
+fn a_shadow_has_an_instance_for_each_exchange_where_the_filter_has() {
+    let origin = Origin::saying("body");
+    // How often the instance was called so far.
+    let calls = || steps(&["read.calls"], &["read.calls"]);
+    let mut entry = shadowed(calls(), calls());
+    entry["isolation"] = json!("request");
+    let proxy = start(&origin, &entry);
+    for _ in 0..5 {
+        assert_eq!(proxy.get("/").status, 200);
+    }
+    is_alike(&compared(&proxy, 5));
+}
+
+#[test]
+fn a_shadow_has_what_the_filter_has_for_routes() {
+    let origin = Origin::saying("body");
+    let routes: Vec<_> = ["off", "other", "same"]
+        .iter()
+        .map(|name| {
+            json!({
+                "name": name,
+                "match": { "path_prefix": format!("/{name}") },
+                "cluster": "o",
+            })
+        })
+        .collect();
+    let mut entry = shadowed(steps(&[], &[]), steps(&["attribute a b"], &[]));
+    entry["component"] = json!("./guest.wasm");
+    entry["routes"] = json!({
+        "off": "off",
+        "same": { "config": steps(&["attribute a c"], &[]) },
+    });
+    let filters = json!({
+        "router": { "component": "lockgate:router", "config": { "routes": routes } },
+        "guest": entry,
+    });
+    let yaml = format!(
+        "admin: {{ address: '127.0.0.1:0' }}\n\
+         listeners: [{{ name: web, address: '127.0.0.1:0', filters: [router, guest] }}]\n\
+         filters: {filters}\nclusters: [{{ name: o, endpoints: ['{}'] }}]\n",
+        origin.address
+    );
+    let folder = Proxy::folder();
+    std::fs::write(folder.join("guest.wasm"), hostile::component()).unwrap();
+    let proxy = Proxy::start_in(folder, &yaml);
+    let told = |count| {
+        within("so many exchanges are compared", || {
+            let told = json(&get(proxy.admin(), "/filters"));
+            let mut told = told.as_array().unwrap().iter();
+            let guest = told.find(|told| told["name"] == "guest").unwrap();
+            let told = guest["version"]["shadow"].clone();
+            (told["compared"] == count).then_some(told)
+        })
+    };
+    assert_eq!(proxy.get("/off").status, 200);
+    assert_eq!(proxy.get("/same").status, 200);
+    is_alike(&told(1));
+    assert_eq!(proxy.get("/other").status, 200);
+    let told = told(2);
+    assert_eq!(told["differing"]["decision"], 1, "{told}");
+    assert_eq!(told["samples"][0]["request"], "GET /other", "{told}");
+    assert_eq!(told["skipped"], 0, "{told}");
+}
+
+#[test]
+fn an_exchange_with_a_large_body_is_skipped_and_said_to_be() {
+    let origin = Origin::saying("body");
+    let collect = || steps(&["buffer 1000000"], &[]);
+    let proxy = start(&origin, &shadowed(collect(), collect()));
+    let post = |count: usize| {
+        let head = format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {count}\r\n\r\n");
+        let mut client = proxy.connect();
+        client.send(head).send(vec![b'x'; count]);
+        assert_eq!(client.answer().status, 200);
+    };
+    post(300 << 10);
+    within("the large one is skipped", || {
+        (told(&proxy)["skipped"] == 1).then_some(())
+    });
+    post(200 << 10);
+    let told = compared(&proxy, 1);
+    is_alike(&told);
+    assert_eq!(told["skipped"], 1, "{told}");
+}
+
+#[test]
+fn exchanges_that_a_canary_serves_are_not_compared() {
+    let origin = Origin::saying("body");
+    let mut entry = named("one", "second", &[]);
+    let say = steps(&[], &["response.set x-version canary"]);
+    entry["canary"] = json!({
+        "component": "./guest.wasm",
+        "config": say,
+        "percent": 100,
+        "sticky_by": "header:x-user",
+    });
+    let proxy = start(&origin, &entry);
+    for _ in 0..3 {
+        let answer = proxy.ask("/", &[("x-user", "somebody")]);
+        assert_eq!(answer.header("x-version"), Some("canary"));
+    }
+    assert_eq!(proxy.get("/").header("x-version"), Some("one"));
+    let told = compared(&proxy, 1);
+    assert_eq!(told["compared"], 1, "{told}");
+    assert_eq!(told["skipped"], 0, "{told}");
+
+    // Without the canary, everybody is served by what the shadow is compared with.
+    let path = "/filters/guest/abort";
+    let aborted = ask(proxy.admin(), "POST", path, &[("host", "localhost")]);
+    assert_eq!(aborted.status, 200, "{aborted:?}");
+    assert_eq!(self::told(&proxy)["compared"], 1);
+    let answer = proxy.ask("/", &[("x-user", "somebody")]);
+    assert_eq!(answer.header("x-version"), Some("one"));
+    compared(&proxy, 2);
+}

@@ -37,6 +37,9 @@ pub struct ShadowStats {
     pub compared: Counter,
     /// Exchanges that should have been, but there was no room or no time for it.
     pub skipped: Counter,
+    /// Of those compared, in which a body passed a transform of either version: what
+    /// they made of it was not compared.
+    pub transformed: Counter,
     /// Of those compared, that differ in anything.
     differed: Counter,
     differing: [Counter; DIFFERENCES.len()],
@@ -63,6 +66,7 @@ impl ShadowStats {
 pub struct ShadowTally {
     pub compared: u64,
     pub skipped: u64,
+    pub transformed: u64,
     pub differed: u64,
     /// By the index in [`DIFFERENCES`].
     pub differing: [u64; DIFFERENCES.len()],
@@ -74,6 +78,7 @@ impl ShadowTally {
         Self {
             compared: stats.sum(|stats| &stats.compared),
             skipped: stats.sum(|stats| &stats.skipped),
+            transformed: stats.sum(|stats| &stats.transformed),
             differed: stats.sum(|stats| &stats.differed),
             differing: std::array::from_fn(differing),
         }
@@ -85,6 +90,7 @@ impl ShadowTally {
         Self {
             compared: since(self.compared, then.compared),
             skipped: since(self.skipped, then.skipped),
+            transformed: since(self.transformed, then.transformed),
             differed: since(self.differed, then.differed),
             differing: std::array::from_fn(|index| {
                 since(self.differing[index], then.differing[index])

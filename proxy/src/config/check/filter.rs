@@ -42,6 +42,9 @@ impl Checker<'_> {
         let grants = self.grants(&below(at, "grants"), &raw.grants);
         let routes = self.routes(&below(at, "routes"), &raw.routes);
         let config = self.own_config(below(at, "config"), &raw.config);
+        if let Some(shadow) = raw.shadow.as_ref().filter(|_| grants.shared) {
+            self.see_all(&below(at, "shadow"), shadow);
+        }
         Some(Filter {
             name,
             component: component?,
@@ -100,6 +103,22 @@ impl Checker<'_> {
             call,
             pointer: at.to_owned(),
         })
+    }
+
+    /// What a shadow shares it writes for itself alone, so it counts what it sees.
+    fn see_all(&mut self, at: &str, raw: &RawShadow) {
+        if raw.percent < 100.0 {
+            let found = format!(
+                "{} % of the exchanges for the shadow of a filter with `shared`, \
+                 which counts only those that it sees",
+                raw.percent
+            );
+            self.warning(
+                &below(at, "percent"),
+                found,
+                "100 %, unless nothing is counted",
+            );
+        }
     }
 
     fn abort_on(&mut self, at: &str, raw: &RawAbortOn) -> AbortOn {

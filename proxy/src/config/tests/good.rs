@@ -263,6 +263,28 @@ fn warnings() {
 }
 
 #[test]
+fn shadows_that_miss_what_is_counted() {
+    let text = |shadow: &str| {
+        format!(
+            "listeners: [{{ name: a, address: '1.1.1.1:1', filters: [f] }}]\nfilters:\n  f:\n    component: 'lockgate:f'\n    grants: {{ shared: true }}\n    shadow: {{ component: 'lockgate:f'{shadow} }}\n"
+        )
+    };
+    let warnings = |shadow: &str| -> Vec<_> {
+        let loaded = load(&text(shadow)).expect("a good configuration");
+        loaded.warnings.iter().map(ToString::to_string).collect()
+    };
+    let told = "of the exchanges for the shadow of a filter with `shared`, which counts only those that it sees, wanted 100 %, unless nothing is counted";
+    let at = "x.yaml:6:49";
+    assert_eq!(
+        warnings(", percent: 99.5"),
+        [format!("{at}: found 99.5 % {told}")]
+    );
+    let at = "x.yaml:6:13";
+    assert_eq!(warnings(""), [format!("{at}: found 10 % {told}")]);
+    assert_eq!(warnings(", percent: 100"), [""; 0]);
+}
+
+#[test]
 fn equal_files_are_equal_configurations() {
     let (one, two) = (full(), full());
     assert_eq!(one.listeners, two.listeners);

@@ -92,12 +92,18 @@ impl Understudy {
     async fn look(&self, exchange: Exchange) {
         let mut findings = self.replay(exchange).await;
         findings.lines = self.lines().map(|lines| lines.take()).unwrap_or_default();
-        let kinds = findings.kinds();
+        // One in which it had no part tells nothing.
+        if !findings.has_part {
+            return;
+        }
+        let (kinds, has_transform) = (findings.kinds(), findings.has_transform);
         // Who sees it counted finds it among the samples.
         if !kinds.is_empty() {
             self.shadow.report.keep(findings, &self.shadow.filter);
         }
-        self.shadow.stats.of(self.worker).note(&kinds);
+        let stats = self.shadow.stats.of(self.worker);
+        stats.transformed.add(u64::from(has_transform));
+        stats.note(&kinds);
     }
 
     fn lines(&self) -> Option<&Lines> {
@@ -147,6 +153,7 @@ impl Understudy {
                 config,
                 delayed: part.delayed,
             });
+            findings.has_part |= call.is_some() || seen.came.is_some();
             let differences = self.compare(call, seen, &mut part, &mut findings).await;
             let is_parted = differences.is_parted();
             if !differences.0.is_empty() {
@@ -205,6 +212,7 @@ impl Understudy {
             findings.serving_cpu += cpu;
             findings.shadow_cpu += part.cpu;
         }
+        findings.has_transform |= [&came.said, &said].contains(&&Said::Transform);
         let serving = compare::Result {
             said: &came.said,
             view: &came.after,

@@ -29,6 +29,10 @@ pub struct Report {
 #[derive(Default)]
 pub struct Findings {
     pub differences: Vec<(&'static str, Differences)>,
+    /// Either version was called at all: for a route, both may be off.
+    pub has_part: bool,
+    /// A body passed a transform of either version, whose pieces nobody copied.
+    pub has_transform: bool,
     /// What the two versions used of the processor, where that can be compared.
     pub serving_cpu: Duration,
     pub shadow_cpu: Duration,
@@ -137,6 +141,7 @@ impl Report {
         json!({
             "compared": tally.compared,
             "skipped": tally.skipped,
+            "transforms_not_compared": tally.transformed,
             "differed": tally.differed,
             "differing": differing,
             "faults": fared.faults,

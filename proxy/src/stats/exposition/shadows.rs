@@ -27,6 +27,12 @@ pub fn write(named: &Named<FilterKey, ShadowStats>, page: &mut Page) -> fmt::Res
                 unit: None,
                 of: |stats| &stats.skipped,
             },
+            CounterFamily {
+                name: "lockgate_filter_shadow_transformed",
+                help: "Exchanges that were compared but for a body that passed a transform.",
+                unit: None,
+                of: |stats| &stats.transformed,
+            },
         ],
     )?;
     split(
