@@ -15,6 +15,7 @@ mod publish;
 mod references;
 mod space;
 mod standing;
+mod version;
 mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};

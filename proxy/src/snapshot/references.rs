@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::filters::Known;
+use super::version::Known;
 use crate::config::filter_config::{self, Told, TrustedHeader};
 use crate::config::{self, Config, Doubts, Mistake, Tone};
 use crate::filter::Configured;

@@ -8,7 +8,7 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::filters::Version;
+use super::version::Version;
 use super::{Builder, Snapshot};
 use crate::config;
 use crate::filter::{LoadedFilter, Module, NotTakenOver, hand_over};

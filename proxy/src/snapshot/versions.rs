@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::filters::{Known, Origin, Ready, Version};
+use super::filters::Origin;
+use super::version::{Known, Ready, Version};
 use super::{Builder, Past, Reason, Snapshot, Standing};
 use crate::components::Pulls;
 use crate::config::{self, Config, Doubts, Mistake, Name, OnBad};
