@@ -164,6 +164,17 @@ fn calls_into_the_host_add_up_over_the_phases_of_an_exchange() {
 }
 
 #[test]
+fn what_a_language_asks_of_its_system_is_a_call_into_the_host() {
+    let bad = json!({ "wants": { "phases": ["request"] }, "request": ["ask-time 101"] });
+    let origin = Origin::saying("ok");
+    let proxy = start(&origin, bad.clone(), json!({ "max_host_calls": 100 }));
+    assert_eq!(proxy.get("/bad").status, 500);
+    assert_eq!(faults(&proxy, "host-calls"), 1);
+    let proxy = start(&origin, bad, json!({ "max_host_calls": 101 }));
+    assert_eq!(proxy.get("/bad").status, 200);
+}
+
+#[test]
 fn pieces_of_a_body_have_calls_of_their_own() {
     // `count` calls three times for each piece.
     let bad = json!({ "wants": { "phases": ["request"] }, "request": ["transform count"] });

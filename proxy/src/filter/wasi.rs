@@ -22,7 +22,7 @@ use wasmtime_wasi::random::{WasiRandom, WasiRandomCtx};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::log;
-use super::state::HostState;
+use super::state::{HostState, counted};
 
 /// Handles that a guest may hold at once.
 const MAX_HANDLES: usize = 1024;
@@ -59,7 +59,9 @@ impl Wasi {
 }
 
 impl WasiView for HostState {
+    /// On the way of every function but those of [`counted`] and [`chance`].
     fn ctx(&mut self) -> WasiCtxView<'_> {
+        counted(self);
         WasiCtxView {
             ctx: &mut self.wasi.context,
             table: &mut self.wasi.table,
@@ -76,13 +78,13 @@ impl HasData for Errors {
 /// Links every interface that a filter may import.
 pub fn add_to_linker(linker: &mut Linker<HostState>) -> Result<()> {
     type Own = HasSelf<HostState>;
-    monotonic_clock::add_to_linker::<HostState, Own>(linker, own)?;
-    cli::stdin::add_to_linker::<HostState, Own>(linker, own)?;
-    cli::stdout::add_to_linker::<HostState, Own>(linker, own)?;
-    cli::stderr::add_to_linker::<HostState, Own>(linker, own)?;
-    poll::add_to_linker::<HostState, Own>(linker, own)?;
-    streams::add_to_linker::<HostState, Own>(linker, own)?;
-    error::add_to_linker::<HostState, Errors>(linker, |state| &mut state.wasi.table)?;
+    monotonic_clock::add_to_linker::<HostState, Own>(linker, counted)?;
+    cli::stdin::add_to_linker::<HostState, Own>(linker, counted)?;
+    cli::stdout::add_to_linker::<HostState, Own>(linker, counted)?;
+    cli::stderr::add_to_linker::<HostState, Own>(linker, counted)?;
+    poll::add_to_linker::<HostState, Own>(linker, counted)?;
+    streams::add_to_linker::<HostState, Own>(linker, counted)?;
+    error::add_to_linker::<HostState, Errors>(linker, |state| &mut counted(state).wasi.table)?;
     clocks::wall_clock::add_to_linker::<HostState, WasiClocks>(linker, WasiClocksView::clocks)?;
     cli::exit::add_to_linker::<HostState, WasiCli>(linker, WasiCliView::cli)?;
     cli::environment::add_to_linker::<HostState, WasiCli>(linker, WasiCliView::cli)?;
@@ -105,12 +107,8 @@ fn add_files_and_chance(linker: &mut Linker<HostState>) -> Result<()> {
     random::insecure_seed::add_to_linker::<HostState, WasiRandom>(linker, chance)
 }
 
-fn own(state: &mut HostState) -> &mut HostState {
-    state
-}
-
 fn chance(state: &mut HostState) -> &mut WasiRandomCtx {
-    state.wasi.context.random()
+    counted(state).wasi.context.random()
 }
 
 /// Writes out what the guest left of a line.

@@ -291,7 +291,7 @@ pub(in crate::config) struct RawFilterLimits {
     /// minute.
     pub(in crate::config) pause: Time<1, MINUTE>,
     /// Calls into the host that it may make for one exchange, those of all its phases
-    /// together. Each piece of a body that it transforms counts by itself.
+    /// and those of WASI (a look at the clock, a line of standard output) among them. Each piece of a body that it transforms counts by itself.
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub(in crate::config) max_host_calls: u32,
     /// The most that it may delay one exchange.

@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
 
 use crate::bodies;
 use crate::exports::lockgate::filter::http_filter::{
@@ -51,6 +52,9 @@ fn step_of(name: &str, rest: &str, fields: &[u8]) -> Result<Option<Verdict>, Str
         "trap-from-instance" => trap_from_instance(number(first)),
         "sleep" => std::thread::sleep(std::time::Duration::from_millis(number(first))),
         "busy" => busy(number(first)),
+        "ask-time" => (0..number(first)).for_each(|_: u32| {
+            black_box(Instant::now());
+        }),
         _ => return on_exchange(name, first, second, rest, fields).map(|()| None),
     }
     Ok(None)
