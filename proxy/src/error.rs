@@ -80,7 +80,10 @@ kinds! {
     UpstreamReset Upstream 502 "upstream_reset";
     /// The answer breaks a rule, or can be read in two ways.
     BadAnswer Upstream 502 "bad_answer";
+    /// The head of the answer.
     AnswerTooLarge Upstream 502 "answer_too_large";
+    /// A body that a filter wants to see whole and that is larger than it takes.
+    AnswerBodyTooLarge Upstream 502 "answer_body_too_large";
     UpstreamStalled Upstream 504 "upstream_stalled";
     TotalTimeout Internal 504 "total_timeout";
     Draining Internal 503 "draining";

@@ -125,7 +125,10 @@ fn what_is_longer_than_a_filter_takes_is_refused() {
     assert_eq!(post(&proxy, "fives").status, 413);
     assert_eq!(chunked(&proxy, &["fi", "ves"], "").status, 413);
     let proxy = start(&origin, &[json!({ "response": ["buffer 4"] })]);
-    assert_eq!(get(&proxy).status, 502);
+    let refused = get(&proxy);
+    assert_eq!(refused.status, 502);
+    let why = Some("lockgate; error=http_response_body_size");
+    assert_eq!(refused.header("proxy-status"), why);
 }
 
 #[test]

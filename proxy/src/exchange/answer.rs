@@ -90,7 +90,7 @@ impl Body {
             match collection.take(part, collect) {
                 Ok(true) => return Ok(collection),
                 Ok(false) => {}
-                Err(TooLarge) => return Err(ErrorKind::AnswerTooLarge.into()),
+                Err(TooLarge) => return Err(ErrorKind::AnswerBodyTooLarge.into()),
             }
         }
     }

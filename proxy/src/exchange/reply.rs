@@ -65,6 +65,7 @@ fn proxy_status(kind: ErrorKind) -> HeaderValue {
         ErrorKind::UpstreamReset => "lockgate; error=connection_terminated",
         ErrorKind::BadAnswer => "lockgate; error=http_protocol_error",
         ErrorKind::AnswerTooLarge => "lockgate; error=http_response_header_section_size",
+        ErrorKind::AnswerBodyTooLarge => "lockgate; error=http_response_body_size",
         _ => match kind.origin() {
             Origin::Downstream => "lockgate; error=http_request_error",
             Origin::Filter => "lockgate; error=http_request_denied",
@@ -99,7 +100,8 @@ fn text(kind: ErrorKind) -> &'static str {
         ErrorKind::AnswerTimeout => "the origin did not answer in time\n",
         ErrorKind::UpstreamReset => "the origin closed without a whole answer\n",
         ErrorKind::BadAnswer => "the origin's answer is malformed\n",
-        ErrorKind::AnswerTooLarge => "the origin's answer is too large\n",
+        ErrorKind::AnswerTooLarge => "the head of the origin's answer is too large\n",
+        ErrorKind::AnswerBodyTooLarge => "the body of the origin's answer is too large\n",
         ErrorKind::UpstreamStalled => "the origin stopped in the middle of its answer\n",
         ErrorKind::TotalTimeout => "the request took too long\n",
         ErrorKind::Draining => "shutting down\n",
