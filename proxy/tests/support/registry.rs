@@ -215,7 +215,7 @@ impl Registry {
         Digest::of(bytes).to_string()
     }
 
-    fn push_blob(&self, name: &str, bytes: &[u8]) {
+    pub fn push_blob(&self, name: &str, bytes: &[u8]) {
         let (status, location) = self.send(
             "POST",
             &format!("/v2/{name}/blobs/uploads/"),
