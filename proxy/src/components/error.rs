@@ -102,6 +102,19 @@ impl PullError {
         }
     }
 
+    /// Whether it says something about what was asked for, and nothing about the
+    /// registry.
+    pub(super) fn is_about_content(&self) -> bool {
+        matches!(
+            self,
+            Self::Unknown { .. }
+                | Self::Digest { .. }
+                | Self::Longer { .. }
+                | Self::TooLarge { .. }
+                | Self::Manifest { .. }
+        )
+    }
+
     /// Whether the registry could not be asked at all, which says nothing about
     /// what it would have answered.
     pub fn is_absence(&self) -> bool {

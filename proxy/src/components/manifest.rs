@@ -7,6 +7,9 @@ use serde::Deserialize;
 use super::PullError;
 use crate::digest::Digest;
 
+/// What is asked for as a list.
+pub(super) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
 /// What is asked for as a manifest.
 pub(super) const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, \
      application/vnd.oci.image.index.v1+json, \
@@ -40,6 +43,7 @@ pub(super) struct Descriptor {
     pub(super) size: u64,
     #[serde(default)]
     pub(super) annotations: BTreeMap<String, String>,
+    pub(super) artifact_type: Option<String>,
     platform: Option<Platform>,
 }
 

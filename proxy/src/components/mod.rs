@@ -12,6 +12,7 @@
 //! a digest in the configuration to the bytes can be gone again without a registry.
 
 mod blobs;
+mod bundle;
 mod credentials;
 mod error;
 mod file;
@@ -19,6 +20,7 @@ mod layout;
 mod login;
 mod manifest;
 mod pull;
+mod referrers;
 mod registry;
 mod trust;
 
@@ -28,7 +30,7 @@ use std::time::Duration;
 pub use error::{NoFile, PullError};
 pub use file::read as read_file;
 pub use pull::{Pulled, Pulls};
-pub use trust::{Untrusted, check_file, signature_of};
+pub use trust::{Untrusted, check_file, signatures_of};
 
 use crate::config::{Config, Pull, Reference, Registry, TrustedKey};
 use blobs::Blobs;

@@ -1,5 +1,7 @@
 //! From a reference to the bytes of a component: manifest, layer, what is in it.
 
+mod signer;
+
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::PathBuf;
@@ -8,7 +10,7 @@ use super::blobs::Blobs;
 use super::layout::{self, Packing};
 use super::manifest::{self, Descriptor, Manifest};
 use super::registry::{Ask, Registry};
-use super::{PullError, Untrusted, Wanted, trust};
+use super::{PullError, Wanted};
 use crate::config::{Name, Pull, Reference, Version};
 use crate::digest::Digest;
 
@@ -153,56 +155,6 @@ impl Way<'_> {
         })
     }
 
-    /// The trusted key that signed an image, as cosign signs: by another image, whose
-    /// tag tells of which one. A good signature stays good, so one that was seen
-    /// before does for it.
-    async fn signer(&mut self, image: &Digest) -> Result<Option<Name>, PullError> {
-        if self.wanted.trust.is_empty() {
-            return Ok(None);
-        }
-        let tag = trust::tag_of(image);
-        let reference = self.wanted.reference.tagged(&tag);
-        if let Some(known) = self.resolved(&reference)
-            && let Some(manifest) = self.find(&known)
-            && let Ok(signer) = self.signer_in(&manifest, image).await
-        {
-            return Ok(Some(signer));
-        }
-        let manifest = self.ask_for_manifest(&tag).await;
-        let manifest = manifest.map_err(|error| match error {
-            PullError::Unknown { .. } => {
-                let place = format!("`{tag}` in its registry");
-                Untrusted::Unsigned { place }.into()
-            }
-            error => error,
-        })?;
-        let signer = self.signer_in(&manifest, image).await?;
-        let digest = Digest::of(&manifest);
-        self.keep(&digest, &manifest);
-        self.keep_resolved(&reference, &digest);
-        Ok(Some(signer))
-    }
-
-    /// The first trusted key among those who signed; else the reason that tells most.
-    async fn signer_in(&mut self, manifest: &[u8], image: &Digest) -> Result<Name, PullError> {
-        let Manifest::Image(layers) = Manifest::read(manifest)? else {
-            let reason = "signatures are in no index".to_owned();
-            return Err(PullError::Manifest { reason });
-        };
-        let mut why = Untrusted::Unknown;
-        for (payload, signature) in trust::payloads(&layers) {
-            let payload = self
-                .blob(payload, "the signed payload", trust::MAX_PAYLOAD)
-                .await?;
-            match trust::check_payload(&payload, &signature, image, self.wanted.trust) {
-                Ok(signer) => return Ok(signer),
-                Err(Untrusted::Unknown) => {}
-                Err(error) => why = error,
-            }
-        }
-        Err(why.into())
-    }
-
     async fn component(&mut self, manifest: Vec<u8>) -> Result<Vec<u8>, PullError> {
         let layers = match Manifest::read(&manifest)? {
             Manifest::Image(layers) => layers,
@@ -278,6 +230,14 @@ impl Way<'_> {
     }
 
     async fn ask(&mut self, ask: &Ask<'_>) -> Result<Vec<u8>, PullError> {
+        Ok(self.ask_for_page(ask).await?.0)
+    }
+
+    /// Also where there is more of it.
+    async fn ask_for_page(
+        &mut self,
+        ask: &Ask<'_>,
+    ) -> Result<(Vec<u8>, Option<String>), PullError> {
         if self.is_offline {
             return Err(PullError::NotKept);
         }

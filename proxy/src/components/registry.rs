@@ -8,15 +8,15 @@ use std::error::Error;
 use std::fs;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, WWW_AUTHENTICATE};
+use reqwest::header::{ACCEPT, LINK, WWW_AUTHENTICATE};
 use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Certificate, Client, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::PullError;
 use super::credentials::{self, Credentials};
 use super::login::{self, Challenge, TokenServer};
+use super::{PullError, referrers};
 use crate::config;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -70,8 +70,12 @@ impl<'a> Registry<'a> {
         }
     }
 
-    /// The bytes of a manifest or blob. Dropping the future ends the request.
-    pub(super) async fn get(&mut self, ask: &Ask<'_>) -> Result<Vec<u8>, PullError> {
+    /// The bytes of a manifest, blob or list, and what to ask for to get the rest of a
+    /// list. Dropping the future ends the request.
+    pub(super) async fn get(
+        &mut self,
+        ask: &Ask<'_>,
+    ) -> Result<(Vec<u8>, Option<String>), PullError> {
         let mut response = self.send(ask).await?;
         if response.status() == StatusCode::UNAUTHORIZED {
             self.log_in(&response).await?;
@@ -80,7 +84,18 @@ impl<'a> Registry<'a> {
         if response.status() != StatusCode::OK {
             return Err(self.refusal(response, ask.what).await);
         }
-        read(response, ask.limit, ask.what).await
+        let next = self.next(&response);
+        Ok((read(response, ask.limit, ask.what).await?, next))
+    }
+
+    /// Where the next page is. One elsewhere would be sent the credentials for here.
+    fn next(&self, response: &Response) -> Option<String> {
+        let links = response.headers().get_all(LINK).iter();
+        let mut links = links.filter_map(|links| links.to_str().ok());
+        let target = links.find_map(referrers::next_in)?;
+        let next = response.url().join(target).ok()?;
+        let here = Url::parse(&format!("{}/v2/{}/", self.base(), self.name)).ok()?;
+        Some(next.as_str().strip_prefix(here.as_str())?.to_owned())
     }
 
     async fn send(&mut self, ask: &Ask<'_>) -> Result<Response, PullError> {

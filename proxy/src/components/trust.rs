@@ -1,5 +1,5 @@
 //! Whether a component is signed by who is trusted: beside a file, or beside an image
-//! as cosign signs it.
+//! as cosign 1 and 2 sign it.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use super::manifest::Descriptor;
-use super::{NoFile, file};
+use super::{NoFile, bundle, file};
 use crate::config::{Name, TrustedKey};
 use crate::digest::Digest;
 
@@ -22,7 +22,7 @@ pub(super) const MAX_PAYLOAD: usize = 64 << 10;
 const MAX_SIGNATURE: usize = 4 << 10;
 
 /// Signatures of one image that are looked at.
-const MAX_SIGNATURES: usize = 32;
+pub(super) const MAX_SIGNATURES: usize = 32;
 
 /// Why a component is not trusted. Reads on from its name.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -35,36 +35,106 @@ pub enum Untrusted {
     Other { found: Digest },
     #[error("which is signed, but not by a key that is trusted for it")]
     Unknown,
+    #[error("which is signed with a certificate, and by no key that is trusted for it")]
+    Certificate,
     #[error("whose signature in {place} cannot be read: {reason}")]
     Unreadable { place: String, reason: String },
+    /// The reason reads on from the place.
+    #[error("which has no signature that can be read: there is {place}, {reason}")]
+    Illegible { place: String, reason: String },
 }
 
 impl Untrusted {
     pub const WANTED: &str = "a signature of it by a key that is trusted for it";
+
+    pub(super) fn illegible(place: &str, reason: &str) -> Self {
+        Self::Illegible {
+            place: place.to_owned(),
+            reason: reason.to_owned(),
+        }
+    }
+
+    /// The one that tells more, where there are several signatures; else the first.
+    pub(super) fn or(self, other: Self) -> Self {
+        match other.weight() > self.weight() {
+            true => other,
+            false => self,
+        }
+    }
+
+    /// The closer to a good one, the more.
+    fn weight(&self) -> u8 {
+        match self {
+            Self::Unsigned { .. } => 0,
+            Self::Illegible { .. } => 1,
+            Self::Certificate => 2,
+            Self::Unknown | Self::Wrong { .. } => 3,
+            Self::Other { .. } | Self::Unreadable { .. } => 4,
+        }
+    }
 }
 
-/// Where the signature of a file is.
-pub fn signature_of(file: &Path) -> PathBuf {
-    let mut path = file.as_os_str().to_owned();
-    path.push(".sig");
-    PathBuf::from(path)
+/// Where the signature of a file may be: on its own, or in a bundle.
+pub fn signatures_of(file: &Path) -> [PathBuf; 2] {
+    [".sig", ".sigstore.json"].map(|extension| {
+        let mut path = file.as_os_str().to_owned();
+        path.push(extension);
+        PathBuf::from(path)
+    })
 }
 
-/// By whom the bytes of a file are signed.
+/// By whom the bytes of a file are signed. One good signature does.
 pub fn check_file(file: &Path, bytes: &[u8], keys: &[TrustedKey]) -> Result<Name, Untrusted> {
-    let path = signature_of(file);
-    let place = format!("`{}`", path.display());
-    let signature = match file::read(&path, MAX_SIGNATURE) {
-        Ok(signature) => decoded(signature),
-        Err(NoFile::Unreadable(error)) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(Untrusted::Unsigned { place });
-        }
-        Err(error) => {
-            let reason = error.to_string();
-            return Err(Untrusted::Unreadable { place, reason });
-        }
+    let [signature, bundle] = signatures_of(file);
+    let mut why = Untrusted::Unsigned {
+        place: format!("`{}` and no `{}`", signature.display(), bundle.display()),
     };
-    signer(keys, bytes, &signature).ok_or(Untrusted::Wrong { place })
+    let checked = [
+        check_signature(&signature, bytes, keys),
+        check_bundle(&bundle, bytes, keys),
+    ];
+    for checked in checked.into_iter().flatten() {
+        match checked {
+            Ok(signer) => return Ok(signer),
+            Err(other) => why = why.or(other),
+        }
+    }
+    Err(why)
+}
+
+/// `None` where there is no such file.
+fn check_signature(
+    path: &Path,
+    bytes: &[u8],
+    keys: &[TrustedKey],
+) -> Option<Result<Name, Untrusted>> {
+    let place = place_of(path);
+    let signature = read(path, MAX_SIGNATURE)?.map(decoded);
+    Some(
+        signature.and_then(|signature| {
+            signer(keys, bytes, &signature).ok_or(Untrusted::Wrong { place })
+        }),
+    )
+}
+
+fn check_bundle(path: &Path, bytes: &[u8], keys: &[TrustedKey]) -> Option<Result<Name, Untrusted>> {
+    let bundle = read(path, bundle::MAX_BYTES)?;
+    Some(bundle.and_then(|bundle| bundle::check_bytes(&bundle, bytes, keys, &place_of(path))))
+}
+
+fn read(path: &Path, limit: usize) -> Option<Result<Vec<u8>, Untrusted>> {
+    match file::read(path, limit) {
+        Ok(bytes) => Some(Ok(bytes)),
+        Err(NoFile::Unreadable(error)) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => Some(Err(Untrusted::Unreadable {
+            place: place_of(path),
+            reason: error.to_string(),
+        })),
+    }
+}
+
+fn place_of(path: &Path) -> String {
+    format!("`{}`", path.display())
 }
 
 /// As it is, or in Base64: `openssl` writes the one and cosign the other. No
@@ -74,7 +144,7 @@ fn decoded(signature: Vec<u8>) -> Vec<u8> {
     STANDARD.decode(text).unwrap_or(signature)
 }
 
-fn signer(keys: &[TrustedKey], message: &[u8], signature: &[u8]) -> Option<Name> {
+pub(super) fn signer(keys: &[TrustedKey], message: &[u8], signature: &[u8]) -> Option<Name> {
     let mut keys = keys.iter();
     let key = keys.find(|trusted| trusted.key.verifies(message, signature))?;
     Some(key.name.clone())

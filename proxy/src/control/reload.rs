@@ -95,7 +95,10 @@ pub fn files_of(attempt: &config::Attempt) -> Vec<PathBuf> {
             .chain(shadow)
     });
     let components = sources.flat_map(|component| match component {
-        ComponentSource::File(path) => vec![path.clone(), components::signature_of(path)],
+        ComponentSource::File(path) => {
+            let signatures = components::signatures_of(path);
+            std::iter::once(path.clone()).chain(signatures).collect()
+        }
         ComponentSource::Shipped(_) | ComponentSource::Registry(..) => Vec::new(),
     });
     let files = attempt.files.iter().chain(&attempt.read_files).cloned();
