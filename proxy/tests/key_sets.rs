@@ -6,6 +6,7 @@ mod support;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
 use support::admin::metric_sum;
 use support::filtered::{check, warned};
@@ -46,15 +47,27 @@ impl Issuer {
         }
     }
 
+    /// After the first one, each answer takes two seconds.
+    fn slow(keys: &[&str]) -> Self {
+        Self::start_with(keys, || std::thread::sleep(Duration::from_secs(2)))
+    }
+
     fn start(keys: &[&str], held: Option<mpsc::Receiver<()>>) -> Self {
+        let held = Mutex::new(held);
+        Self::start_with(keys, move || {
+            if let Some(held) = held.lock().unwrap().as_ref() {
+                held.recv_timeout(support::LIMIT).unwrap();
+            }
+        })
+    }
+
+    fn start_with(keys: &[&str], wait: impl Fn() + Send + Sync + 'static) -> Self {
         let says = Arc::new(Mutex::new(set(keys)));
         let asked = Arc::new(AtomicUsize::new(0));
         let (told, count) = (says.clone(), asked.clone());
-        let held = Mutex::new(held);
         let origin = Origin::start(move |_| {
-            let before = count.fetch_add(1, Ordering::SeqCst);
-            if let Some(held) = held.lock().unwrap().as_ref().filter(|_| before > 0) {
-                held.recv_timeout(support::LIMIT).unwrap();
+            if count.fetch_add(1, Ordering::SeqCst) > 0 {
+                wait();
             }
             told.lock().unwrap().clone()
         });
@@ -156,7 +169,7 @@ fn an_unknown_key_is_asked_for_once() {
     for client in &mut clients {
         assert_eq!(client.answer().status, 401);
     }
-    assert_eq!(issuer.asked(), 2, "for the job and for one token");
+    assert_eq!(issuer.asked(), 3, "for the job and once for each name");
     assert_eq!(status(&proxy, BY_E), 200);
 }
 
@@ -214,6 +227,62 @@ fn a_new_key_that_many_use_at_once_is_asked_for_once_and_good_for_all() {
 }
 
 #[test]
+fn who_asks_for_a_new_key_and_leaves_takes_nobody_along() {
+    let (origin, issuer) = (Origin::saying("in"), Issuer::holding(&[KEY_E]));
+    let proxy = start(&origin, &issuer, "1h");
+    issuer.publish(&[KEY_E, KEY_D]);
+    let head = format!("GET / HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {BY_D}\r\n\r\n");
+    let mut first = proxy.connect();
+    first.send(&head);
+    within("the issuer is asked", || {
+        (issuer.asked() == 2).then_some(())
+    });
+    let mut second = proxy.connect();
+    second.send(&head);
+    let sum = |metric, label| metric_sum(proxy.admin(), metric, label);
+    within("both have called", || {
+        let calls = sum("lockgate_filter_calls_total", "phase=\"request\"");
+        (calls == 2.0).then_some(())
+    });
+    drop(first);
+    within("the first one is gone", || {
+        (sum("lockgate_filter_instances_lost_total", "auth") == 1.0).then_some(())
+    });
+    // To whom nobody listens any more, and to the second.
+    for _ in 0..2 {
+        issuer.gate.as_ref().unwrap().send(()).unwrap();
+    }
+    assert_eq!(second.answer().status, 200);
+    assert_eq!(issuer.asked(), 3);
+}
+
+#[test]
+fn a_slow_issuer_is_waited_for() {
+    let (origin, issuer) = (Origin::saying("in"), Issuer::slow(&[KEY_E]));
+    let proxy = start(&origin, &issuer, "1h");
+    issuer.publish(&[KEY_E, KEY_D]);
+    let head = format!("GET / HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {BY_D}\r\n\r\n");
+    let mut clients: Vec<Client> = (0..4).map(|_| proxy.connect()).collect();
+    clients.iter_mut().for_each(|client| {
+        client.send(&head);
+    });
+    for client in &mut clients {
+        assert_eq!(client.answer().status, 200);
+    }
+    assert_eq!(issuer.asked(), 2);
+}
+
+#[test]
+fn a_made_up_key_does_not_hide_a_new_one() {
+    let (origin, issuer) = (Origin::saying("in"), Issuer::with(&[KEY_E]));
+    let proxy = start(&origin, &issuer, "1h");
+    assert_eq!(status(&proxy, BY_NOBODY[0]), 401);
+    issuer.publish(&[KEY_E, KEY_D]);
+    assert_eq!(status(&proxy, BY_D), 200);
+    assert_eq!(issuer.asked(), 3);
+}
+
+#[test]
 fn the_set_is_fetched_again_and_again() {
     let (origin, issuer) = (Origin::saying("in"), Issuer::with(&[KEY_E]));
     let proxy = start(&origin, &issuer, "1s");
@@ -253,9 +322,12 @@ fn the_last_good_set_stays_when_the_issuer_is_gone() {
     ));
     assert!(proxy.reload().ok);
     for _ in 0..5 {
-        let answer = ask(&proxy, BY_NOBODY[0]);
+        let answer = ask(&proxy, "no.token.atall");
         assert_eq!(answer.status, 401);
         assert!(answer.header("www-authenticate").unwrap().contains("three"));
+        let answer = ask(&proxy, BY_NOBODY[0]);
+        assert_eq!(answer.status, 503, "nobody can tell");
+        assert_eq!(answer.header("retry-after"), Some("5"));
         assert_eq!(status(&proxy, BY_E), 200);
     }
 }

@@ -42,8 +42,11 @@ impl Challenges {
                 let reply = Reply::text(403, "the token does not allow this\n");
                 self.add_for_tokens(reply, ", error=\"insufficient_scope\"")
             }
-            Refusal::NoKeys => Reply::text(503, "the keys of the issuer are not there yet\n")
-                .header("retry-after", "5"),
+            // Nobody can tell yet whether the token is a good one.
+            Refusal::NoKeys | Refusal::KeyAskedFor | Refusal::IssuerSilent => {
+                let text = "the keys of the issuer are not there yet\n";
+                Reply::text(503, text).header("retry-after", "5")
+            }
             Refusal::Repeated => Reply::text(400, "a field with credentials occurs twice\n"),
         }
     }

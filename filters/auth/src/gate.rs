@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::api_keys::ApiKeys;
 use crate::basic::Users;
 use crate::identity::{Identity, Refusal};
-use crate::jwt::{Jwt, Keys};
+use crate::jwt::{self, Jwt, Keys};
 
 /// One way to pass.
 pub enum Way {
@@ -52,6 +52,16 @@ impl Gate {
         if let Some(jwt) = tokens {
             jwt.replace_fetched(keys);
         }
+    }
+
+    /// The key that the token of a request names, if there is such a token.
+    pub fn named_key<'v>(&self, values: impl Fn(&str) -> Vec<Cow<'v, [u8]>>) -> Option<String> {
+        self.ways.iter().find_map(|way| match way {
+            Way::Jwt { header, scheme, .. } => {
+                jwt::named_key(credentials(values(header).first()?, scheme)?)
+            }
+            Way::ApiKeys { .. } | Way::Users(_) => None,
+        })
     }
 
     /// Who sent a request with these fields. `values` gives every value of a

@@ -54,6 +54,10 @@ pub enum Refusal {
     Token(TokenError),
     /// A good token without a required claim.
     Forbidden,
+    /// The issuer is being asked for the token's key.
+    KeyAskedFor,
+    /// The issuer was asked for the token's key and did not answer.
+    IssuerSilent,
     /// The issuer's keys were never there to tell.
     NoKeys,
     /// A field that may occur once occurred again.
@@ -67,6 +71,8 @@ impl Refusal {
             Self::Missing => "no credentials",
             Self::Wrong => "wrong credentials",
             Self::Token(error) => error.description(),
+            Self::KeyAskedFor => "the issuer is being asked for the key",
+            Self::IssuerSilent => "the issuer does not tell its keys",
             Self::NoKeys => "the keys of the issuer are not there yet",
             Self::Forbidden => "a required claim is missing",
             Self::Repeated => "a field with credentials occurs twice",

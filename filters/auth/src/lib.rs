@@ -27,13 +27,10 @@ use lockgate_sdk::secrets::{self, SecretError};
 
 use crate::check::{Checked, Granted};
 use crate::identity::{Identity, Refusal, TokenError};
-use crate::remote::{Asking, Remote};
+use crate::remote::{ASKING, Asked, Remote};
 
 pub use crate::config::Config;
 pub use crate::job::Refresh;
-
-/// How long a request waits whose key another one is asking for.
-const WAIT: Duration = Duration::from_secs(1);
 
 /// The filter.
 pub struct Auth {
@@ -66,34 +63,23 @@ impl Filter for Auth {
     }
 
     fn on_request(&self, exchange: &Exchange) -> Result<Verdict, Error> {
-        let refusal = match self.identify(exchange) {
-            Ok(identity) => return self.pass(exchange, &identity).map(|()| Verdict::Next),
-            Err(refusal) => refusal,
-        };
-        let unknown = Refusal::Token(TokenError::UnknownKey);
-        let refusal = match &self.remote {
-            Some(remote) if refusal == unknown => match remote.ask() {
-                // Called again with the answer at hand, for the sake of which nothing of
-                // the body is wanted.
-                Asking::UnderWay => {
-                    exchange.delay(WAIT);
-                    return Ok(Verdict::Buffer {
-                        limit: 0,
-                        overflow: Overflow::Truncate,
-                    });
-                }
-                Asking::Over => match self.identify(exchange) {
-                    Ok(identity) => return self.pass(exchange, &identity).map(|()| Verdict::Next),
-                    Err(refusal) => refusal,
-                },
-            },
-            Some(_) | None => refusal,
-        };
-        Ok(self.refuse(exchange, refusal).into())
+        match self.identify_or_ask(exchange) {
+            Ok(identity) => self.pass(exchange, &identity).map(|()| Verdict::Next),
+            // Called again when the answer must be there, for the sake of which nothing
+            // of the body is wanted.
+            Err(Refusal::KeyAskedFor) => {
+                exchange.delay(ASKING);
+                Ok(Verdict::Buffer {
+                    limit: 0,
+                    overflow: Overflow::Truncate,
+                })
+            }
+            Err(refusal) => Ok(self.refuse(exchange, refusal).into()),
+        }
     }
 
     fn on_request_body(&self, exchange: &Exchange, _: Body) -> Result<BodyVerdict, Error> {
-        match self.identify(exchange) {
+        match self.identify_or_ask(exchange) {
             Ok(identity) => self.pass(exchange, &identity).map(|()| BodyVerdict::Keep),
             Err(refusal) => Ok(BodyVerdict::Respond(self.refuse(exchange, refusal))),
         }
@@ -101,6 +87,22 @@ impl Filter for Auth {
 }
 
 impl Auth {
+    /// Who sent the request, after the issuer was asked for a key that nobody knows.
+    fn identify_or_ask(&self, exchange: &Exchange) -> Result<Identity<'_>, Refusal> {
+        let unknown = Refusal::Token(TokenError::UnknownKey);
+        let remote = match (self.identify(exchange), &self.remote) {
+            (Err(refusal), Some(remote)) if refusal == unknown => remote,
+            (outcome, _) => return outcome,
+        };
+        let request = exchange.request();
+        let key = self.checked.gate.named_key(|name| request.headers(name));
+        match remote.ask(&key.unwrap_or_default()) {
+            Asked::Answered => self.identify(exchange),
+            Asked::InVain => Err(Refusal::IssuerSilent),
+            Asked::NotYet => Err(Refusal::KeyAskedFor),
+        }
+    }
+
     /// Who sent the request, by the newest keys.
     fn identify(&self, exchange: &Exchange) -> Result<Identity<'_>, Refusal> {
         let gate = &self.checked.gate;

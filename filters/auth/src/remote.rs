@@ -11,15 +11,19 @@ use lockgate_sdk::http_client::Call;
 use lockgate_sdk::shared::{self, SharedError};
 use lockgate_sdk::{Error, log, time};
 
+use crate::digest::Fingerprint;
 use crate::jwt::{KeyRules, Keys, read_set};
 
 /// How long nobody asks again for a key that was not there.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long an issuer may take to be asked for a key. Meanwhile nobody else asks, and
+/// no longer: who asked may be gone with its client, and tells nobody.
+pub const ASKING: Duration = Duration::from_secs(3);
 /// Bytes in front of a set: when it was asked for, in nanoseconds since 1970.
 const STAMP: usize = size_of::<u64>();
-/// What `asked` holds while the answer is on its way.
-const UNDER_WAY: &[u8] = b"under way";
-const OVER: &[u8] = b"over";
+/// What `asked` holds of a key.
+const ANSWERED: &[u8] = b"answered";
+const IN_VAIN: &[u8] = b"in vain";
 
 /// Where a set is, and which of its keys count.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,13 +41,15 @@ pub struct Remote {
     version: Cell<u64>,
 }
 
-/// Whether somebody asks the issuer for an unknown key.
+/// Whether the issuer was asked for an unknown key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asking {
-    /// It was asked, just now or lately.
-    Over,
-    /// Another exchange waits for the answer.
-    UnderWay,
+pub enum Asked {
+    /// Just now or lately: what it publishes is known.
+    Answered,
+    /// Without a key set for an answer.
+    InVain,
+    /// Another exchange asks, or did a moment ago.
+    NotYet,
 }
 
 impl Source {
@@ -56,15 +62,26 @@ impl Source {
         format!("jwks set {}{}", self.cluster, self.path)
     }
 
-    fn asked(&self) -> String {
-        format!("jwks asked {}{}", self.cluster, self.path)
+    /// There while somebody asks for a key, whichever it is.
+    fn asking(&self) -> String {
+        format!("jwks asking {}{}", self.cluster, self.path)
+    }
+
+    /// By a digest, because strangers choose the name.
+    fn asked(&self, key: &str) -> String {
+        let digest = Fingerprint::of(&[key.as_bytes()]).spread();
+        format!("jwks asked {digest:016x} {}{}", self.cluster, self.path)
     }
 
     /// Asks the issuer, and shares a good answer. Without one, what was shared
     /// before stays.
     pub fn fetch(&self) -> Result<(), Error> {
+        self.fetch_by(Call::get(&self.path))
+    }
+
+    fn fetch_by(&self, call: Call) -> Result<(), Error> {
         let began = u64::try_from(time::since_epoch().as_nanos()).unwrap_or(u64::MAX);
-        let answer = Call::get(&self.path)
+        let answer = call
             .header("accept", "application/json")
             .send(&self.cluster)
             .map_err(|error| self.failed(error))?;
@@ -140,24 +157,29 @@ impl Remote {
     }
 
     /// Asks the issuer for a key that nobody knows, unless that was done lately:
-    /// strangers can make up names of keys.
-    pub fn ask(&self) -> Asking {
-        let asked = self.source.asked();
-        match shared::replace(&asked, 0, UNDER_WAY, Some(PATIENCE)) {
-            Ok(_) => {
-                if let Err(error) = self.source.fetch() {
-                    log::warn!("{error}");
-                }
-                // Otherwise others would wait for an answer that is there.
-                if let Err(error) = shared::set(&asked, OVER, Some(PATIENCE)) {
-                    log::debug!("cannot tell that the issuer was asked", error = error);
-                }
-                Asking::Over
-            }
-            Err(_) => match shared::get(&asked) {
-                Some(entry) if entry.value == UNDER_WAY => Asking::UnderWay,
-                Some(_) | None => Asking::Over,
-            },
+    /// strangers can make up names of keys. One who does keeps nobody from asking for
+    /// another key for longer than [`ASKING`], and any answer tells of all keys.
+    pub fn ask(&self, key: &str) -> Asked {
+        let source = &self.source;
+        let asked = source.asked(key);
+        match shared::get(&asked) {
+            Some(entry) if entry.value == IN_VAIN => return Asked::InVain,
+            Some(_) => return Asked::Answered,
+            None => {}
         }
+        if shared::replace(&source.asking(), 0, b"", Some(ASKING)).is_err() {
+            return Asked::NotYet;
+        }
+        let (outcome, note) = match source.fetch_by(Call::get(&source.path).timeout(ASKING)) {
+            Ok(()) => (Asked::Answered, ANSWERED),
+            Err(error) => {
+                log::warn!("{error}");
+                (Asked::InVain, IN_VAIN)
+            }
+        };
+        if let Err(error) = shared::set(&asked, note, Some(PATIENCE)) {
+            log::debug!("cannot tell that the issuer was asked", error = error);
+        }
+        outcome
     }
 }

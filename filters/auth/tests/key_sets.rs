@@ -145,13 +145,13 @@ fn while_another_asks_a_request_waits_and_looks_again() {
     let mut bench = Bench::new();
     bench.publish(&["a"]);
     bench.job.run().verdict.unwrap();
-    shared::set("jwks asked idp/keys", "under way", Some(MINUTE)).unwrap();
+    shared::set("jwks asking idp/keys", "", Some(MINUTE)).unwrap();
     let outcome = bench.request("b");
     assert!(matches!(
         outcome.verdict,
         Ok(Verdict::Buffer { limit: 0, .. })
     ));
-    assert_eq!(outcome.delay, Duration::from_secs(1));
+    assert_eq!(outcome.delay, Duration::from_secs(3));
     assert_eq!(bench.asked.get(), 1);
     // The other one is back.
     bench.publish(&["a", "b"]);
@@ -159,13 +159,32 @@ fn while_another_asks_a_request_waits_and_looks_again() {
     let outcome = bench.auth.request_body("body");
     assert!(matches!(outcome.verdict, Ok(Fate::Sent(_))), "{outcome:?}");
     assert_eq!(outcome.attribute("subject"), Some("ann"));
-    // One that still is not there.
+    // Still somebody asks.
     bench.request("c");
     let outcome = bench.auth.request_body("body");
     let Ok(Fate::Answered(reply)) = outcome.verdict else {
         panic!("{outcome:?}");
     };
-    assert_eq!(reply.status, 401);
+    assert_eq!(reply.status, 503);
+    // Whoever asked is gone.
+    bench.publish(&["a", "c"]);
+    bench.request("c");
+    shared::remove("jwks asking idp/keys");
+    let outcome = bench.auth.request_body("body");
+    assert!(matches!(outcome.verdict, Ok(Fate::Sent(_))), "{outcome:?}");
+    assert_eq!(bench.asked.get(), 3);
+}
+
+#[test]
+fn an_issuer_that_does_not_answer_makes_no_token_bad() {
+    let mut bench = Bench::new();
+    bench.publish(&["a"]);
+    bench.job.run().verdict.unwrap();
+    *bench.published.borrow_mut() = None;
+    for _ in 0..3 {
+        bench.is_refused("b", 503, "the issuer does not tell its keys");
+    }
+    assert_eq!(bench.asked.get(), 2);
 }
 
 #[test]
@@ -187,7 +206,7 @@ fn the_last_good_set_stays() {
 fn without_any_set_the_answer_is_to_come_back() {
     let mut bench = Bench::new();
     bench.job.run().verdict.unwrap_err();
-    bench.is_refused("a", 503, "the keys of the issuer are not there yet");
+    bench.is_refused("a", 503, "the issuer does not tell its keys");
     let nothing = bench.auth.request(Exchange::get("/"));
     assert_eq!(nothing.reply().status, 401);
     bench.publish(&["a"]);

@@ -144,6 +144,13 @@ impl Jwt {
     }
 }
 
+/// The key that a token names, whether it is a good one or not.
+pub fn named_key(token: &[u8]) -> Option<String> {
+    let header = decode(Parts::of(token)?.header).ok()?;
+    let header: Header = parse(&header).ok()?;
+    header.kid.map(Cow::into_owned)
+}
+
 /// The three parts of a token, and the first two as they were signed.
 struct Parts<'a> {
     signed: &'a [u8],
