@@ -286,8 +286,12 @@ fn what_is_put_reaches_the_origin_and_no_later_filter() {
 #[test]
 fn the_admin_address_shows_no_secret() {
     let origin = Origin::saying("in");
-    let chain = [("guest", json!({ "reveal": ["token"] }), json!({}))];
+    let steps = json!({ "request": ["count token"] });
+    let chain = [("guest", json!({ "reveal": ["token"] }), steps)];
     let proxy = Proxy::start_in(with_guest("t0ken"), &guests(&chain, &origin));
+    assert_eq!(proxy.get("/").status, 200);
+    let counted = "lockgate_guest_seen_total{filter=\"guest\",what=\"***\"}";
+    assert_eq!(metric(proxy.admin(), counted), 1.0);
     let shown = get(proxy.admin(), "/config");
     let secrets = &json(&shown)["secrets"];
     assert_eq!(secrets[0], json!({ "name": "token", "file": "keys/alice" }));
@@ -302,6 +306,19 @@ fn the_admin_address_shows_no_secret() {
 }
 
 #[test]
+fn no_mistake_has_a_secret_in_its_place() {
+    let origin = Origin::saying("in");
+    let grants = json!({ "reveal": ["token"] });
+    let chain = [("guest", grants, json!({ "create": ["at token"] }))];
+    let folder = with_guest("t0ken");
+    let checked = check(&folder, &guests(&chain, &origin));
+    assert_eq!(checked.code, 2, "{checked:?}");
+    assert!(checked.text.contains("refused"), "{checked:?}");
+    assert!(!checked.text.contains("t0ken"), "{checked:?}");
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
 fn no_log_has_a_secret_in_it() {
     let origin = Origin::saying("in");
     let steps = json!({ "request": [
@@ -309,6 +326,7 @@ fn no_log_has_a_secret_in_it() {
         "show x-shown token",
         "log token",
         "print token",
+        "name token",
         "tell token",
     ]});
     let failing = json!({ "request": ["fail token"] });
@@ -343,6 +361,7 @@ fn no_log_has_a_secret_in_it() {
         text.contains("guest.outcome").then_some(text)
     });
     assert!(access.contains("it is ***"), "{access}");
+    assert!(access.contains("guest.***"), "{access}");
     for text in [process.log(), access] {
         for secret in ["t0ken", "t1ken", "hunter2"] {
             assert!(!text.contains(secret), "{text}");

@@ -94,6 +94,14 @@ impl GrantedSecrets {
         let seen: Vec<_> = self.0.iter().filter_map(seen).collect();
         secrets::mask(text, &seen)
     }
+
+    /// The same, for who has no use for the text itself.
+    pub fn masked(&self, text: String) -> String {
+        match self.mask(&text) {
+            Cow::Owned(masked) => masked,
+            Cow::Borrowed(_) => text,
+        }
+    }
 }
 
 impl PartialEq for GrantedSecrets {

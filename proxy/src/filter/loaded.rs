@@ -481,7 +481,7 @@ fn accept_one(
         let mistakes = refused.into_iter().map(|refused| BuildError {
             tone: Tone::Refuses,
             pointer: config.pointer.clone(),
-            at: refused.at,
+            at: secrets.masked(refused.at),
             message: super::log::clean(&secrets.mask(&refused.message), 2048),
         });
         return Err(Rejected::Mistakes(mistakes.collect()));

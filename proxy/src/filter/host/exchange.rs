@@ -1,6 +1,5 @@
 //! `exchange`: facts about the exchange, and decisions about its way.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -60,10 +59,8 @@ impl exchange::Host for HostState {
         let max_bytes = owner.limits.max_attribute_bytes;
         let (view, journal) = self.exchange()?;
         // The access log shows it, and other filters were not granted a secret by it.
-        let value = match owner.granted.secrets.mask(&value) {
-            Cow::Owned(masked) => masked,
-            Cow::Borrowed(_) => value,
-        };
+        let secrets = &owner.granted.secrets;
+        let (name, value) = (secrets.masked(name), secrets.masked(value));
         set_attribute(view, journal, &owner.name, &name, value, max_bytes)
     }
 

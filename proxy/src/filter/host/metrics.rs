@@ -26,11 +26,16 @@ impl metrics::HostMetric for HostState {
             Kind::Gauge => MetricKind::Gauge,
             Kind::Histogram => MetricKind::Histogram,
         };
+        // Whoever reads `/metrics` was granted no secret.
+        let secrets = &self.owner.granted.secrets;
         let definition = Definition {
             kind,
-            name,
-            help,
-            labels,
+            name: secrets.masked(name),
+            help: secrets.masked(help),
+            labels: labels
+                .into_iter()
+                .map(|label| secrets.masked(label))
+                .collect(),
         };
         let metric = self.owner.metrics.define(definition);
         Ok(metric.map(|MetricId(number)| Resource::new_own(number)))
@@ -38,6 +43,11 @@ impl metrics::HostMetric for HostState {
 
     fn update(&mut self, this: Resource<Metric>, value: f64, labels: Vec<String>) -> Result<()> {
         let metric = MetricId(this.rep());
+        let secrets = &self.owner.granted.secrets;
+        let labels: Vec<_> = labels
+            .into_iter()
+            .map(|label| secrets.masked(label))
+            .collect();
         self.owner
             .metrics
             .update(self.worker, metric, value, &labels);

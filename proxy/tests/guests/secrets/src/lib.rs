@@ -19,7 +19,7 @@ use exports::lockgate::filter::http_filter::{
     BodyVerdict, Buffered, Guest, GuestFilter, GuestTransform, Interest, Manifest, Phases, Verdict,
 };
 use lockgate::filter::types::{ConfigError, SecretField};
-use lockgate::filter::{exchange, log, request, secrets};
+use lockgate::filter::{exchange, log, metrics, request, secrets};
 use serde::Deserialize;
 
 struct Component;
@@ -56,7 +56,14 @@ impl GuestFilter for Filter {
         let filter: Filter = serde_json::from_str(&config).expect("a test's configuration");
         if !filter.create.is_empty() {
             let message = outcomes(&filter.create, &[]);
-            let at = String::new();
+            let at = match filter
+                .create
+                .last()
+                .and_then(|step| step.strip_prefix("at "))
+            {
+                Some(secret) => format!("/{}", revealed(secret)),
+                None => String::new(),
+            };
             return Err(vec![ConfigError { at, message }]);
         }
         Ok(exports::lockgate::filter::http_filter::Filter::new(filter))
@@ -170,6 +177,21 @@ fn outcome(step: &str, fields: &[u8]) -> String {
             eprintln!("printed: {}", revealed(secret));
             "printed".to_owned()
         }
+        ["count", secret] => {
+            let (kind, help) = (
+                metrics::Kind::Counter,
+                format!("it is {}", revealed(secret)),
+            );
+            let seen = metrics::Metric::define(kind, "seen", &help, &["what".to_owned()]);
+            seen.expect("a good definition")
+                .update(1.0, &[revealed(secret)]);
+            "counted".to_owned()
+        }
+        ["name", secret] => {
+            exchange::set_attribute(&revealed(secret), "named");
+            "named".to_owned()
+        }
+        ["at", _] => "refused".to_owned(),
         ["tell", secret] => format!("it is {}", revealed(secret)),
         ["fail", _] => "failed".to_owned(),
         other => panic!("no step {other:?}"),
