@@ -291,7 +291,11 @@ async fn bring_up(start: Start) -> Result<(Control, Option<Signals>), StartError
     }
     let snapshot = Arc::new(start.candidate.snapshot);
     for standing in &snapshot.standings {
-        tracing::error!(why = standing.why.join("; "), "degraded: {standing}");
+        let why = standing.why.join("; ");
+        match standing.is_degraded() {
+            true => tracing::error!(why, "degraded: {standing}"),
+            false => tracing::info!(why, "{standing}"),
+        }
     }
     let mut versions = start.versions;
     control::serve_shared(&snapshot, &start.stats);

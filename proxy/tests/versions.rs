@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use support::admin::{ask, get, json, metric_sum};
-use support::{Client, Origin, Proxy, within};
+use support::{Client, Origin, Process, Proxy, within};
 
 /// A folder for what outlives a process, removed at the end.
 struct State(PathBuf);
@@ -239,6 +239,42 @@ fn a_start_with_a_broken_component_is_a_start_with_the_last_good_one() {
 }
 
 #[test]
+fn a_start_that_is_not_what_the_file_says_is_told_in_the_log() {
+    let (origin, state) = (Origin::saying("body"), State::new());
+    let proxy = start(&origin, &state, &version("one", &[]));
+    proven(&proxy, &state);
+    proxy.stop();
+    let folder = Proxy::folder();
+    std::fs::write(folder.join("guest.wasm"), b"broken").unwrap();
+    let process = Process::start_in(folder, &yaml(&origin, &state, &version("two", &[])));
+    let line = process.logged("degraded: filter `guest` starts with its last good version");
+    assert!(
+        line.contains("ERROR") && line.contains("guest.wasm"),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_start_without_a_canary_that_was_given_up_is_no_failure() {
+    let (origin, state) = (Origin::saying("body"), State::new());
+    let entry = with_canary(&version("two", &[]), &json!({ "percent": 0 }));
+    let proxy = start_trial(&origin, &state, &entry);
+    assert_eq!(decide(&proxy, "abort").0, 200);
+    let records = state.0.join("filters.json");
+    within("that is on record", || {
+        let records = std::fs::read_to_string(&records).ok()?;
+        records.contains("aborted").then_some(())
+    });
+    proxy.stop();
+    let process = Process::start_in(trial_folder(), &yaml(&origin, &state, &entry));
+    let line = process.logged("filter `guest` runs without its canary, which was given up");
+    assert!(
+        line.contains("INFO") && !line.contains("degraded"),
+        "{line}"
+    );
+}
+
+#[test]
 fn a_refused_component_is_not_kept() {
     let (origin, state) = (Origin::saying("body"), State::new());
     let proxy = start(&origin, &state, &version("one", &[]));
@@ -353,12 +389,17 @@ fn with_canary(canary: &Value, rules: &Value) -> Value {
 
 /// As [`start`], with a component for the canary that only differs in its bytes.
 fn start_trial(origin: &Origin, state: &State, entry: &Value) -> Proxy {
+    Proxy::start_in(trial_folder(), &yaml(origin, state, entry))
+}
+
+/// With the component of the canary beside that of the filter.
+fn trial_folder() -> PathBuf {
     let folder = Proxy::folder();
     put_guest(&folder);
     let mut canary = hostile::component().to_vec();
     canary.extend_from_slice(b"\x00\x05\x04note");
     std::fs::write(folder.join("canary.wasm"), canary).unwrap();
-    Proxy::start_in(folder, &yaml(origin, state, entry))
+    folder
 }
 
 fn version_for(proxy: &Proxy, user: &str) -> Option<String> {

@@ -40,6 +40,16 @@ impl Reason {
     }
 }
 
+impl Standing {
+    /// Whether the version in the file is bad, and not only decided about.
+    pub fn is_degraded(&self) -> bool {
+        match self.reason {
+            Reason::Kept | Reason::LastGood | Reason::FellBack => true,
+            Reason::Promoted | Reason::Aborted => false,
+        }
+    }
+}
+
 impl fmt::Display for Standing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Standing { filter, reason, .. } = self;
