@@ -94,9 +94,16 @@ impl Generations {
 /// What the filters hold that only this generation and others before have.
 fn memory_beyond(snapshot: &Snapshot, newest: Option<&Snapshot>) -> i64 {
     let is_gone = |filter: &&Arc<LoadedFilter>| {
-        let mut newest = newest.into_iter().flat_map(|newest| &newest.filters);
+        let mut newest = newest.into_iter().flat_map(versions);
         !newest.any(|known| Arc::ptr_eq(known, filter))
     };
-    let gone = snapshot.filters.iter().filter(is_gone);
-    gone.map(|filter| filter.memory_bytes()).sum()
+    versions(snapshot)
+        .filter(is_gone)
+        .map(|filter| filter.memory_bytes())
+        .sum()
+}
+
+/// Those that serve, canaries among them.
+fn versions(snapshot: &Snapshot) -> impl Iterator<Item = &Arc<LoadedFilter>> {
+    snapshot.filters.iter().chain(&snapshot.canaries)
 }
