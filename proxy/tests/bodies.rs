@@ -471,13 +471,41 @@ fn a_transform_sees_the_exchange_and_cannot_change_what_is_sent() {
     assert_eq!(post(&proxy, "four").header("x-shown"), Some("(4, 0)"));
 }
 
+#[test]
+fn what_a_filter_gives_of_a_body_at_once_is_bounded() {
+    let origin = Origin::saying("more");
+    let limited = |steps: Value, max: usize| {
+        let mut entry = guest(steps);
+        entry["limits"] = json!({ "max_output_bytes": max, "memory": "256MiB", "cpu": "1s" });
+        Hostile::straight().guest("a", entry).start(&origin)
+    };
+    let faults = |proxy: &Proxy| {
+        let labels = [("filter", "a"), ("fault", "output-limit")];
+        counted(proxy, "lockgate_filter_faults_total", &labels)
+    };
+    let replaced = json!({ "request": ["buffer 10"], "request_body": ["replace-huge 1001"] });
+    let proxy = limited(replaced.clone(), 1000);
+    assert_eq!((post(&proxy, "x").status, faults(&proxy)), (500, 1));
+    let proxy = limited(replaced, 1001);
+    assert_eq!((post(&proxy, "x").status, faults(&proxy)), (200, 0));
+    assert_eq!(origin.seen().body.len(), 1001);
+    let transformed = json!({ "request": ["transform twice"] });
+    let proxy = limited(transformed, 9);
+    assert_eq!((post(&proxy, "four").status, faults(&proxy)), (200, 0));
+    assert_eq!((post(&proxy, "fives").status, faults(&proxy)), (500, 1));
+    // Also where so much is not even looked at.
+    let huge = json!({ "request": ["transform huge"] });
+    let proxy = limited(huge, 1 << 20);
+    assert_eq!((post(&proxy, "x").status, faults(&proxy)), (500, 1));
+}
+
 /// Ways to fail in the middle of a body, and the name of the fault.
 const BAD: [(&str, &str); 7] = [
     ("error", "error"),
     ("trap", "trap"),
     ("loop", "overrun"),
     ("allocate", "memory"),
-    ("huge", "trap"),
+    ("huge", "memory"),
     ("error-at-end", "error"),
     ("trap-at-end", "trap"),
 ];

@@ -313,6 +313,39 @@ fn a_strict_start_is_what_the_file_says_or_none() {
 }
 
 #[test]
+fn a_version_with_a_grant_that_the_file_takes_back_does_not_stand_in() {
+    let (origin, state) = (Origin::saying("body"), State::new());
+    let secrets = |entry| {
+        format!(
+            "secrets: [{{ name: a, value: b }}]\n{}",
+            yaml(&origin, &state, entry)
+        )
+    };
+    let mut revealed = keeping("one");
+    revealed["grants"] = json!({ "reveal": ["a"] });
+    let mut used = keeping("one");
+    used["grants"] = json!({ "secrets": ["a"] });
+    let folder = Proxy::folder();
+    put_guest(&folder);
+    let proxy = Proxy::start_in(folder, &secrets(&revealed));
+    proven(&proxy, &state);
+    std::fs::write(proxy.path().join("guest.wasm"), b"broken").unwrap();
+    assert!(proxy.reload().ok);
+    assert_eq!(told(&proxy)["is"], "kept");
+    proxy.edit(&secrets(&used));
+    assert!(!proxy.reload().ok);
+    proxy.stop();
+
+    let start = |entry| {
+        let folder = Proxy::folder();
+        std::fs::write(folder.join("guest.wasm"), b"broken").unwrap();
+        Proxy::try_start_in(folder, &secrets(entry))
+    };
+    assert!(start(&used).is_err());
+    assert_eq!(told(&start(&revealed).unwrap())["is"], "last-good");
+}
+
+#[test]
 fn a_last_good_component_that_was_tampered_with_is_not_used() {
     let (origin, state) = (Origin::saying("body"), State::new());
     let proxy = start(&origin, &state, &version("one", &[]));

@@ -507,6 +507,8 @@ pub struct FilterLimits {
     pub max_buffer_bytes: usize,
     /// Bytes of one answer it makes.
     pub max_reply_bytes: usize,
+    /// Of a body, in one call.
+    pub max_output_bytes: usize,
     /// Log lines of one call, and bytes of one line.
     pub max_log_lines: u32,
     pub max_log_bytes: usize,
@@ -542,8 +544,22 @@ pub struct Grants {
     pub secrets: BTreeMap<Name, SecretUse>,
 }
 
-/// What a filter may do with a secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+impl Grants {
+    /// Whether none of these is more than those.
+    pub fn are_within(&self, others: &Self) -> bool {
+        let secrets = self.secrets.iter();
+        self.call
+            .iter()
+            .all(|cluster| others.call.contains(cluster))
+            && (others.shared || !self.shared)
+            && secrets
+                .map(|(name, granted_use)| (others.secrets.get(name), granted_use))
+                .all(|(other, granted_use)| other.is_some_and(|other| granted_use <= other))
+    }
+}
+
+/// What a filter may do with a secret; the later ones are more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum SecretUse {
     /// Compare and sign with it, and put it into requests.
     Use,

@@ -113,8 +113,8 @@ pub fn start_engine(
 ) -> Result<Arc<FilterEngine>, crate::filter::StartError> {
     FilterEngine::start(EngineOptions {
         cache_dir: cache_dir(config),
+        max_instances: EngineOptions::instances_for(config.workers.get()),
         compiler,
-        ..EngineOptions::default()
     })
 }
 

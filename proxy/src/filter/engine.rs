@@ -30,6 +30,15 @@ const WARM_TABLE_BYTES: usize = 8 << 10;
 /// Of one table: as many functions as a guest can call by pointer.
 pub const MAX_TABLE_ELEMENTS: usize = 20_000;
 const MAX_STACK_BYTES: usize = 512 << 10;
+/// Instances of the process: as many as some ten filters have on a worker, in several
+/// generations and with some busy ones, and never less than this.
+const INSTANCES_PER_WORKER: u32 = 128;
+const MIN_INSTANCES: u32 = 1000;
+/// 4 GiB of address space for each make 40 TiB, of 128 that a process has.
+const MAX_INSTANCES: u32 = 10_000;
+/// Calls that wait at the same time. Each stack is two mappings from the start, of the
+/// 65,530 that Linux gives a process by default.
+const MAX_STACKS: u32 = 4000;
 
 /// How the engine is set up.
 #[derive(Debug, Clone)]
@@ -41,11 +50,20 @@ pub struct EngineOptions {
     pub compiler: Compiler,
 }
 
+impl EngineOptions {
+    /// Room for the filters of so many workers.
+    pub fn instances_for(workers: usize) -> u32 {
+        let workers = u32::try_from(workers).unwrap_or(u32::MAX);
+        let wanted = workers.saturating_mul(INSTANCES_PER_WORKER);
+        wanted.clamp(MIN_INSTANCES, MAX_INSTANCES)
+    }
+}
+
 impl Default for EngineOptions {
     fn default() -> Self {
         Self {
             cache_dir: None,
-            max_instances: 1000,
+            max_instances: MIN_INSTANCES,
             compiler: Compiler::Here,
         }
     }
@@ -127,7 +145,7 @@ pub(super) fn config(max_instances: u32) -> Config {
         .total_memories(max_instances)
         .total_tables(max_instances.saturating_mul(2))
         // One for each call that may wait.
-        .total_stacks(max_instances)
+        .total_stacks(max_instances.min(MAX_STACKS))
         .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
         .max_memories_per_component(1)
         .max_tables_per_component(4)

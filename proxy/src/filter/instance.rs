@@ -23,8 +23,13 @@ use super::state::{Call, HostState, Owner, Phase, Remark};
 use super::view::View;
 use super::{log, wasi};
 
-/// Bytes that one call into the host, or one answer of the guest, may carry.
-const MAX_TRANSFER_BYTES: usize = 16 << 20;
+/// Bytes that one call into the host, or one answer of the guest, may carry beyond the
+/// largest thing that its limits let it give.
+const MORE_TRANSFER_BYTES: usize = 1 << 20;
+/// At least: a `state` or a call's body is no answer.
+const MIN_TRANSFER_BYTES: usize = 16 << 20;
+/// Of the error when it is more, which has no type of its own.
+const TRANSFER_EXHAUSTED: &str = "fuel allocated for hostcalls has been exhausted";
 /// Handles that a guest may hold at once; the host pays for each.
 const MAX_HANDLES: usize = 16 << 10;
 
@@ -333,9 +338,12 @@ pub(super) fn said(store: &Store<HostState>, fault: FilterFault, message: &str) 
 
 /// A store for one instance, under the limits of its filter but that of time.
 pub(super) fn store(engine: &Engine, owner: Arc<Owner>, worker: usize) -> Store<HostState> {
+    let limits = &owner.limits;
+    let largest = limits.max_reply_bytes.max(limits.max_output_bytes);
+    let transfer = (largest + MORE_TRANSFER_BYTES).max(MIN_TRANSFER_BYTES);
     let mut store = Store::new(engine, HostState::new(owner, worker));
     store.limiter(|state| &mut state.memory);
-    store.set_hostcall_fuel(MAX_TRANSFER_BYTES);
+    store.set_hostcall_fuel(transfer);
     store.set_max_component_handles(MAX_HANDLES);
     store
 }
@@ -417,6 +425,9 @@ pub(super) fn failure(store: &Store<HostState>, error: &wasmtime::Error) -> Fail
         // Of instances, or of stacks for calls that wait.
         _ if error.is::<PoolConcurrencyLimitError>() => FilterFault::NoInstance,
         _ if store.data().memory.has_refused => FilterFault::Memory,
+        None if error.root_cause().to_string().contains(TRANSFER_EXHAUSTED) => {
+            FilterFault::OutputLimit
+        }
         Some(_) | None => FilterFault::Trap,
     };
     let cause = match fault {

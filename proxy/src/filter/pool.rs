@@ -113,7 +113,13 @@ impl WorkerFilter {
         let idle = self.idle.borrow_mut().pop();
         let instance = match idle {
             Some(instance) => instance,
-            None if self.has_room() || room == Room::OneMore => self.replace()?,
+            None if self.has_room() || room == Room::OneMore => match self.replace() {
+                // The engine has none left, so this filter goes on with those it has.
+                Err(failure) if room == Room::Limited && self.may_wait_for(&failure) => {
+                    return Ok(None);
+                }
+                made => made?,
+            },
             None => return Ok(None),
         };
         let mut lease = Lease {
@@ -174,6 +180,11 @@ impl WorkerFilter {
         instance.adopt(self.worker, self.interests.clone());
         self.count_made();
         Ok(instance)
+    }
+
+    /// Whether a lack of instances ends when one of its own comes back.
+    fn may_wait_for(&self, failure: &Failure) -> bool {
+        failure.fault == FilterFault::NoInstance && self.made.get() > 0
     }
 
     fn has_room(&self) -> bool {

@@ -85,6 +85,7 @@ impl Owner {
                 max_delay: Duration::ZERO,
                 max_buffer_bytes: 0,
                 max_reply_bytes: 0,
+                max_output_bytes: 0,
                 max_log_lines: 16,
                 max_log_bytes: 1024,
                 max_series: 0,

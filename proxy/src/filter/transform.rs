@@ -11,6 +11,7 @@ use super::chain::{self, FilterFailed};
 use super::fault::Failure;
 use super::instance::Instance;
 use super::pool::Lease;
+use super::verdict::check_output;
 use super::view::{Lendable, View};
 
 /// A transform that a filter made in one of its instances. The instance is its
@@ -76,7 +77,9 @@ impl Transform {
         let Some(lease) = &mut self.lease else {
             return Ok(Bytes::new());
         };
+        let max_bytes = lease.filter().loaded().owner.limits.max_output_bytes;
         let given = self.call.lend(lease, view, work);
+        let given = given.and_then(|given| check_output(given, max_bytes));
         // There is nothing that could be held.
         view.decisions.delay = Duration::ZERO;
         match given {

@@ -84,11 +84,24 @@ impl BodyOutcome {
                 FilterFault::InvalidVerdict,
                 "`replace` of a body that was not seen to its end",
             )),
-            BodyVerdict::Replace(bytes) => Ok(BodyOutcome::Replace(bytes)),
+            BodyVerdict::Replace(bytes) => {
+                check_output(bytes, limits.max_output_bytes).map(BodyOutcome::Replace)
+            }
             BodyVerdict::Respond(reply) => {
                 check_reply(reply, filter, limits.max_reply_bytes).map(BodyOutcome::Respond)
             }
             BodyVerdict::Reset => Ok(BodyOutcome::Reset),
+        }
+    }
+}
+
+/// What a filter gives of a body in one call.
+pub(super) fn check_output(bytes: Vec<u8>, max_bytes: usize) -> Result<Vec<u8>, Failure> {
+    match bytes.len() <= max_bytes {
+        true => Ok(bytes),
+        false => {
+            let why = format!("{} bytes of a body, of {max_bytes} at once", bytes.len());
+            Err(Failure::new(FilterFault::OutputLimit, why))
         }
     }
 }

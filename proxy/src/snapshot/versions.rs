@@ -309,8 +309,10 @@ impl Builder<'_> {
         match from.before {
             Some(before) if filter.on_bad == OnBad::Keep => {
                 let origin = before.origins.get(&filter.name);
-                Some(Instead {
-                    version: before.filter(&filter.name)?.clone(),
+                let version = before.filter(&filter.name)?.clone();
+                let is_granted = version.block().grants.are_within(&filter.grants);
+                is_granted.then(|| Instead {
+                    version,
                     origin: origin.cloned().unwrap_or_default(),
                     canary: canary_of(before, filter),
                     reason: Reason::Kept,
@@ -349,8 +351,8 @@ impl Builder<'_> {
         names_what_is_there(&instead.version, config).then_some(instead)
     }
 
-    /// The last good version of a filter, if what it needs is still there and it
-    /// may still be trusted.
+    /// The last good version of a filter, if what it needs is still there and still
+    /// granted, and it may still be trusted.
     pub(super) fn good(
         &self,
         from: Build<'_>,
@@ -366,6 +368,10 @@ impl Builder<'_> {
             return None;
         }
         let recorded = recorded?;
+        // Who takes a grant back means it, whatever is wrong with the rest of the file.
+        if !recorded.block.grants.are_within(&filter.grants) {
+            return None;
+        }
         // A secret that is gone must not be stood in for by anything.
         let has_secret = |name: &Name| from.secrets.iter().any(|known| known.name() == name);
         if !recorded.block.grants.secrets.keys().all(has_secret) {

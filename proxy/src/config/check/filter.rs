@@ -225,6 +225,7 @@ impl Checker<'_> {
             max_delay: self.time(at, "max_delay", raw.max_delay),
             max_buffer_bytes: self.memory_size(at, "max_buffer_bytes", raw.max_buffer_bytes),
             max_reply_bytes: self.memory_size(at, "max_reply_bytes", raw.max_reply_bytes),
+            max_output_bytes: self.memory_size(at, "max_output_bytes", raw.max_output_bytes),
             max_log_lines: raw.max_log_lines,
             max_log_bytes: self.memory_size(at, "max_log_bytes", raw.max_log_bytes),
             max_series: raw.max_series,

@@ -291,7 +291,8 @@ pub(in crate::config) struct RawFilterLimits {
     /// minute.
     pub(in crate::config) pause: Time<1, MINUTE>,
     /// Calls into the host that it may make for one exchange, those of all its phases
-    /// and those of WASI (a look at the clock, a line of standard output) among them. Each piece of a body that it transforms counts by itself.
+    /// and those of WASI (a look at the clock, a line of standard output) among them.
+    /// Each piece of a body that it transforms counts by itself.
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub(in crate::config) max_host_calls: u32,
     /// The most that it may delay one exchange.
@@ -300,6 +301,9 @@ pub(in crate::config) struct RawFilterLimits {
     pub(in crate::config) max_buffer_bytes: Size<0, { 64 * MIB }>,
     /// The body of an answer that it makes.
     pub(in crate::config) max_reply_bytes: Size<0, { 64 * MIB }>,
+    /// What it may give at once of a body: all of it in the place of one that it
+    /// collected, or what it makes of a piece that passes through it.
+    pub(in crate::config) max_output_bytes: Size<0, { 64 * MIB }>,
     /// Log lines of one call. Further ones are counted and dropped.
     #[schemars(range(min = 0, max = 10_000))]
     pub(in crate::config) max_log_lines: u32,
@@ -353,6 +357,7 @@ impl Default for RawFilterLimits {
             max_delay: Time(30_000),
             max_buffer_bytes: Size(MIB),
             max_reply_bytes: Size(MIB),
+            max_output_bytes: Size(8 * MIB),
             max_log_lines: 32,
             max_log_bytes: Size(4 * KIB),
             max_series: 1_000,

@@ -1,7 +1,11 @@
 //! Configurations that are refused when a filter is built.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
 use super::*;
-use crate::filter::pool::Room;
+use crate::filter::pool::{Room, WorkerFilter};
 
 #[test]
 fn mistakes_are_told_with_their_place() {
@@ -181,13 +185,52 @@ fn a_module_tells_about_itself() {
     assert!(Arc::ptr_eq(&module, &again));
 }
 
-#[test]
-fn more_instances_than_the_engine_has_are_refused() {
+fn engine_of(max_instances: u32) -> Arc<FilterEngine> {
     let options = EngineOptions {
-        max_instances: 1,
+        max_instances,
         ..EngineOptions::default()
     };
-    let engine = FilterEngine::start(options).unwrap();
+    FilterEngine::start(options).unwrap()
+}
+
+#[test]
+fn a_filter_waits_for_its_own_when_the_engine_has_no_instances_left() {
+    let module = engine_of(1)
+        .load(
+            Digest::of(guests::component()),
+            guests::component(),
+            Pace::Full,
+        )
+        .unwrap();
+    let filter = entry("guest", json!({}));
+    let loaded = LoadedFilter::build(
+        module,
+        filter.clone(),
+        &filter,
+        Arc::new(PerWorker::new(1, FilterStats::default)),
+        Arc::new(GuestMetrics::new(1, 1)),
+        Granted::default(),
+        1,
+    );
+    let on_worker = WorkerFilter::new(loaded.unwrap_or_else(|_| panic!("refused")), 0);
+    on_worker.warm();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let first = on_worker.lease(0, Room::Limited).await.unwrap();
+        let mut second = pin!(on_worker.lease(0, Room::Limited));
+        let waits = poll_fn(|context| Poll::Ready(second.as_mut().poll(context).is_pending()));
+        assert!(waits.await);
+        first.finish();
+        assert!(second.await.is_ok());
+    });
+}
+
+#[test]
+fn more_instances_than_the_engine_has_are_refused() {
+    let engine = engine_of(1);
     let module = engine
         .load(
             Digest::of(guests::component()),

@@ -72,6 +72,7 @@ fn limits() -> FilterLimits {
         max_delay: Duration::from_millis(5),
         max_buffer_bytes: 1 << 20,
         max_reply_bytes: 10_000,
+        max_output_bytes: 10_000,
         max_log_lines: 10,
         max_log_bytes: 1000,
         max_series: 10,
