@@ -77,6 +77,30 @@ fn a_filter_that_wants_more_waits_for_the_lock() {
 }
 
 #[test]
+fn a_filter_that_would_share_more_waits_for_the_lock() {
+    let origin = Origin::saying("ok");
+    let folder = Proxy::folder();
+    std::fs::write(folder.join("mine.wasm"), guests::component()).unwrap();
+    let sharing = |size| {
+        policy(
+            &origin,
+            &format!("shared: true }}, limits: {{ max_shared: {size}"),
+        )
+    };
+    let proxy = Proxy::start_in(folder.clone(), &sharing("1MiB"));
+    lock(&folder);
+    assert_eq!(reload(&proxy), [""; 0]);
+    proxy.edit(&sharing("512KiB"));
+    assert_eq!(reload(&proxy), [""; 0]);
+    proxy.edit(&sharing("2MiB"));
+    let mistakes = reload(&proxy);
+    let told = "to share 2097152 bytes (`limits.max_shared`), where 1048576 are locked";
+    assert!(mistakes[0].contains(told), "{mistakes:?}");
+    lock(&folder);
+    assert_eq!(reload(&proxy), [""; 0]);
+}
+
+#[test]
 fn a_filter_that_is_not_written_down_is_not_loaded() {
     let origin = Origin::saying("ok");
     let folder = Proxy::folder();

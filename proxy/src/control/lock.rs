@@ -31,6 +31,9 @@ struct Locked {
     pulled: Option<String>,
     imports: BTreeSet<String>,
     grants: BTreeSet<String>,
+    /// How much it may share, where it may at all. Locks from before have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_shared_bytes: Option<usize>,
 }
 
 /// Where the lock of a configuration is, or would be.
@@ -138,11 +141,12 @@ struct Version<'a> {
 }
 
 impl Version<'_> {
-    fn grants(&self) -> &Grants {
+    /// The one with its grants.
+    fn granting(&self) -> &Filter {
         match self.role {
-            Role::Filter | Role::Canary => &self.block.grants,
+            Role::Filter | Role::Canary => self.block,
             // It may call others.
-            Role::Shadow => &self.loaded.block().grants,
+            Role::Shadow => self.loaded.block(),
         }
     }
 
@@ -201,6 +205,8 @@ impl Locked {
         let module = version.loaded.module();
         let imports = module.imports().iter();
         let pulled = version.origin.and_then(|origin| origin.pulled.as_ref());
+        let granting = version.granting();
+        let max_shared_bytes = granting.limits.max_shared_bytes;
         Self {
             digest: module.digest().to_owned(),
             pulled: pulled.map(Reference::to_string),
@@ -209,7 +215,8 @@ impl Locked {
                 .filter(|import| !import.starts_with("wasi:"))
                 .cloned()
                 .collect(),
-            grants: grants(version.grants()),
+            grants: grants(&granting.grants),
+            max_shared_bytes: granting.grants.shared.then_some(max_shared_bytes),
         }
     }
 
@@ -218,8 +225,14 @@ impl Locked {
         let imports = self.imports.difference(&other.imports);
         let imports = imports.map(|import| format!("to import `{import}`"));
         let grants = self.grants.difference(&other.grants);
+        let both = self.max_shared_bytes.zip(other.max_shared_bytes);
+        let larger = both.filter(|(wanted, locked)| wanted > locked);
+        let larger = larger.map(|(wanted, locked)| {
+            format!("to share {wanted} bytes (`limits.max_shared`), where {locked} are locked")
+        });
         imports
             .chain(grants.map(|grant| format!("the grant `{grant}`")))
+            .chain(larger)
             .collect()
     }
 

@@ -271,7 +271,7 @@ pub(in crate::config) struct RawFilterLimits {
     /// CPU time of taking one configuration.
     pub(in crate::config) create_cpu: Time<1, MINUTE>,
     /// Memory of one instance.
-    pub(in crate::config) memory: Size<{ 64 * KIB }, { 4 * GIB }>,
+    pub(in crate::config) memory: Size<{ 64 * KIB }, GIB>,
     /// Instances of each worker. One that transforms a body is taken until the
     /// body's end.
     #[schemars(range(min = 1, max = 1000))]
