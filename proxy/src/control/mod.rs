@@ -305,10 +305,7 @@ impl Control {
     async fn go_on_with(&mut self, next: Snapshot) {
         let next = Arc::new(next);
         self.serve(next.clone());
-        for unready in self.jobs.prepare(&next).await {
-            tracing::warn!("{unready}");
-        }
-        self.jobs.publish().await;
+        self.jobs.follow(&next).await;
     }
 
     /// Does what a filter's versions call for. No file is read.

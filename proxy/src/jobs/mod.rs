@@ -107,6 +107,15 @@ impl Jobs {
         outcome.await.unwrap_or_default()
     }
 
+    /// Begins and ends jobs for a snapshot that serves already: nobody waits for first
+    /// runs, which may take long just when others need to be served.
+    pub async fn follow(&self, snapshot: &Snapshot) {
+        let (ready, _) = oneshot::channel();
+        let order = Order::Prepare(Candidate::of(snapshot), ready);
+        self.orders.send(order).await.ok();
+        self.publish().await;
+    }
+
     /// The snapshot that was prepared last is published: jobs that it does not
     /// have end.
     pub async fn publish(&self) {
