@@ -89,6 +89,7 @@ pub(super) fn check(
         warnings: Vec::new(),
     };
     checker.duplicates();
+    checker.names_within_names();
     let listeners = checker.list("listeners", &mut pruned, Checker::listener);
     let clusters = checker.list("clusters", &mut pruned, Checker::cluster);
     let filters = checker.map("filters", &mut pruned, Checker::filter);

@@ -149,6 +149,33 @@ impl Checker<'_> {
         }
     }
 
+    /// Filters of which one could leave attributes in the name of the other.
+    pub(super) fn names_within_names(&mut self) {
+        let names = &self.names.filters.names;
+        let within = |name: &&String| {
+            let mut dots = name.match_indices('.');
+            let outer = dots.find_map(|(dot, _)| names.get(&name[..dot]))?;
+            Some((
+                below("/filters", name),
+                words::quoted(name),
+                words::quoted(outer),
+            ))
+        };
+        let found: Vec<_> = names
+            .iter()
+            .filter_map(|name| within(&name))
+            .take(ENOUGH)
+            .collect();
+        for (pointer, name, outer) in found {
+            let found = format!(
+                "the filter {name} beside the filter {outer}, whose attributes could pass for its own"
+            );
+            let wanted = "a name that is not another filter's with a dot behind it";
+            let mistake = Mistake::at_key(self.places, &pointer, found, wanted);
+            self.mistakes.push(mistake);
+        }
+    }
+
     pub(super) fn cluster_reference(&mut self, pointer: &str, name: &str) -> Name {
         let wanted = reference("cluster", name, &self.names.clusters);
         self.reference(pointer, name, wanted)

@@ -92,7 +92,8 @@ pub(super) struct RawConfig {
     pub(super) max_generations: usize,
     /// Where clients connect. At least one is needed.
     pub(super) listeners: Vec<RawListener>,
-    /// The filters that listeners may name, by name.
+    /// The filters that listeners may name, by name. None may be named like another
+    /// with a dot and more behind it, because attributes begin so.
     pub(super) filters: BTreeMap<String, RawFilter>,
     /// Where requests are sent to.
     pub(super) clusters: Vec<RawCluster>,

@@ -118,6 +118,17 @@ fn filters() {
 }
 
 #[test]
+fn no_filter_can_leave_attributes_for_another() {
+    check_with_listener(
+        "filters:\n  a: { component: 'lockgate:auth' }\n  a.b: { component: 'lockgate:auth' }\n  a.b.c: { component: 'lockgate:auth' }\n  ab: { component: 'lockgate:auth' }\n  b.c: { component: 'lockgate:auth' }\n",
+        &[
+            "4:3: found the filter `a.b` beside the filter `a`, whose attributes could pass for its own, wanted a name that is not another filter's with a dot behind it",
+            "5:3: found the filter `a.b.c` beside the filter `a`, whose attributes could pass for its own, wanted a name that is not another filter's with a dot behind it",
+        ],
+    );
+}
+
+#[test]
 fn secrets() {
     check_with_listener(
         "secrets:\n- { name: edge, value: shown }\n- { name: edge, env: NONE }\n- { name: empty, env: EMPTY }\n- { name: nowhere }\n- { name: twice, env: SECRET, value: hunter2 }\n- { name: number, value: 12345 }\n- { name: nothing, value: '' }\n- { name: x y, value: hunter2 }\n- { name: near, valeu: hunter2 }\n- { value: hunter2 }\n- { name: list, value: [hunter2] }\n- { name: file, file: ./secret.key }\n- { name: unset, value: '${NONE}' }\n",
