@@ -2,10 +2,10 @@
 //!
 //! Definitions are made while an instance is, under a lock. Values are kept by
 //! worker and added up when they are told, so an update takes a lock that only
-//! a scrape ever contends for.
+//! a scrape ever contends for. The first of a series on a worker takes one of all.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -44,6 +44,8 @@ pub struct Definition {
 pub struct GuestMetrics {
     max_series: usize,
     definitions: Mutex<Vec<Definition>>,
+    /// Of every worker: metrics by number, and label values, joined.
+    known: Mutex<HashSet<(u32, String)>>,
     workers: PerWorker<Mutex<Series>>,
     /// Updates without effect: too many series, or labels that do not match.
     dropped: AtomicU64,
@@ -54,7 +56,6 @@ pub struct GuestMetrics {
 struct Series {
     /// By the number of the metric.
     metrics: HashMap<u32, Shape>,
-    count: usize,
 }
 
 /// What a worker knows of one metric.
@@ -95,6 +96,7 @@ impl GuestMetrics {
         Self {
             max_series,
             definitions: Mutex::default(),
+            known: Mutex::default(),
             workers: PerWorker::new(workers.max(1), Mutex::default),
             dropped: AtomicU64::new(0),
         }
@@ -132,8 +134,7 @@ impl GuestMetrics {
 
     fn apply(&self, worker: usize, metric: MetricId, value: f64, labels: &[String]) -> bool {
         let mut series = locked(self.workers.of(worker));
-        let Series { metrics, count } = &mut *series;
-        let shape = match metrics.entry(metric.0) {
+        let shape = match series.metrics.entry(metric.0) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(unknown) => match self.shape(metric) {
                 Some(shape) => unknown.insert(shape),
@@ -148,13 +149,23 @@ impl GuestMetrics {
             known.take(value);
             return true;
         }
-        if *count >= self.max_series {
+        if !self.admit(metric, &key) {
             return false;
         }
-        *count += 1;
         let fresh = Value::new(shape.kind);
         shape.values.entry(key).or_insert(fresh).take(value);
         true
+    }
+
+    /// Whether there is room for a series, or a worker has it already.
+    fn admit(&self, metric: MetricId, key: &str) -> bool {
+        let mut known = locked(&self.known);
+        let series = (metric.0, key.to_owned());
+        let has_room = known.len() < self.max_series || known.contains(&series);
+        if has_room {
+            known.insert(series);
+        }
+        has_room
     }
 
     fn shape(&self, metric: MetricId) -> Option<Shape> {
@@ -401,5 +412,19 @@ mod tests {
         metrics.update(0, hits, 1.0, &[]);
         assert_eq!(metrics.dropped(), 4);
         assert_eq!(metrics.families()[0].series.len(), 2);
+    }
+
+    #[test]
+    fn series_are_counted_over_all_workers() {
+        let metrics = GuestMetrics::new(2, 2);
+        let hits = definition(MetricKind::Counter, "hits", &["kind"]);
+        let hits = metrics.define(hits).unwrap();
+        for (worker, kind) in [(0, "a"), (1, "b"), (0, "c"), (1, "c"), (1, "a"), (0, "b")] {
+            metrics.update(worker, hits, 1.0, &[kind.into()]);
+        }
+        assert_eq!(metrics.dropped(), 2);
+        let series = &metrics.families()[0].series;
+        let wanted = ["a", "b"].map(|kind| (vec![kind.to_owned()], Value::Counter(2.0)));
+        assert_eq!(*series, wanted);
     }
 }
