@@ -74,6 +74,16 @@ fn told(proxy: &Proxy) -> Value {
     json(&get(proxy.admin(), "/filters"))[0]["version"].clone()
 }
 
+/// What `/metrics` tells of it.
+fn is_counted(proxy: &Proxy) -> Vec<String> {
+    let metrics = get(proxy.admin(), "/metrics").text();
+    let is = |line: &str| {
+        let is = line.strip_prefix("lockgate_filter_version{filter=\"guest\",is=\"")?;
+        is.strip_suffix("\"} 1").map(str::to_owned)
+    };
+    metrics.lines().filter_map(is).collect()
+}
+
 fn version_of(proxy: &Proxy) -> Option<String> {
     let answer = proxy.get("/");
     answer.header("x-version").map(str::to_owned)
@@ -225,6 +235,7 @@ fn a_start_with_a_broken_component_is_a_start_with_the_last_good_one() {
     assert_eq!(version_of(&proxy).as_deref(), Some("one"));
     let told = told(&proxy);
     assert_eq!(told["is"], "last-good");
+    assert_eq!(is_counted(&proxy), ["last-good"]);
     assert!(
         told["differs_from_file"][0]
             .as_str()
@@ -236,6 +247,7 @@ fn a_start_with_a_broken_component_is_a_start_with_the_last_good_one() {
     put_guest(proxy.path());
     assert!(proxy.reload().ok);
     assert_eq!(version_of(&proxy).as_deref(), Some("two"));
+    assert_eq!(is_counted(&proxy), ["file"]);
 }
 
 #[test]
@@ -516,10 +528,12 @@ fn a_promoted_canary_takes_the_filters_place_across_reloads_and_restarts() {
     let entry = with_canary(&version("two", &[]), &rules);
     let proxy = start_trial(&origin, &state, &entry);
     assert_eq!(version_of(&proxy).as_deref(), Some("one"));
+    assert_eq!(is_counted(&proxy), ["file", "canary"]);
     let (status, outcome) = decide(&proxy, "promote");
     assert_eq!((status, &outcome["ok"]), (200, &json!(true)));
     assert_eq!(version_of(&proxy).as_deref(), Some("two"));
     assert_eq!(told(&proxy)["is"], "promoted");
+    assert_eq!(is_counted(&proxy), ["promoted"]);
     assert!(proxy.reload().ok);
     assert_eq!(version_of(&proxy).as_deref(), Some("two"));
     let (status, outcome) = decide(&proxy, "abort");

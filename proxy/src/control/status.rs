@@ -15,7 +15,9 @@ use super::admin::{Access, AdminState, AdminView, Command, Readiness, ReloadOutc
 use super::generations::Generations;
 use super::versions::Known;
 use crate::cluster::Cluster;
-use crate::config::{self, AccessLog, AdminAddress, Config, Mistakes, Reference, filter_config};
+use crate::config::{
+    self, AccessLog, AdminAddress, Config, Mistakes, Name, Reference, filter_config,
+};
 use crate::filter::{JobState, LoadedFilter};
 use crate::secrets::Secret;
 use crate::snapshot::{Reason, Snapshot};
@@ -56,6 +58,7 @@ impl Status {
         told.generations.add(first);
         stats.process.generation.set(1);
         stats.process.live_generations.set(1);
+        stats.tell_versions(serving_as(first));
         let view = view(first, &told, &stats, Readiness::Ready);
         Arc::new(Self {
             stats,
@@ -146,6 +149,7 @@ impl Status {
     }
 
     fn store_view(&self, snapshot: &Arc<Snapshot>, readiness: Readiness) {
+        self.stats.tell_versions(serving_as(snapshot));
         let view = view(snapshot, &self.told, &self.stats, readiness);
         self.view.store(Arc::new(view));
     }
@@ -246,6 +250,19 @@ impl StartedWith {
         let differing = keys.into_iter().filter(|(_, differs)| *differs);
         differing.map(|(key, _)| key)
     }
+}
+
+/// How each filter's version came to serve, as `/filters` names it, and which have a
+/// canary beside it.
+fn serving_as(snapshot: &Snapshot) -> Vec<(Name, &'static str)> {
+    let serving = snapshot.filters.iter().map(|filter| {
+        let standing = snapshot.standing(filter.name());
+        let is = standing.map_or("file", |standing| standing.reason.name());
+        (filter.name().clone(), is)
+    });
+    let canaries = snapshot.canaries.iter();
+    let canaries = canaries.map(|canary| (canary.name().clone(), "canary"));
+    serving.chain(canaries).collect()
 }
 
 /// What differs, in the words of the file: `filter router`, `cluster a (new)`,

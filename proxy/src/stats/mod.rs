@@ -50,7 +50,11 @@ pub struct Stats {
     jobs: Mutex<Named<JobKey, JobStats>>,
     shadows: Mutex<Named<FilterKey, ShadowStats>>,
     guests: Mutex<BTreeMap<Arc<str>, Arc<GuestMetrics>>>,
+    versions: Mutex<Vec<FilterVersion>>,
 }
+
+/// A filter's name, and how a version that serves came to.
+type FilterVersion = (Arc<str>, &'static str);
 
 /// Series by what they are about.
 type Named<K, T> = BTreeMap<K, Arc<PerWorker<T>>>;
@@ -74,6 +78,7 @@ impl Stats {
             jobs: Mutex::default(),
             shadows: Mutex::default(),
             guests: Mutex::default(),
+            versions: Mutex::default(),
         })
     }
 
@@ -154,6 +159,15 @@ impl Stats {
         locked(&self.jobs).retain(|(name, generation, _), _| filter(name, generation));
         locked(&self.guests).retain(|name, _| filter_name(name));
         self.shared.retain(filter_name);
+    }
+
+    /// How the versions of filters that serve now came to.
+    pub fn tell_versions(&self, versions: Vec<FilterVersion>) {
+        *locked(&self.versions) = versions;
+    }
+
+    fn versions(&self) -> Vec<FilterVersion> {
+        locked(&self.versions).clone()
     }
 
     /// What a filter did and cost, by generation.

@@ -21,9 +21,9 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::Stats;
 use super::counter::BOUNDS;
 use super::process::{open_descriptors, resident_memory};
+use super::{FilterVersion, Stats};
 
 /// What an answer with this text is called.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -54,6 +54,7 @@ impl Collector for Scrape {
         families::listeners(&self.stats.listeners(), &self.error_kinds, &mut page)?;
         families::clusters(&self.stats.clusters(), &self.error_kinds, &mut page)?;
         families::filters(&self.stats.filters(), &mut page)?;
+        versions(self.stats.versions(), &mut page)?;
         families::jobs(&self.stats.jobs(), &mut page)?;
         shadows::write(&self.stats.shadows(), &mut page)?;
         families::shared(&self.stats.shared.stats(), &mut page)?;
@@ -121,6 +122,17 @@ fn process(stats: &Stats, page: &mut Page) -> fmt::Result {
                 process.access_log_lost.load(Relaxed),
             ),
         ],
+    )
+}
+
+fn versions(versions: Vec<FilterVersion>, page: &mut Page) -> fmt::Result {
+    let rows = versions.into_iter();
+    page.gauge(
+        &Head::of(
+            "lockgate_filter_version",
+            "1 for each way in which a version of a filter that serves came to.",
+        ),
+        rows.map(|(filter, is)| (vec![("filter", filter), ("is", is.into())], 1_i64)),
     )
 }
 
