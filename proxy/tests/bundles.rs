@@ -510,6 +510,17 @@ fn bundles_that_do_not_do() {
         &|image| (ops().bundle(image).to_string() + &" ".repeat(300 << 10)).into_bytes(),
         "of which the bundle is larger than 262144 bytes",
     );
+    let mut content = Content::new();
+    let image = content.image.clone();
+    let referrer = content.put_bundle(ops().bundle(&image).to_string().as_bytes());
+    let huge = [referrer, vec![b' '; 70 << 10]].concat();
+    content.put("manifests", &huge);
+    content.put_page("", "", &[huge]);
+    refused(
+        &folder,
+        &of_content(&folder, &image, &content.serve()),
+        "of which its manifest is larger than 65536 bytes",
+    );
 }
 
 #[test]

@@ -8,6 +8,9 @@ use crate::digest::Digest;
 /// Pages of a list that are read, and referrers in it that are looked at.
 pub(super) const MAX_PAGES: usize = 8;
 pub(super) const MAX: usize = 32;
+/// The bytes of the manifest of a bundle, which names one layer. Many may be looked at,
+/// and each is kept.
+pub(super) const MAX_MANIFEST: usize = 64 << 10;
 
 /// The type of a configuration that is none. Clients of before the specification was
 /// done put it in place of the type of the artifact.

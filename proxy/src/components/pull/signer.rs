@@ -114,7 +114,7 @@ impl Way<'_> {
         digest: &Digest,
         image: &Digest,
     ) -> Result<Name, PullError> {
-        let manifest = self.manifest(digest).await?;
+        let manifest = self.referrer(digest).await?;
         let layers = image_of(&manifest)?;
         let mut layers = layers.iter();
         let layer = layers.find(|layer| bundle::is_type(&layer.media_type));
@@ -129,6 +129,21 @@ impl Way<'_> {
             self.wanted.trust,
             &place,
         )?)
+    }
+
+    async fn referrer(&mut self, digest: &Digest) -> Result<Vec<u8>, PullError> {
+        if let Some(manifest) = self.find(digest) {
+            return Ok(manifest);
+        }
+        let what = "its manifest";
+        let ask = Ask {
+            path: &format!("manifests/{digest}"),
+            accept: manifest::ACCEPT,
+            what,
+            limit: referrers::MAX_MANIFEST,
+        };
+        let manifest = self.ask(&ask).await?;
+        self.checked(digest, manifest, what)
     }
 
     /// What refers to an image and may be a bundle.
