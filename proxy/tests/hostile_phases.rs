@@ -175,6 +175,18 @@ fn what_a_language_asks_of_its_system_is_a_call_into_the_host() {
 }
 
 #[test]
+fn series_beyond_the_limit_are_dropped_and_counted() {
+    let bad = json!({ "wants": { "phases": ["request"] }, "request": ["series-flood 1000"] });
+    let limits = json!({ "max_series": 10, "max_host_calls": 100_000, "cpu": "1s" });
+    let origin = Origin::saying("ok");
+    let proxy = start(&origin, bad, limits);
+    assert_eq!(proxy.get("/bad").status, 200);
+    let dropped = "lockgate_filter_metric_updates_dropped_total";
+    assert_eq!(counted(&proxy, dropped, &[("filter", "guest")]), 990);
+    assert_eq!(counted(&proxy, "lockgate_guest_flood_total", &[]), 10);
+}
+
+#[test]
 fn pieces_of_a_body_have_calls_of_their_own() {
     // `count` calls three times for each piece.
     let bad = json!({ "wants": { "phases": ["request"] }, "request": ["transform count"] });

@@ -64,6 +64,47 @@ fn what_is_beyond_the_limit_is_told_to_come_back() {
     assert_eq!(counted(&proxy, "lockgate_filter_shared_entries", &[]), 2);
 }
 
+/// Each key as it comes through a chain: from the connection, from the filter that
+/// routed, and from the one that found out who it is.
+#[test]
+fn clients_are_told_apart_by_address_route_and_subject() {
+    let origin = Origin::saying("ok");
+    let start = |key: &str| {
+        let limit = format!("{{ name: few, rate: 1, per: hour, burst: 1, key: {{ {key} }} }}");
+        let listener = "address: '127.0.0.1:0', cluster: origin, filters: [limiter]";
+        let chain = "address: '127.0.0.1:0', headers: { trusted_hops: [127.0.0.1] }, \
+                     filters: [router, auth, limiter]";
+        let rest = "  router:\n    component: lockgate:router\n    config:\n      routes:\n      \
+                    - { name: a, match: { path_prefix: /a }, cluster: origin }\n      \
+                    - { name: b, match: { path_prefix: /b }, cluster: origin }\n  \
+                    auth:\n    component: lockgate:auth\n    config:\n      api_keys:\n        \
+                    - { name: anna, key: key-a }\n        - { name: ben, key: key-b }\n";
+        let policy = policy(&origin, &limit, rest);
+        assert!(policy.contains(listener));
+        Proxy::start(&policy.replace(listener, chain))
+    };
+    let ask = |proxy: &Proxy, path: &str, key: &str, address: &str| {
+        let fields = [("x-api-key", key), ("x-forwarded-for", address)];
+        proxy.ask(path, &fields).status
+    };
+    let check = |key: &str, second: (&str, &str, &str), other: (&str, &str, &str)| {
+        let proxy = start(key);
+        assert_eq!(ask(&proxy, "/a", "key-a", "192.0.2.1"), 200, "{key}");
+        let (path, api_key, address) = second;
+        assert_eq!(ask(&proxy, path, api_key, address), 429, "{key}");
+        let (path, api_key, address) = other;
+        assert_eq!(ask(&proxy, path, api_key, address), 200, "{key}");
+    };
+    let (one, two) = ("192.0.2.1", "192.0.2.2");
+    check("by: address", ("/b", "key-b", one), ("/a", "key-a", two));
+    check("by: route", ("/a", "key-b", two), ("/b", "key-a", one));
+    check(
+        "attribute: auth.subject",
+        ("/b", "key-a", two),
+        ("/a", "key-b", one),
+    );
+}
+
 #[test]
 fn a_limit_is_exact_over_all_workers() {
     const CLIENTS: usize = 8;
