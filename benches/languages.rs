@@ -37,7 +37,9 @@ fn main() {
 
 fn measure(language: &str, component: &Path, bytes: u64) {
     let filter = format!(
-        "  check: {{ component: '{}', config: {{ require: x-api-key }} }}",
+        "  check:\n    component: '{}'\n    config: {{ require: x-api-key }}\n    \
+         # As the projects have it: an interpreter collects its garbage now and then.\n    \
+         limits: {{ cpu: 50ms, memory: 64MiB }}",
         component.display()
     );
     let configuration = configuration("check", &filter);
