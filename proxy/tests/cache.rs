@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use lockgate::digest::Digest;
 use serde_json::json;
+use support::process::Process;
 use support::{Origin, Proxy, within};
 
 /// Versions of a filter that only differ in their bytes.
@@ -86,6 +87,37 @@ fn a_start_makes_room_and_what_is_not_ours_stays() {
     assert!(proxy.reload().ok);
     assert_eq!(proxy.get("/").status, 418);
     assert!(is_kept(&folder, 1));
+}
+
+#[test]
+fn a_damaged_entry_is_told_and_compiled_again() {
+    let origin = Origin::saying("unasked");
+    let kept = Proxy::folder();
+    let start = || {
+        let folder = Proxy::folder();
+        put(&folder, 0);
+        Process::start_in(folder, &yaml(&kept, &origin, "1h"))
+    };
+    let compiled = || {
+        let entries = fs::read_dir(kept.join("cache")).unwrap().flatten();
+        let mut paths = entries.map(|entry| entry.path());
+        let compiled = |path: &PathBuf| path.extension().is_some_and(|end| end == "cwasm");
+        paths.find(compiled).expect("it is kept")
+    };
+    assert_eq!(start().get("/").status, 418);
+    let path = compiled();
+    let good = fs::read(&path).unwrap();
+    let mut damaged = good.clone();
+    damaged[good.len() / 2] ^= 1;
+    fs::write(&path, &damaged).unwrap();
+    let second = start();
+    let told = second.logged("compiled filter is not used; compiling it again");
+    assert!(told.contains("its content is damaged"), "{told}");
+    assert_eq!(second.get("/").status, 418);
+    drop(second);
+    assert_ne!(fs::read(compiled()).unwrap(), damaged);
+    assert!(!start().log().contains("compiling it again"));
+    fs::remove_dir_all(kept).ok();
 }
 
 #[test]

@@ -187,6 +187,22 @@ fn series_beyond_the_limit_are_dropped_and_counted() {
 }
 
 #[test]
+fn a_configuration_of_a_megabyte_is_a_configuration() {
+    let long = "x".repeat(1 << 20);
+    let bad = json!({
+        "wants": { "phases": ["request"] },
+        "request": [format!("log {long}"), "request.set x-after yes"],
+    });
+    let origin = Origin::saying("ok");
+    let proxy = start(&origin, bad, json!({ "memory": "32MiB", "cpu": "1s" }));
+    assert_eq!(proxy.get("/bad").status, 200);
+    let seen = origin.seen();
+    assert_eq!(seen.header("x-after"), Some("yes"));
+    assert!(proxy.reload().ok);
+    neighbour_is_well(&proxy);
+}
+
+#[test]
 fn pieces_of_a_body_have_calls_of_their_own() {
     // `count` calls three times for each piece.
     let bad = json!({ "wants": { "phases": ["request"] }, "request": ["transform count"] });
