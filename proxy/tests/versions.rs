@@ -63,6 +63,13 @@ fn put_guest(folder: &Path) {
     std::fs::write(folder.join("guest.wasm"), hostile::component()).unwrap();
 }
 
+/// A folder whose component is none.
+fn with_broken_guest() -> PathBuf {
+    let folder = Proxy::folder();
+    std::fs::write(folder.join("guest.wasm"), b"broken").unwrap();
+    folder
+}
+
 fn start(origin: &Origin, state: &State, entry: &Value) -> Proxy {
     let folder = Proxy::folder();
     put_guest(&folder);
@@ -229,8 +236,7 @@ fn a_start_with_a_broken_component_is_a_start_with_the_last_good_one() {
     let proxy = start(&origin, &state, &version("one", &[]));
     proven(&proxy, &state);
     proxy.stop();
-    let folder = Proxy::folder();
-    std::fs::write(folder.join("guest.wasm"), b"broken").unwrap();
+    let folder = with_broken_guest();
     let proxy = Proxy::start_in(folder, &yaml(&origin, &state, &version("two", &[])));
     assert_eq!(version_of(&proxy).as_deref(), Some("one"));
     let told = told(&proxy);
@@ -256,8 +262,7 @@ fn a_start_that_is_not_what_the_file_says_is_told_in_the_log() {
     let proxy = start(&origin, &state, &version("one", &[]));
     proven(&proxy, &state);
     proxy.stop();
-    let folder = Proxy::folder();
-    std::fs::write(folder.join("guest.wasm"), b"broken").unwrap();
+    let folder = with_broken_guest();
     let process = Process::start_in(folder, &yaml(&origin, &state, &version("two", &[])));
     let line = process.logged("degraded: filter `guest` starts with its last good version");
     assert!(
@@ -314,8 +319,7 @@ fn a_strict_start_is_what_the_file_says_or_none() {
     let proxy = start(&origin, &state, &version("one", &[]));
     proven(&proxy, &state);
     proxy.stop();
-    let folder = Proxy::folder();
-    std::fs::write(folder.join("guest.wasm"), b"broken").unwrap();
+    let folder = with_broken_guest();
     let file = support::process::write_in(&folder, &yaml(&origin, &state, &version("one", &[])));
     let output = support::process::run(&["run", "--strict", "--config", &file]);
     assert_eq!(output.status.code(), Some(2));
@@ -348,11 +352,7 @@ fn a_version_with_a_grant_that_the_file_takes_back_does_not_stand_in() {
     assert!(!proxy.reload().ok);
     proxy.stop();
 
-    let start = |entry| {
-        let folder = Proxy::folder();
-        std::fs::write(folder.join("guest.wasm"), b"broken").unwrap();
-        Proxy::try_start_in(folder, &secrets(entry))
-    };
+    let start = |entry| Proxy::try_start_in(with_broken_guest(), &secrets(entry));
     assert!(start(&used).is_err());
     assert_eq!(told(&start(&revealed).unwrap())["is"], "last-good");
 }
@@ -369,8 +369,7 @@ fn a_last_good_component_that_was_tampered_with_is_not_used() {
         bytes.extend(b"\x00\x06\x04note!");
         std::fs::write(&path, bytes).unwrap();
     }
-    let folder = Proxy::folder();
-    std::fs::write(folder.join("guest.wasm"), b"broken").unwrap();
+    let folder = with_broken_guest();
     let started = Proxy::try_start_in(folder, &yaml(&origin, &state, &version("one", &[])));
     assert!(started.is_err());
 }

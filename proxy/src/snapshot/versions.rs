@@ -26,6 +26,10 @@ pub struct Instead {
 fn canary_of(before: &Snapshot, filter: &config::Filter) -> Option<(Arc<LoadedFilter>, Origin)> {
     filter.canary.as_ref()?;
     let canary = before.canary(&filter.name)?.clone();
+    // It may be newer than the version that it is beside, and granted more.
+    if !canary.block().grants.are_within(&filter.grants) {
+        return None;
+    }
     let origin = before.canary_origins.get(&filter.name);
     Some((canary, origin.cloned().unwrap_or_default()))
 }

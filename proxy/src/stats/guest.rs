@@ -159,8 +159,8 @@ impl GuestMetrics {
 
     /// Whether there is room for a series, or a worker has it already.
     fn admit(&self, metric: MetricId, key: &str) -> bool {
-        let mut known = locked(&self.known);
         let series = (metric.0, key.to_owned());
+        let mut known = locked(&self.known);
         let has_room = known.len() < self.max_series || known.contains(&series);
         if has_room {
             known.insert(series);

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use super::*;
+use crate::filter::loaded::Refused;
 use crate::filter::pool::{Room, WorkerFilter};
 
 #[test]
@@ -185,33 +186,30 @@ fn a_module_tells_about_itself() {
     assert!(Arc::ptr_eq(&module, &again));
 }
 
-fn engine_of(max_instances: u32) -> Arc<FilterEngine> {
+/// A filter on so many workers, by an engine that has so many instances.
+fn build_with(max_instances: u32, workers: usize) -> Result<Arc<LoadedFilter>, Refused> {
     let options = EngineOptions {
         max_instances,
         ..EngineOptions::default()
     };
-    FilterEngine::start(options).unwrap()
+    let engine = FilterEngine::start(options).unwrap();
+    let component = guests::component();
+    let module = engine.load(Digest::of(component), component, Pace::Full);
+    let filter = entry("guest", json!({}));
+    LoadedFilter::build(
+        module.unwrap(),
+        filter.clone(),
+        &filter,
+        Arc::new(PerWorker::new(workers, FilterStats::default)),
+        Arc::new(GuestMetrics::new(workers, 1)),
+        Granted::default(),
+        workers,
+    )
 }
 
 #[test]
 fn a_filter_waits_for_its_own_when_the_engine_has_no_instances_left() {
-    let module = engine_of(1)
-        .load(
-            Digest::of(guests::component()),
-            guests::component(),
-            Pace::Full,
-        )
-        .unwrap();
-    let filter = entry("guest", json!({}));
-    let loaded = LoadedFilter::build(
-        module,
-        filter.clone(),
-        &filter,
-        Arc::new(PerWorker::new(1, FilterStats::default)),
-        Arc::new(GuestMetrics::new(1, 1)),
-        Granted::default(),
-        1,
-    );
+    let loaded = build_with(1, 1);
     let on_worker = WorkerFilter::new(loaded.unwrap_or_else(|_| panic!("refused")), 0);
     on_worker.warm();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -230,26 +228,7 @@ fn a_filter_waits_for_its_own_when_the_engine_has_no_instances_left() {
 
 #[test]
 fn more_instances_than_the_engine_has_are_refused() {
-    let engine = engine_of(1);
-    let module = engine
-        .load(
-            Digest::of(guests::component()),
-            guests::component(),
-            Pace::Full,
-        )
-        .unwrap();
-    let filter = entry("guest", json!({}));
-    let stats = Arc::new(PerWorker::new(2, FilterStats::default));
-    let metrics = Arc::new(GuestMetrics::new(2, 1));
-    let refused = LoadedFilter::build(
-        module,
-        filter.clone(),
-        &filter,
-        stats,
-        metrics,
-        Granted::default(),
-        2,
-    );
+    let refused = build_with(1, 2);
     let mistakes = refused.err().expect("refused").errors;
     assert_eq!(mistakes[0].pointer, "/filters/guest");
     assert!(
