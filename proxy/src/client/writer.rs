@@ -1,13 +1,14 @@
 //! The writing half of a client connection.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::AsyncWriteExt;
-use tokio::net::tcp::OwnedWriteHalf;
 
+use super::io::Io;
 use crate::deadline::{Alarm, within};
 use crate::error::{ErrorKind, ProxyError};
 
@@ -18,11 +19,8 @@ const COPY_BYTES: usize = 16 * 1024;
 /// Before an exchange has said otherwise.
 const DEFAULT_STALL: Duration = Duration::from_secs(30);
 
-/// What a client within the process takes of an answer. It takes no more then.
-const MAX_TAKEN: usize = 64 << 20;
-
 pub struct Writer {
-    io: Io,
+    pub(super) io: Io,
     /// Encoded and not yet written.
     pub buffer: BytesMut,
     /// How long the client may take no byte; set by each exchange.
@@ -33,35 +31,8 @@ pub struct Writer {
     is_torn: bool,
 }
 
-enum Io {
-    Socket(OwnedWriteHalf),
-    /// What a client within the process has got so far.
-    Inside(Vec<u8>),
-}
-
-impl Io {
-    fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Io::Socket(socket) => socket.try_write(bytes),
-            Io::Inside(taken) => {
-                let count = bytes.len().min(MAX_TAKEN - taken.len());
-                taken.extend_from_slice(&bytes[..count]);
-                Ok(count)
-            }
-        }
-    }
-}
-
 impl Writer {
-    pub fn new(io: OwnedWriteHalf) -> Self {
-        Self::to(Io::Socket(io))
-    }
-
-    pub(super) fn inside() -> Self {
-        Self::to(Io::Inside(Vec::new()))
-    }
-
-    fn to(io: Io) -> Self {
+    pub(super) fn new(io: Io) -> Self {
         Self {
             io,
             buffer: BytesMut::new(),
@@ -101,25 +72,27 @@ impl Writer {
         // Until it is whole; this future may be dropped halfway.
         self.is_torn = true;
         while !bytes.is_empty() {
-            match self.io.try_write(bytes) {
-                Ok(0) => return Err(ErrorKind::ClientGone.into()),
-                Ok(count) => {
-                    bytes = &bytes[count..];
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable().await?,
-                Err(error) => return Err(ProxyError::with(ErrorKind::ClientGone, error)),
+            match self
+                .in_time(|io, context| io.poll_write(context, bytes))
+                .await?
+            {
+                0 => return Err(ErrorKind::ClientGone.into()),
+                count => bytes = &bytes[count..],
             }
         }
+        while !self.in_time(Io::poll_flush).await? {}
         self.is_torn = false;
         Ok(())
     }
 
-    async fn writable(&mut self) -> Result<(), ProxyError> {
-        let Io::Socket(socket) = &self.io else {
-            return Ok(());
-        };
-        match within(&mut self.alarm, self.stall, pin!(socket.writable())).await {
-            Some(Ok(())) => Ok(()),
+    /// Waits for a step of which the client must take something in time.
+    async fn in_time<T>(
+        &mut self,
+        mut step: impl FnMut(&Io, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Result<T, ProxyError> {
+        let step = pin!(poll_fn(|context| step(&self.io, context)));
+        match within(&mut self.alarm, self.stall, step).await {
+            Some(Ok(done)) => Ok(done),
             Some(Err(error)) => Err(ProxyError::with(ErrorKind::ClientGone, error)),
             None => Err(ErrorKind::ClientStalled.into()),
         }
@@ -133,33 +106,31 @@ impl Writer {
     }
 
     /// Closes by a reset: what was sent is not all, and nothing else would say
-    /// so. Dropped, the half would end in order.
+    /// so. Over TLS nothing is said before it.
     pub fn reset(self) {
-        let Io::Socket(socket) = self.io else {
-            return;
-        };
-        let shared = socket2::SockRef::from(socket.as_ref());
-        if let Err(error) = shared.set_linger(Some(Duration::ZERO)) {
+        if let Err(error) = self.io.set_reset() {
             tracing::debug!(%error, "a cut-off answer ends like a whole one");
         }
-        socket.forget();
     }
 
     /// All that a client within the process was sent.
     pub fn into_taken(self) -> Vec<u8> {
-        match self.io {
-            Io::Inside(taken) => taken,
-            Io::Socket(_) => Vec::new(),
-        }
+        self.io.take_taken()
     }
 
     /// Says that nothing more will come. The client may already be gone.
     pub async fn shutdown(&mut self) {
-        let Io::Socket(socket) = &mut self.io else {
-            return;
-        };
-        if let Err(error) = socket.shutdown().await {
+        let step = |io: &Io, context: &mut Context<'_>| io.poll_shutdown(context);
+        if let Err(error) = self.in_time(step).await {
             tracing::trace!(%error, "shutting down a client connection");
+        }
+    }
+
+    /// Says so without waiting for anything: it is dropped next.
+    pub fn close(self) {
+        let mut context = Context::from_waker(Waker::noop());
+        if let Poll::Ready(Err(error)) = self.io.poll_shutdown(&mut context) {
+            tracing::trace!(%error, "closing a client connection");
         }
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, BytesMut};
 use tokio::net::TcpStream;
 
-use crate::client::Client;
+use crate::client::{Client, Stream};
 use crate::deadline::within;
 use crate::drain::Watcher;
 use crate::error::{ErrorKind, ProxyError};
@@ -35,7 +35,7 @@ pub struct Accepted {
 /// Serves one connection to its end. Dropping it closes the connection at once.
 pub async fn serve(local: Rc<Local>, accepted: Accepted) {
     let mut connection = Connection {
-        client: Client::new(accepted.stream),
+        client: Client::new(Stream::Tcp(accepted.stream)),
         watcher: Watcher::new(local.drain.clone()),
         peer: Peer::new(accepted.peer.ip()),
         socket_peer: accepted.peer,
@@ -51,7 +51,7 @@ pub async fn serve(local: Rc<Local>, accepted: Accepted) {
         match connection.next(&local).await {
             After::KeepAlive => {}
             After::Reset => return connection.client.writer.reset(),
-            After::Close | After::Linger => return,
+            After::Close | After::Linger => return connection.client.close(),
         }
     }
 }

@@ -1,0 +1,211 @@
+//! A connection as its two halves use it.
+
+use std::cell::RefCell;
+use std::io::{self, Write};
+use std::net::Shutdown;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncBufRead, AsyncWrite, Interest};
+use tokio::net::TcpStream;
+
+use super::stream::{Stream, TlsStream};
+
+/// What a client within the process takes of an answer. It takes no more then.
+const MAX_TAKEN: usize = 64 << 20;
+
+/// For the half that reads and for the one that writes. Both are on one thread, so
+/// nothing is locked; what TLS knows is borrowed for a poll at a time.
+#[derive(Clone)]
+pub(super) enum Io {
+    Tcp(Rc<TcpStream>),
+    Tls(Rc<RefCell<TlsStream>>),
+    /// A client within the process: all that it sends was in the reader's buffer from
+    /// the start, and it stays for the answer. This is what it has got so far.
+    Inside(Rc<RefCell<Vec<u8>>>),
+}
+
+impl Io {
+    pub(super) fn new(stream: Stream) -> Self {
+        match stream {
+            Stream::Tcp(tcp) => Self::Tcp(Rc::new(tcp)),
+            Stream::Tls(tls) => Self::Tls(Rc::new(RefCell::new(*tls))),
+        }
+    }
+
+    /// The connection again, once the other half is gone; `None` for a client within
+    /// the process.
+    pub(super) fn into_stream(self) -> Option<Stream> {
+        match self {
+            Self::Tcp(tcp) => Rc::into_inner(tcp).map(Stream::Tcp),
+            Self::Tls(tls) => {
+                let tls = Rc::into_inner(tls)?.into_inner();
+                Some(Stream::Tls(Box::new(tls)))
+            }
+            Self::Inside(_) => None,
+        }
+    }
+
+    /// Waits until a read needs a buffer. TLS has its own, so nothing is waited for.
+    pub(super) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(tcp) => tcp.poll_read_ready(context),
+            Self::Tls(_) => Poll::Ready(Ok(())),
+            Self::Inside(_) => Poll::Pending,
+        }
+    }
+
+    /// Reads once, about `wanted` at most, behind what is in `buffer`; 0 at the end.
+    pub(super) fn poll_read(
+        &self,
+        context: &mut Context<'_>,
+        buffer: &mut BytesMut,
+        wanted: usize,
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(tcp) => loop {
+                match read_tcp(tcp, buffer, wanted) {
+                    Err(error) if is_to_wait(&error) => ready!(tcp.poll_read_ready(context))?,
+                    outcome => return Poll::Ready(outcome),
+                }
+            },
+            Self::Tls(tls) => read_tls(&mut tls.borrow_mut(), context, buffer),
+            Self::Inside(_) => Poll::Pending,
+        }
+    }
+
+    /// Takes some of these bytes. TLS may keep some of what it took until it is flushed.
+    pub(super) fn poll_write(
+        &self,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(tcp) => loop {
+                match tcp.try_write(bytes) {
+                    Err(error) if is_to_wait(&error) => ready!(tcp.poll_write_ready(context))?,
+                    outcome => return Poll::Ready(outcome),
+                }
+            },
+            Self::Tls(tls) => Pin::new(&mut *tls.borrow_mut()).poll_write(context, bytes),
+            Self::Inside(taken) => {
+                let mut taken = taken.borrow_mut();
+                let count = bytes.len().min(MAX_TAKEN - taken.len());
+                taken.extend_from_slice(&bytes[..count]);
+                Poll::Ready(Ok(count))
+            }
+        }
+    }
+
+    /// Sends some of what TLS keeps, and tells whether that was all. By pieces, so that
+    /// who waits can tell a slow client from one that takes nothing.
+    pub(super) fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let Self::Tls(tls) = self else {
+            return Poll::Ready(Ok(true));
+        };
+        let mut tls = tls.borrow_mut();
+        let (tcp, session) = tls.get_mut();
+        while session.wants_write() {
+            match session.write_tls(&mut TryWrite(tcp)) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(_) => return Poll::Ready(Ok(!session.wants_write())),
+                Err(error) if is_to_wait(&error) => ready!(tcp.poll_write_ready(context))?,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(true))
+    }
+
+    /// Says that nothing more will come, over TLS with a `close_notify`.
+    pub(super) fn poll_shutdown(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(tcp) => {
+                let socket = socket2::SockRef::from(&**tcp);
+                Poll::Ready(socket.shutdown(Shutdown::Write))
+            }
+            Self::Tls(tls) => Pin::new(&mut *tls.borrow_mut()).poll_shutdown(context),
+            Self::Inside(_) => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Has the connection end by a reset when both halves are dropped.
+    pub(super) fn set_reset(&self) -> io::Result<()> {
+        let reset = |tcp: &TcpStream| {
+            let socket = socket2::SockRef::from(tcp);
+            socket.set_linger(Some(Duration::ZERO))
+        };
+        match self {
+            Self::Tcp(tcp) => reset(tcp),
+            Self::Tls(tls) => reset(tls.borrow().get_ref().0),
+            Self::Inside(_) => Ok(()),
+        }
+    }
+
+    /// What a client within the process was sent.
+    pub(super) fn take_taken(&self) -> Vec<u8> {
+        match self {
+            Self::Inside(taken) => taken.take(),
+            Self::Tcp(_) | Self::Tls(_) => Vec::new(),
+        }
+    }
+}
+
+fn read_tcp(tcp: &TcpStream, buffer: &mut BytesMut, wanted: usize) -> io::Result<usize> {
+    if buffer.capacity() - buffer.len() < wanted / 2 {
+        buffer.reserve(wanted);
+    }
+    let room = buffer.capacity() - buffer.len();
+    let count = tcp.try_read_buf(buffer)?;
+    if count < room {
+        drained(tcp);
+    }
+    Ok(count)
+}
+
+/// A short read took all there was. The runtime would call the socket
+/// readable until a read found nothing, and an idle connection would seem
+/// to begin a request. As in tokio's own `poll_read`, the next byte or the
+/// end makes it readable again.
+fn drained(tcp: &TcpStream) {
+    let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+    if tcp.try_io(Interest::READABLE, nothing).is_ok() {
+        debug_assert!(false, "nothing was read");
+    }
+}
+
+/// Takes a record that was decrypted from where it lies: no buffer waits for it.
+fn read_tls(
+    tls: &mut TlsStream,
+    context: &mut Context<'_>,
+    buffer: &mut BytesMut,
+) -> Poll<io::Result<usize>> {
+    let record = ready!(Pin::new(&mut *tls).poll_fill_buf(context))?;
+    let count = record.len();
+    buffer.extend_from_slice(record);
+    Pin::new(tls).consume(count);
+    Poll::Ready(Ok(count))
+}
+
+/// A socket as something that is written to without waiting.
+struct TryWrite<'a>(&'a TcpStream);
+
+impl Write for TryWrite<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn write_vectored(&mut self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        self.0.try_write_vectored(slices)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn is_to_wait(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
+}
