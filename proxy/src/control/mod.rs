@@ -429,11 +429,13 @@ impl Control {
     }
 }
 
-/// What filters share outlives a reload; its limits and its form begin with it.
+/// What filters share and what they measure outlives a reload; its limits and its form
+/// begin with it.
 pub fn serve_shared(snapshot: &Snapshot, stats: &Stats) {
     // The last one of a name is the one that is told of.
     let versions = snapshot.canaries.iter().chain(&snapshot.filters);
     for filter in versions {
+        stats.tell_guest(filter.name(), filter.metrics());
         if let Some(store) = filter.shared() {
             let limits = shared_limits(filter.block());
             let format = filter.module().format();

@@ -285,6 +285,11 @@ impl LoadedFilter {
             && self.routes == other.routes
     }
 
+    /// What it measures of its own accord.
+    pub fn metrics(&self) -> &GuestMetrics {
+        &self.owner.metrics
+    }
+
     /// What its instances share with those of other versions.
     pub fn shared(&self) -> Option<&Arc<Store>> {
         match self.owner.granted.shared.as_ref()? {

@@ -214,10 +214,7 @@ impl Builder<'_> {
         let stats = self
             .stats
             .filter(&filter.name, &generation(&module, filter));
-        let metrics = match filter.is_shadow() {
-            true => self.stats.untold_guest(filter.limits.max_series),
-            false => self.stats.guest(&filter.name, filter.limits.max_series),
-        };
+        let metrics = self.stats.guest(filter.limits.max_series);
         let is_shared = filter.grants.shared;
         let space = is_shared.then(|| self.space(filter, &module, from.before, beside));
         let (shared, owed) = match space {

@@ -49,7 +49,7 @@ pub struct Stats {
     filters: Mutex<Named<FilterKey, FilterStats>>,
     jobs: Mutex<Named<JobKey, JobStats>>,
     shadows: Mutex<Named<FilterKey, ShadowStats>>,
-    guests: Mutex<BTreeMap<Arc<str>, Arc<GuestMetrics>>>,
+    guests: Mutex<BTreeMap<Arc<str>, Arc<guest::Told>>>,
     versions: Mutex<Vec<FilterVersion>>,
 }
 
@@ -127,18 +127,18 @@ impl Stats {
             .clone()
     }
 
-    /// The metrics that a filter defines for itself, with the limit that it had
-    /// when it was first asked for.
-    pub fn guest(&self, name: &Arc<str>, max_series: usize) -> Arc<GuestMetrics> {
-        locked(&self.guests)
-            .entry(name.clone())
-            .or_insert_with(|| Arc::new(GuestMetrics::new(self.slots(), max_series)))
-            .clone()
+    /// The metrics that a version of a filter defines for itself, told to nobody yet.
+    pub fn guest(&self, max_series: usize) -> Arc<GuestMetrics> {
+        Arc::new(GuestMetrics::new(self.slots(), max_series))
     }
 
-    /// The same, told to nobody.
-    pub fn untold_guest(&self, max_series: usize) -> Arc<GuestMetrics> {
-        Arc::new(GuestMetrics::new(self.slots(), max_series))
+    /// Tells them under this name, with those of its other versions.
+    pub fn tell_guest(&self, name: &Arc<str>, metrics: &GuestMetrics) {
+        let told = locked(&self.guests)
+            .entry(name.clone())
+            .or_insert_with(|| guest::Told::new(self.slots()))
+            .clone();
+        metrics.tell(&told);
     }
 
     /// Drops the series of what is neither in the configuration nor still at
@@ -198,7 +198,7 @@ impl Stats {
         locked(&self.shadows).clone()
     }
 
-    fn guests(&self) -> Vec<(Arc<str>, Arc<GuestMetrics>)> {
+    fn guests(&self) -> Vec<(Arc<str>, Arc<guest::Told>)> {
         let guests = locked(&self.guests);
         guests
             .iter()

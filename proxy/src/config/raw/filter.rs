@@ -309,7 +309,8 @@ pub(in crate::config) struct RawFilterLimits {
     pub(in crate::config) max_log_lines: u32,
     /// One log line. What is longer is cut.
     pub(in crate::config) max_log_bytes: Size<64, MIB>,
-    /// Series of its metrics, that is metrics by values of their labels.
+    /// Series of its metrics, that is metrics by values of their labels. Where a reload
+    /// makes it smaller, series that there are stay.
     #[schemars(range(min = 0, max = 100_000))]
     pub(in crate::config) max_series: usize,
     /// Attributes that it leaves in one exchange.

@@ -171,7 +171,9 @@ fn what_a_guest_measures_is_kept() {
     let mut bench = Bench::request(&[]);
     bench.chain = WorkerChain::new(vec![WorkerFilter::new(loaded, 0).into()]);
     assert!(matches!(bench.on_request(), Flow::Next));
-    let families = metrics.families();
+    let told = crate::stats::guest::Told::new(1);
+    metrics.tell(&told);
+    let families = told.families();
     assert_eq!(families[0].definition.name, "hits");
     let counts: Vec<_> = families[0]
         .series

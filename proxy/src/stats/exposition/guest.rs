@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{Head, Observations, Page};
-use crate::stats::guest::{GuestMetrics, MetricKind, Value};
+use crate::stats::guest::{MetricKind, Told, Value};
 
 /// Filters that name a metric alike share a family, if it is of one kind.
 type Families = BTreeMap<(String, &'static str), Family>;
@@ -18,7 +18,7 @@ struct Family {
 
 type Labels = Vec<(String, String)>;
 
-pub fn write(guests: &[(Arc<str>, Arc<GuestMetrics>)], page: &mut Page) -> fmt::Result {
+pub fn write(guests: &[(Arc<str>, Arc<Told>)], page: &mut Page) -> fmt::Result {
     page.counter(
         &Head::of(
             "lockgate_filter_metric_updates_dropped",
@@ -26,7 +26,7 @@ pub fn write(guests: &[(Arc<str>, Arc<GuestMetrics>)], page: &mut Page) -> fmt::
         ),
         guests
             .iter()
-            .map(|(filter, metrics)| (vec![("filter", filter.clone())], metrics.dropped())),
+            .map(|(filter, told)| (vec![("filter", filter.clone())], told.dropped())),
     )?;
     let mut taken = HashSet::new();
     for ((name, kind), family) in gather(guests) {
@@ -36,12 +36,12 @@ pub fn write(guests: &[(Arc<str>, Arc<GuestMetrics>)], page: &mut Page) -> fmt::
     Ok(())
 }
 
-fn gather(guests: &[(Arc<str>, Arc<GuestMetrics>)]) -> Families {
+fn gather(guests: &[(Arc<str>, Arc<Told>)]) -> Families {
     let mut families = Families::new();
-    for (filter, metrics) in guests {
-        for family in metrics.families() {
+    for (filter, told) in guests {
+        for family in told.families() {
             let definition = family.definition;
-            let key = (definition.name, kind(definition.kind));
+            let key = (definition.name.clone(), kind(definition.kind));
             let entry = families.entry(key).or_insert_with(|| Family {
                 help: escape(&definition.help),
                 rows: Vec::new(),

@@ -176,7 +176,7 @@ fn every_family_is_prefixed_and_told_in_the_documents() {
 fn define(stats: &Arc<Stats>, filter: &str, kind: MetricKind, metric: &str) {
     let filter = name(filter);
     stats.filter(&filter, "1");
-    let metrics = stats.guest(&filter, 10);
+    let metrics = stats.guest(10);
     let definition = Definition {
         kind,
         name: metric.into(),
@@ -185,6 +185,7 @@ fn define(stats: &Arc<Stats>, filter: &str, kind: MetricKind, metric: &str) {
     };
     let id = metrics.define(definition).unwrap();
     metrics.update(1, id, 2.0, &["a\nb".into()]);
+    stats.tell_guest(&filter, &metrics);
 }
 
 #[test]

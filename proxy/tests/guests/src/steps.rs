@@ -148,6 +148,11 @@ fn on_exchange(
         "stdout" => println!("{rest}"),
         "count" => Metric::define(Kind::Counter, first, "help", &["label".into()])?
             .update(1.0, &[second.into()]),
+        "count-by" => {
+            let (label, value) = second.split_once(' ').unwrap_or((second, ""));
+            Metric::define(Kind::Counter, first, "help", &[label.into()])?
+                .update(1.0, &[value.into()]);
+        }
         _ => read(name, first, fields),
     }
     Ok(())
