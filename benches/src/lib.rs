@@ -180,6 +180,7 @@ pub fn build(configuration: &str, engine: &Arc<FilterEngine>, workers: usize) ->
         sockets: Sockets::Leave,
         state: None,
         past: &Past::default(),
+        lock: None,
         strict: true,
     };
     let built = builder.build(Arc::new(load(configuration)), None);

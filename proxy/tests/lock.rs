@@ -10,7 +10,7 @@ use std::path::Path;
 use serde_json::Value;
 use support::admin::ask;
 use support::process::{lockgate, run};
-use support::{Origin, Proxy};
+use support::{Origin, Process, Proxy};
 
 fn policy(origin: &Origin, grants: &str) -> String {
     format!(
@@ -98,6 +98,35 @@ fn a_filter_that_would_share_more_waits_for_the_lock() {
     assert!(mistakes[0].contains(told), "{mistakes:?}");
     lock(&folder);
     assert_eq!(reload(&proxy), [""; 0]);
+}
+
+#[test]
+fn of_a_filter_that_wants_more_nothing_has_run() {
+    let origin = Origin::saying("ok");
+    let folder = Proxy::folder();
+    std::fs::write(folder.join("mine.wasm"), guests::component()).unwrap();
+    let process = Process::start_in(folder.clone(), &policy(&origin, ""));
+    lock(&folder);
+    // No grant is too much for what it imports: it is the file that wants one more.
+    std::fs::write(folder.join("mine.wasm"), guests::fickle()).unwrap();
+    process.edit(&policy(&origin, "shared: true"));
+    process.signal("HUP");
+    process.logged("a filter that newly wants the grant `shared`");
+    process.logged("reload refused");
+    assert!(!process.log().contains("fickle: "), "{}", process.log());
+    // Neither where something else is wrong with the file.
+    let worse = policy(&origin, "shared: true").replace("cluster: o", "cluster: none");
+    process.edit(&worse);
+    process.signal("HUP");
+    process.logged("`none`");
+    assert!(!process.log().contains("fickle: "), "{}", process.log());
+
+    process.edit(&policy(&origin, "shared: true"));
+    lock(&folder);
+    process.signal("HUP");
+    for what in ["described", "created", "asked"] {
+        process.logged(&format!("fickle: {what}"));
+    }
 }
 
 #[test]

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use super::progress;
 use crate::console::{Exit, print};
-use crate::control::lock::{self, Lock};
 use crate::control::reload::{self, Loader};
 use crate::filter::Compiler;
+use crate::snapshot::lock::{self, Lock};
 use crate::snapshot::{Past, Sockets};
 
 pub fn lock(file: &Path) -> anyhow::Result<Exit> {

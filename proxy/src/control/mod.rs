@@ -9,7 +9,6 @@ pub mod admin;
 mod checks;
 mod generations;
 mod inbox;
-pub mod lock;
 pub mod log;
 pub mod log_target;
 pub mod reload;

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::checks::{self, Failed};
+use super::log_target;
 use super::watch::changed_since;
-use super::{lock, log_target};
 use crate::cache;
 use crate::cluster::Resolver;
 use crate::components::{self, Components};
 use crate::config::{self, ComponentSource, Config, Draft, Mistake, Mistakes};
 use crate::digest::Digest;
 use crate::filter::{Compiler, EngineOptions, FilterEngine, LoadedFilter};
+use crate::snapshot::lock::{self, Lock};
 use crate::snapshot::{Builder, Origin, Past, Snapshot, Sockets};
 use crate::state::{Folder, Records};
 use crate::stats::Stats;
@@ -178,11 +179,30 @@ impl Loader {
         before: Option<&Snapshot>,
         past: &Past,
     ) -> Mistakes {
-        let more = self.builder(past, Sockets::Leave).check(draft, before);
+        let more = match self.lock(&draft.config) {
+            Ok(lock) => {
+                let builder = self.builder(past, Sockets::Leave, lock.as_ref());
+                builder.check(draft, before)
+            }
+            Err(mistake) => vec![mistake],
+        };
         mistakes.with(more, &draft.config.files)
     }
 
-    fn builder<'a>(&'a self, past: &'a Past, sockets: Sockets) -> Builder<'a> {
+    /// What the filters of this configuration may want, where that was written down.
+    fn lock(&self, config: &Config) -> Result<Option<Lock>, Mistake> {
+        lock::read(&self.path).map_err(|found| {
+            let wanted = "what `lockgate filter lock` wrote, or no such file";
+            Mistake::at(&config.places, "/filters", found, wanted)
+        })
+    }
+
+    fn builder<'a>(
+        &'a self,
+        past: &'a Past,
+        sockets: Sockets,
+        lock: Option<&'a Lock>,
+    ) -> Builder<'a> {
         Builder {
             engine: &self.engine,
             components: &self.components,
@@ -192,6 +212,7 @@ impl Loader {
             sockets,
             state: self.state.as_deref(),
             past,
+            lock,
             strict: self.strict,
         }
     }
@@ -204,20 +225,11 @@ impl Loader {
         past: &Past,
         sockets: Sockets,
     ) -> Result<Candidate, Mistakes> {
-        let mut candidate = self.build_unlocked(loaded, before, past, sockets)?;
-        let snapshot = &candidate.snapshot;
-        let mut mistakes = match lock::read(&self.path) {
-            Ok(lock) => lock.map_or_else(Vec::new, |lock| lock.check(snapshot)),
-            Err(found) => {
-                let wanted = "what `lockgate filter lock` wrote, or no such file";
-                vec![Mistake::at(
-                    &snapshot.config.places,
-                    "/filters",
-                    found,
-                    wanted,
-                )]
-            }
-        };
+        let lock = self.lock(&loaded.config).map_err(Mistakes::from)?;
+        let mut candidate = self.build_by(lock.as_ref(), loaded, before, past, sockets)?;
+        // Others may stand in for the versions in the file.
+        let lock = lock.as_ref();
+        let mut mistakes = lock.map_or_else(Vec::new, |lock| lock.check(&candidate.snapshot));
         // A filter that may not be loaded is not run either.
         if mistakes.is_empty() {
             mistakes = self.check(&mut candidate, before, past);
@@ -239,7 +251,7 @@ impl Loader {
         before: Option<&Snapshot>,
         past: &Past,
     ) -> Vec<Mistake> {
-        let builder = self.builder(past, Sockets::Leave);
+        let builder = self.builder(past, Sockets::Leave, None);
         let mut refused = Vec::new();
         for Failed { filter, mistakes } in checks::run(&candidate.snapshot, before) {
             match builder.instead(&filter, &candidate.snapshot, before) {
@@ -261,7 +273,7 @@ impl Loader {
         snapshot: &Snapshot,
         past: &Past,
     ) -> Option<(Arc<LoadedFilter>, Origin)> {
-        let builder = self.builder(past, Sockets::Leave);
+        let builder = self.builder(past, Sockets::Leave, None);
         builder.good_for(filter, snapshot)
     }
 
@@ -303,9 +315,20 @@ impl Loader {
         past: &Past,
         sockets: Sockets,
     ) -> Result<Candidate, Mistakes> {
+        self.build_by(None, loaded, before, past, sockets)
+    }
+
+    fn build_by(
+        &self,
+        lock: Option<&Lock>,
+        loaded: config::Loaded,
+        before: Option<&Snapshot>,
+        past: &Past,
+        sockets: Sockets,
+    ) -> Result<Candidate, Mistakes> {
         let unusable = log_target::check(&loaded.config);
         let mut built = self
-            .builder(past, sockets)
+            .builder(past, sockets, lock)
             .build(Arc::new(loaded.config), before);
         if let Some(mistake) = unusable {
             let mut mistakes = built.err().unwrap_or_default();

@@ -11,7 +11,7 @@ use super::budget::TICK;
 use super::compiler::Compiler;
 use super::host::Linkers;
 use super::library::Library;
-use super::module::{LoadError, Module, Pace};
+use super::module::{Linkable, LoadError, Module, Pace};
 use crate::digest::Digest;
 
 /// Some languages need many core instances for one component.
@@ -103,27 +103,29 @@ impl FilterEngine {
         }))
     }
 
-    /// Makes a module of a component's bytes, which are not read if they were
-    /// compiled before. Blocks while it compiles.
-    pub fn load(&self, digest: Digest, bytes: &[u8], pace: Pace) -> Result<Arc<Module>, LoadError> {
-        if let Some(known) = self.known(&digest) {
-            return Ok(known);
-        }
-        let library = self.library.as_ref();
-        let module = Module::load(
-            &self.engine,
-            &self.linkers,
-            library,
-            &self.compiler,
+    /// Compiles a component of which nothing is to run yet. Its bytes are not read if
+    /// they were compiled before. Blocks while it compiles.
+    pub fn open(&self, digest: Digest, bytes: &[u8], pace: Pace) -> Result<Opened<'_>, LoadError> {
+        let state = match self.known(&digest) {
+            Some(known) => State::Known(known),
+            None => {
+                let library = self.library.as_ref();
+                let (engine, compiler) = (&self.engine, &self.compiler);
+                let opened = Linkable::open(engine, library, compiler, digest, bytes, pace)?;
+                State::New(Box::new(opened))
+            }
+        };
+        Ok(Opened {
+            engine: self,
             digest,
-            bytes,
-            pace,
-        )?;
-        let module = Arc::new(module);
-        let mut modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
-        modules.retain(|_, module| module.strong_count() > 0);
-        modules.insert(digest, Arc::downgrade(&module));
-        Ok(module)
+            size: bytes.len(),
+            state,
+        })
+    }
+
+    /// Makes a module of a component's bytes at once.
+    pub fn load(&self, digest: Digest, bytes: &[u8], pace: Pace) -> Result<Arc<Module>, LoadError> {
+        self.open(digest, bytes, pace)?.describe()
     }
 
     /// Where the compiled form of a component is kept.
@@ -134,6 +136,54 @@ impl FilterEngine {
     fn known(&self, digest: &Digest) -> Option<Arc<Module>> {
         let modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
         modules.get(digest)?.upgrade()
+    }
+}
+
+/// A component whose permissions are known, and of which nothing has run for this.
+pub struct Opened<'a> {
+    engine: &'a FilterEngine,
+    digest: Digest,
+    size: usize,
+    state: State,
+}
+
+enum State {
+    /// It is another filter's too.
+    Known(Arc<Module>),
+    New(Box<Linkable>),
+}
+
+impl Opened<'_> {
+    /// Full names of what it imports.
+    pub fn imports(&self) -> &[String] {
+        match &self.state {
+            State::Known(module) => module.imports(),
+            State::New(component) => component.imports(),
+        }
+    }
+
+    /// Lets it say what it is. Blocks while the guest runs.
+    pub fn describe(self) -> Result<Arc<Module>, LoadError> {
+        let Self {
+            engine,
+            digest,
+            size,
+            state,
+        } = self;
+        let component = match state {
+            State::Known(known) => return Ok(known),
+            State::New(component) => *component,
+        };
+        let library = engine.library.as_ref();
+        let module = Module::describe(component, &engine.linkers, library, digest, size)?;
+        let module = Arc::new(module);
+        let mut modules = engine
+            .modules
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        modules.retain(|_, module| module.strong_count() > 0);
+        modules.insert(digest, Arc::downgrade(&module));
+        Ok(module)
     }
 }
 

@@ -56,7 +56,7 @@ pub use calls::{CallFailed, Calls, Inbound, Outbound};
 pub use chain::{FilterFailed, Flow, WorkerChain};
 pub use compiler::{COMMAND as COMPILE_COMMAND, Compiler, compile_for_another};
 pub use contract::{Refusal, VERSION as CONTRACT};
-pub use engine::{EngineOptions, FilterEngine, MAX_MEMORY_BYTES, StartError};
+pub use engine::{EngineOptions, FilterEngine, MAX_MEMORY_BYTES, Opened, StartError};
 pub use fault::{Failure, FilterFault};
 pub use granted::{Granted, GrantedSecrets, Lines, Shared};
 pub use hand_over::{NotTakenOver, hand_over};

@@ -92,10 +92,17 @@ pub struct Module {
     format: u32,
 }
 
-impl Module {
-    pub(super) fn load(
+/// A component that is compiled and fits, and of which nothing has run.
+pub(super) struct Linkable {
+    component: Component,
+    imports: Vec<String>,
+    exports: Vec<String>,
+    is_new: bool,
+}
+
+impl Linkable {
+    pub(super) fn open(
         engine: &Engine,
-        linkers: &Linkers,
         library: Option<&Library>,
         compiler: &Compiler,
         digest: Digest,
@@ -114,9 +121,37 @@ impl Module {
             imports.iter().map(String::as_str),
             exports.iter().map(String::as_str),
         );
-        if !refusals.is_empty() {
-            return Err(LoadError::Refused(refusals));
+        match refusals.is_empty() {
+            true => Ok(Self {
+                component,
+                imports,
+                exports,
+                is_new,
+            }),
+            false => Err(LoadError::Refused(refusals)),
         }
+    }
+
+    pub(super) fn imports(&self) -> &[String] {
+        &self.imports
+    }
+}
+
+impl Module {
+    /// Links a component, and has it describe itself.
+    pub(super) fn describe(
+        linkable: Linkable,
+        linkers: &Linkers,
+        library: Option<&Library>,
+        digest: Digest,
+        size: usize,
+    ) -> Result<Self, LoadError> {
+        let Linkable {
+            component,
+            imports,
+            exports,
+            is_new,
+        } = linkable;
         let plain = linkers.plain.instantiate_pre(&component).map_err(misfit)?;
         let hand_over = contract::hands_over(exports.iter().map(String::as_str))
             .then(|| HandOverPre::new(plain.clone()))
@@ -142,7 +177,7 @@ impl Module {
         Ok(Self {
             digest,
             digest_text: digest.to_string(),
-            size: bytes.len(),
+            size,
             imports,
             exports,
             manifest,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::lock::Lock;
 use super::versions::{Build, Filters};
 use super::{Listener, Past, Snapshot, references};
 use crate::cluster::Cluster;
@@ -36,6 +37,8 @@ pub struct Builder<'a> {
     pub state: Option<&'a state::Folder>,
     /// The versions that are known to be good, or to be bad.
     pub past: &'a Past,
+    /// What filters may want at most.
+    pub lock: Option<&'a Lock>,
     /// A filter that cannot be built refuses a start, whatever is known of it.
     pub strict: bool,
 }

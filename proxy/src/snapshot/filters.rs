@@ -12,7 +12,8 @@ use crate::components::{self, PullError, Pulls, Untrusted};
 use crate::config::{self, ComponentSource, Config, Mistake, Name, Reference, filter_config};
 use crate::digest::Digest;
 use crate::filter::{
-    BuildError, Granted, GrantedSecrets, LoadedFilter, Module, Pace, Shared, generation,
+    BuildError, Granted, GrantedSecrets, LoadError, LoadedFilter, Module, Opened, Pace, Shared,
+    generation,
 };
 use crate::shared::Overlay;
 
@@ -71,7 +72,7 @@ impl Builder<'_> {
         } = built.from;
         let found = self.component(config, filter, &mut built.pulls);
         let mut origin = Origin::default();
-        let module = found.and_then(|component| {
+        let opened = found.and_then(|component| {
             built.warnings.extend(component.is_outdated(config, filter));
             origin = component.origin.clone();
             let compiled = self.engine.kept(&component.digest);
@@ -79,7 +80,23 @@ impl Builder<'_> {
             if let Some(state) = self.state {
                 state.keep_component(&component.digest.hex(), &component.bytes);
             }
-            self.module(config, filter, &component, before)
+            self.open(config, filter, &component, before)
+        });
+        // Nothing of a component runs that wants more than it may, and no other version
+        // stands in for it.
+        let imports = opened.as_ref().map_or(&[][..], Opened::imports);
+        let lock = self.lock.filter(|_| opened.is_ok());
+        if let Some(refused) = lock.and_then(|lock| lock.refuses(config, filter, imports)) {
+            built.mistakes.push(refused);
+            return Version {
+                known: Known::Mute(filter.name.clone()),
+                origin,
+                owed: None,
+            };
+        }
+        let module = opened.and_then(|opened| {
+            let module = opened.describe();
+            module.map_err(|error| not_a_filter(config, filter, &error))
         });
         let (known, owed) = match module {
             Ok(module) => {
@@ -101,23 +118,19 @@ impl Builder<'_> {
         }
     }
 
-    fn module(
+    fn open(
         &self,
         config: &Config,
         filter: &config::Filter,
         component: &Component,
         before: Option<&Snapshot>,
-    ) -> Result<Arc<Module>, Mistake> {
+    ) -> Result<Opened<'_>, Mistake> {
         let pace = match before {
             Some(_) => Pace::GiveWay,
             None => Pace::Full,
         };
-        let (digest, bytes) = (component.digest, &component.bytes);
-        self.engine.load(digest, bytes, pace).map_err(|error| {
-            let found = format!("`{}`, which {error}", filter.component);
-            let wanted = "a component of the world `lockgate:filter/filter`";
-            about_component(config, filter, found, wanted)
-        })
+        let opened = self.engine.open(component.digest, &component.bytes, pace);
+        opened.map_err(|error| not_a_filter(config, filter, &error))
     }
 
     fn component(
@@ -260,6 +273,12 @@ impl Builder<'_> {
         };
         (known, owed)
     }
+}
+
+fn not_a_filter(config: &Config, filter: &config::Filter, error: &LoadError) -> Mistake {
+    let found = format!("`{}`, which {error}", filter.component);
+    let wanted = "a component of the world `lockgate:filter/filter`";
+    about_component(config, filter, found, wanted)
 }
 
 /// What is wrong with where a component comes from, or with what came from there.

@@ -10,6 +10,7 @@
 mod build;
 mod filters;
 mod local;
+pub mod lock;
 mod past;
 mod publish;
 mod references;

@@ -20,6 +20,14 @@ pub fn caller() -> &'static [u8] {
     COMPONENT.get_or_init(|| build("caller"))
 }
 
+/// The one that logs what is called of it before there is an exchange, and is called
+/// otherwise each time that it describes itself.
+#[allow(dead_code, reason = "not every test needs all")]
+pub fn fickle() -> &'static [u8] {
+    static COMPONENT: OnceLock<Vec<u8>> = OnceLock::new();
+    COMPONENT.get_or_init(|| build("fickle"))
+}
+
 /// The one with a job.
 #[allow(dead_code, reason = "not every test needs all")]
 pub fn job() -> &'static [u8] {

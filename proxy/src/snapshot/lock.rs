@@ -7,9 +7,9 @@ use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Filter, Grants, Mistake, Reference, SecretUse};
+use super::{Origin, Reason, Snapshot};
+use crate::config::{Config, Filter, Grants, Mistake, Places, Reference, SecretUse};
 use crate::filter::LoadedFilter;
-use crate::snapshot::{Origin, Reason, Snapshot};
 
 /// The name of the file, in the folder of the configuration.
 const NAME: &str = "lockgate.lock";
@@ -68,28 +68,54 @@ impl Lock {
     /// What the filters of a snapshot are and may do.
     pub fn of(snapshot: &Snapshot) -> Self {
         let versions = versions(snapshot);
-        let entries = versions.map(|version| (version.entry(), Locked::of(&version)));
+        let entries =
+            versions.map(|version| (version.role.entry(version.block), Locked::of(&version)));
         Self(entries.collect())
+    }
+
+    /// Why this entry may not be loaded with a component that imports this. It is asked
+    /// before anything of the component runs.
+    pub(super) fn refuses(
+        &self,
+        config: &Config,
+        entry: &Filter,
+        imports: &[String],
+    ) -> Option<Mistake> {
+        let role = Role::of(entry);
+        let wanted = Locked::wanting(imports, entry);
+        self.refuse(&config.places, role, entry, &entry.pointer, &wanted)
     }
 
     /// Every filter that wants more than is locked, and what that is.
     pub fn check(&self, snapshot: &Snapshot) -> Vec<Mistake> {
+        let places = &snapshot.config.places;
         let refused = versions(snapshot).filter_map(|version| {
-            let (what, entry) = (version.role.word(), version.entry());
-            let found = match self.0.get(&entry) {
-                None => format!("the {what} `{entry}`, which is not in `{NAME}`"),
-                Some(locked) => {
-                    let more = Locked::of(&version).beyond(locked);
-                    if more.is_empty() {
-                        return None;
-                    }
-                    format!("a {what} that newly wants {}", more.join(", "))
-                }
-            };
-            let places = &snapshot.config.places;
-            Some(Mistake::at(places, version.pointer(), found, RENEW))
+            let (role, pointer) = (version.role, version.pointer());
+            self.refuse(places, role, version.block, pointer, &Locked::of(&version))
         });
         refused.collect()
+    }
+
+    fn refuse(
+        &self,
+        places: &Places,
+        role: Role,
+        filter: &Filter,
+        pointer: &str,
+        wanted: &Locked,
+    ) -> Option<Mistake> {
+        let (what, name) = (role.word(), role.entry(filter));
+        let found = match self.0.get(&name) {
+            None => format!("the {what} `{name}`, which is not in `{NAME}`"),
+            Some(locked) => {
+                let more = wanted.beyond(locked);
+                if more.is_empty() {
+                    return None;
+                }
+                format!("a {what} that newly wants {}", more.join(", "))
+            }
+        };
+        Some(Mistake::at(places, pointer, found, RENEW))
     }
 
     /// What changed since another lock, in words.
@@ -123,6 +149,22 @@ enum Role {
 }
 
 impl Role {
+    fn of(entry: &Filter) -> Self {
+        match entry.trial() {
+            None => Role::Filter,
+            Some("shadow") => Role::Shadow,
+            Some(_) => Role::Canary,
+        }
+    }
+
+    /// What the lock calls it.
+    fn entry(self, filter: &Filter) -> String {
+        match self {
+            Role::Filter => filter.name.to_string(),
+            Role::Canary | Role::Shadow => format!("{}/{}", filter.name, self.word()),
+        }
+    }
+
     fn word(self) -> &'static str {
         match self {
             Role::Filter => "filter",
@@ -147,13 +189,6 @@ impl Version<'_> {
             Role::Filter | Role::Canary => self.block,
             // It may call others.
             Role::Shadow => self.loaded.block(),
-        }
-    }
-
-    fn entry(&self) -> String {
-        match self.role {
-            Role::Filter => self.block.name.to_string(),
-            Role::Canary | Role::Shadow => format!("{}/{}", self.block.name, self.role.word()),
         }
     }
 
@@ -203,18 +238,23 @@ fn versions(snapshot: &Snapshot) -> impl Iterator<Item = Version<'_>> {
 impl Locked {
     fn of(version: &Version<'_>) -> Self {
         let module = version.loaded.module();
-        let imports = module.imports().iter();
         let pulled = version.origin.and_then(|origin| origin.pulled.as_ref());
-        let granting = version.granting();
-        let max_shared_bytes = granting.limits.max_shared_bytes;
         Self {
             digest: module.digest().to_owned(),
             pulled: pulled.map(Reference::to_string),
-            // WASI gives a filter nothing, and its version is the compiler's.
-            imports: imports
-                .filter(|import| !import.starts_with("wasi:"))
-                .cloned()
-                .collect(),
+            ..Self::wanting(module.imports(), version.granting())
+        }
+    }
+
+    /// What a component that imports this may do by this entry, whichever it is.
+    fn wanting(imports: &[String], granting: &Filter) -> Self {
+        let max_shared_bytes = granting.limits.max_shared_bytes;
+        // WASI gives a filter nothing, and its version is the compiler's.
+        let imports = imports.iter().filter(|import| !import.starts_with("wasi:"));
+        Self {
+            digest: String::new(),
+            pulled: None,
+            imports: imports.cloned().collect(),
             grants: grants(&granting.grants),
             max_shared_bytes: granting.grants.shared.then_some(max_shared_bytes),
         }
