@@ -20,7 +20,8 @@ use lockgate::filter::{
     Collected, Decisions, EngineOptions, FilterEngine, Flow, HeadLimits, Lendable, Participants,
     View,
 };
-use lockgate::http::h1::{HeadScanner, ParsedRequest, parse_request};
+use lockgate::http::ParsedRequest;
+use lockgate::http::h1::{HeadScanner, parse_request};
 use lockgate::http::request_id::Hex;
 use lockgate::http::{RequestHead, ResponseHead};
 use lockgate::shipped::SHIPPED;

@@ -9,6 +9,7 @@ use std::task::{Context, Waker};
 pub struct Drain {
     draining: Cell<bool>,
     cut_off: Cell<bool>,
+    connections: Cell<usize>,
     waiting: RefCell<Waiting>,
 }
 
@@ -48,26 +49,41 @@ impl Drain {
 
     /// Connections that are open.
     pub fn connections(&self) -> usize {
-        let waiting = self.waiting.borrow();
-        waiting.wakers.len() - waiting.free.len()
+        self.connections.get()
     }
 }
 
-/// A connection's place among those that a drain wakes. Dropping it leaves.
+/// A task's place among those that a drain wakes. Dropping it leaves.
 pub struct Watcher {
     drain: Rc<Drain>,
     slot: usize,
+    is_connection: bool,
 }
 
 impl Watcher {
-    pub fn new(drain: Rc<Drain>) -> Self {
+    /// Of the task of a connection, for which a drain waits.
+    pub fn of_connection(drain: Rc<Drain>) -> Self {
+        drain.connections.update(|count| count + 1);
+        Self::new(drain, true)
+    }
+
+    /// Of a task that a connection has for one of its exchanges.
+    pub fn of_stream(drain: Rc<Drain>) -> Self {
+        Self::new(drain, false)
+    }
+
+    fn new(drain: Rc<Drain>, is_connection: bool) -> Self {
         let mut waiting = drain.waiting.borrow_mut();
         let slot = waiting.free.pop().unwrap_or(waiting.wakers.len());
         if slot == waiting.wakers.len() {
             waiting.wakers.push(None);
         }
         drop(waiting);
-        Self { drain, slot }
+        Self {
+            drain,
+            slot,
+            is_connection,
+        }
     }
 
     /// Whether the worker is draining; if not, the task is woken once it is.
@@ -98,5 +114,8 @@ impl Drop for Watcher {
         let mut waiting = self.drain.waiting.borrow_mut();
         waiting.wakers[self.slot] = None;
         waiting.free.push(self.slot);
+        if self.is_connection {
+            self.drain.connections.update(|count| count - 1);
+        }
     }
 }

@@ -154,7 +154,7 @@ fn request_lines_that_are_none_are_refused() {
         ("GET / HTTP/1.2\r\nhost: a\r\n\r\n", 505),
         ("GET / HTTP/2.0\r\nhost: a\r\n\r\n", 505),
         ("GET / HTTP/0.9\r\nhost: a\r\n\r\n", 505),
-        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+        ("PRI * HTTP/2.0\r\nhost: a\r\n\r\n", 505),
     ]);
 }
 

@@ -14,10 +14,6 @@ pub struct Options {
     /// The filter whose canary is meant.
     #[arg(value_parser = name)]
     filter: String,
-    /// The canary that was looked at, as `/filters` names it, or how that begins
-    /// (`sha256:` and 12 digits); refused if it is another one now.
-    #[arg(long, value_parser = digest)]
-    digest: Option<String>,
     #[command(flatten)]
     whom: Whom,
     /// The outcome as one JSON document; {"ok", "error"} if there is none.
@@ -28,8 +24,7 @@ pub struct Options {
 pub fn decide(options: &Options, verdict: Verdict) -> anyhow::Result<Exit> {
     let asked = options.whom.find();
     let outcome = asked.and_then(|asked| {
-        let (filter, digest) = (&options.filter, options.digest.as_deref());
-        asked.ask(|address, token| client::post_decision(address, token, filter, verdict, digest))
+        asked.ask(|address, token| client::post_decision(address, token, &options.filter, verdict))
     });
     match outcome {
         Ok(outcome) if options.json => {
@@ -70,14 +65,5 @@ fn name(text: &str) -> Result<String, String> {
     match !text.is_empty() && text.chars().all(is_good) {
         true => Ok(text.to_owned()),
         false => Err("a filter's name has letters, digits, `_`, `.` and `-`".to_owned()),
-    }
-}
-
-fn digest(text: &str) -> Result<String, String> {
-    let digits = text.strip_prefix("sha256:");
-    let is_digit = |c: char| c.is_ascii_digit() || matches!(c, 'a'..='f');
-    match digits.is_some_and(|digits| digits.len() >= 12 && digits.chars().all(is_digit)) {
-        true => Ok(text.to_owned()),
-        false => Err("a digest is `sha256:` and at least 12 digits of it".to_owned()),
     }
 }

@@ -9,6 +9,7 @@
 
 mod io;
 mod reader;
+mod rewound;
 mod stream;
 mod writer;
 
@@ -21,6 +22,7 @@ use crate::deadline::Alarm;
 use io::Io;
 
 pub use reader::Reader;
+pub use rewound::Rewound;
 pub use stream::{Stream, TlsStream};
 pub use writer::Writer;
 

@@ -123,10 +123,43 @@ pub struct Listener {
     pub remove_request_headers: Vec<HeaderName>,
     /// Filters by name, in the order of their request phases.
     pub filters: Vec<Name>,
+    /// What is spoken on it; never empty.
+    pub protocols: Vec<Protocol>,
+    pub http2: Http2,
     pub limits: Limits,
     pub timeouts: Timeouts,
     pub headers: MessageHeaders,
     pub path: PathRules,
+}
+
+impl Listener {
+    pub fn speaks(&self, protocol: Protocol) -> bool {
+        self.protocols.contains(&protocol)
+    }
+}
+
+/// What clients may speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// HTTP/1.1, and 1.0.
+    Http1,
+    Http2,
+}
+
+/// How connections of HTTP/2 are used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http2 {
+    /// Streams of one connection at once.
+    pub max_streams: u32,
+    /// Body bytes that may be on their way to the proxy on one stream.
+    pub stream_window: u32,
+    /// The same of all streams of a connection.
+    pub connection_window: u32,
+    /// Streams that a client may break off within ten seconds.
+    pub max_resets: u32,
+    pub ping_every: Duration,
+    pub ping_timeout: Duration,
 }
 
 /// What one client may ask for.

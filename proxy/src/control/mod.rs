@@ -7,7 +7,6 @@
 
 pub mod admin;
 mod checks;
-mod decide;
 mod generations;
 mod inbox;
 pub mod log;
@@ -27,18 +26,19 @@ use tokio::sync::{mpsc, watch as watch_channel};
 use tokio::task::{JoinError, JoinSet};
 
 use crate::cluster::Resolver;
-use crate::config::{Mistake, Mistakes, Places};
+use crate::config::{Mistake, Mistakes, Name, Places};
 use crate::jobs::{Jobs, Unready};
 use crate::memory;
 use crate::secrets::Secret;
-use crate::snapshot::{Past, Published, Snapshot, Sockets, shared_limits};
+use crate::snapshot::{Past, Published, Reason, Snapshot, Sockets, Standing, shared_limits};
+use crate::state::{Decision, Verdict};
 use crate::stats::Stats;
 use crate::worker::{Drained, Stage};
-use admin::{Command, ReloadOutcome};
+use admin::{Command, Decide, ReloadOutcome};
 use inbox::{Asked, Inbox, drain_signal};
 use reload::{Candidate, Loader};
 use signals::Signals;
-use versions::Versions;
+use versions::{Event, Versions};
 use watch::Watch;
 
 /// How a first lookup of host names may hold up a start or a reload.
@@ -298,6 +298,106 @@ impl Control {
         self.published.publish(snapshot.clone());
         self.versions.published(&snapshot, Instant::now());
         self.status.show(&snapshot);
+    }
+
+    /// Serves at once, and lets jobs follow.
+    async fn go_on_with(&mut self, next: Snapshot) {
+        let next = Arc::new(next);
+        self.serve(next.clone());
+        self.jobs.follow(&next).await;
+    }
+
+    /// Does what a filter's versions call for. No file is read.
+    async fn act(&mut self, event: Event) {
+        match event {
+            Event::Fallen { filter, why } => self.fall_back(&filter, &why).await,
+            Event::Decided { filter, decision } => self.end_trial(&filter, &decision).await,
+        }
+    }
+
+    /// Decides about a canary because somebody asked for it.
+    async fn decide(&mut self, decide: Decide) {
+        let before = self.published.load();
+        let Decide {
+            filter,
+            verdict,
+            canary,
+            reply,
+        } = decide;
+        let seen = canary.as_deref();
+        let event = self.versions.decide(&filter, verdict, seen, &before);
+        let outcome = match event {
+            Ok(event) => {
+                self.act(event).await;
+                ReloadOutcome::published(&self.published.load(), &before, Vec::new())
+            }
+            Err(error) => ReloadOutcome {
+                ok: false,
+                generation: before.generation,
+                mistakes: vec![error.to_string()],
+                ..ReloadOutcome::default()
+            },
+        };
+        // Who asked may have gone away meanwhile.
+        reply.send(outcome).ok();
+    }
+
+    /// Ends the trial of a canary, with it in the filter's place or without it.
+    async fn end_trial(&mut self, filter: &Name, decision: &Decision) {
+        let mut next = self.published.load().next();
+        let tried = next.without_canary(filter);
+        let canary = tried.as_ref().map(|(canary, _)| canary.clone());
+        let reason = match decision.verdict {
+            Verdict::Promoted => Reason::Promoted,
+            Verdict::Aborted => Reason::Aborted,
+        };
+        if let (Reason::Promoted, Some((canary, origin))) = (reason, tried) {
+            next.replace(&canary, origin);
+        }
+        let standing = Standing {
+            filter: filter.clone(),
+            reason,
+            why: vec![decision.why.clone()],
+        };
+        tracing::warn!(
+            why = decision.why,
+            canary = canary.map(|canary| canary.module().digest().to_owned()),
+            "{standing}"
+        );
+        next.note(standing);
+        self.go_on_with(next).await;
+    }
+
+    /// Puts the last good version of a filter in the place of one that failed.
+    async fn fall_back(&mut self, filter: &Name, why: &str) {
+        let current = self.published.load();
+        let (loader, past) = (self.loader.clone(), self.versions.past());
+        let (name, known) = (filter.clone(), current.clone());
+        let good = tokio::task::spawn_blocking(move || loader.good(&name, &known, &past));
+        let Ok(Some((good, origin))) = good.await else {
+            tracing::error!(
+                %filter,
+                why,
+                "a new version fails, and there is no good one to go back to; `on_error` applies"
+            );
+            return;
+        };
+        let standing = Standing {
+            filter: filter.clone(),
+            reason: Reason::FellBack,
+            why: vec![why.to_owned()],
+        };
+        tracing::error!(
+            why,
+            from = current.filter(filter).map(|bad| bad.module().digest()),
+            to = good.module().digest(),
+            "{standing}"
+        );
+        let mut next = current.next();
+        next.replace(&good, origin);
+        next.without_canary(filter);
+        next.note(standing);
+        self.go_on_with(next).await;
     }
 
     async fn drain(self, inbox: Inbox) -> Ended {

@@ -9,15 +9,20 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
+use http::Version;
 use tokio::net::TcpStream;
 
-use crate::client::{Client, Stream};
+use super::http2::{self, Http2Client};
+use crate::client::{Client, Rewound, Stream};
+use crate::config::Protocol;
 use crate::deadline::within;
 use crate::drain::Watcher;
 use crate::error::{ErrorKind, ProxyError};
-use crate::exchange::{self, After, Local, Scene};
+use crate::exchange::{self, After, Ends, Local, Outgoing, Scene};
+use crate::http::ParsedRequest;
 use crate::http::forwarded::Peer;
-use crate::http::h1::{HeadScanner, ParsedRequest, parse_request};
+use crate::http::h1::{HeadScanner, parse_request};
+use crate::http::h2::PREFACE;
 use crate::listener::Socket;
 use crate::snapshot::{WorkerListener, WorkerSnapshot};
 
@@ -36,7 +41,7 @@ pub struct Accepted {
 pub async fn serve(local: Rc<Local>, accepted: Accepted) {
     let mut connection = Connection {
         client: Client::new(Stream::Tcp(accepted.stream)),
-        watcher: Watcher::new(local.drain.clone()),
+        watcher: Watcher::of_connection(local.drain.clone()),
         peer: Peer::new(accepted.peer.ip()),
         socket_peer: accepted.peer,
         socket: accepted.socket,
@@ -49,11 +54,19 @@ pub async fn serve(local: Rc<Local>, accepted: Accepted) {
     .await;
     loop {
         match connection.next(&local).await {
-            After::KeepAlive => {}
-            After::Reset => return connection.client.writer.reset(),
-            After::Close | After::Linger => return connection.client.close(),
+            Next::After(After::KeepAlive) => {}
+            Next::After(After::Reset) => return connection.client.writer.reset(),
+            Next::After(After::Close | After::Linger) => return connection.client.close(),
+            Next::Http2 => return connection.serve_http2(local).await,
         }
     }
+}
+
+/// What became of a request that was waited for.
+enum Next {
+    After(After),
+    /// It is none: the client speaks HTTP/2.
+    Http2,
 }
 
 struct Connection {
@@ -67,18 +80,52 @@ struct Connection {
 
 impl Connection {
     /// Waits for the next request and serves it.
-    async fn next(&mut self, local: &Rc<Local>) -> After {
+    async fn next(&mut self, local: &Rc<Local>) -> Next {
         if !self.wait(local).await {
-            return After::Close;
+            return Next::After(After::Close);
         }
         let snapshot = local.snapshot();
         let Some(listener) = snapshot.listener(&self.socket) else {
-            return After::Close;
+            return Next::After(After::Close);
         };
+        let config = &listener.shared.config;
+        if self.requests == 0
+            && config.speaks(Protocol::Http2)
+            && self.begins_http2(config.timeouts.head).await
+        {
+            return Next::Http2;
+        }
         // Boxed, so that an idle connection does not carry room for an exchange.
         let after = Box::pin(self.serve(local, &snapshot, listener)).await;
         self.client.release();
-        after
+        Next::After(after)
+    }
+
+    /// Whether the connection begins as HTTP/2 does. No other request begins so, and
+    /// of a piece of it the rest is waited for.
+    async fn begins_http2(&mut self, timeout: Duration) -> bool {
+        let Client { reader, alarm, .. } = &mut self.client;
+        while reader.buffer.len() < PREFACE.len() && PREFACE.starts_with(&reader.buffer) {
+            let filled = within(alarm, timeout, pin!(reader.fill())).await;
+            if !matches!(filled, Some(Ok(count)) if count > 0) {
+                return false;
+            }
+        }
+        reader.buffer.starts_with(PREFACE)
+    }
+
+    async fn serve_http2(self, local: Rc<Local>) {
+        let Some((stream, read)) = self.client.into_stream() else {
+            return;
+        };
+        let client = Http2Client {
+            stream: Rewound::new(stream, read),
+            socket_peer: self.socket_peer,
+            peer: self.peer,
+            socket: self.socket,
+            watcher: self.watcher,
+        };
+        Box::pin(http2::serve(local, client)).await;
     }
 
     /// Waits for the first byte of a request; false when the connection is to
@@ -143,11 +190,13 @@ impl Connection {
                 let limit = listener.shared.config.limits.max_requests;
                 scene.keep_alive =
                     request.keep_alive && self.requests < limit && !self.watcher.is_draining();
-                pin!(exchange::handle(&scene, request, &mut self.client)).await
+                let client = Ends::http1(&mut self.client);
+                pin!(exchange::handle(&scene, request, client)).await
             }
             Ok(None) => return After::Close,
             Err(error) => {
-                exchange::refuse(&scene, error, &mut self.client).await;
+                let outgoing = Outgoing::Http1(&mut self.client.writer);
+                exchange::refuse(&scene, error, Version::HTTP_11, outgoing).await;
                 After::Linger
             }
         };
@@ -188,6 +237,10 @@ async fn read_head(
     listener: &WorkerListener,
 ) -> Result<Option<ParsedRequest>, ProxyError> {
     let config = &listener.shared.config;
+    if !config.speaks(Protocol::Http1) {
+        let why = "HTTP/1 is not spoken on this listener";
+        return Err(ProxyError::because(ErrorKind::BadVersion, why));
+    }
     let reader = &mut client.reader;
     let read = async {
         let mut scanner = HeadScanner::default();

@@ -1,5 +1,6 @@
 //! One client connection: its sockets' halves, its timers, and the loop that
-//! reads one request after another and hands each to the exchange.
+//! reads one request after another, or accepts one stream after another, and hands
+//! each to the exchange.
 //!
 //! Takes an accepted socket and the worker's current snapshot; gives each
 //! exchange the head it parsed and the two halves to go on with. It answers
@@ -7,5 +8,6 @@
 //! at filters or origins.
 
 mod connection;
+mod http2;
 
 pub use connection::{Accepted, serve};

@@ -12,7 +12,7 @@ use super::stages::Collection;
 use super::upload::Upload;
 use crate::error::ProxyError;
 use crate::filter::{Collect, Flow, View};
-use crate::http::{Framing, h1};
+use crate::http::Framing;
 
 /// Runs the request phases, collecting the body for those filters that ask for
 /// it. Gives the flow that ends them.
@@ -21,10 +21,10 @@ pub async fn ask(
     asked: &Asked,
     course: &mut Course,
     upload: &mut Upload<'_>,
-    client: Towards<'_>,
+    client: Towards<'_, '_>,
 ) -> Result<Flow, ProxyError> {
     let chain = &scene.listener.chain;
-    let Towards { writer, alarm } = client;
+    let Towards { outgoing, alarm } = client;
     loop {
         let deadline = scene.deadline(&course.view);
         let flow = {
@@ -34,7 +34,7 @@ pub async fn ask(
         };
         let flow = match flow {
             Flow::Collect(collect) => {
-                let client = Towards { writer, alarm };
+                let client = Towards { outgoing, alarm };
                 let collecting = collect_body(scene, asked, course, upload, collect, client);
                 pin!(collecting).await?
             }
@@ -58,15 +58,14 @@ async fn collect_body(
     course: &mut Course,
     upload: &mut Upload<'_>,
     collect: Collect,
-    client: Towards<'_>,
+    client: Towards<'_, '_>,
 ) -> Result<Flow, ProxyError> {
     let chain = &scene.listener.chain;
     let deadline = scene.deadline(&course.view);
-    let Towards { writer, alarm } = client;
+    let Towards { outgoing, alarm } = client;
     let waits_for_us = asked.expects_continue && !upload.was_asked_for && !upload.has_begun();
     if waits_for_us && !upload.is_broken() && !upload.exceeds(collect) {
-        writer.buffer.extend_from_slice(h1::continue_100());
-        writer.flush().await?;
+        outgoing.ask_for_body().await?;
         upload.was_asked_for = true;
     }
     let mut collection: Collection = {

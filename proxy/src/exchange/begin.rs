@@ -5,16 +5,15 @@ use http::uri::{Authority, PathAndQuery};
 use http::{HeaderName, HeaderValue, Method, Version};
 
 use super::Scene;
+use super::incoming::{Incoming, Source};
 use super::upload::Upload;
-use crate::client::Reader;
 use crate::config::Listener;
 use crate::filter::{Decisions, HeadLimits, Lendable, View};
 use crate::http::call_depth;
 use crate::http::disguise::remove_disguised;
 use crate::http::forwarded::{self, Client};
-use crate::http::h1::{BodyDecoder, ParsedRequest};
 use crate::http::hop::{self, MaxForwards};
-use crate::http::{Framing, request_id, trace};
+use crate::http::{Framing, ParsedRequest, request_id, trace};
 
 static FORWARDING: [HeaderName; 4] = forwarded::FIELDS;
 
@@ -123,16 +122,9 @@ fn protected(config: &Listener) -> impl Iterator<Item = &HeaderName> + Clone {
 }
 
 /// The request's body, not yet going anywhere.
-pub fn upload<'a>(scene: &Scene<'a>, asked: &Asked, reader: &'a mut Reader) -> Upload<'a> {
+pub fn upload<'a>(scene: &Scene<'a>, asked: &Asked, incoming: Incoming<'a>) -> Upload<'a> {
     let config = &scene.listener.shared.config;
-    let decoder = BodyDecoder::new(asked.framing, config.limits.max_body_bytes);
-    let mut upload = Upload::new(
-        reader,
-        decoder,
-        asked.framing,
-        &config.remove_request_headers,
-        config.timeouts.body,
-    );
+    let mut upload = Upload::new(Source::new(incoming, asked.framing, config), asked.framing);
     if asked.framing.exceeds(config.limits.max_body_bytes) {
         upload.give_up();
     }

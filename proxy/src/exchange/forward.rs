@@ -11,21 +11,20 @@ use super::answer::{Body, Facts, Outcome};
 use super::begin::Asked;
 use super::midway::{Course, Midway};
 use super::mirror::{BodyKind, Copy};
+use super::outgoing::Outgoing;
 use super::upload::{Upload, alongside};
 use super::{Scene, reply};
-use crate::client::Writer;
 use crate::deadline::Alarm;
 use crate::error::{ErrorKind, ProxyError};
 use crate::filter::{Flow, View};
-use crate::http::h1;
 use crate::http::{Framing, ResponseHead, hop};
 use crate::upstream::{
     self, Answer, ForwardTimeouts, Progress, RequestBody, UpstreamRequest, WorkerCluster,
 };
 
 /// The client's halves but for its body, which the upload reads.
-pub struct Towards<'a> {
-    pub writer: &'a mut Writer,
+pub struct Towards<'a, 'b> {
+    pub outgoing: &'a mut Outgoing<'b>,
     pub alarm: &'a mut Alarm,
 }
 
@@ -36,7 +35,7 @@ pub async fn answer(
     flow: Flow,
     asked: &Asked,
     upload: &mut Upload<'_>,
-    client: Towards<'_>,
+    client: Towards<'_, '_>,
     facts: &mut Facts,
 ) -> Outcome {
     match flow {
@@ -101,7 +100,7 @@ async fn forward(
     course: &mut Course,
     asked: &Asked,
     upload: &mut Upload<'_>,
-    client: Towards<'_>,
+    client: Towards<'_, '_>,
     facts: &mut Facts,
 ) -> Result<Answer, ProxyError> {
     let cluster = choose(scene, &course.view)?;
@@ -116,8 +115,7 @@ async fn forward(
     start_copies(scene, &course.view, &headers, upload);
     let body = open_body(upload);
     if asked.expects_continue && !upload.was_asked_for && !upload.has_begun() {
-        client.writer.buffer.extend_from_slice(h1::continue_100());
-        client.writer.flush().await?;
+        client.outgoing.ask_for_body().await?;
         upload.was_asked_for = true;
     }
     let progress = Progress::default();
@@ -136,7 +134,7 @@ async fn forward(
             &progress,
             asked.version,
             sending,
-            client.writer
+            client.outgoing
         ));
         let midway = Midway::new(&scene.listener.chain, course);
         let sending = pin!(alongside(upload, &midway, sending));
@@ -249,7 +247,7 @@ async fn pass_on_interim<T>(
     progress: &Progress,
     version: Version,
     mut work: Pin<&mut impl Future<Output = T>>,
-    writer: &mut Writer,
+    outgoing: &mut Outgoing<'_>,
 ) -> T {
     loop {
         let done = std::future::poll_fn(|context| {
@@ -263,15 +261,15 @@ async fn pass_on_interim<T>(
         })
         .await;
         for mut head in progress.interim.take() {
-            if version == Version::HTTP_11 {
+            if version != Version::HTTP_10 {
                 hop::remove_hop_by_hop(&mut head.headers);
-                h1::encode_interim(&mut writer.buffer, &head);
+                outgoing.interim(&head);
             }
         }
         match done {
             Some(value) => return value,
             None => {
-                if let Err(error) = writer.flush().await {
+                if let Err(error) = outgoing.flush().await {
                     tracing::trace!(%error, "an interim answer was not taken");
                 }
             }

@@ -12,9 +12,11 @@ mod ask;
 mod begin;
 mod calls;
 mod forward;
+mod incoming;
 mod local;
 mod midway;
 mod mirror;
+mod outgoing;
 mod record;
 mod rehearsal;
 mod reply;
@@ -33,15 +35,20 @@ use std::time::Instant;
 
 pub use access_log::{AccessLog, AccessLogSink, AccessLogThread};
 pub use calls::serve as serve_calls;
+pub use incoming::Incoming;
 pub use local::Local;
+pub use outgoing::{Http2Sink, Outgoing};
 pub use rehearsal::{Decided, Rehearsed, rehearse};
+
+use h2::RecvStream;
+use http::Version;
 
 use crate::client::Client;
 use crate::deadline::Alarm;
 use crate::error::{ErrorKind, ProxyError};
 use crate::filter::{Lendable, Participants, View};
+use crate::http::ParsedRequest;
 use crate::http::forwarded::Peer;
-use crate::http::h1::ParsedRequest;
 use crate::snapshot::{WorkerListener, WorkerSnapshot};
 use crate::stats::{Gauge, ListenerStats};
 use answer::Facts;
@@ -64,7 +71,34 @@ pub struct Scene<'a> {
     pub keep_alive: bool,
 }
 
-/// What becomes of the connection.
+/// The client's side of one exchange.
+pub struct Ends<'a> {
+    pub incoming: Incoming<'a>,
+    pub outgoing: Outgoing<'a>,
+    pub alarm: &'a mut Alarm,
+}
+
+impl<'a> Ends<'a> {
+    /// Of the next request of a connection that carries one at a time.
+    pub fn http1(client: &'a mut Client) -> Self {
+        Self {
+            incoming: Incoming::Http1(&mut client.reader),
+            outgoing: Outgoing::Http1(&mut client.writer),
+            alarm: &mut client.alarm,
+        }
+    }
+
+    /// Of one stream of a connection that carries many.
+    pub fn http2(stream: &'a mut RecvStream, sink: &'a Http2Sink, alarm: &'a mut Alarm) -> Self {
+        Self {
+            incoming: Incoming::Http2(stream, sink),
+            outgoing: Outgoing::http2(sink),
+            alarm,
+        }
+    }
+}
+
+/// What becomes of the connection, or of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum After {
     KeepAlive,
@@ -77,7 +111,7 @@ pub enum After {
 
 /// Serves one request. Dropping it abandons the exchange: the origin's
 /// connection is discarded, and nothing is recorded.
-pub async fn handle(scene: &Scene<'_>, request: ParsedRequest, client: &mut Client) -> After {
+pub async fn handle(scene: &Scene<'_>, request: ParsedRequest, client: Ends<'_>) -> After {
     let (asked, view) = begin::begin(scene, request);
     let over = pin!(run(scene, &asked, view, client)).await;
     tell::tell(scene, &asked, &over.course.view, &over.sent, &over.facts);
@@ -108,7 +142,7 @@ impl Drop for AtWork<'_> {
     }
 }
 
-async fn run(scene: &Scene<'_>, asked: &Asked, view: Lendable, client: &mut Client) -> Over {
+async fn run(scene: &Scene<'_>, asked: &Asked, view: Lendable, client: Ends<'_>) -> Over {
     let _at_work = AtWork::of(scene);
     let chain = &scene.listener.chain;
     let mut facts = Facts::default();
@@ -116,18 +150,19 @@ async fn run(scene: &Scene<'_>, asked: &Asked, view: Lendable, client: &mut Clie
         view,
         taken: Participants::default(),
     };
-    let Client {
-        reader,
-        writer,
+    let Ends {
+        incoming,
+        mut outgoing,
         alarm,
     } = client;
-    writer.stall = scene.listener.shared.config.timeouts.body;
-    let mut upload = begin::upload(scene, asked, reader);
+    outgoing.set_stall(scene.listener.shared.config.timeouts.body);
+    let outgoing = &mut outgoing;
+    let mut upload = begin::upload(scene, asked, incoming);
 
-    let towards = Towards { writer, alarm };
+    let towards = Towards { outgoing, alarm };
     let flow = pin!(ask::ask(scene, asked, &mut course, &mut upload, towards)).await;
     facts.decided = flow.as_ref().ok().map(Decided::by);
-    let towards = Towards { writer, alarm };
+    let towards = Towards { outgoing, alarm };
     let outcome = match flow {
         Ok(flow) => {
             pin!(forward::answer(
@@ -154,7 +189,7 @@ async fn run(scene: &Scene<'_>, asked: &Asked, view: Lendable, client: &mut Clie
         &mut facts
     ))
     .await;
-    let towards = Towards { writer, alarm };
+    let towards = Towards { outgoing, alarm };
     let sent = pin!(send::send(
         scene,
         asked,
@@ -180,9 +215,14 @@ async fn run(scene: &Scene<'_>, asked: &Asked, view: Lendable, client: &mut Clie
 }
 
 /// Answers a head that could not be understood.
-pub async fn refuse(scene: &Scene<'_>, error: ProxyError, client: &mut Client) {
-    let refused = send::refuse(scene, &error, &mut client.writer).await;
-    tell::tell_refused(scene, &refused, &error);
+pub async fn refuse(
+    scene: &Scene<'_>,
+    error: ProxyError,
+    version: Version,
+    mut outgoing: Outgoing<'_>,
+) {
+    let refused = send::refuse(scene, &error, &mut outgoing).await;
+    tell::tell_refused(scene, version, &refused, &error);
 }
 
 impl Scene<'_> {

@@ -3,12 +3,12 @@
 
 use std::pin::pin;
 
-use super::{After, Scene, begin, run};
+use super::{After, Ends, Scene, begin, run};
 use crate::client::Client;
 use crate::config::Name;
 use crate::error::ProxyError;
 use crate::filter::{Flow, Lendable, View};
-use crate::http::h1::ParsedRequest;
+use crate::http::ParsedRequest;
 
 /// How the request phases of an exchange ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub async fn rehearse(
 ) -> Rehearsed {
     let (asked, mut view) = begin::begin(scene, request);
     prepare(&mut view);
-    let over = pin!(run(scene, &asked, view, client)).await;
+    let over = pin!(run(scene, &asked, view, Ends::http1(client))).await;
     Rehearsed {
         decided: over.facts.decided,
         cluster: over.facts.cluster,

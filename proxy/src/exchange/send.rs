@@ -7,25 +7,23 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderValue};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Version};
 
 use super::answer::{Body, Facts, Outcome};
 use super::begin::Asked;
 use super::forward::Towards;
 use super::midway::{Course, Midway};
+use super::outgoing::Outgoing;
 use super::upload::{Upload, alongside};
 use super::{After, Scene, reply};
-use crate::client::Writer;
 use crate::deadline::{Alarm, within};
 use crate::error::{ErrorKind, ProxyError};
 use crate::http::framing::{self, is_bodiless};
-use crate::http::h1::{self, OwnFields, Persistence};
+use crate::http::h1::{OwnFields, Persistence};
 use crate::http::request_id;
 use crate::http::{AnswerFraming, ResponseHead};
 use crate::upstream::Frame;
 
-/// What was encoded and not yet written may grow to this before it is.
-const FLUSH_BYTES: usize = 16 * 1024;
 /// A body that nobody wants is read to its end, so that the connection can go
 /// on, if it ends within this time and this many bytes.
 const UNWANTED: Duration = Duration::from_secs(2);
@@ -68,7 +66,7 @@ pub async fn send(
     course: &mut Course,
     body: Option<Body>,
     upload: &mut Upload<'_>,
-    client: Towards<'_>,
+    client: Towards<'_, '_>,
     facts: &mut Facts,
 ) -> Sent {
     let (Some(head), Some(body)) = (&course.view.response, body) else {
@@ -87,31 +85,26 @@ pub async fn send(
         && may_finish(asked, upload);
     let local_length = body.length().filter(|_| course.view.is_local);
     let persistence = Persistence::new(asked.version, keep_alive);
-    encode_head(
-        scene,
-        asked,
-        head,
-        local_length,
-        how,
-        persistence,
-        client.writer,
-    );
+    let outgoing = client.outgoing;
+    let headed = encode_head(scene, asked, head, local_length, how, persistence, outgoing);
     let deadline = scene.deadline(&course.view);
     let midway = Midway::new(&scene.listener.chain, course);
     let mut sending = Sending {
-        writer: client.writer,
+        outgoing,
         midway: &midway,
         how,
         bytes: 0,
     };
     let sent = {
-        let sending = pin!(sending.body(body));
+        let sending = pin!(sending.after(headed, body));
         let sending = pin!(alongside(upload, &midway, sending));
         scene.until(deadline, client.alarm, sending).await
     };
     let duration = scene.started.elapsed();
     let body_bytes = sending.bytes;
     let after = match sent.and_then(|sent| sent).and_then(|sent| sent) {
+        // The stream has ended, whatever is left of the request.
+        Ok(()) if asked.version == Version::HTTP_2 => After::KeepAlive,
         Ok(()) if !keep_alive => close_of(asked, upload),
         Ok(()) => finish_upload(upload, &midway, client.alarm).await,
         Err(error) => {
@@ -131,7 +124,7 @@ pub async fn send(
 }
 
 /// Answers a head that could not be understood; the connection ends.
-pub async fn refuse(scene: &Scene<'_>, error: &ProxyError, writer: &mut Writer) -> Refused {
+pub async fn refuse(scene: &Scene<'_>, error: &ProxyError, outgoing: &mut Outgoing<'_>) -> Refused {
     let mut refused = Refused::default();
     let Outcome::Answer(mut head, Body::Full(text)) = reply::of_error(error.kind) else {
         return refused;
@@ -142,11 +135,15 @@ pub async fn refuse(scene: &Scene<'_>, error: &ProxyError, writer: &mut Writer) 
     let name = &scene.listener.shared.config.headers.request_id;
     refused.request_id = request_id::take_or_make(&mut head.headers, name, false);
     let how = AnswerFraming::Length(text.len() as u64);
-    write_head(scene, &head, how, Persistence::Close, writer);
-    writer.buffer.extend_from_slice(&text);
-    if writer.flush().await.is_ok() {
+    let length = text.len() as u64;
+    let sent = async {
+        write_head(scene, &head, how, Persistence::Close, outgoing)?;
+        outgoing.data(text, how).await?;
+        outgoing.end(None, how).await
+    };
+    if sent.await.is_ok() {
         refused.status = Some(head.status.as_u16());
-        refused.body_bytes = text.len() as u64;
+        refused.body_bytes = length;
     }
     refused
 }
@@ -158,17 +155,17 @@ fn encode_head(
     local_length: Option<u64>,
     how: AnswerFraming,
     persistence: Persistence,
-    writer: &mut Writer,
-) {
+    outgoing: &mut Outgoing<'_>,
+) -> Result<(), ProxyError> {
     match local_length {
         // A HEAD is told the length that the answer to a GET would have.
         Some(length) if asked.method == Method::HEAD && !is_bodiless(&Method::GET, head.status) => {
             let mut head = head.clone();
             head.headers
                 .insert(CONTENT_LENGTH, HeaderValue::from(length));
-            write_head(scene, &head, how, persistence, writer);
+            write_head(scene, &head, how, persistence, outgoing)
         }
-        _ => write_head(scene, head, how, persistence, writer),
+        _ => write_head(scene, head, how, persistence, outgoing),
     }
 }
 
@@ -177,14 +174,14 @@ fn write_head(
     head: &ResponseHead,
     how: AnswerFraming,
     persistence: Persistence,
-    writer: &mut Writer,
-) {
+    outgoing: &mut Outgoing<'_>,
+) -> Result<(), ProxyError> {
     let mut date = scene.local.date.borrow_mut();
     let own = OwnFields {
         date: date.at(SystemTime::now()),
         server: scene.listener.shared.config.headers.server.as_ref(),
     };
-    h1::encode_response(&mut writer.buffer, head, how, persistence, own);
+    outgoing.head(head, how, persistence, own)
 }
 
 /// Whether the request's body may yet be read to its end.
@@ -219,44 +216,47 @@ async fn finish_upload(upload: &mut Upload<'_>, midway: &Midway<'_>, alarm: &mut
     }
 }
 
-struct Sending<'a> {
-    writer: &'a mut Writer,
+struct Sending<'a, 'b> {
+    outgoing: &'a mut Outgoing<'b>,
     midway: &'a Midway<'a>,
     how: AnswerFraming,
     bytes: u64,
 }
 
-impl Sending<'_> {
-    async fn body(&mut self, body: Body) -> Result<(), ProxyError> {
-        match body {
+impl Sending<'_, '_> {
+    /// What comes behind the head, if that could be encoded.
+    async fn after(
+        &mut self,
+        headed: Result<(), ProxyError>,
+        body: Body,
+    ) -> Result<(), ProxyError> {
+        headed?;
+        let trailers = match body {
             Body::Full(bytes) => {
-                if self.how != AnswerFraming::None {
-                    self.bytes += bytes.len() as u64;
-                    self.writer.push(bytes).await?;
-                }
+                self.data(bytes).await?;
+                None
             }
             Body::Stream(_) | Body::Staged(_) => pin!(self.parts(body)).await?,
-        }
-        self.writer.flush().await
+        };
+        self.outgoing.end(trailers, self.how).await
     }
 
-    async fn parts(&mut self, mut body: Body) -> Result<(), ProxyError> {
+    /// Gives the trailers.
+    async fn parts(&mut self, mut body: Body) -> Result<Option<HeaderMap>, ProxyError> {
         let mut trailers = None;
         loop {
             match self.next(&mut body).await? {
                 Ok(Some(Frame::Data(bytes))) => self.data(bytes).await?,
                 Ok(Some(Frame::Trailers(mut fields))) => {
                     if let Err(error) = self.midway.response_trailers(&mut fields) {
-                        return self.cut_off(error).await;
+                        return Err(self.cut_off(error).await);
                     }
                     trailers = Some(fields);
                 }
-                Ok(None) => break,
-                Err(error) => return self.cut_off(error).await,
+                Ok(None) => return Ok(trailers),
+                Err(error) => return Err(self.cut_off(error).await),
             }
         }
-        self.end(trailers);
-        Ok(())
     }
 
     /// The next part. What was encoded leaves before it is waited for, so that
@@ -270,41 +270,24 @@ impl Sending<'_> {
         match at_once {
             Poll::Ready(part) => Ok(part),
             Poll::Pending => {
-                self.writer.flush().await?;
+                self.outgoing.flush().await?;
                 Ok(next.await)
             }
         }
     }
 
     /// What there is leaves, so that the client sees an answer that was cut off.
-    async fn cut_off(&mut self, error: ProxyError) -> Result<(), ProxyError> {
-        self.writer.flush().await?;
-        Err(error)
+    async fn cut_off(&mut self, error: ProxyError) -> ProxyError {
+        match self.outgoing.flush().await {
+            Ok(()) => error,
+            Err(lost) => lost,
+        }
     }
 
     async fn data(&mut self, bytes: Bytes) -> Result<(), ProxyError> {
-        self.bytes += bytes.len() as u64;
-        match self.how {
-            AnswerFraming::None => return Ok(()),
-            AnswerFraming::Length(_) | AnswerFraming::Close => self.writer.push(bytes).await?,
-            AnswerFraming::Chunked => {
-                if bytes.is_empty() {
-                    return Ok(());
-                }
-                h1::encode_chunk_head(&mut self.writer.buffer, bytes.len());
-                self.writer.push(bytes).await?;
-                self.writer.buffer.extend_from_slice(b"\r\n");
-            }
+        if self.how != AnswerFraming::None {
+            self.bytes += bytes.len() as u64;
         }
-        if self.writer.buffer.len() >= FLUSH_BYTES {
-            self.writer.flush().await?;
-        }
-        Ok(())
-    }
-
-    fn end(&mut self, trailers: Option<HeaderMap>) {
-        if self.how == AnswerFraming::Chunked {
-            h1::encode_last_chunk(&mut self.writer.buffer, trailers);
-        }
+        self.outgoing.data(bytes, self.how).await
     }
 }

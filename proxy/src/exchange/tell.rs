@@ -2,6 +2,8 @@
 
 use std::time::SystemTime;
 
+use http::Version;
+
 use super::Scene;
 use super::answer::Facts;
 use super::begin::Asked;
@@ -43,7 +45,7 @@ pub fn tell(scene: &Scene<'_>, asked: &Asked, view: &View, sent: &Sent, facts: &
 }
 
 /// Of a head that could not be read, little is known.
-pub fn tell_refused(scene: &Scene<'_>, refused: &Refused, error: &ProxyError) {
+pub fn tell_refused(scene: &Scene<'_>, version: Version, refused: &Refused, error: &ProxyError) {
     let duration = scene.started.elapsed();
     Record {
         started: SystemTime::now() - duration,
@@ -55,7 +57,7 @@ pub fn tell_refused(scene: &Scene<'_>, refused: &Refused, error: &ProxyError) {
         method: None,
         authority: None,
         path: None,
-        version: http::Version::HTTP_11,
+        version,
         user_agent: None,
         status: refused.status,
         route: None,

@@ -3,21 +3,17 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::Poll;
-use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
 
+use super::incoming::Source;
 use super::midway::Midway;
 use super::mirror::Copy;
 use super::stages::{Collection, Stages, Step, TooLarge};
-use crate::client::Reader;
-use crate::deadline::{Alarm, within};
 use crate::error::{ErrorKind, ProxyError};
 use crate::filter::{Collect, Transform, View};
 use crate::http::Framing;
-use crate::http::disguise::remove_disguised;
-use crate::http::h1::{BodyDecoder, Decoded};
 use crate::upstream::{BodySender, Frame};
 
 /// Reads a body, passes it through what filters make of it, and hands it on,
@@ -43,54 +39,17 @@ pub struct Upload<'a> {
     is_broken: bool,
 }
 
-/// The body as the client sends it.
-struct Source<'a> {
-    reader: &'a mut Reader,
-    decoder: BodyDecoder,
-    /// Fields that clients may not set, in trailers either.
-    removed: &'a [HeaderName],
-    /// How long the client may send no byte.
-    timeout: Duration,
-    alarm: Alarm,
-    /// Body bytes so far.
-    bytes: u64,
-    length: Option<u64>,
-    /// What may still be read only to be thrown away.
-    allowance: u64,
-    done: bool,
-}
-
 impl<'a> Upload<'a> {
-    pub fn new(
-        reader: &'a mut Reader,
-        decoder: BodyDecoder,
-        framing: Framing,
-        removed: &'a [HeaderName],
-        timeout: Duration,
-    ) -> Self {
-        let done = decoder.is_done();
+    pub fn new(source: Source<'a>, framing: Framing) -> Self {
         Self {
-            source: Source {
-                reader,
-                decoder,
-                removed,
-                timeout,
-                alarm: Alarm::default(),
-                bytes: 0,
-                length: match framing {
-                    Framing::Length(length) => Some(length),
-                    Framing::None | Framing::Chunked => None,
-                },
-                allowance: u64::MAX,
-                done,
-            },
+            is_over: source.is_done(),
+            source,
             stages: None,
             framing,
             pending: None,
             sender: None,
             copies: Vec::new(),
             was_asked_for: false,
-            is_over: done,
             is_broken: false,
         }
     }
@@ -110,12 +69,12 @@ impl<'a> Upload<'a> {
     /// Whether the body was read to its end, so that the connection may carry
     /// another request.
     pub fn is_done(&self) -> bool {
-        self.source.done
+        self.source.is_done()
     }
 
     /// Body bytes that the client has sent so far.
     pub fn bytes(&self) -> u64 {
-        self.source.bytes
+        self.source.bytes()
     }
 
     /// How it goes on: filters may have changed its length.
@@ -135,7 +94,7 @@ impl<'a> Upload<'a> {
 
     /// Whether the client has sent any of it yet.
     pub fn has_begun(&self) -> bool {
-        self.source.bytes > 0 || !self.source.reader.buffer.is_empty()
+        self.source.has_begun()
     }
 
     /// Runs `work`, for which no more of the body is read, as long as the client
@@ -144,21 +103,20 @@ impl<'a> Upload<'a> {
         &mut self,
         work: Pin<&mut impl Future<Output = T>>,
     ) -> Result<T, ProxyError> {
-        match self.source.done {
-            true => while_there(self.source.reader, work).await,
+        match self.source.is_done() {
+            true => while_there(&mut self.source, work).await,
             false => Ok(work.await),
         }
     }
 
     /// Whether there is more of it, and all that came has been taken.
     pub fn waits_for_client(&self) -> bool {
-        !self.source.done && !self.is_broken && self.pending.is_none()
+        !self.source.is_done() && !self.is_broken && self.pending.is_none()
     }
 
     /// What is still to come, where that is known; else nothing is.
     pub fn remaining(&self) -> u64 {
-        let length = self.source.length;
-        length.map_or(0, |length| length.saturating_sub(self.source.bytes))
+        self.source.remaining()
     }
 
     /// From now on the rest goes nowhere, and `run` fails beyond so many bytes.
@@ -167,8 +125,8 @@ impl<'a> Upload<'a> {
         self.copies.clear();
         self.stages = None;
         self.pending = None;
-        self.is_over = self.source.done;
-        self.source.allowance = allowance;
+        self.is_over = self.source.is_done();
+        self.source.limit(allowance);
     }
 
     /// Passes it through one more filter, unless there is nothing to pass.
@@ -181,7 +139,7 @@ impl<'a> Upload<'a> {
     }
 
     fn stages_mut(&mut self) -> &mut Stages {
-        let is_read = self.source.done;
+        let is_read = self.source.is_done();
         self.stages.get_or_insert_with(|| {
             let mut stages = Box::new(Stages::new());
             if is_read {
@@ -281,7 +239,7 @@ impl<'a> Upload<'a> {
             return self.source.read().await;
         };
         loop {
-            midway.set_request_bytes(self.source.bytes);
+            midway.set_request_bytes(self.source.bytes());
             match stages.advance(midway)? {
                 Step::Give(frame) => return Ok(Some(frame)),
                 Step::End => return Ok(None),
@@ -337,57 +295,6 @@ impl<'a> Upload<'a> {
     }
 }
 
-impl Source<'_> {
-    /// The next part, or `None` at the end. Cancel-safe.
-    async fn read(&mut self) -> Result<Option<Frame>, ProxyError> {
-        if self.done {
-            return Ok(None);
-        }
-        loop {
-            match self.decoder.decode(&mut self.reader.buffer)? {
-                Decoded::Data(bytes) => {
-                    self.count(bytes.len() as u64)?;
-                    return Ok(Some(Frame::Data(bytes)));
-                }
-                Decoded::Trailers(mut trailers) => {
-                    for name in self.removed {
-                        trailers.remove(name);
-                    }
-                    remove_disguised(&mut trailers, self.removed.iter());
-                    return Ok(Some(Frame::Trailers(trailers)));
-                }
-                Decoded::End => {
-                    self.done = true;
-                    return Ok(None);
-                }
-                Decoded::NeedMore => self.fill().await?,
-            }
-        }
-    }
-
-    fn count(&mut self, length: u64) -> Result<(), ProxyError> {
-        self.allowance = self
-            .allowance
-            .checked_sub(length)
-            .ok_or(ErrorKind::BodyTooLarge)?;
-        self.bytes += length;
-        Ok(())
-    }
-
-    async fn fill(&mut self) -> Result<(), ProxyError> {
-        match within(&mut self.alarm, self.timeout, pin!(self.reader.fill_body())).await {
-            None => Err(ErrorKind::BodyTimeout.into()),
-            // It may have closed one way only and still read the answer.
-            Some(Ok(0)) => Err(ProxyError::because(
-                ErrorKind::BadBody,
-                "the client closed in the middle of its body",
-            )),
-            Some(Ok(_)) => Ok(()),
-            Some(Err(error)) => Err(ProxyError::with(ErrorKind::ClientGone, error)),
-        }
-    }
-}
-
 /// Runs `work` to its end and the upload beside it for as long; once the body is
 /// there, it looks whether the client is. An upload that fails or a client that
 /// goes away ends both: `work` is dropped.
@@ -421,18 +328,15 @@ pub async fn alongside<T>(
 /// A client that closes its sending side has gone away: what nobody waits for
 /// is not worth an origin's time.
 async fn while_there<T>(
-    reader: &mut Reader,
+    source: &mut Source<'_>,
     mut work: Pin<&mut impl Future<Output = T>>,
 ) -> Result<T, ProxyError> {
-    let mut closed = pin!(reader.closed());
+    let mut gone = pin!(source.gone());
     poll_fn(|context| {
         if let Poll::Ready(value) = work.as_mut().poll(context) {
             return Poll::Ready(Ok(value));
         }
-        closed.as_mut().poll(context).map(|closed| match closed {
-            Ok(()) => Err(ErrorKind::ClientGone.into()),
-            Err(error) => Err(ProxyError::with(ErrorKind::ClientGone, error)),
-        })
+        gone.as_mut().poll(context).map(Err)
     })
     .await
 }

@@ -8,6 +8,7 @@ pub enum Framing {
     /// There is no body.
     None,
     Length(u64),
+    /// Up to a mark of its own: the last chunk, in HTTP/2 the last frame.
     Chunked,
 }
 
@@ -22,6 +23,7 @@ impl Framing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AnswerFraming {
     Length(u64),
+    /// Up to a mark of its own: the last chunk, in HTTP/2 the last frame.
     Chunked,
     /// Up to the close of the connection: all that HTTP/1.0 has for a body of
     /// unknown length.
@@ -43,8 +45,8 @@ pub fn answer_framing(
     }
     match length {
         Some(length) => AnswerFraming::Length(length),
-        None if version == Version::HTTP_11 => AnswerFraming::Chunked,
-        None => AnswerFraming::Close,
+        None if version == Version::HTTP_10 => AnswerFraming::Close,
+        None => AnswerFraming::Chunked,
     }
 }
 

@@ -1,7 +1,9 @@
 //! The heads of an exchange, whatever version of HTTP carried them.
 
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, Version};
+
+use super::Framing;
 
 /// The head of a request as filters see it and origins get it.
 #[derive(Debug, Clone)]
@@ -21,4 +23,19 @@ pub struct RequestHead {
 pub struct ResponseHead {
     pub status: StatusCode,
     pub headers: HeaderMap,
+}
+
+/// A request head with what the connection has to know about it.
+#[derive(Debug)]
+pub struct ParsedRequest {
+    /// Hop-by-hop fields are still in it.
+    pub head: RequestHead,
+    pub version: Version,
+    pub framing: Framing,
+    /// Whether the client wants the connection to go on. One of HTTP/2 always does.
+    pub keep_alive: bool,
+    /// Whether a body comes and the client waits for `100 Continue` before it.
+    pub expects_continue: bool,
+    /// Whether a field may be another in [disguise](super::disguise).
+    pub may_be_disguised: bool,
 }

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, Version};
 pub struct Via {
     v10: HeaderValue,
     v11: HeaderValue,
+    v20: HeaderValue,
 }
 
 impl Via {
@@ -16,15 +17,16 @@ impl Via {
         Some(Self {
             v10: HeaderValue::try_from(format!("1.0 {received_by}")).ok()?,
             v11: HeaderValue::try_from(format!("1.1 {received_by}")).ok()?,
+            v20: HeaderValue::try_from(format!("2.0 {received_by}")).ok()?,
         })
     }
 
     /// Adds this hop to a message that came in with `version`.
     pub fn append(&self, headers: &mut HeaderMap, version: Version) {
-        let value = if version == Version::HTTP_10 {
-            &self.v10
-        } else {
-            &self.v11
+        let value = match version {
+            Version::HTTP_10 => &self.v10,
+            Version::HTTP_2 => &self.v20,
+            _ => &self.v11,
         };
         headers.append(VIA, value.clone());
     }
@@ -41,8 +43,12 @@ mod tests {
         headers.insert(VIA, HeaderValue::from_static("1.0 fred"));
         via.append(&mut headers, Version::HTTP_11);
         via.append(&mut headers, Version::HTTP_10);
+        via.append(&mut headers, Version::HTTP_2);
         let found: Vec<_> = headers.get_all(VIA).iter().collect();
-        assert_eq!(found, ["1.0 fred", "1.1 lockgate", "1.0 lockgate"]);
+        assert_eq!(
+            found,
+            ["1.0 fred", "1.1 lockgate", "1.0 lockgate", "2.0 lockgate"]
+        );
         assert!(Via::new("lock\ngate").is_none());
     }
 }

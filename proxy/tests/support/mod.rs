@@ -5,6 +5,7 @@
 pub mod admin;
 mod client;
 pub mod filtered;
+pub mod http2;
 mod origin;
 pub mod process;
 mod proxy;

@@ -10,10 +10,12 @@ use super::Checker;
 use super::address::{read_header, read_listen, read_network, read_server, read_via};
 use super::names::read_name;
 use crate::config::checked::{
-    Limits, Listener, MessageHeaders, Name, Network, PathRules, Timeouts,
+    Http2, Limits, Listener, MessageHeaders, Name, Network, PathRules, Timeouts,
 };
 use crate::config::place::below;
-use crate::config::raw::{RawLimits, RawListener, RawMessageHeaders, RawPathRules, RawTimeouts};
+use crate::config::raw::{
+    RawHttp2, RawLimits, RawListener, RawMessageHeaders, RawPathRules, RawTimeouts,
+};
 
 impl Checker<'_> {
     /// In the place of a mistake stands whatever is good, so that its filters are
@@ -28,6 +30,8 @@ impl Checker<'_> {
         let removed = &raw.remove_request_headers;
         let remove_request_headers = self.texts(at, "remove_request_headers", removed, read_header);
         let filters = self.chain(&below(at, "filters"), &raw.filters);
+        let protocols = raw.protocols.iter().flatten().copied().collect();
+        let http2 = self.http2(&below(at, "http2"), &raw.http2);
         let limits = self.limits(&below(at, "limits"), &raw.limits);
         let timeouts = self.timeouts(&below(at, "timeouts"), &raw.timeouts);
         let headers = self.message_headers(&below(at, "headers"), &raw.headers);
@@ -41,6 +45,8 @@ impl Checker<'_> {
             cluster,
             remove_request_headers,
             filters,
+            protocols,
+            http2,
             limits,
             timeouts,
             headers,
@@ -114,6 +120,17 @@ impl Checker<'_> {
             max_body_bytes: self.size(at, "max_body_bytes", raw.max_body_bytes),
             max_requests: raw.max_requests,
             max_connections: raw.max_connections,
+        }
+    }
+
+    fn http2(&mut self, at: &str, raw: &RawHttp2) -> Http2 {
+        Http2 {
+            max_streams: raw.max_streams,
+            stream_window: self.size(at, "stream_window", raw.stream_window) as u32,
+            connection_window: self.size(at, "connection_window", raw.connection_window) as u32,
+            max_resets: raw.max_resets,
+            ping_every: self.time(at, "ping_every", raw.ping_every),
+            ping_timeout: self.time(at, "ping_timeout", raw.ping_timeout),
         }
     }
 

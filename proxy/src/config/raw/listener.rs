@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Items;
 use super::units::{GIB, HOUR, KIB, MIB, Size, Time};
-use crate::config::checked::{EncodedSlashes, ForwardedStyle};
+use crate::config::checked::{EncodedSlashes, ForwardedStyle, Protocol};
 
 /// An address on which clients connect, and what is done with their requests.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -37,6 +37,15 @@ pub(in crate::config) struct RawListener {
     #[schemars(with = "Vec<String>")]
     #[serde(default)]
     pub(in crate::config) filters: Items<String>,
+    /// What clients may speak here. Over TLS they choose among these in the
+    /// handshake; without it, who begins with the preface of HTTP/2 speaks that
+    /// (prior knowledge).
+    #[schemars(with = "Vec<Protocol>", length(min = 1))]
+    #[serde(default = "protocols")]
+    pub(in crate::config) protocols: Items<Protocol>,
+    /// How connections of HTTP/2 are used.
+    #[serde(default)]
+    pub(in crate::config) http2: RawHttp2,
     /// What one client may ask for.
     #[serde(default)]
     pub(in crate::config) limits: RawLimits,
@@ -49,6 +58,46 @@ pub(in crate::config) struct RawListener {
     /// How paths are normalised, before any filter sees them.
     #[serde(default)]
     pub(in crate::config) path: RawPathRules,
+}
+
+fn protocols() -> Items<Protocol> {
+    vec![Some(Protocol::Http1), Some(Protocol::Http2)]
+}
+
+/// How connections of HTTP/2 are used.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(rename = "Http2")]
+pub(in crate::config) struct RawHttp2 {
+    /// Streams of one connection at once. More are refused, and may be sent again.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub(in crate::config) max_streams: u32,
+    /// What a client may send of one body before the proxy has passed it on.
+    pub(in crate::config) stream_window: Size<{ 64 * KIB - 1 }, { 16 * MIB }>,
+    /// The same over all streams of a connection.
+    pub(in crate::config) connection_window: Size<{ 64 * KIB - 1 }, { 64 * MIB }>,
+    /// Streams that a client may break off within ten seconds. Beyond it the
+    /// connection is closed: this is how servers are flooded with work that nobody
+    /// waits for.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub(in crate::config) max_resets: u32,
+    /// How often a client that has streams open is asked whether it is still there.
+    pub(in crate::config) ping_every: Time<100, HOUR>,
+    /// For the answer to that. Beyond it the connection is closed.
+    pub(in crate::config) ping_timeout: Time<100, HOUR>,
+}
+
+impl Default for RawHttp2 {
+    fn default() -> Self {
+        Self {
+            max_streams: 128,
+            stream_window: Size(256 * KIB),
+            connection_window: Size(MIB),
+            max_resets: 1_000,
+            ping_every: Time(30_000),
+            ping_timeout: Time(20_000),
+        }
+    }
 }
 
 /// What one client may ask for.

@@ -32,7 +32,9 @@ pub(super) use cluster::{RawCluster, RawEndpoint};
 pub(super) use filter::{
     RawAbortOn, RawCanary, RawFilter, RawFilterLimits, RawGrants, RawProbation, RawRoute, RawShadow,
 };
-pub(super) use listener::{RawLimits, RawListener, RawMessageHeaders, RawPathRules, RawTimeouts};
+pub(super) use listener::{
+    RawHttp2, RawLimits, RawListener, RawMessageHeaders, RawPathRules, RawTimeouts,
+};
 pub(super) use registry::RawRegistry;
 pub(super) use secret::RawSecret;
 pub(super) use trust::RawTrustedKey;

@@ -115,27 +115,20 @@ const FILTERS: Question = Question {
     path: Cow::Borrowed("/filters"),
 };
 
-/// Decides what becomes of a filter's canary: of whichever there is, or of that with this
-/// digest. Blocks like [`post_reload`].
+/// Decides what becomes of a filter's canary. Blocks like [`post_reload`].
 pub fn post_decision(
     address: &AdminAddress,
     token: Option<&str>,
     filter: &str,
     verdict: Verdict,
-    digest: Option<&str>,
 ) -> Result<ReloadOutcome, ClientError> {
     let verdict = match verdict {
         Verdict::Promoted => "promote",
         Verdict::Aborted => "abort",
     };
-    let path = format!("/filters/{filter}/{verdict}");
-    let path = match digest {
-        Some(digest) => format!("{path}?digest={digest}"),
-        None => path,
-    };
     let question = Question {
         method: Method::POST,
-        path: path.into(),
+        path: format!("/filters/{filter}/{verdict}").into(),
     };
     block_on(ask(address, token, &question))
 }

@@ -80,17 +80,9 @@ pub enum Command {
 pub struct Decide {
     pub filter: String,
     pub verdict: Verdict,
-    pub seen: Seen,
-    pub reply: oneshot::Sender<ReloadOutcome>,
-}
-
-/// The canary that whoever decides about it has seen: a reload may have come since.
-#[derive(Debug, Clone, Default)]
-pub struct Seen {
-    /// The identity of the one that there was when it was asked for.
+    /// The identity of the canary when it was asked for: a reload may come before.
     pub canary: Option<String>,
-    /// The digest of the one that was looked at, or how it begins.
-    pub digest: Option<String>,
+    pub reply: oneshot::Sender<ReloadOutcome>,
 }
 
 /// What came of a reload.

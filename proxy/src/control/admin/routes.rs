@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Incoming};
 use serde::Serialize;
@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::access::{Refusal, Via};
-use super::{AdminState, Command, Decide, Readiness, ReloadOutcome, Seen};
+use super::{AdminState, Command, Decide, Readiness, ReloadOutcome};
 use crate::error::ErrorKind;
 use crate::state::Verdict;
 use crate::stats::exposition;
@@ -37,8 +37,8 @@ enum Page {
     Clusters,
     Generations,
     Reload,
-    /// What becomes of the canary of this filter, and its digest if that was named.
-    Decide(String, Verdict, Option<String>),
+    /// What becomes of the canary of this filter.
+    Decide(String, Verdict),
 }
 
 static PATHS: [(&str, Page); 8] = [
@@ -75,7 +75,6 @@ enum Unserved {
     NotFound,
     /// With the methods that are allowed.
     NotAllowed(&'static str),
-    BadQuery,
     LongBody,
     SlowBody,
 }
@@ -86,10 +85,6 @@ impl Unserved {
             Unserved::Refused(refusal) => refused(refusal),
             Unserved::NotFound => not_found(),
             Unserved::NotAllowed(methods) => not_allowed(methods),
-            Unserved::BadQuery => {
-                let told = "a question mark is followed by digest= here\n";
-                text(StatusCode::BAD_REQUEST, told)
-            }
             Unserved::LongBody => {
                 text(StatusCode::PAYLOAD_TOO_LARGE, "nothing here needs a body\n")
             }
@@ -106,7 +101,7 @@ fn route(head: &Parts, via: Via, state: &AdminState) -> Result<Page, Unserved> {
         .iter()
         .find(|(path, _)| *path == head.uri.path())
         .map(|(_, page)| page.clone())
-        .map_or_else(|| decision(&head.uri), |page| Ok(Some(page)))?
+        .or_else(|| decision(head.uri.path()))
         .ok_or(Unserved::NotFound)?;
     match (&page, &head.method) {
         (Page::Reload | Page::Decide(..), &Method::POST) => {
@@ -119,24 +114,15 @@ fn route(head: &Parts, via: Via, state: &AdminState) -> Result<Page, Unserved> {
     }
 }
 
-/// `/filters/NAME/promote` and `/filters/NAME/abort`, where `?digest=` may follow. Names
-/// and digests need no escapes. Whoever writes something else there means something.
-fn decision(uri: &Uri) -> Result<Option<Page>, Unserved> {
-    let named = uri.path().strip_prefix("/filters/");
-    let Some((name, verdict)) = named.and_then(|named| named.split_once('/')) else {
-        return Ok(None);
-    };
+/// `/filters/NAME/promote` and `/filters/NAME/abort`. Names need no escapes.
+fn decision(path: &str) -> Option<Page> {
+    let (name, verdict) = path.strip_prefix("/filters/")?.split_once('/')?;
     let verdict = match verdict {
         "promote" => Verdict::Promoted,
         "abort" => Verdict::Aborted,
-        _ => return Ok(None),
+        _ => return None,
     };
-    let digest = match uri.query() {
-        None => None,
-        Some(query) => Some(query.strip_prefix("digest=").ok_or(Unserved::BadQuery)?),
-    };
-    let digest = digest.map(str::to_owned);
-    Ok(Some(Page::Decide(name.to_owned(), verdict, digest)))
+    Some(Page::Decide(name.to_owned(), verdict))
 }
 
 async fn serve(page: Page, body: Incoming, state: &AdminState) -> Reply {
@@ -156,14 +142,13 @@ async fn serve(page: Page, body: Incoming, state: &AdminState) -> Reply {
             Ok(()) => command(state, |reply| Command::Reload { reply }).await,
             Err(unserved) => unserved.reply(),
         },
-        Page::Decide(filter, verdict, digest) => {
+        Page::Decide(filter, verdict) => {
             let canary = (view().canary)(&filter);
-            let seen = Seen { canary, digest };
             let decide = |reply| {
                 Command::Decide(Decide {
                     filter,
                     verdict,
-                    seen,
+                    canary,
                     reply,
                 })
             };

@@ -13,7 +13,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::admin::Seen;
 use crate::config::Name;
 use crate::filter::LoadedFilter;
 use crate::snapshot::{Past, Snapshot};
@@ -69,12 +68,6 @@ pub enum Undecided {
          look at it, and ask again"
     )]
     Another { filter: String },
-    #[error("the canary of filter `{filter}` is {found} now, and not {asked}")]
-    OtherDigest {
-        filter: String,
-        found: String,
-        asked: String,
-    },
 }
 
 impl Versions {
@@ -170,12 +163,13 @@ impl Versions {
         event
     }
 
-    /// Decides about a canary because somebody said so, who has seen this one.
+    /// Decides about a canary because somebody said so, who has seen the one of this
+    /// identity.
     pub fn decide(
         &mut self,
         filter: &str,
         verdict: Verdict,
-        seen: &Seen,
+        seen: Option<&str>,
         snapshot: &Snapshot,
     ) -> Result<Event, Undecided> {
         let known = self.filters.get_key_value(filter);
@@ -184,16 +178,8 @@ impl Versions {
         let Some((name, trial)) = trial else {
             return Err(Undecided::NoTrial { filter });
         };
-        if let Some(asked) = seen.digest.as_ref().filter(|asked| !trial.is_about(asked)) {
-            let (found, asked) = (trial.digest().to_owned(), asked.clone());
-            return Err(Undecided::OtherDigest {
-                filter,
-                found,
-                asked,
-            });
-        }
         let decision = trial.decide(verdict, "asked for".to_owned());
-        if seen.canary.as_ref() != Some(&decision.canary) {
+        if seen != Some(&decision.canary) {
             return Err(Undecided::Another { filter });
         }
         if let Some(version) = self.filters.get_mut(&name) {

@@ -32,18 +32,6 @@ impl Trial {
         Arc::ptr_eq(&self.stable, stable) && Arc::ptr_eq(&self.canary, canary)
     }
 
-    /// Of the canary.
-    pub fn digest(&self) -> &str {
-        self.canary.module().digest()
-    }
-
-    /// Whether its canary has this digest. No two versions of a filter begin alike by as
-    /// many digits as the label of a generation has.
-    pub fn is_about(&self, digest: &str) -> bool {
-        let enough = self.canary.module().generation().len();
-        digest.len() >= enough && self.digest().starts_with(digest)
-    }
-
     pub fn decide(&self, verdict: Verdict, why: String) -> Decision {
         Decision {
             stable: self.stable.identity().to_owned(),

@@ -5,9 +5,9 @@ use http::HeaderMap;
 use memchr::memchr;
 
 use super::chunk::read_chunk_line;
-use super::error::BodyError;
 use super::trailers::{MAX_TRAILER_BYTES, read_trailers};
 use crate::http::Framing;
+use crate::http::error::BodyError;
 
 /// Bytes of one line before a chunk, and of all extensions of a body: they cost the
 /// reader and carry nothing for anyone here.

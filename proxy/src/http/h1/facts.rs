@@ -3,10 +3,10 @@
 use http::header::{CONNECTION, EXPECT, UPGRADE};
 use http::{HeaderMap, Version};
 
-use super::error::HeadError;
 use super::length::request_framing;
 use crate::error::ErrorKind;
 use crate::http::Framing;
+use crate::http::error::HeadError;
 use crate::http::hop::{is_token, list};
 
 /// What `Connection`, `Content-Length`, `Expect`, `Transfer-Encoding` and `Upgrade`
@@ -54,8 +54,8 @@ fn refuse_websocket(version: Version, headers: &HeaderMap) -> Result<(), HeadErr
 }
 
 /// Whether `Expect: 100-continue` is asked for (RFC 9110 section 10.1.1).
-fn read_expect(version: Version, headers: &HeaderMap) -> Result<bool, HeadError> {
-    if version != Version::HTTP_11 || !headers.contains_key(EXPECT) {
+pub fn read_expect(version: Version, headers: &HeaderMap) -> Result<bool, HeadError> {
+    if version == Version::HTTP_10 || !headers.contains_key(EXPECT) {
         return Ok(false);
     }
     let mut asks = false;

@@ -4,9 +4,9 @@
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Version};
 
-use super::error::HeadError;
 use crate::error::ErrorKind;
 use crate::http::Framing;
+use crate::http::error::HeadError;
 
 /// The framing of a request (RFC 9112 section 6.3).
 pub(super) fn request_framing(version: Version, headers: &HeaderMap) -> Result<Framing, HeadError> {
@@ -33,7 +33,7 @@ pub(super) fn request_framing(version: Version, headers: &HeaderMap) -> Result<F
 }
 
 /// The one `Content-Length`, if any. Repeats are refused even when they agree.
-pub(super) fn content_length(headers: &HeaderMap) -> Result<Option<u64>, &'static str> {
+pub fn content_length(headers: &HeaderMap) -> Result<Option<u64>, &'static str> {
     let mut values = headers.get_all(CONTENT_LENGTH).iter();
     let Some(value) = values.next() else {
         return Ok(None);

@@ -10,11 +10,9 @@
 
 mod answer_check;
 mod answer_gate;
-mod authority;
 mod body;
 mod chunk;
 mod encode;
-mod error;
 mod facts;
 mod fields;
 mod length;
@@ -30,8 +28,10 @@ pub use encode::{
     OwnFields, Persistence, continue_100, encode_chunk, encode_chunk_head, encode_interim,
     encode_last_chunk, encode_response, encode_trailers,
 };
-pub use error::{BodyError, HeadError};
-pub use request::{ParsedRequest, parse_request};
+pub(super) use facts::read_expect;
+pub(super) use length::content_length;
+pub use request::parse_request;
+pub(super) use request::with_plain_length;
 pub use scan::HeadScanner;
 pub use trailers::remove_forbidden_trailers;
 

@@ -8,32 +8,16 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Version};
 use memchr::memchr;
 
-use super::authority::{is_same, read_authority};
-use super::error::HeadError;
 use super::facts::{Facts, read_facts};
 use super::fields::{read_value, split_field};
 use super::scan::HeadScanner;
 use super::target::{Target, read_target};
 use crate::config::{Limits, PathRules};
 use crate::error::ErrorKind;
+use crate::http::authority::{is_same, read_authority};
 use crate::http::disguise::may_be_disguised;
-use crate::http::{Framing, RequestHead};
-
-/// A request head with what the connection has to know about it.
-#[derive(Debug)]
-pub struct ParsedRequest {
-    /// Hop-by-hop fields are still in it.
-    pub head: RequestHead,
-    pub version: Version,
-    pub framing: Framing,
-    /// Whether the client wants the connection to go on.
-    pub keep_alive: bool,
-    /// Whether a body comes and the client waits for `100 Continue` before it.
-    pub expects_continue: bool,
-    /// Whether a field may be another in [disguise](crate::http::disguise).
-    pub may_be_disguised: bool,
-    pub head_bytes: usize,
-}
+use crate::http::error::HeadError;
+use crate::http::{Framing, ParsedRequest, RequestHead};
 
 /// Takes one request head off the front of `buffer`, and nothing else. `None`
 /// while it is incomplete; calling again looks only at what has arrived since.
@@ -91,7 +75,6 @@ fn read_head(
         keep_alive: facts.keep_alive,
         expects_continue: facts.expects_continue,
         may_be_disguised,
-        head_bytes: head.len(),
     })
 }
 
@@ -187,7 +170,7 @@ fn join_host(
 
 /// `Content-Length: 007` is legal, but some would read it as octal: it goes on in
 /// its plain form.
-fn with_plain_length(mut headers: HeaderMap, framing: Framing) -> HeaderMap {
+pub fn with_plain_length(mut headers: HeaderMap, framing: Framing) -> HeaderMap {
     if let Framing::Length(length) = framing
         && let Some(value) = headers.get_mut(CONTENT_LENGTH)
         && value.len() > 1

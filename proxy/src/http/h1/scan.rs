@@ -5,9 +5,9 @@ use std::ops::Range;
 use memchr::{memchr, memchr_iter};
 use smallvec::SmallVec;
 
-use super::error::HeadError;
 use crate::config::Limits;
 use crate::error::ErrorKind;
+use crate::http::error::HeadError;
 
 /// How far a head that is still arriving was looked at, so that no byte is looked
 /// at twice. A connection keeps one; it is as new once a head was taken.

@@ -4,10 +4,10 @@ use bytes::Bytes;
 use http::Method;
 use http::uri::{Authority, PathAndQuery};
 
-use super::authority::read_authority;
-use super::error::HeadError;
 use crate::config::PathRules;
 use crate::error::ErrorKind;
+use crate::http::authority::read_authority;
+use crate::http::error::HeadError;
 use crate::http::path;
 
 /// A target, read.

@@ -6,9 +6,10 @@ mod smuggling;
 
 use bytes::BytesMut;
 
-use super::{HeadError, HeadScanner, ParsedRequest, parse_request};
+use super::{HeadScanner, parse_request};
 use crate::config::{EncodedSlashes, Limits, PathRules};
 use crate::error::ErrorKind;
+use crate::http::{HeadError, ParsedRequest};
 
 fn limits() -> Limits {
     Limits {

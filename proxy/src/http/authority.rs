@@ -10,7 +10,7 @@ use http::uri::Authority;
 /// Stricter than RFC 3986: no user information, no percent-encoding, and none of
 /// the delimiters that a registered name might hold in theory, as they would
 /// mean something else in `Forwarded`, in a URL or in a log.
-pub(super) fn read_authority(mut text: Bytes) -> Result<Authority, &'static str> {
+pub(in crate::http) fn read_authority(mut text: Bytes) -> Result<Authority, &'static str> {
     let host = if text.first() == Some(&b'[') {
         bracketed(&text)?
     } else {
@@ -71,7 +71,7 @@ fn is_port(text: &[u8]) -> bool {
 }
 
 /// Whether two authorities of `http` mean the same.
-pub(super) fn is_same(one: &Authority, other: &Authority) -> bool {
+pub(in crate::http) fn is_same(one: &Authority, other: &Authority) -> bool {
     let port = |authority: &Authority| authority.port_u16().unwrap_or(80);
     one.host() == other.host() && port(one) == port(other)
 }

@@ -11,16 +11,16 @@ pub struct HeadError {
 }
 
 impl HeadError {
-    pub(super) const fn new(kind: ErrorKind, why: &'static str) -> Self {
+    pub(in crate::http) const fn new(kind: ErrorKind, why: &'static str) -> Self {
         Self { kind, why }
     }
 
-    pub(super) const fn bad(why: &'static str) -> Self {
+    pub(in crate::http) const fn bad(why: &'static str) -> Self {
         Self::new(ErrorKind::BadRequest, why)
     }
 
     /// For what two readers are known to understand in two ways.
-    pub(super) const fn ambiguous(why: &'static str) -> Self {
+    pub(in crate::http) const fn ambiguous(why: &'static str) -> Self {
         Self::new(ErrorKind::AmbiguousRequest, why)
     }
 }
@@ -34,14 +34,14 @@ pub struct BodyError {
 }
 
 impl BodyError {
-    pub(super) const fn bad(why: &'static str) -> Self {
+    pub(in crate::http) const fn bad(why: &'static str) -> Self {
         Self {
             kind: ErrorKind::BadBody,
             why,
         }
     }
 
-    pub(super) const TOO_LARGE: Self = Self {
+    pub(in crate::http) const TOO_LARGE: Self = Self {
         kind: ErrorKind::BodyTooLarge,
         why: "the body is longer than the limit",
     };

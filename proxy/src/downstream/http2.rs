@@ -1,0 +1,375 @@
+//! The life of one client connection that speaks HTTP/2.
+//!
+//! Its task reads and writes frames; each stream is an exchange in a task of its
+//! own, so that none waits for another.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::server::{self, SendResponse};
+use h2::{Ping, PingPong, Reason, RecvStream};
+use http::uri::Scheme;
+use http::{Request, Version};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use crate::config::{Http2, Listener};
+use crate::deadline::{Alarm, within};
+use crate::drain::Watcher;
+use crate::exchange::{self, After, Ends, Http2Sink, Local, Outgoing, Scene};
+use crate::http::forwarded::Peer;
+use crate::http::h2::read_request;
+use crate::listener::Socket;
+
+/// Of one stream's answer, what is kept for a client that does not take it.
+const SEND_BUFFER: usize = 64 * 1024;
+/// For what was said last to leave, and for the client to close.
+const LAST_FRAMES: Duration = Duration::from_secs(2);
+
+/// A connection that is known to speak HTTP/2.
+pub(super) struct Http2Client<S> {
+    pub stream: S,
+    pub socket_peer: SocketAddr,
+    pub peer: Peer,
+    pub socket: Arc<Socket>,
+    pub watcher: Watcher,
+}
+
+/// What the streams of a connection share.
+struct Shared {
+    local: Rc<Local>,
+    socket_peer: SocketAddr,
+    peer: Peer,
+    socket: Arc<Socket>,
+    /// Streams that are under way.
+    open: Cell<usize>,
+    /// Streams that the client broke off.
+    resets: Resets,
+    /// The connection's task, woken when the last stream ends or one is broken off.
+    task: RefCell<Waker>,
+}
+
+/// Serves one connection to its end. Dropping it closes the connection at once; its
+/// streams see that and end.
+pub(super) async fn serve<S>(local: Rc<Local>, client: Http2Client<S>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let snapshot = local.snapshot();
+    let Some(listener) = snapshot.listener(&client.socket) else {
+        return;
+    };
+    let config = &listener.shared.config;
+    let mut alarm = Alarm::default();
+    let handshake = builder(config).handshake(client.stream);
+    let mut connection = match within(&mut alarm, config.timeouts.head, pin!(handshake)).await {
+        Some(Ok(connection)) => connection,
+        Some(Err(error)) => {
+            return tracing::debug!(peer = %client.socket_peer, %error, "no HTTP/2 handshake");
+        }
+        None => {
+            return tracing::debug!(peer = %client.socket_peer, "HTTP/2 handshake took too long");
+        }
+    };
+    let mut connection = Connection {
+        pings: Pings::of(&mut connection),
+        frames: connection,
+        shared: Rc::new(Shared {
+            local,
+            socket_peer: client.socket_peer,
+            peer: client.peer,
+            socket: client.socket,
+            open: Cell::new(0),
+            resets: Resets::default(),
+            task: RefCell::new(Waker::noop().clone()),
+        }),
+        watcher: client.watcher,
+        alarm,
+        requests: 0,
+        ends_at: None,
+        is_closing: false,
+    };
+    drop(snapshot);
+    poll_fn(|context| connection.poll(context)).await;
+}
+
+fn builder(config: &Listener) -> server::Builder {
+    let http2 = &config.http2;
+    let mut builder = server::Builder::new();
+    builder
+        .max_concurrent_streams(http2.max_streams)
+        .initial_window_size(http2.stream_window)
+        .initial_connection_window_size(http2.connection_window)
+        .max_header_list_size(config.limits.max_head_bytes as u32)
+        .max_send_buffer_size(SEND_BUFFER);
+    builder
+}
+
+struct Connection<S> {
+    frames: server::Connection<S, Bytes>,
+    pings: Option<Pings>,
+    shared: Rc<Shared>,
+    watcher: Watcher,
+    alarm: Alarm,
+    requests: u64,
+    /// While no stream is under way: when the connection ends.
+    ends_at: Option<Instant>,
+    /// The client was told to open no more streams.
+    is_closing: bool,
+}
+
+impl<S> Connection<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    /// Ready once the connection is over.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.shared.task.borrow_mut().clone_from(context.waker());
+        loop {
+            match self.frames.poll_accept(context) {
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    self.requests += 1;
+                    self.shared.begin(request, respond);
+                    continue;
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    let peer = self.shared.socket_peer;
+                    tracing::debug!(%peer, %error, "HTTP/2 connection lost");
+                    return Poll::Ready(());
+                }
+                Poll::Ready(None) => return Poll::Ready(()),
+                Poll::Pending => {}
+            }
+            let snapshot = self.shared.local.snapshot();
+            let listener = snapshot.listener(&self.shared.socket);
+            let config = listener.map(|listener| &listener.shared.config);
+            if self.told_to_end(context, config) {
+                // What that has to say leaves with the next turn.
+                continue;
+            }
+            let Some(config) = config else {
+                return self.poll_end(context, LAST_FRAMES);
+            };
+            if let Some(pings) = &mut self.pings
+                && pings.poll_lost(
+                    context,
+                    &mut self.alarm,
+                    &config.http2,
+                    self.shared.open.get(),
+                )
+            {
+                let peer = self.shared.socket_peer;
+                tracing::debug!(%peer, "no answer to a ping");
+                return Poll::Ready(());
+            }
+            return match self.is_closing {
+                true => self.poll_end(context, LAST_FRAMES),
+                false => {
+                    let ended = self.poll_end(context, config.timeouts.idle);
+                    if ended.is_ready() {
+                        self.close();
+                        continue;
+                    }
+                    Poll::Pending
+                }
+            };
+        }
+    }
+
+    /// Tells the client, once, to open no more streams where that is to be.
+    fn told_to_end(&mut self, context: &mut Context<'_>, config: Option<&Listener>) -> bool {
+        let is_draining = self.watcher.poll_draining(context);
+        if self.is_closing {
+            return false;
+        }
+        let Some(config) = config else {
+            self.close();
+            return true;
+        };
+        if self.shared.resets.lately() > config.http2.max_resets {
+            let peer = self.shared.socket_peer;
+            tracing::debug!(%peer, "the client broke too many streams off");
+            self.frames.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+            self.is_closing = true;
+            return true;
+        }
+        if is_draining || self.requests >= config.limits.max_requests {
+            self.close();
+            return true;
+        }
+        false
+    }
+
+    fn close(&mut self) {
+        self.frames.graceful_shutdown();
+        self.is_closing = true;
+        self.ends_at = None;
+    }
+
+    /// Ready when no stream was under way for so long.
+    fn poll_end(&mut self, context: &mut Context<'_>, after: Duration) -> Poll<()> {
+        if self.shared.open.get() > 0 {
+            self.ends_at = None;
+            return Poll::Pending;
+        }
+        let at = *self.ends_at.get_or_insert_with(|| Instant::now() + after);
+        self.alarm.poll_until(context, at)
+    }
+}
+
+impl Shared {
+    /// Serves one request in a task of its own.
+    fn begin(self: &Rc<Self>, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+        self.open.set(self.open.get() + 1);
+        let open = Open(self.clone());
+        tokio::task::spawn_local(async move {
+            let shared = &open.0;
+            let watcher = Watcher::of_stream(shared.local.drain.clone());
+            let mut exchange = pin!(shared.serve(request, respond));
+            poll_fn(|context| {
+                watcher.attend(context);
+                exchange.as_mut().poll(context)
+            })
+            .await;
+        });
+    }
+
+    async fn serve(&self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+        let snapshot = self.local.snapshot();
+        let Some(listener) = snapshot.listener(&self.socket) else {
+            return respond.send_reset(Reason::REFUSED_STREAM);
+        };
+        let scene = Scene {
+            local: &self.local,
+            snapshot: &snapshot,
+            listener,
+            socket_peer: self.socket_peer,
+            peer: &self.peer,
+            started: std::time::Instant::now(),
+            keep_alive: true,
+        };
+        let config = &listener.shared.config;
+        let (parts, mut body) = request.into_parts();
+        let ends = body.is_end_stream();
+        let sink = Http2Sink::new(respond);
+        match read_request(parts, ends, Scheme::HTTP, &config.limits, &config.path) {
+            Ok(request) => {
+                let mut alarm = Alarm::default();
+                let client = Ends::http2(&mut body, &sink, &mut alarm);
+                if exchange::handle(&scene, request, client).await != After::KeepAlive {
+                    self.broken_off(&sink);
+                }
+            }
+            Err(error) => {
+                let outgoing = Outgoing::http2(&sink);
+                exchange::refuse(&scene, error.into(), Version::HTTP_2, outgoing).await;
+            }
+        }
+    }
+
+    /// Counts what the client broke off, and breaks off what the proxy does.
+    fn broken_off(&self, sink: &Http2Sink) {
+        let mut context = Context::from_waker(Waker::noop());
+        if sink.poll_reset(&mut context).is_pending() {
+            return sink.reset();
+        }
+        self.resets.count();
+        self.task.borrow().wake_by_ref();
+    }
+}
+
+/// Streams that the client broke off, within a window of time.
+#[derive(Default)]
+struct Resets(Cell<Option<(Instant, u32)>>);
+
+impl Resets {
+    const WINDOW: Duration = Duration::from_secs(10);
+
+    fn count(&self) {
+        let now = Instant::now();
+        let window = match self.0.get() {
+            Some((since, count)) if now - since < Self::WINDOW => (since, count + 1),
+            Some(_) | None => (now, 1),
+        };
+        self.0.set(Some(window));
+    }
+
+    fn lately(&self) -> u32 {
+        self.0.get().map_or(0, |(_, count)| count)
+    }
+}
+
+/// Counts a stream as under way.
+struct Open(Rc<Shared>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let left = self.0.open.get() - 1;
+        self.0.open.set(left);
+        if left == 0 {
+            self.0.task.borrow().wake_by_ref();
+        }
+    }
+}
+
+/// Asks the client now and then whether it is there, while it has streams open: one
+/// that is gone without a word would hold them until their time is up.
+struct Pings {
+    frames: PingPong,
+    /// When the next is sent, or when the answer to the last is late.
+    due: Option<Instant>,
+    is_waiting: bool,
+}
+
+impl Pings {
+    fn of<S>(connection: &mut server::Connection<S, Bytes>) -> Option<Self>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        Some(Self {
+            frames: connection.ping_pong()?,
+            due: None,
+            is_waiting: false,
+        })
+    }
+
+    /// Whether an answer is late.
+    fn poll_lost(
+        &mut self,
+        context: &mut Context<'_>,
+        alarm: &mut Alarm,
+        config: &Http2,
+        open: usize,
+    ) -> bool {
+        if self.is_waiting && self.frames.poll_pong(context).is_ready() {
+            self.is_waiting = false;
+            self.due = None;
+        }
+        if open == 0 && !self.is_waiting {
+            self.due = None;
+            return false;
+        }
+        loop {
+            let after = match self.is_waiting {
+                true => config.ping_timeout,
+                false => config.ping_every,
+            };
+            let due = *self.due.get_or_insert_with(|| Instant::now() + after);
+            if alarm.poll_until(context, due).is_pending() {
+                return false;
+            }
+            if self.is_waiting || self.frames.send_ping(Ping::opaque()).is_err() {
+                return true;
+            }
+            self.is_waiting = true;
+            self.due = None;
+        }
+    }
+}

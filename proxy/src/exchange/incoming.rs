@@ -1,0 +1,239 @@
+//! The body of a request as the client sends it, whatever version of HTTP carries
+//! it.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::{Reason, RecvStream};
+use http::{HeaderMap, HeaderName};
+
+use super::Http2Sink;
+use crate::client::Reader;
+use crate::config::Listener;
+use crate::deadline::{Alarm, within};
+use crate::error::{ErrorKind, ProxyError};
+use crate::http::Framing;
+use crate::http::disguise::remove_disguised;
+use crate::http::h1::{BodyDecoder, Decoded, remove_forbidden_trailers};
+use crate::upstream::Frame;
+
+/// Where requests come from.
+pub enum Incoming<'a> {
+    Http1(&'a mut Reader),
+    /// One stream; its other direction tells when the client gives it up.
+    Http2(&'a mut RecvStream, &'a Http2Sink),
+}
+
+/// One request's body on its way in.
+pub struct Source<'a> {
+    coding: Coding<'a>,
+    /// Fields that clients may not set, in trailers either.
+    removed: &'a [HeaderName],
+    /// How long the client may send no byte.
+    timeout: Duration,
+    alarm: Alarm,
+    /// Body bytes so far.
+    bytes: u64,
+    length: Option<u64>,
+    /// What may still be read.
+    allowance: u64,
+    done: bool,
+}
+
+enum Coding<'a> {
+    Http1(&'a mut Reader, BodyDecoder),
+    Http2(&'a mut RecvStream, &'a Http2Sink),
+}
+
+impl<'a> Source<'a> {
+    pub fn new(incoming: Incoming<'a>, framing: Framing, config: &'a Listener) -> Self {
+        let max_body = config.limits.max_body_bytes;
+        let is_empty = matches!(framing, Framing::None | Framing::Length(0));
+        let (coding, done) = match incoming {
+            Incoming::Http1(reader) => {
+                let decoder = BodyDecoder::new(framing, max_body);
+                let done = decoder.is_done();
+                (Coding::Http1(reader, decoder), done)
+            }
+            Incoming::Http2(stream, sink) => (Coding::Http2(stream, sink), is_empty),
+        };
+        Self {
+            coding,
+            removed: &config.remove_request_headers,
+            timeout: config.timeouts.body,
+            alarm: Alarm::default(),
+            bytes: 0,
+            length: match framing {
+                Framing::Length(length) => Some(length),
+                Framing::None | Framing::Chunked => None,
+            },
+            allowance: max_body,
+            done,
+        }
+    }
+
+    /// Whether it was read to its end.
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// Body bytes that the client has sent so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether the client has sent any of it yet, as far as that can be seen.
+    pub fn has_begun(&self) -> bool {
+        match &self.coding {
+            Coding::Http1(reader, _) => self.bytes > 0 || !reader.buffer.is_empty(),
+            Coding::Http2(..) => self.bytes > 0,
+        }
+    }
+
+    /// What is still to come, where that is known; else nothing is.
+    pub fn remaining(&self) -> u64 {
+        let length = self.length;
+        length.map_or(0, |length| length.saturating_sub(self.bytes))
+    }
+
+    /// No more than this may still be read.
+    pub fn limit(&mut self, allowance: u64) {
+        self.allowance = self.allowance.min(allowance);
+    }
+
+    /// The next part, or `None` at the end. Cancel-safe.
+    pub async fn read(&mut self) -> Result<Option<Frame>, ProxyError> {
+        if self.done {
+            return Ok(None);
+        }
+        let part = match &mut self.coding {
+            Coding::Http1(reader, decoder) => {
+                read_http1(reader, decoder, &mut self.alarm, self.timeout).await?
+            }
+            Coding::Http2(stream, _) => {
+                let mut part = pin!(poll_fn(|context| poll_http2(stream, context)));
+                let part = within(&mut self.alarm, self.timeout, part.as_mut()).await;
+                part.ok_or(ErrorKind::BodyTimeout)??
+            }
+        };
+        Ok(match part {
+            Some(Frame::Data(bytes)) => {
+                self.count(bytes.len() as u64)?;
+                Some(Frame::Data(bytes))
+            }
+            Some(Frame::Trailers(trailers)) => Some(Frame::Trailers(self.clean(trailers))),
+            None => {
+                self.done = true;
+                None
+            }
+        })
+    }
+
+    fn count(&mut self, length: u64) -> Result<(), ProxyError> {
+        self.allowance = self
+            .allowance
+            .checked_sub(length)
+            .ok_or(ErrorKind::BodyTooLarge)?;
+        self.bytes += length;
+        Ok(())
+    }
+
+    fn clean(&self, mut trailers: HeaderMap) -> HeaderMap {
+        for name in self.removed {
+            trailers.remove(name);
+        }
+        remove_disguised(&mut trailers, self.removed.iter());
+        trailers
+    }
+
+    /// Ready once the client has gone away, which only shows while nothing more of
+    /// its body is to come. What else it sends meanwhile is kept.
+    pub async fn gone(&mut self) -> ProxyError {
+        match &mut self.coding {
+            Coding::Http1(reader, _) => match reader.closed().await {
+                Ok(()) => ErrorKind::ClientGone.into(),
+                Err(error) => ProxyError::with(ErrorKind::ClientGone, error),
+            },
+            Coding::Http2(_, sink) => {
+                poll_fn(|context| sink.poll_reset(context)).await;
+                ErrorKind::ClientGone.into()
+            }
+        }
+    }
+}
+
+async fn read_http1(
+    reader: &mut Reader,
+    decoder: &mut BodyDecoder,
+    alarm: &mut Alarm,
+    timeout: Duration,
+) -> Result<Option<Frame>, ProxyError> {
+    loop {
+        match decoder.decode(&mut reader.buffer)? {
+            Decoded::Data(bytes) => return Ok(Some(Frame::Data(bytes))),
+            Decoded::Trailers(trailers) => return Ok(Some(Frame::Trailers(trailers))),
+            Decoded::End => return Ok(None),
+            Decoded::NeedMore => {}
+        }
+        match within(alarm, timeout, pin!(reader.fill_body())).await {
+            None => return Err(ErrorKind::BodyTimeout.into()),
+            // It may have closed one way only and still read the answer.
+            Some(Ok(0)) => {
+                return Err(ProxyError::because(
+                    ErrorKind::BadBody,
+                    "the client closed in the middle of its body",
+                ));
+            }
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Err(ProxyError::with(ErrorKind::ClientGone, error)),
+        }
+    }
+}
+
+/// What was read is the client's to send again at once: nothing is read before the
+/// origin has room for it.
+fn poll_http2(
+    stream: &mut RecvStream,
+    context: &mut Context<'_>,
+) -> Poll<Result<Option<Frame>, ProxyError>> {
+    loop {
+        match ready!(stream.poll_data(context)) {
+            Some(Ok(bytes)) if bytes.is_empty() => {}
+            Some(Ok(bytes)) => {
+                release(stream, &bytes);
+                return Poll::Ready(Ok(Some(Frame::Data(bytes))));
+            }
+            Some(Err(error)) => return Poll::Ready(Err(of_stream(error))),
+            None => break,
+        }
+    }
+    match ready!(stream.poll_trailers(context)) {
+        Ok(Some(mut trailers)) => {
+            remove_forbidden_trailers(&mut trailers);
+            Poll::Ready(Ok(Some(Frame::Trailers(trailers))))
+        }
+        Ok(None) => Poll::Ready(Ok(None)),
+        Err(error) => Poll::Ready(Err(of_stream(error))),
+    }
+}
+
+fn release(stream: &mut RecvStream, bytes: &Bytes) {
+    if let Err(error) = stream.flow_control().release_capacity(bytes.len()) {
+        // Only more than was received is refused.
+        tracing::debug!(%error, "room of a stream was not given back");
+    }
+}
+
+/// A stream that the client broke off, or one whose frames broke a rule.
+fn of_stream(error: h2::Error) -> ProxyError {
+    let kind = match error.reason() {
+        Some(Reason::PROTOCOL_ERROR) if error.is_reset() && error.is_library() => {
+            ErrorKind::BadBody
+        }
+        _ => ErrorKind::ClientGone,
+    };
+    ProxyError::with(kind, error)
+}

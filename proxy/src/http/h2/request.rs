@@ -1,0 +1,262 @@
+//! The head of a request that came over HTTP/2.
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST};
+use http::request::Parts;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderValue, Method};
+
+use crate::config::{Limits, PathRules};
+use crate::error::ErrorKind;
+use crate::http::authority::{is_same, read_authority};
+use crate::http::disguise::may_be_disguised;
+use crate::http::h1::{content_length, read_expect, with_plain_length};
+use crate::http::{Framing, HeadError, ParsedRequest, RequestHead, path};
+
+/// Checks a head by the rules for those of HTTP/1. `scheme` is the connection's:
+/// `:scheme` is only what the client calls it. `ends` says that no body follows.
+pub fn read_request(
+    parts: Parts,
+    ends: bool,
+    scheme: Scheme,
+    limits: &Limits,
+    rules: &PathRules,
+) -> Result<ParsedRequest, HeadError> {
+    let Parts {
+        method,
+        uri,
+        version,
+        mut headers,
+        ..
+    } = parts;
+    if method == Method::CONNECT {
+        return Err(HeadError::new(
+            ErrorKind::NotImplemented,
+            "CONNECT is not served",
+        ));
+    }
+    if headers.len() > limits.max_headers {
+        return Err(HeadError::new(ErrorKind::HeadTooLarge, "too many fields"));
+    }
+    let may_be_disguised = check_fields(&headers)?;
+    let host = take_host(&mut headers)?;
+    let authority = join_authority(uri.authority(), host)?;
+    let path = read_path(uri.path_and_query(), &method, limits, rules)?;
+    join_cookies(&mut headers)?;
+    let framing = framing(&headers, ends)?;
+    let expects_continue =
+        headers.contains_key(EXPECT) && read_expect(version, &headers)? && framing != Framing::None;
+    Ok(ParsedRequest {
+        head: RequestHead {
+            method,
+            scheme,
+            authority: Some(authority),
+            path,
+            headers: with_plain_length(headers, framing),
+        },
+        version,
+        framing,
+        keep_alive: true,
+        expects_continue,
+        may_be_disguised,
+    })
+}
+
+/// Whether a field may be another in disguise. Values that begin or end with a
+/// blank are malformed (RFC 9113 section 8.2.1), and HTTP/1 could not carry them.
+fn check_fields(headers: &HeaderMap) -> Result<bool, HeadError> {
+    let mut disguised = false;
+    for (name, value) in headers {
+        let value = value.as_bytes();
+        let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+        if is_blank(value.first()) || is_blank(value.last()) {
+            return Err(HeadError::bad("a value that begins or ends with a blank"));
+        }
+        disguised |= may_be_disguised(name.as_str().as_bytes());
+    }
+    Ok(disguised)
+}
+
+fn take_host(headers: &mut HeaderMap) -> Result<Option<Authority>, HeadError> {
+    if headers.get_all(HOST).iter().count() > 1 {
+        return Err(HeadError::ambiguous("more than one host"));
+    }
+    let Some(host) = headers.remove(HOST) else {
+        return Ok(None);
+    };
+    let host = Bytes::copy_from_slice(host.as_bytes());
+    read_authority(host).map(Some).map_err(HeadError::bad)
+}
+
+/// `:authority` stands for `Host`, and the two must agree where both are there
+/// (RFC 9113 section 8.3.1).
+fn join_authority(
+    authority: Option<&Authority>,
+    host: Option<Authority>,
+) -> Result<Authority, HeadError> {
+    let Some(authority) = authority else {
+        return host.ok_or(HeadError::bad("no host"));
+    };
+    let authority = Bytes::copy_from_slice(authority.as_str().as_bytes());
+    let authority = read_authority(authority).map_err(HeadError::bad)?;
+    match host {
+        Some(host) if !is_same(&authority, &host) => {
+            Err(HeadError::ambiguous("host differs from :authority"))
+        }
+        Some(_) | None => Ok(authority),
+    }
+}
+
+fn read_path(
+    target: Option<&PathAndQuery>,
+    method: &Method,
+    limits: &Limits,
+    rules: &PathRules,
+) -> Result<PathAndQuery, HeadError> {
+    let target = target.ok_or(HeadError::bad("no path"))?;
+    if target.as_str().len() > limits.max_target_bytes {
+        return Err(HeadError::new(ErrorKind::TargetTooLong, "target too long"));
+    }
+    if target.as_str() == "*" {
+        return match *method == Method::OPTIONS {
+            true => Ok(target.clone()),
+            false => Err(HeadError::bad("target * is for OPTIONS only")),
+        };
+    }
+    let bad_path = |why| HeadError::new(ErrorKind::BadPath, why);
+    match path::changed(target.as_str().as_bytes(), rules).map_err(bad_path)? {
+        None => Ok(target.clone()),
+        Some(changed) => PathAndQuery::from_maybe_shared(Bytes::from(changed))
+            .map_err(|_| bad_path("illegal character in the target")),
+    }
+}
+
+/// HTTP/2 may send the pieces of `Cookie` as fields of their own; everywhere else
+/// there is one (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) -> Result<(), HeadError> {
+    if headers.get_all(COOKIE).iter().count() < 2 {
+        return Ok(());
+    }
+    let pieces: Vec<_> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    let joined = HeaderValue::from_maybe_shared(Bytes::from(pieces.join(&b"; "[..])))
+        .map_err(|_| HeadError::bad("illegal cookie"))?;
+    headers.insert(COOKIE, joined);
+    Ok(())
+}
+
+/// The frames end a body by themselves; what `Content-Length` says is checked
+/// against them as they come.
+fn framing(headers: &HeaderMap, ends: bool) -> Result<Framing, HeadError> {
+    let length = match headers.contains_key(CONTENT_LENGTH) {
+        true => content_length(headers).map_err(HeadError::ambiguous)?,
+        false => None,
+    };
+    Ok(match length {
+        Some(length) => Framing::Length(length),
+        None if ends => Framing::None,
+        None => Framing::Chunked,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, Request};
+
+    use super::*;
+    use crate::config::EncodedSlashes;
+
+    fn read(
+        uri: &str,
+        fields: &[(&str, &str)],
+        ends: bool,
+    ) -> Result<ParsedRequest, (ErrorKind, &'static str)> {
+        let mut request = Request::builder().uri(uri).version(http::Version::HTTP_2);
+        for (name, value) in fields {
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            request = request.header(name, *value);
+        }
+        let parts = request.body(()).unwrap().into_parts().0;
+        let limits = Limits {
+            max_head_bytes: 64 << 10,
+            max_headers: 8,
+            max_target_bytes: 100,
+            max_body_bytes: 1 << 20,
+            max_requests: 1,
+            max_connections: 1,
+        };
+        let rules = PathRules {
+            merge_slashes: true,
+            encoded_slashes: EncodedSlashes::Refuse,
+        };
+        read_request(parts, ends, Scheme::HTTP, &limits, &rules)
+            .map_err(|error| (error.kind, error.why))
+    }
+
+    #[test]
+    fn a_head_is_what_it_would_be_in_http1() {
+        let fields = [("cookie", "a=1"), ("cookie", "b=2"), ("host", "a.example")];
+        let parsed = read("https://A.example/x//y?q", &fields, true).unwrap();
+        assert_eq!(parsed.head.path, "/x/y?q");
+        assert_eq!(parsed.head.authority.unwrap(), "a.example");
+        assert_eq!(parsed.head.headers["cookie"], "a=1; b=2");
+        assert!(!parsed.head.headers.contains_key(HOST));
+        assert_eq!(parsed.framing, Framing::None);
+    }
+
+    #[test]
+    fn a_body_is_told_by_its_length_or_by_frames() {
+        let check = |fields: &[(&str, &str)], ends, wanted| {
+            assert_eq!(read("http://a/", fields, ends).unwrap().framing, wanted);
+        };
+        check(&[], true, Framing::None);
+        check(&[], false, Framing::Chunked);
+        check(&[("content-length", "5")], false, Framing::Length(5));
+        check(&[("content-length", "0")], true, Framing::Length(0));
+    }
+
+    #[test]
+    fn what_http1_refuses_is_refused_here() {
+        let check = |uri: &str, fields: &[(&str, &str)], wanted| {
+            let refused = read(uri, fields, true).unwrap_err();
+            assert_eq!(refused.0, wanted, "{uri} {fields:?}: {}", refused.1);
+        };
+        check("http://a/..", &[], ErrorKind::BadPath);
+        check("http://a/%00", &[], ErrorKind::BadPath);
+        check("http://a/x%2fy", &[], ErrorKind::BadPath);
+        check(
+            &format!("http://a/{}", "x".repeat(100)),
+            &[],
+            ErrorKind::TargetTooLong,
+        );
+        check("/", &[], ErrorKind::BadRequest);
+        check("http://u@a/", &[], ErrorKind::BadRequest);
+        check("http://a/", &[("host", "b")], ErrorKind::AmbiguousRequest);
+        check(
+            "http://a/",
+            &[("host", "a"), ("host", "a")],
+            ErrorKind::AmbiguousRequest,
+        );
+        check(
+            "http://a/",
+            &[("content-length", "1"), ("content-length", "1")],
+            ErrorKind::AmbiguousRequest,
+        );
+        check(
+            "http://a/",
+            &[("content-length", "+1")],
+            ErrorKind::AmbiguousRequest,
+        );
+        check("http://a/", &[("x", " 1")], ErrorKind::BadRequest);
+        check("http://a/", &[("x", "1\t")], ErrorKind::BadRequest);
+        check(
+            "http://a/",
+            &[("expect", "wonders")],
+            ErrorKind::ExpectationFailed,
+        );
+        check("http://a/", &[("x", "1"); 9], ErrorKind::HeadTooLarge);
+    }
+}

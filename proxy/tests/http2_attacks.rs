@@ -1,0 +1,275 @@
+//! What HTTP/2 must refuse, and what clients flood servers with: it costs them their
+//! stream or their connection, and nobody else anything.
+
+mod support;
+
+use support::http2::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RST_STREAM, RawFrame,
+    RawHttp2, SETTINGS, WINDOW_UPDATE, get, literals, run,
+};
+use support::{Origin, Proxy};
+
+const PROTOCOL_ERROR: u32 = 1;
+const ENHANCE_YOUR_CALM: u32 = 11;
+
+const HEAD: [(&str, &str); 4] = [
+    (":method", "GET"),
+    (":scheme", "http"),
+    (":authority", "test"),
+    (":path", "/"),
+];
+
+fn proxy_to(origin: &Origin, more: &str) -> Proxy {
+    Proxy::start(&format!(
+        "listeners: [{{ name: web, address: '127.0.0.1:0', cluster: origin{more} }}]\n\
+         clusters: [{{ name: origin, endpoints: ['{}'] }}]\n",
+        origin.address
+    ))
+}
+
+/// How a request ended whose head was sent as it is.
+#[derive(Debug, PartialEq, Eq)]
+enum Ended {
+    /// Answered with a head; its status is Huffman-coded, so only that is known.
+    Answered,
+    Reset(u32),
+    Closed(Option<u32>),
+}
+
+fn outcome(client: &mut RawHttp2) -> Ended {
+    match client.read_one_of(&[HEADERS, RST_STREAM, GOAWAY]) {
+        Some(frame) if frame.kind == HEADERS => Ended::Answered,
+        Some(frame) if frame.kind == RST_STREAM => Ended::Reset(frame.code()),
+        Some(frame) => Ended::Closed(Some(frame.code())),
+        None => Ended::Closed(None),
+    }
+}
+
+/// After each of these another stream of the same connection is served.
+#[test]
+fn malformed_heads_cost_their_stream() {
+    let origin = Origin::saying("hello");
+    let proxy = proxy_to(&origin, "");
+    let with = |more: &[(&'static str, &'static str)]| [&HEAD[..], more].concat();
+    let without = |name: &str| -> Vec<_> {
+        HEAD.iter()
+            .filter(|(known, _)| *known != name)
+            .copied()
+            .collect()
+    };
+    let mut client = RawHttp2::connect(proxy.address());
+    let mut stream = 1;
+    for fields in [
+        with(&[("connection", "close")]),
+        with(&[("keep-alive", "1")]),
+        with(&[("transfer-encoding", "chunked")]),
+        with(&[("upgrade", "websocket")]),
+        with(&[("te", "gzip")]),
+        with(&[(":path", "/again")]),
+        with(&[(":status", "200")]),
+        with(&[("x", "1"), (":method", "GET")]),
+        with(&[("content-length", "5")]),
+        without(":method"),
+        without(":scheme"),
+        without(":path"),
+    ] {
+        client.head(stream, END_STREAM, &fields);
+        assert_eq!(
+            outcome(&mut client),
+            Ended::Reset(PROTOCOL_ERROR),
+            "{fields:?}"
+        );
+        stream += 2;
+        client.head(stream, END_STREAM, &HEAD);
+        assert_eq!(outcome(&mut client), Ended::Answered);
+        origin.seen();
+        stream += 2;
+    }
+    assert_eq!(origin.seen_now(), None, "a malformed request went on");
+}
+
+/// These break the encoding, which is of the connection.
+#[test]
+fn malformed_fields_cost_their_connection() {
+    let origin = Origin::saying("hello");
+    let proxy = proxy_to(&origin, "");
+    for field in [
+        ("X-Upper", "1"),
+        ("a b", "1"),
+        ("x", "1\r\ny: 2"),
+        ("x", "a\0b"),
+        ("", "1"),
+    ] {
+        let mut client = RawHttp2::connect(proxy.address());
+        client.head(1, END_STREAM, &[&HEAD[..], &[field]].concat());
+        let ended = outcome(&mut client);
+        let is_refused = matches!(ended, Ended::Reset(_) | Ended::Closed(_));
+        assert!(is_refused, "{field:?}: {ended:?}");
+    }
+    assert_eq!(origin.seen_now(), None, "a malformed request went on");
+}
+
+/// What is well-formed HTTP/2 and no good request is answered with 400.
+#[test]
+fn what_http1_refuses_is_answered_400() {
+    let origin = Origin::saying("hello");
+    let proxy = proxy_to(&origin, "");
+    run(async {
+        let mut client = support::http2::Http2::connect(proxy.address()).await;
+        for request in [
+            get("/").header("host", "other"),
+            get("/%00"),
+            get("/a%2fb"),
+            get("/")
+                .header("content-length", "0")
+                .header("content-length", "0"),
+            get("/").method("OPTIONS").uri("http://user@test/"),
+        ] {
+            let shown = format!("{request:?}");
+            let answer = client.ask(request).await;
+            assert_eq!(answer.status, 400, "{shown}");
+            assert!(answer.headers.contains_key("proxy-status"));
+        }
+        assert_eq!(client.get("/").await.status, 200);
+    });
+    assert_eq!(origin.seen().line, "GET / HTTP/1.1");
+    assert_eq!(origin.seen_now(), None);
+}
+
+#[test]
+fn a_body_that_is_not_as_long_as_it_says_is_no_request() {
+    let origin = Origin::scripted(|stream, seen| {
+        // A whole request is reported, a cut-off one is not.
+        if let Some(request) = support::read_request(&mut std::io::BufReader::new(stream)) {
+            seen.send(request).unwrap();
+        }
+    });
+    let proxy = proxy_to(&origin, "");
+    for sent in [&b"1234"[..], b"123456"] {
+        let mut client = RawHttp2::connect(proxy.address());
+        let fields = [
+            &HEAD[1..],
+            &[(":method", "POST"), ("content-length", "5")][..],
+        ];
+        let mut fields = fields.concat();
+        fields.rotate_right(2);
+        fields.sort_by_key(|(name, _)| !name.starts_with(':'));
+        client.head(1, 0, &fields);
+        client.send(&RawFrame::new(DATA, END_STREAM, 1, sent));
+        assert_eq!(outcome(&mut client), Ended::Reset(PROTOCOL_ERROR));
+    }
+    assert_eq!(origin.seen_now(), None);
+}
+
+#[test]
+fn streams_that_are_opened_to_be_broken_off_cost_the_connection() {
+    let origin = Origin::saying("hello");
+    let proxy = proxy_to(&origin, ", http2: { max_resets: 50 }");
+    let mut client = RawHttp2::connect(proxy.address());
+    for number in 0..20_000 {
+        let stream = 2 * number + 1;
+        client.head(stream, END_STREAM, &HEAD);
+        let reset = RawFrame::new(RST_STREAM, 0, stream, 8_u32.to_be_bytes());
+        if !client.send(&reset) {
+            break;
+        }
+    }
+    let last = client.read_one_of(&[GOAWAY]).expect("it is told");
+    assert_eq!(last.code(), ENHANCE_YOUR_CALM);
+    assert_eq!(proxy.get("/").status, 200);
+}
+
+#[test]
+fn a_head_without_end_costs_its_connection() {
+    let origin = Origin::saying("hello");
+    let proxy = proxy_to(&origin, ", limits: { max_head_bytes: 8KiB }");
+    let mut client = RawHttp2::connect(proxy.address());
+    client.send(&RawFrame::new(HEADERS, END_STREAM, 1, literals(&HEAD)));
+    let filler = literals(&[("x", &"1".repeat(1000))]);
+    let mut sent = 0;
+    while sent < 64 << 20 {
+        sent += filler.len();
+        if !client.send(&RawFrame::new(CONTINUATION, 0, 1, filler.clone())) {
+            break;
+        }
+    }
+    assert!(sent < 32 << 20, "nobody stopped it");
+    assert_eq!(proxy.get("/").status, 200);
+}
+
+/// A head of many references to one large entry of the table is as large as what
+/// they stand for.
+#[test]
+fn a_bomb_of_compressed_fields_is_too_large() {
+    let origin = Origin::saying("hello");
+    let proxy = proxy_to(&origin, "");
+    let mut client = RawHttp2::connect(proxy.address());
+    let mut block = literals(&HEAD);
+    // With indexing, into the table of 4,096 bytes; then 15,000 times that entry.
+    block.push(0x40);
+    block.extend([1, b'x', 127, 0xa1, 0x1e]);
+    block.extend([b'v'; 4000]);
+    block.extend([0x80 | 62; 10_000]);
+    client.send(&RawFrame::new(HEADERS, END_STREAM | END_HEADERS, 1, block));
+    let ended = outcome(&mut client);
+    assert_ne!(ended, Ended::Reset(0), "{ended:?}");
+    assert_eq!(origin.seen_now(), None, "it went on");
+    assert_eq!(proxy.get("/").status, 200);
+}
+
+#[test]
+fn no_more_streams_than_allowed_are_served_at_once() {
+    let (origin, release) = Origin::holding("there");
+    let proxy = proxy_to(&origin, ", http2: { max_streams: 2 }");
+    let mut client = RawHttp2::connect(proxy.address());
+    let held = [&HEAD[..3], &[(":path", "/held")]].concat();
+    for stream in [1, 3, 5] {
+        client.head(stream, END_STREAM, &held);
+    }
+    let refused = client.read_one_of(&[RST_STREAM]).unwrap();
+    const REFUSED_STREAM: u32 = 7;
+    assert_eq!((refused.stream, refused.code()), (5, REFUSED_STREAM));
+    release.send(()).unwrap();
+    release.send(()).unwrap();
+}
+
+/// Frames that ask for an answer, from a client that reads none: what waits for it
+/// does not grow without end, and others are served.
+#[test]
+fn floods_of_control_frames_cost_only_their_connection() {
+    let origin = Origin::saying("hello");
+    let proxy = proxy_to(&origin, "");
+    for frame in [
+        RawFrame::new(PING, 0, 0, [0; 8]),
+        RawFrame::new(SETTINGS, 0, 0, []),
+        RawFrame::new(WINDOW_UPDATE, 0, 0, 1_u32.to_be_bytes()),
+        RawFrame::new(DATA, 0, 1, []),
+    ] {
+        let mut client = RawHttp2::connect(proxy.address());
+        if frame.kind == DATA {
+            let post = [&HEAD[1..], &[(":method", "POST")]].concat();
+            client.head(1, 0, &post);
+        }
+        client.set_write_timeout();
+        for _ in 0..300_000 {
+            if !client.send(&frame) {
+                break;
+            }
+        }
+        assert_eq!(proxy.get("/").status, 200);
+    }
+}
+
+#[test]
+fn a_client_that_does_not_answer_pings_is_let_go() {
+    let (origin, _release) = Origin::holding("there");
+    let proxy = proxy_to(
+        &origin,
+        ", http2: { ping_every: 100ms, ping_timeout: 100ms }",
+    );
+    let mut client = RawHttp2::connect(proxy.address());
+    let held = [&HEAD[..3], &[(":path", "/held")]].concat();
+    client.head(1, END_STREAM, &held);
+    assert!(client.read_one_of(&[PING]).is_some());
+    assert_eq!(client.read_one_of(&[HEADERS]), None, "the connection ends");
+}
