@@ -8,7 +8,7 @@ use super::{Origin, Proxy};
 #[path = "../guests/component.rs"]
 mod guests;
 
-pub use guests::{caller, component, secrets_component, table_bomb};
+pub use guests::{caller, component, job, secrets_component, table_bomb};
 
 /// A chain, and routes that are chosen by the first segment of the path.
 pub struct Hostile {
