@@ -101,6 +101,16 @@ impl Job {
                 let (key, value) = rest.split_once(' ').unwrap();
                 tell(key, value);
             }
+            // With a key of so many bytes.
+            "long-key" => {
+                let key = "k".repeat(rest.parse().unwrap());
+                let made = [
+                    shared::set(&key, b"v", None).err(),
+                    shared::replace(&key, 0, b"v", None).err(),
+                    shared::add(&key, 1, None).err(),
+                ];
+                tell("told", &format!("{made:?} {:?}", shared::get(&key)));
+            }
             "call" => {
                 let call = Call::start("asked", &asking(rest));
                 let told = match Call::wait(call) {
