@@ -133,7 +133,10 @@ fn percentile(sorted: &[Duration], percent: usize) -> Duration {
 fn no_request_beside_hostile_ones_is_lost() {
     let seconds = std::env::var("LOCKGATE_HOSTILE_SECONDS");
     let seconds = seconds.map_or(SECONDS, |seconds| seconds.parse().unwrap());
-    let origin = Origin::saying("ok");
+    let origin = Origin::start(|_| {
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-end: 1\r\n\r\n"
+            .to_vec()
+    });
     let silent = Origin::scripted(|mut stream, _| {
         std::io::copy(&mut stream, &mut std::io::sink()).ok();
     });

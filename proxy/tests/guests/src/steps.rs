@@ -131,6 +131,9 @@ fn on_exchange(
         "timeout" => exchange::set_timeout(timeout(first), number::<u64>(second) * 1_000_000),
         "attribute" => exchange::set_attribute(first, second),
         "attribute-fill" => exchange::set_attribute(first, &"x".repeat(number(second))),
+        "attributes-flood" => (0..number(first)).for_each(|attribute: u32| {
+            exchange::set_attribute(&format!("flood-{attribute}"), "a value");
+        }),
         "state" => exchange::set_state(rest.as_bytes()),
         "state-fill" => exchange::set_state(&vec![b'x'; number(first)]),
         "log" => log::log(Level::Info, rest, &[("key".into(), "a value".into())]),
