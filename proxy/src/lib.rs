@@ -4,7 +4,7 @@
 //! lives there. A module uses only what stands below it:
 //! `cli`, `app`, `demo`, `project` / `control` / `worker`, `jobs`, `cases`, `listener`,
 //! `downstream` / `exchange` / `snapshot` / `filter`, `upstream` / `cluster`, `secrets`,
-//! `components`, `state` / `config` / `http`, `client`, `deadline`, `drain`, `error`, `stats`,
+//! `components`, `state`, `tls` / `config` / `http`, `client`, `deadline`, `drain`, `error`, `stats`,
 //! `console`, `cache`, `digest`, `private`.
 
 pub mod app;
@@ -37,5 +37,6 @@ pub mod shipped;
 pub mod snapshot;
 pub mod state;
 pub mod stats;
+pub mod tls;
 pub mod upstream;
 pub mod worker;

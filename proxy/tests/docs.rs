@@ -6,7 +6,10 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use lockgate::config;
+use support::Proxy;
 use support::process::run;
+use support::tls::Authority;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -79,10 +82,37 @@ fn every_whole_configuration_is_good() {
     }
     assert!(whole.len() >= 4, "{whole:?}");
     for (name, text) in whole {
-        if let Err(mistakes) = lockgate::config::load_text(&text, &name, &env) {
-            panic!("{mistakes}");
+        let loaded = match text.contains("certificates:") {
+            true => load_with_certificates(&text),
+            false => config::load_text(&text, &name, &env),
+        };
+        if let Err(mistakes) = loaded {
+            panic!("{name}: {mistakes}");
         }
     }
+}
+
+/// In a folder with the files of TLS that documents name.
+fn load_with_certificates(text: &str) -> Result<config::Loaded, config::Mistakes> {
+    let folder = Proxy::folder();
+    let certs = folder.join("certs");
+    fs::create_dir(&certs).unwrap();
+    let authority = Authority::new("root");
+    authority.issue(&["edge.test"]).write(&certs, "edge");
+    authority
+        .issue_rsa(&["edge.test"])
+        .write(&certs, "edge-rsa");
+    authority.issue(&["*.edge.test"]).write(&certs, "wildcard");
+    fs::write(certs.join("wildcard.ocsp"), "staple").unwrap();
+    for name in ["clients.pem", "partners.pem"] {
+        fs::write(certs.join(name), authority.pem()).unwrap();
+    }
+    fs::write(certs.join("clients.crl"), authority.revoke(&[1])).unwrap();
+    let path = folder.join("lockgate.yaml");
+    fs::write(&path, text).unwrap();
+    let loaded = config::load(&path, &env);
+    fs::remove_dir_all(folder).unwrap();
+    loaded
 }
 
 /// A part of one lacks what it names, or says that it stands in another file.
@@ -101,7 +131,7 @@ fn every_part_of_a_configuration_has_known_keys() {
             let is_part = ["admin:", "clusters:", "filters:", "workers:"]
                 .iter()
                 .any(starts_with);
-            let Err(mistakes) = lockgate::config::load_text(&text, &name, &env) else {
+            let Err(mistakes) = config::load_text(&text, &name, &env) else {
                 continue;
             };
             let unknown = mistakes
@@ -122,7 +152,7 @@ fn every_file_of_cases_is_good() {
                 continue;
             }
             shown += 1;
-            if let Err(mistakes) = lockgate::config::load_cases_text(&text, &name, &env) {
+            if let Err(mistakes) = config::load_cases_text(&text, &name, &env) {
                 panic!("{mistakes}");
             }
         }

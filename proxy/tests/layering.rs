@@ -16,7 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["exchange"],
     &["snapshot"],
     &["filter", "upstream", "listener", "shipped"],
-    &["cluster", "secrets", "components", "state"],
+    &["cluster", "secrets", "components", "state", "tls"],
     &["config"],
     &["http", "client", "drain"],
     &["error", "stats", "console", "deadline", "memory", "cache"],

@@ -220,6 +220,7 @@ impl Rehearsal<'_> {
             Err(error) => return Err(not_served(format!("{}: {}", error.kind.name(), error.why))),
         };
         let scene = Scene {
+            tls: None,
             local: &stage.local,
             snapshot: &scenery.snapshot,
             listener,

@@ -118,6 +118,7 @@ impl Stage {
         let config = self.config.listeners[0].clone();
         Listener {
             socket: None,
+            tls: None,
             chain: vec![self.loaded.clone()],
             stats: self.stats.listener(&config.name),
             via: config.headers.via.as_deref().and_then(Via::new),

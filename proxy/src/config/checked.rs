@@ -17,6 +17,7 @@ use super::cases::Case;
 pub use super::oci::Reference;
 use super::place::Places;
 pub use super::secret::{NoSecret, Secret, SecretBytes, SecretSource};
+use super::tls::ListenerTls;
 use super::trust::TrustedKey;
 
 /// A name given in the configuration: unique among its kind, never empty.
@@ -117,6 +118,7 @@ pub enum AccessLogTarget {
 pub struct Listener {
     pub name: Name,
     pub address: SocketAddr,
+    pub tls: Option<ListenerTls>,
     /// For what no filter routed. Without it such a request is answered 404.
     pub cluster: Option<Name>,
     /// Removed from every request before any filter sees it.
@@ -177,11 +179,15 @@ pub struct Limits {
     pub max_requests: u64,
     /// Connections of this listener, over all workers.
     pub max_connections: usize,
+    /// TLS handshakes under way, over all workers.
+    pub max_handshakes: usize,
 }
 
 /// Times of one client connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeouts {
+    /// For a TLS handshake.
+    pub handshake: Duration,
     /// Between two requests.
     pub idle: Duration,
     /// From a head's first byte to its last. Beyond it: 408.

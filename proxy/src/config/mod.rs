@@ -7,7 +7,7 @@
 //! from the types in `raw`, `check` makes `checked` of it.
 //!
 //! It reads the files of secrets, and shows nothing of what it read, and those of
-//! trusted keys. It never loads
+//! trusted keys and certificates. It never loads
 //! a component, resolves a host name or opens a socket, and no
 //! text makes it panic or work without end.
 
@@ -15,6 +15,7 @@ pub mod cases;
 pub mod filter_config;
 
 mod case_file;
+mod certificate;
 mod check;
 mod checked;
 mod files;
@@ -26,6 +27,7 @@ mod raw;
 mod reference;
 mod secret;
 mod structure;
+mod tls;
 mod trust;
 mod words;
 mod yaml;
@@ -42,6 +44,7 @@ pub use mistake::{Mistake, Mistakes, Tone, What, in_order};
 pub use oci::{NoReference, Version};
 pub use place::{Place, Places, below, related};
 pub use reference::reference;
+pub use tls::{Certificate, ClientCertificates, ClientMode, ListenerTls, MinVersion, UnknownName};
 pub use trust::{NoKey, PublicKey, TrustedKey};
 
 use check::{Checked, Outside};
@@ -66,7 +69,7 @@ pub struct Attempt {
     pub files: Vec<PathBuf>,
     /// As in [`Config::folders`].
     pub folders: Vec<PathBuf>,
-    /// The files of secrets and keys, whether they could be read or not.
+    /// The files of secrets, keys and certificates, whether they could be read or not.
     pub read_files: Vec<PathBuf>,
     /// Where the admin address is, if that much of it is good.
     pub admin: Option<Admin>,

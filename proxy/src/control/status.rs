@@ -59,6 +59,7 @@ impl Status {
         stats.process.generation.set(1);
         stats.process.live_generations.set(1);
         stats.tell_versions(serving_as(first));
+        stats.tell_certificates(expiries(first));
         let view = view(first, &told, &stats, Readiness::Ready);
         Arc::new(Self {
             stats,
@@ -150,6 +151,7 @@ impl Status {
 
     fn store_view(&self, snapshot: &Arc<Snapshot>, readiness: Readiness) {
         self.stats.tell_versions(serving_as(snapshot));
+        self.stats.tell_certificates(expiries(snapshot));
         let view = view(snapshot, &self.told, &self.stats, readiness);
         self.view.store(Arc::new(view));
     }
@@ -263,6 +265,17 @@ fn serving_as(snapshot: &Snapshot) -> Vec<(Name, &'static str)> {
     let canaries = snapshot.canaries.iter();
     let canaries = canaries.map(|canary| (canary.name().clone(), "canary"));
     serving.chain(canaries).collect()
+}
+
+/// When the certificates of listeners expire, by listener and file.
+fn expiries(snapshot: &Snapshot) -> Vec<(Name, Name, u64)> {
+    let listeners = snapshot.config.listeners.iter();
+    let with_tls = listeners.filter_map(|listener| Some((&listener.name, listener.tls.as_ref()?)));
+    let expiries = with_tls.flat_map(|(listener, tls)| {
+        let expiries = tls.expiries();
+        expiries.map(|(file, at)| (listener.clone(), file.to_string_lossy().into(), at))
+    });
+    expiries.collect()
 }
 
 /// What differs, in the words of the file: `filter router`, `cluster a (new)`,

@@ -12,8 +12,10 @@ use bytes::{Buf, BytesMut};
 use http::Version;
 use tokio::net::TcpStream;
 
+use super::handshake::establish;
 use super::http2::{self, Http2Client};
-use crate::client::{Client, Rewound, Stream};
+use super::linger::linger;
+use crate::client::{Client, Rewound};
 use crate::config::Protocol;
 use crate::deadline::within;
 use crate::drain::Watcher;
@@ -25,10 +27,7 @@ use crate::http::h1::{HeadScanner, parse_request};
 use crate::http::h2::PREFACE;
 use crate::listener::Socket;
 use crate::snapshot::{WorkerListener, WorkerSnapshot};
-
-/// Discarded of what a client still sends behind a final answer, at most.
-const LINGER_BYTES: usize = 256 * 1024;
-const LINGER: Duration = Duration::from_secs(2);
+use crate::tls::TlsFacts;
 
 /// A connection as the listener gives it.
 pub struct Accepted {
@@ -39,12 +38,18 @@ pub struct Accepted {
 
 /// Serves one connection to its end. Dropping it closes the connection at once.
 pub async fn serve(local: Rc<Local>, accepted: Accepted) {
+    let watcher = Watcher::of_connection(local.drain.clone());
+    let (socket_peer, socket) = (accepted.peer, accepted.socket.clone());
+    let Some((stream, tls)) = establish(&local, accepted).await else {
+        return;
+    };
     let mut connection = Connection {
-        client: Client::new(Stream::Tcp(accepted.stream)),
-        watcher: Watcher::of_connection(local.drain.clone()),
-        peer: Peer::new(accepted.peer.ip()),
-        socket_peer: accepted.peer,
-        socket: accepted.socket,
+        client: Client::new(stream),
+        watcher,
+        peer: Peer::new(socket_peer.ip()),
+        tls,
+        socket_peer,
+        socket,
         requests: 0,
     };
     poll_fn(|context| {
@@ -74,6 +79,7 @@ struct Connection {
     watcher: Watcher,
     socket_peer: SocketAddr,
     peer: Peer,
+    tls: Option<Arc<TlsFacts>>,
     socket: Arc<Socket>,
     requests: u64,
 }
@@ -91,7 +97,7 @@ impl Connection {
         let config = &listener.shared.config;
         if self.requests == 0
             && config.speaks(Protocol::Http2)
-            && self.begins_http2(config.timeouts.head).await
+            && self.is_http2(config.timeouts.head).await
         {
             return Next::Http2;
         }
@@ -99,6 +105,14 @@ impl Connection {
         let after = Box::pin(self.serve(local, &snapshot, listener)).await;
         self.client.release();
         Next::After(after)
+    }
+
+    /// Over TLS that was agreed on (RFC 9113, section 3.3).
+    async fn is_http2(&mut self, timeout: Duration) -> bool {
+        match &self.tls {
+            Some(tls) => tls.alpn.as_deref() == Some("h2"),
+            None => self.begins_http2(timeout).await,
+        }
     }
 
     /// Whether the connection begins as HTTP/2 does. No other request begins so, and
@@ -122,6 +136,7 @@ impl Connection {
             stream: Rewound::new(stream, read),
             socket_peer: self.socket_peer,
             peer: self.peer,
+            tls: self.tls,
             socket: self.socket,
             watcher: self.watcher,
         };
@@ -180,6 +195,7 @@ impl Connection {
             listener,
             socket_peer: self.socket_peer,
             peer: &self.peer,
+            tls: self.tls.as_ref(),
             started,
             keep_alive: true,
         };
@@ -201,33 +217,10 @@ impl Connection {
             }
         };
         if after == After::Linger {
-            self.linger().await;
+            linger(&mut self.client).await;
             return After::Close;
         }
         after
-    }
-
-    /// Closes so that the client can read what was answered: its unread bytes
-    /// would otherwise make the kernel reset the connection.
-    async fn linger(&mut self) {
-        self.client.writer.shutdown().await;
-        let reader = &mut self.client.reader;
-        let discard = async {
-            let mut left = LINGER_BYTES;
-            loop {
-                reader.buffer.clear();
-                match reader.fill_body().await {
-                    Ok(count) if count > 0 && count < left => left -= count,
-                    _ => return,
-                }
-            }
-        };
-        if within(&mut self.client.alarm, LINGER, pin!(discard))
-            .await
-            .is_none()
-        {
-            tracing::trace!(peer = %self.socket_peer, "client went on sending behind a final answer");
-        }
     }
 }
 

@@ -27,6 +27,7 @@ use crate::exchange::{self, After, Ends, Http2Sink, Local, Outgoing, Scene};
 use crate::http::forwarded::Peer;
 use crate::http::h2::read_request;
 use crate::listener::Socket;
+use crate::tls::TlsFacts;
 
 /// Of one stream's answer, what is kept for a client that does not take it.
 const SEND_BUFFER: usize = 64 * 1024;
@@ -38,6 +39,7 @@ pub(super) struct Http2Client<S> {
     pub stream: S,
     pub socket_peer: SocketAddr,
     pub peer: Peer,
+    pub tls: Option<Arc<TlsFacts>>,
     pub socket: Arc<Socket>,
     pub watcher: Watcher,
 }
@@ -47,6 +49,7 @@ struct Shared {
     local: Rc<Local>,
     socket_peer: SocketAddr,
     peer: Peer,
+    tls: Option<Arc<TlsFacts>>,
     socket: Arc<Socket>,
     /// Streams that are under way.
     open: Cell<usize>,
@@ -85,6 +88,7 @@ where
             local,
             socket_peer: client.socket_peer,
             peer: client.peer,
+            tls: client.tls,
             socket: client.socket,
             open: Cell::new(0),
             resets: Resets::default(),
@@ -252,6 +256,7 @@ impl Shared {
             listener,
             socket_peer: self.socket_peer,
             peer: &self.peer,
+            tls: self.tls.as_ref(),
             started: std::time::Instant::now(),
             keep_alive: true,
         };
@@ -259,7 +264,11 @@ impl Shared {
         let (parts, mut body) = request.into_parts();
         let ends = body.is_end_stream();
         let sink = Http2Sink::new(respond);
-        match read_request(parts, ends, Scheme::HTTP, &config.limits, &config.path) {
+        let scheme = match self.tls {
+            Some(_) => Scheme::HTTPS,
+            None => Scheme::HTTP,
+        };
+        match read_request(parts, ends, scheme, &config.limits, &config.path) {
             Ok(request) => {
                 let mut alarm = Alarm::default();
                 let client = Ends::http2(&mut body, &sink, &mut alarm);

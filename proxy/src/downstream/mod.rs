@@ -8,6 +8,8 @@
 //! at filters or origins.
 
 mod connection;
+mod handshake;
 mod http2;
+mod linger;
 
 pub use connection::{Accepted, serve};

@@ -1,7 +1,7 @@
 //! From what the client sent to what filters see, which is also what is sent on.
 
 use http::header::USER_AGENT;
-use http::uri::{Authority, PathAndQuery};
+use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderName, HeaderValue, Method, Version};
 
 use super::Scene;
@@ -38,6 +38,9 @@ pub fn begin(scene: &Scene<'_>, request: ParsedRequest) -> (Asked, Lendable) {
     let config = &scene.listener.shared.config;
     let rules = &config.headers;
     let mut head = request.head;
+    if scene.tls.is_some() {
+        head.scheme = Scheme::HTTPS;
+    }
     let asked = Asked {
         method: head.method.clone(),
         authority: head.authority.clone(),
@@ -93,6 +96,7 @@ pub fn begin(scene: &Scene<'_>, request: ParsedRequest) -> (Asked, Lendable) {
         is_local: false,
         client_address: client.address,
         listener: config.name.clone(),
+        tls: scene.tls.cloned(),
         request_id,
         trace_id: trace.trace_id(),
         started: scene.started,

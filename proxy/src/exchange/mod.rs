@@ -30,6 +30,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
@@ -51,6 +52,7 @@ use crate::http::ParsedRequest;
 use crate::http::forwarded::Peer;
 use crate::snapshot::{WorkerListener, WorkerSnapshot};
 use crate::stats::{Gauge, ListenerStats};
+use crate::tls::TlsFacts;
 use answer::Facts;
 use begin::Asked;
 use forward::Towards;
@@ -64,6 +66,8 @@ pub struct Scene<'a> {
     pub listener: &'a WorkerListener,
     pub socket_peer: SocketAddr,
     pub peer: &'a Peer,
+    /// Of a connection over TLS.
+    pub tls: Option<&'a Arc<TlsFacts>>,
     /// When the request's first byte was there.
     pub started: Instant,
     /// Whether the connection may go on afterwards, as far as the request's

@@ -197,6 +197,7 @@ fn no_exchange(calls: &Calls) -> View {
         is_local: false,
         client_address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         listener: "".into(),
+        tls: None,
         request_id: HeaderValue::from_static(""),
         trace_id: Hex::of(0),
         started: Instant::now(),

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue};
@@ -14,6 +15,7 @@ use crate::config::Name;
 use crate::http::request_id::Hex;
 use crate::http::{RequestHead, ResponseHead};
 use crate::shared::Found;
+use crate::tls::TlsFacts;
 
 /// One exchange, as far as filters are concerned. It moves into an instance's
 /// store for a call and back out of it, so it is boxed and `Send`.
@@ -27,6 +29,8 @@ pub struct View {
     pub is_local: bool,
     pub client_address: IpAddr,
     pub listener: Name,
+    /// Of a connection over TLS.
+    pub tls: Option<Arc<TlsFacts>>,
     /// Visible ASCII.
     pub request_id: HeaderValue,
     pub trace_id: Hex,
@@ -37,7 +41,7 @@ pub struct View {
     /// `upstream.cluster` and `upstream.endpoint`, once the request was sent.
     pub upstream: Option<(Name, Name)>,
     pub decisions: Decisions,
-    /// Facts that filters left, names already prefixed, in the order of arrival.
+    /// TlsFacts that filters left, names already prefixed, in the order of arrival.
     pub attributes: Vec<(String, String)>,
     /// `state` by the filter's place in the chain.
     pub states: Vec<(usize, Vec<u8>)>,
@@ -133,6 +137,7 @@ impl View {
             is_local: self.is_local,
             client_address: self.client_address,
             listener: self.listener.clone(),
+            tls: self.tls.clone(),
             request_id: self.request_id.clone(),
             trace_id: self.trace_id,
             started: self.started,

@@ -31,6 +31,24 @@ impl Drop for Permit {
     }
 }
 
+/// Counts a handshake among its listener's for as long as it takes.
+pub struct Handshaking<'a>(&'a Socket);
+
+impl<'a> Handshaking<'a> {
+    /// `None` where `limit` are under way.
+    pub fn begin(socket: &'a Socket, limit: usize) -> Option<Self> {
+        let handshaking = Self(socket);
+        let under_way = socket.handshakes.fetch_add(1, Ordering::Relaxed);
+        (under_way < limit).then_some(handshaking)
+    }
+}
+
+impl Drop for Handshaking<'_> {
+    fn drop(&mut self) {
+        self.0.handshakes.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl AcceptLoop {
     /// Takes the worker's socket. Must run inside the worker's runtime.
     pub fn new(socket: Arc<Socket>, worker: usize) -> io::Result<Option<Self>> {

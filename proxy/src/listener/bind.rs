@@ -18,6 +18,8 @@ pub struct Socket {
     pub address: SocketAddr,
     /// Open connections over all workers.
     pub connections: AtomicUsize,
+    /// TLS handshakes under way, over all workers.
+    pub handshakes: AtomicUsize,
     waiting: Vec<Mutex<Option<TcpListener>>>,
 }
 
@@ -63,6 +65,7 @@ pub fn bind(address: SocketAddr, workers: usize) -> Result<Socket, BindError> {
         wanted: address,
         address: bound,
         connections: AtomicUsize::new(0),
+        handshakes: AtomicUsize::new(0),
         waiting,
     })
 }

@@ -8,5 +8,5 @@
 mod accept;
 mod bind;
 
-pub use accept::{AcceptLoop, Permit};
+pub use accept::{AcceptLoop, Handshaking, Permit};
 pub use bind::{BindError, Socket, bind};

@@ -15,6 +15,7 @@ use crate::secrets::Secret;
 use crate::shipped::Shipped;
 use crate::state;
 use crate::stats::{Gauge, PerWorker, Stats};
+use crate::tls;
 
 /// Whether sockets are bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,15 +141,11 @@ impl Builder<'_> {
         filters: &[Arc<LoadedFilter>],
         before: Option<&Snapshot>,
     ) -> Result<Listener, Mistake> {
+        let tls = self.tls(config, listener, before)?;
         let socket = self.socket(listener, before).map_err(|error| {
-            let at = config
-                .listeners
-                .iter()
-                .position(|other| other.name == listener.name);
-            let pointer = format!("/listeners/{}/address", at.unwrap_or_default());
             Mistake::at(
                 &config.places,
-                &pointer,
+                &pointer_of(config, listener, "address"),
                 error.to_string(),
                 "an address that can be listened on",
             )
@@ -161,10 +158,35 @@ impl Builder<'_> {
         Ok(Listener {
             config: listener.clone(),
             socket,
+            tls,
             chain,
             stats: self.stats.listener(&listener.name),
             via: listener.headers.via.as_deref().and_then(Via::new),
         })
+    }
+
+    /// The TLS of the listener of that name, if nothing of it changed.
+    fn tls(
+        &self,
+        config: &Config,
+        listener: &config::Listener,
+        before: Option<&Snapshot>,
+    ) -> Result<Option<Arc<tls::Server>>, Mistake> {
+        let Some(configured) = &listener.tls else {
+            return Ok(None);
+        };
+        let mut known = before.into_iter().flat_map(|before| &before.listeners);
+        let known = known.find(|known| known.config.name == listener.name);
+        let known = known.and_then(|known| known.tls.as_ref());
+        let server = tls::Server::build(configured, known).map_err(|error| {
+            Mistake::at(
+                &config.places,
+                &pointer_of(config, listener, "tls"),
+                error.to_string(),
+                "TLS that can be served",
+            )
+        })?;
+        Ok(Some(server))
     }
 
     /// The socket of the same address, if there is one.
@@ -205,6 +227,12 @@ impl Builder<'_> {
             })
             .collect()
     }
+}
+
+fn pointer_of(config: &Config, listener: &config::Listener, key: &str) -> String {
+    let mut listeners = config.listeners.iter();
+    let at = listeners.position(|other| other.name == listener.name);
+    format!("/listeners/{}/{key}", at.unwrap_or_default())
 }
 
 /// Those that are known keep their values, and have them in common.

@@ -39,6 +39,7 @@ use crate::http::via::Via;
 use crate::listener::Socket;
 use crate::secrets::Secret;
 use crate::stats::{Gauge, ListenerStats, PerWorker};
+use crate::tls;
 
 /// One generation of everything.
 #[derive(Clone)]
@@ -73,6 +74,7 @@ pub struct Listener {
     pub config: config::Listener,
     /// `None` where only a check was asked for.
     pub socket: Option<Arc<Socket>>,
+    pub tls: Option<Arc<tls::Server>>,
     /// In the order of request phases.
     pub chain: Vec<Arc<LoadedFilter>>,
     pub stats: Arc<PerWorker<ListenerStats>>,

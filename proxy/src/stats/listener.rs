@@ -1,6 +1,7 @@
 //! What one listener did on one worker.
 
 use super::counter::{Counter, Gauge, Histogram};
+use super::tls::TlsStats;
 
 /// Room for every kind of error, by its index in the list of kinds.
 pub const MAX_ERROR_KINDS: usize = 48;
@@ -21,6 +22,7 @@ pub struct ListenerStats {
     /// Closed at once, because the listener had as many as it may.
     pub connections_refused: Counter,
     pub accept_errors: Counter,
+    pub tls: TlsStats,
 }
 
 /// The first digit of a status, or that no answer was sent at all.
@@ -93,6 +95,7 @@ impl Default for ListenerStats {
             connections_active: Gauge::default(),
             connections_refused: Counter::default(),
             accept_errors: Counter::default(),
+            tls: TlsStats::default(),
         }
     }
 }

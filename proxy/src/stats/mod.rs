@@ -17,6 +17,7 @@ pub mod job;
 pub mod listener;
 pub mod process;
 pub mod shadow;
+pub mod tls;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,6 +33,7 @@ pub use job::JobStats;
 pub use listener::{ListenerStats, StatusClass};
 pub use process::ProcessStats;
 pub use shadow::ShadowStats;
+pub use tls::{HandshakeFailure, TlsStats};
 
 /// Every series of the process. Asked for a series by the control side only,
 /// when a configuration is built; workers keep what they were given.
@@ -51,7 +53,11 @@ pub struct Stats {
     shadows: Mutex<Named<FilterKey, ShadowStats>>,
     guests: Mutex<BTreeMap<Arc<str>, Arc<guest::Told>>>,
     versions: Mutex<Vec<FilterVersion>>,
+    certificates: Mutex<Vec<Expiry>>,
 }
+
+/// A listener's name, the file of one of its certificates, and when that expires.
+type Expiry = (Arc<str>, Arc<str>, u64);
 
 /// A filter's name, and how a version that serves came to.
 type FilterVersion = (Arc<str>, &'static str);
@@ -79,6 +85,7 @@ impl Stats {
             shadows: Mutex::default(),
             guests: Mutex::default(),
             versions: Mutex::default(),
+            certificates: Mutex::default(),
         })
     }
 
@@ -164,6 +171,15 @@ impl Stats {
     /// How the versions of filters that serve now came to.
     pub fn tell_versions(&self, versions: Vec<FilterVersion>) {
         *locked(&self.versions) = versions;
+    }
+
+    /// When the certificates that are served now expire.
+    pub fn tell_certificates(&self, certificates: Vec<Expiry>) {
+        *locked(&self.certificates) = certificates;
+    }
+
+    fn certificates(&self) -> Vec<Expiry> {
+        locked(&self.certificates).clone()
     }
 
     fn versions(&self) -> Vec<FilterVersion> {

@@ -9,6 +9,7 @@ pub mod http2;
 mod origin;
 pub mod process;
 mod proxy;
+pub mod tls;
 
 pub use client::{Answer, Client, read_answer};
 pub use origin::{Origin, Seen, read_head, read_request, read_some};

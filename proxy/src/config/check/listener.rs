@@ -30,8 +30,10 @@ impl Checker<'_> {
         let removed = &raw.remove_request_headers;
         let remove_request_headers = self.texts(at, "remove_request_headers", removed, read_header);
         let filters = self.chain(&below(at, "filters"), &raw.filters);
-        let protocols = raw.protocols.iter().flatten().copied().collect();
+        let protocols: Vec<_> = raw.protocols.iter().flatten().copied().collect();
         let http2 = self.http2(&below(at, "http2"), &raw.http2);
+        let tls = raw.tls.as_ref();
+        let tls = tls.and_then(|tls| self.listener_tls(&below(at, "tls"), tls, &protocols));
         let limits = self.limits(&below(at, "limits"), &raw.limits);
         let timeouts = self.timeouts(&below(at, "timeouts"), &raw.timeouts);
         let headers = self.message_headers(&below(at, "headers"), &raw.headers);
@@ -42,6 +44,7 @@ impl Checker<'_> {
         Some(Listener {
             name: name.unwrap_or_else(|| Arc::from("")),
             address: address.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0))),
+            tls,
             cluster,
             remove_request_headers,
             filters,
@@ -120,6 +123,7 @@ impl Checker<'_> {
             max_body_bytes: self.size(at, "max_body_bytes", raw.max_body_bytes),
             max_requests: raw.max_requests,
             max_connections: raw.max_connections,
+            max_handshakes: raw.max_handshakes,
         }
     }
 
@@ -136,6 +140,7 @@ impl Checker<'_> {
 
     fn timeouts(&mut self, at: &str, raw: &RawTimeouts) -> Timeouts {
         Timeouts {
+            handshake: self.time(at, "handshake", raw.handshake),
             idle: self.time(at, "idle", raw.idle),
             head: self.time(at, "head", raw.head),
             body: self.time(at, "body", raw.body),

@@ -15,6 +15,7 @@ mod names;
 mod process;
 mod registry;
 mod secret;
+mod tls;
 mod trust;
 
 use std::net::SocketAddr;

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Items;
+use super::tls::RawListenerTls;
 use super::units::{GIB, HOUR, KIB, MIB, Size, Time};
 use crate::config::checked::{EncodedSlashes, ForwardedStyle, Protocol};
 
@@ -23,6 +24,10 @@ pub(in crate::config) struct RawListener {
         extend("x-wanted" = "an IP address with a port, such as `0.0.0.0:8080`")
     )]
     pub(in crate::config) address: Option<String>,
+    /// TLS towards clients. Without this key they are served in plain text.
+    #[schemars(with = "RawListenerTls")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) tls: Option<RawListenerTls>,
     /// The cluster for requests that no filter routed. Without this key they are
     /// answered 404.
     #[schemars(with = "String", extend("x-wanted" = "the name of a cluster"))]
@@ -122,6 +127,10 @@ pub(in crate::config) struct RawLimits {
     /// Connections of this listener at once, over all workers.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub(in crate::config) max_connections: usize,
+    /// TLS handshakes of this listener under way at once, over all workers. Beyond it
+    /// new connections are closed.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub(in crate::config) max_handshakes: usize,
 }
 
 impl Default for RawLimits {
@@ -133,6 +142,7 @@ impl Default for RawLimits {
             max_body_bytes: Size(GIB),
             max_requests: 100_000,
             max_connections: 20_000,
+            max_handshakes: 2_000,
         }
     }
 }
@@ -142,6 +152,8 @@ impl Default for RawLimits {
 #[serde(default, deny_unknown_fields)]
 #[schemars(rename = "Timeouts")]
 pub(in crate::config) struct RawTimeouts {
+    /// For a TLS handshake. Then the connection is closed.
+    pub(in crate::config) handshake: Time<1, HOUR>,
     /// Between two requests of a connection. Then it is closed.
     pub(in crate::config) idle: Time<1, { 24 * HOUR }>,
     /// From the first byte of a request's head to its last. Beyond it: 408.
@@ -159,6 +171,7 @@ pub(in crate::config) struct RawTimeouts {
 impl Default for RawTimeouts {
     fn default() -> Self {
         Self {
+            handshake: Time(10_000),
             idle: Time(75_000),
             head: Time(10_000),
             body: Time(30_000),

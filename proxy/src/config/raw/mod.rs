@@ -14,6 +14,7 @@ mod filter;
 mod listener;
 mod registry;
 mod secret;
+mod tls;
 mod trust;
 mod units;
 
@@ -37,6 +38,7 @@ pub(super) use listener::{
 };
 pub(super) use registry::RawRegistry;
 pub(super) use secret::RawSecret;
+pub(super) use tls::{RawCertificate, RawClientCertificates, RawListenerTls};
 pub(super) use trust::RawTrustedKey;
 use units::{GIB, HOUR, MIB};
 pub(super) use units::{OutOfRange, Size, Time};

@@ -200,6 +200,7 @@ fn attribute(view: &View, name: &str) -> Option<String> {
         "trace.id" => Some(view.trace_id.to_string()),
         "upstream.cluster" => upstream.map(|(cluster, _)| of(cluster)),
         "upstream.endpoint" => upstream.map(|(_, endpoint)| of(endpoint)),
+        _ if name.starts_with("tls.") => view.tls.as_ref()?.attribute(&name["tls.".len()..]),
         _ => {
             let known = view.attributes.iter().find(|(known, _)| known == name);
             known.map(|(_, value)| value.clone())

@@ -254,6 +254,7 @@ fn view() -> View {
         response: None,
         trailers: None,
         is_local: false,
+        tls: None,
         client_address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
         listener: "web".into(),
         request_id: HeaderValue::from_static("id-1"),

@@ -19,6 +19,7 @@ fn limits() -> Limits {
         max_body_bytes: 1000,
         max_requests: 10,
         max_connections: 10,
+        max_handshakes: 10,
     }
 }
 

@@ -187,6 +187,7 @@ mod tests {
             max_body_bytes: 1 << 20,
             max_requests: 1,
             max_connections: 1,
+            max_handshakes: 1,
         };
         let rules = PathRules {
             merge_slashes: true,

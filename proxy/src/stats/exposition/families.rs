@@ -11,6 +11,7 @@ use crate::shared;
 use crate::stats::bill::paused_workers;
 use crate::stats::counter::{BOUNDS, Counter, Gauge, Histogram, PerWorker};
 use crate::stats::filter::{FAULTS, PHASES, Waits};
+use crate::stats::tls::{self, HandshakeFailure};
 use crate::stats::{
     ClusterStats, FilterKey, FilterStats, JobKey, JobStats, ListenerStats, Named, StatusClass,
 };
@@ -55,6 +56,7 @@ pub fn listeners(
         |stats| &stats.durations,
     )?;
     counters(page, &rows, &LISTENER_COUNTERS)?;
+    handshakes(page, &rows)?;
     gauge(
         page,
         &Head::of(
@@ -63,6 +65,33 @@ pub fn listeners(
         ),
         &rows,
         |stats| &stats.connections_active,
+    )
+}
+
+/// Of listeners that ever had any.
+fn handshakes(page: &mut Page, rows: &Rows<ListenerStats>) -> fmt::Result {
+    let pairs = rows
+        .iter()
+        .flat_map(|row| tls::DONE.iter().enumerate().map(move |kind| (row, kind)));
+    let series = pairs.map(|((labels, stats), (index, (version, is_resumed)))| {
+        let mut labels = labels.clone();
+        labels.push(("version", (*version).into()));
+        labels.push(("resumed", is_resumed.to_string().into()));
+        (labels, stats.sum(|stats| stats.tls.done(index)))
+    });
+    page.counter(
+        &Head::of("lockgate_tls_handshakes", "TLS handshakes that went well."),
+        series.filter(|(_, count)| *count > 0),
+    )?;
+    happened(
+        page,
+        &Head::of(
+            "lockgate_tls_handshake_failures",
+            "TLS handshakes that came to nothing, by why.",
+        ),
+        ("reason", HandshakeFailure::NAMES),
+        rows,
+        |stats, reason| stats.tls.failures(reason),
     )
 }
 

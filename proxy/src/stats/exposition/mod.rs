@@ -23,7 +23,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::counter::BOUNDS;
 use super::process::{open_descriptors, resident_memory};
-use super::{FilterVersion, Stats};
+use super::{Expiry, FilterVersion, Stats};
 
 /// What an answer with this text is called.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -52,6 +52,7 @@ impl Collector for Scrape {
         let mut page = Page(encoder);
         process(&self.stats, &mut page)?;
         families::listeners(&self.stats.listeners(), &self.error_kinds, &mut page)?;
+        certificates(self.stats.certificates(), &mut page)?;
         families::clusters(&self.stats.clusters(), &self.error_kinds, &mut page)?;
         families::filters(&self.stats.filters(), &mut page)?;
         versions(self.stats.versions(), &mut page)?;
@@ -122,6 +123,18 @@ fn process(stats: &Stats, page: &mut Page) -> fmt::Result {
                 process.access_log_lost.load(Relaxed),
             ),
         ],
+    )
+}
+
+fn certificates(certificates: Vec<Expiry>, page: &mut Page) -> fmt::Result {
+    let rows = certificates.into_iter();
+    page.gauge(
+        &Head::of(
+            "lockgate_certificate_expiry",
+            "When a listener's certificate expires, since 1970.",
+        )
+        .unit(Unit::Seconds),
+        rows.map(|(listener, file, at)| (vec![("listener", listener), ("file", file)], at)),
     )
 }
 

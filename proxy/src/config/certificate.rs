@@ -1,0 +1,154 @@
+//! Certificates, keys and revocation lists as files have them.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::pem::{self, PemObject};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::FromDer;
+use x509_parser::public_key::PublicKey;
+use x509_parser::time::ASN1Time;
+
+/// RSA keys that are shorter can be broken by those who can pay for it.
+const MIN_RSA_BITS: usize = 2048;
+
+/// Why a file is not what it should be: each reads on after "a file that".
+#[derive(Debug, thiserror::Error)]
+pub enum Unfit {
+    #[error("cannot be read: {0}")]
+    Unreadable(#[from] std::io::Error),
+    #[error("is larger than 4 MiB")]
+    TooLarge,
+    #[error("is not in PEM: {0}")]
+    NotPem(pem::Error),
+    #[error("has no certificate in it")]
+    NoCertificate,
+    #[error("has no private key in it")]
+    NoKey,
+    #[error("has a private key with a passphrase, which nobody is there to type")]
+    Encrypted,
+    #[error("has a private key that cannot be used: {0}")]
+    OddKey(rustls::Error),
+    #[error("has a certificate that cannot be read")]
+    BadCertificate,
+    #[error("has a certificate with an RSA key of {0} bits")]
+    WeakKey(usize),
+    #[error("has the certificate of {subject}, which expired at {at}")]
+    Expired { subject: String, at: String },
+    #[error("has the certificate of {subject}, which is not valid before {at}")]
+    NotYetValid { subject: String, at: String },
+    #[error("has another key than the one that the certificate is for")]
+    Mismatch,
+    #[error("has a revocation list that cannot be read")]
+    BadRevocationList,
+}
+
+/// What is told of a certificate.
+pub struct Facts {
+    /// Names of hosts, in lower case.
+    pub names: Vec<String>,
+    /// Since 1970, in seconds.
+    pub expires: u64,
+}
+
+/// The certificates of a file, at least one.
+pub fn read_certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Unfit> {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let certificates = certificates.map_err(Unfit::NotPem)?;
+    if certificates.is_empty() {
+        return Err(Unfit::NoCertificate);
+    }
+    for certificate in &certificates {
+        X509Certificate::from_der(certificate).map_err(|_| Unfit::BadCertificate)?;
+    }
+    Ok(certificates)
+}
+
+/// The first private key of a file.
+pub fn read_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, Unfit> {
+    PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
+        pem::Error::NoItemsFound if has(pem, b"ENCRYPTED PRIVATE KEY") => Unfit::Encrypted,
+        pem::Error::NoItemsFound => Unfit::NoKey,
+        error => Unfit::NotPem(error),
+    })
+}
+
+/// The revocation lists of a file, in PEM or one in DER.
+pub fn read_revocation_lists(
+    bytes: &[u8],
+) -> Result<Vec<CertificateRevocationListDer<'static>>, Unfit> {
+    let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(bytes).collect();
+    let mut lists = lists.map_err(Unfit::NotPem)?;
+    if lists.is_empty() {
+        lists.push(bytes.to_vec().into());
+    }
+    for list in &lists {
+        let parsed = x509_parser::revocation_list::CertificateRevocationList::from_der(list);
+        parsed.map_err(|_| Unfit::BadRevocationList)?;
+    }
+    Ok(lists)
+}
+
+/// Whether the first certificate of a chain may serve now, and what it says.
+pub fn look(chain: &[CertificateDer<'_>], now: SystemTime) -> Result<Facts, Unfit> {
+    let first = chain.first().ok_or(Unfit::NoCertificate)?;
+    let (_, certificate) = X509Certificate::from_der(first).map_err(|_| Unfit::BadCertificate)?;
+    let subject = || format!("`{}`", certificate.subject());
+    let validity = certificate.validity();
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    if now > validity.not_after.timestamp() {
+        let (subject, at) = (subject(), written(validity.not_after));
+        return Err(Unfit::Expired { subject, at });
+    }
+    if now < validity.not_before.timestamp() {
+        let (subject, at) = (subject(), written(validity.not_before));
+        return Err(Unfit::NotYetValid { subject, at });
+    }
+    if let Ok(PublicKey::RSA(key)) = certificate.public_key().parsed()
+        && key.key_size() < MIN_RSA_BITS
+    {
+        return Err(Unfit::WeakKey(key.key_size()));
+    }
+    Ok(Facts {
+        names: names(&certificate),
+        expires: u64::try_from(validity.not_after.timestamp()).unwrap_or_default(),
+    })
+}
+
+/// A chain with the key of its first certificate.
+pub fn pair(
+    chain: Vec<CertificateDer<'static>>,
+    key: &PrivateKeyDer<'_>,
+    staple: Option<Vec<u8>>,
+) -> Result<CertifiedKey, Unfit> {
+    let key = any_supported_type(key).map_err(Unfit::OddKey)?;
+    let mut certified = CertifiedKey::new(chain, key);
+    certified.keys_match().map_err(|_| Unfit::Mismatch)?;
+    certified.ocsp = staple;
+    Ok(certified)
+}
+
+/// Names of hosts. What a subject calls itself beside them counts for no client.
+fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
+    let Ok(Some(alternative)) = certificate.subject_alternative_name() else {
+        return Vec::new();
+    };
+    let names = alternative.value.general_names.iter();
+    let names = names.filter_map(|name| match name {
+        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+        _ => None,
+    });
+    names.collect()
+}
+
+fn written(time: ASN1Time) -> String {
+    time.to_rfc2822().unwrap_or_else(|odd| odd)
+}
+
+fn has(bytes: &[u8], wanted: &[u8]) -> bool {
+    memchr::memmem::find(bytes, wanted).is_some()
+}

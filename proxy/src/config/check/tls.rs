@@ -1,0 +1,257 @@
+//! TLS of listeners. Reads the files of certificates and keys: what they are cannot be
+//! told from the configuration alone.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustls::SupportedCipherSuite;
+use rustls::crypto::aws_lc_rs::{ALL_CIPHER_SUITES, ALL_KX_GROUPS};
+
+use super::Checker;
+use super::address::Wrong;
+use crate::config::certificate::{self, Unfit};
+use crate::config::checked::Protocol;
+use crate::config::place::below;
+use crate::config::raw::{RawCertificate, RawClientCertificates, RawListenerTls};
+use crate::config::tls::{Certificate, ClientCertificates, Group, ListenerTls, MinVersion};
+use crate::digest::Digest;
+
+/// Of one file.
+const MAX_BYTES: u64 = 4 << 20;
+
+/// A certificate that has less time left is warned about.
+const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+const CHAIN: &str = "a chain of certificates in PEM, the one for the key first, valid now";
+const KEY: &str = "the key of the certificate in PEM: ECDSA, RSA of 2048 bits or more, or Ed25519";
+const ROOTS: &str = "certificates in PEM";
+const REVOKED: &str = "revocation lists in PEM or DER";
+
+impl Checker<'_> {
+    pub(super) fn listener_tls(
+        &mut self,
+        at: &str,
+        raw: &RawListenerTls,
+        protocols: &[Protocol],
+    ) -> Option<ListenerTls> {
+        let certificates = self.certificates(&below(at, "certificates"), &raw.certificates);
+        let cipher_suites = self.texts(at, "cipher_suites", &raw.cipher_suites, read_suite);
+        let groups = self.texts(at, "groups", &raw.groups, read_group);
+        let is_new = |suite: &SupportedCipherSuite| suite.tls13().is_some();
+        let is_too_old = !cipher_suites.is_empty() && !cipher_suites.iter().any(is_new);
+        if raw.min_version == MinVersion::Tls13 && is_too_old {
+            let found = "no cipher suite of TLS 1.3, which is the oldest version allowed";
+            self.mistake(&below(at, "cipher_suites"), found, "one of them at least");
+        }
+        let pointer = below(at, "key_log");
+        let key_log = raw.key_log.as_ref().map(|file| self.path(&pointer, file));
+        if key_log.is_some() {
+            let found = "`key_log`, which gives away all that clients say";
+            self.warning(&pointer, found, "this key only while you look for a fault");
+        }
+        let client = raw.client.as_ref();
+        let client = client.map(|raw| self.client_certificates(&below(at, "client"), raw));
+        Some(ListenerTls {
+            certificates,
+            unknown_name: raw.unknown_name,
+            require_name: raw.require_name,
+            protocols: protocols.to_vec(),
+            min_version: raw.min_version,
+            cipher_suites: (!cipher_suites.is_empty()).then_some(cipher_suites),
+            groups: (!groups.is_empty()).then_some(groups),
+            session_tickets: raw.session_tickets,
+            key_log,
+            client,
+        })
+    }
+
+    fn certificates(&mut self, at: &str, raw: &[Option<RawCertificate>]) -> Vec<Certificate> {
+        let mut certificates = Vec::new();
+        let mut taken: HashMap<(String, u8), PathBuf> = HashMap::new();
+        for (index, raw) in raw.iter().enumerate() {
+            let pointer = below(at, index);
+            let certificate = raw.as_ref();
+            let certificate = certificate.and_then(|raw| self.certificate(&pointer, raw));
+            let Some(certificate) = certificate else {
+                continue;
+            };
+            let kind = u8::from(certificate.certified.key.algorithm());
+            for name in &certificate.names {
+                let file = certificate.file.clone();
+                if let Some(first) = taken.insert((name.clone(), kind), file) {
+                    let found = format!(
+                        "a certificate for `{name}` again, with a key of the same kind as `{}` has",
+                        first.display()
+                    );
+                    self.mistake(
+                        &below(&pointer, "chain"),
+                        found,
+                        "one for each name and kind",
+                    );
+                    break;
+                }
+            }
+            certificates.push(certificate);
+        }
+        certificates
+    }
+
+    fn certificate(&mut self, at: &str, raw: &RawCertificate) -> Option<Certificate> {
+        let chain_at = below(at, "chain");
+        let now = SystemTime::now();
+        let (file, chain) = self.file_of(&chain_at, raw.chain.as_ref()?, CHAIN, |bytes| {
+            let chain = certificate::read_certificates(bytes)?;
+            let facts = certificate::look(&chain, now)?;
+            Ok((chain, facts))
+        });
+        let key_at = below(at, "key");
+        let (key_file, key) = self.file_of(&key_at, raw.key.as_ref()?, KEY, certificate::read_key);
+        let staple = match &raw.ocsp {
+            Some(staple) => {
+                let pointer = below(at, "ocsp");
+                let wanted = "an answer of OCSP in DER";
+                let read = |bytes: &[u8]| Ok(bytes.to_vec());
+                Some(self.file_of(&pointer, staple, wanted, read).1?)
+            }
+            None => None,
+        };
+        let ((chain, facts), key) = (chain?, key?);
+        self.expires_soon(&chain_at, &file, facts.expires, now);
+        let mut content = chain
+            .iter()
+            .flat_map(|der| der.iter().copied())
+            .collect::<Vec<u8>>();
+        content.extend_from_slice(key.secret_der());
+        content.extend_from_slice(staple.as_deref().unwrap_or_default());
+        match certificate::pair(chain, &key, staple) {
+            Ok(certified) => Some(Certificate {
+                names: facts.names,
+                expires: facts.expires,
+                certified: Arc::new(certified),
+                digest: Digest::of(&content),
+                file,
+            }),
+            Err(unfit) => {
+                self.unfit(&key_at, &key_file, &unfit, KEY);
+                None
+            }
+        }
+    }
+
+    fn expires_soon(&mut self, pointer: &str, file: &Path, expires: u64, now: SystemTime) {
+        let left = (UNIX_EPOCH + Duration::from_secs(expires)).duration_since(now);
+        let left = left.unwrap_or_default();
+        if left < SOON {
+            let days = left.as_secs() / (24 * 60 * 60);
+            let found = format!(
+                "`{}`, a certificate that expires in {days} days",
+                file.display()
+            );
+            self.warning(pointer, found, "a new one before that");
+        }
+    }
+
+    fn client_certificates(&mut self, at: &str, raw: &RawClientCertificates) -> ClientCertificates {
+        let roots = self.files_of(&below(at, "ca"), &raw.ca, ROOTS, |bytes| {
+            certificate::read_certificates(bytes)
+        });
+        let revoked = self.files_of(&below(at, "crl"), &raw.crl, REVOKED, |bytes| {
+            certificate::read_revocation_lists(bytes)
+        });
+        ClientCertificates {
+            roots,
+            mode: raw.mode,
+            revoked,
+        }
+    }
+
+    fn files_of<T>(
+        &mut self,
+        at: &str,
+        files: &[Option<PathBuf>],
+        wanted: &str,
+        read: fn(&[u8]) -> Result<Vec<T>, Unfit>,
+    ) -> Vec<T> {
+        let mut all = Vec::new();
+        for (index, file) in files.iter().enumerate() {
+            let Some(file) = file else { continue };
+            let (_, read) = self.file_of(&below(at, index), file, wanted, read);
+            all.extend(read.into_iter().flatten());
+        }
+        all
+    }
+
+    /// What a file gives, and its path. It is watched, whatever comes of it.
+    fn file_of<T>(
+        &mut self,
+        pointer: &str,
+        file: &Path,
+        wanted: &str,
+        read: impl FnOnce(&[u8]) -> Result<T, Unfit>,
+    ) -> (PathBuf, Option<T>) {
+        let file = self.path(pointer, file);
+        if !self.outside.files.may_include() {
+            let wanted = "no file: this configuration is not read from one";
+            self.mistake(pointer, format!("`{}`", file.display()), wanted);
+            return (file, None);
+        }
+        self.read_files.push(file.clone());
+        match read_bytes(&file).and_then(|bytes| read(&bytes)) {
+            Ok(good) => (file, Some(good)),
+            Err(unfit) => {
+                self.unfit(pointer, &file, &unfit, wanted);
+                (file, None)
+            }
+        }
+    }
+
+    fn unfit(&mut self, pointer: &str, file: &Path, unfit: &Unfit, wanted: &str) {
+        let found = format!("`{}`, a file that {unfit}", file.display());
+        self.mistake(pointer, found, wanted);
+    }
+}
+
+/// A cipher suite by its name in IANA's registry, of those that rustls has.
+fn read_suite(text: &str) -> Result<SupportedCipherSuite, Wrong> {
+    let mut known = ALL_CIPHER_SUITES.iter();
+    let found = known.find(|suite| suite_name(suite) == text);
+    found.copied().ok_or_else(|| {
+        let names: Vec<_> = ALL_CIPHER_SUITES.iter().map(suite_name).collect();
+        Wrong::new(format!("one of `{}`", names.join("`, `")))
+    })
+}
+
+fn suite_name(suite: &SupportedCipherSuite) -> String {
+    let name = suite.suite().as_str().unwrap_or_default();
+    name.replacen("TLS13_", "TLS_", 1)
+}
+
+/// A group by its name in IANA's registry.
+fn read_group(text: &str) -> Result<Group, Wrong> {
+    let name = |group: &Group| format!("{:?}", group.0.name());
+    let known = || ALL_KX_GROUPS.iter().map(|group| Group(*group));
+    let found = known().find(|group| name(group).eq_ignore_ascii_case(text));
+    found.ok_or_else(|| {
+        let names: Vec<_> = known().map(|group| name(&group)).collect();
+        Wrong::new(format!("one of `{}`", names.join("`, `")))
+    })
+}
+
+fn read_bytes(file: &Path) -> Result<Vec<u8>, Unfit> {
+    // Asked before it is opened, because opening a pipe waits for its writer.
+    if !fs::metadata(file)?.is_file() {
+        return Err(std::io::Error::other("it is no regular file").into());
+    }
+    let mut bytes = Vec::new();
+    File::open(file)?
+        .take(MAX_BYTES + 1)
+        .read_to_end(&mut bytes)?;
+    match u64::try_from(bytes.len()).is_ok_and(|length| length <= MAX_BYTES) {
+        true => Ok(bytes),
+        false => Err(Unfit::TooLarge),
+    }
+}

@@ -1,0 +1,101 @@
+//! The keys of TLS on a listener.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Items;
+use crate::config::tls::{ClientMode, MinVersion, UnknownName};
+
+/// How clients are served over TLS. All files are in PEM unless it says otherwise, are
+/// relative to the file that names them, and are watched: a change of one is a reload.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "ListenerTls")]
+pub(in crate::config) struct RawListenerTls {
+    /// Certificates, of which each client gets the one for the name that it asks for
+    /// (SNI): that name, else a wildcard for it, else the first. For one name there may
+    /// be one of ECDSA, which is preferred, and one of RSA for clients that know no other.
+    #[schemars(required, with = "Vec<RawCertificate>", length(min = 1))]
+    #[serde(default)]
+    pub(in crate::config) certificates: Items<RawCertificate>,
+    /// What is done for a name that no certificate has: `default` gives the first
+    /// certificate, `refuse` ends the handshake.
+    #[serde(default)]
+    pub(in crate::config) unknown_name: UnknownName,
+    /// Whether clients must name who they want (SNI).
+    #[serde(default)]
+    pub(in crate::config) require_name: bool,
+    /// The oldest version of TLS.
+    #[serde(default)]
+    pub(in crate::config) min_version: MinVersion,
+    /// The cipher suites, the preferred first, by their names in the registry of IANA.
+    /// Without this key those that rustls holds best; it has none that is not safe.
+    #[schemars(with = "Vec<String>")]
+    #[serde(default)]
+    pub(in crate::config) cipher_suites: Items<String>,
+    /// The groups for the exchange of keys, the preferred first. Without this key
+    /// X25519MLKEM768 is preferred, which no quantum computer undoes.
+    #[schemars(with = "Vec<String>")]
+    #[serde(default)]
+    pub(in crate::config) groups: Items<String>,
+    /// Whether clients get tickets with which they resume a connection without a full
+    /// handshake. Their keys are in memory only, are replaced every 6 hours, and are
+    /// kept for 12.
+    #[serde(default = "yes")]
+    pub(in crate::config) session_tickets: bool,
+    /// A file to which the secrets of every connection are appended, in the form that
+    /// Wireshark reads. **Whoever reads it reads everything.** For debugging only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", length(min = 1), extend("x-wanted" = "the path of a file"))]
+    pub(in crate::config) key_log: Option<PathBuf>,
+    /// What is asked of clients (mutual TLS). Without this key they are asked for no
+    /// certificate.
+    #[schemars(with = "RawClientCertificates")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) client: Option<RawClientCertificates>,
+}
+
+/// A certificate with its key.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Certificate")]
+pub(in crate::config) struct RawCertificate {
+    /// The certificate, and behind it those that lead to a root.
+    #[schemars(required, with = "String", length(min = 1), extend("x-wanted" = "the path of a file"))]
+    pub(in crate::config) chain: Option<PathBuf>,
+    /// Its private key, without a passphrase.
+    #[schemars(required, with = "String", length(min = 1), extend("x-wanted" = "the path of a file"))]
+    pub(in crate::config) key: Option<PathBuf>,
+    /// An answer of its authority that it is not revoked (OCSP), in DER, to be handed to
+    /// clients with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", length(min = 1), extend("x-wanted" = "the path of a file"))]
+    pub(in crate::config) ocsp: Option<PathBuf>,
+}
+
+/// Certificates of clients.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "ClientCertificates")]
+pub(in crate::config) struct RawClientCertificates {
+    /// Files of certificates, any of which may be the root of a client's. They may
+    /// overlap.
+    #[schemars(required, length(min = 1), with = "Vec<String>")]
+    #[serde(default)]
+    pub(in crate::config) ca: Items<PathBuf>,
+    /// `required` refuses clients without a certificate; `optional` serves them too. A
+    /// certificate that is not good is refused in either case.
+    #[serde(default)]
+    pub(in crate::config) mode: ClientMode,
+    /// Files of revocation lists, in PEM or DER. With any, each authority in a client's
+    /// chain must have one that is still valid.
+    #[schemars(with = "Vec<String>")]
+    #[serde(default)]
+    pub(in crate::config) crl: Items<PathBuf>,
+}
+
+fn yes() -> bool {
+    true
+}

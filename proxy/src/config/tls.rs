@@ -1,0 +1,112 @@
+//! TLS of a listener, after checking: what was read of its files is good.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::SupportedCipherSuite;
+use rustls::crypto::SupportedKxGroup;
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::checked::Protocol;
+use crate::digest::Digest;
+
+/// How clients are served over TLS.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListenerTls {
+    /// The default first.
+    pub certificates: Vec<Certificate>,
+    pub unknown_name: UnknownName,
+    pub require_name: bool,
+    /// Those of the listener.
+    pub protocols: Vec<Protocol>,
+    pub min_version: MinVersion,
+    /// `None`: as rustls prefers them.
+    pub cipher_suites: Option<Vec<SupportedCipherSuite>>,
+    pub groups: Option<Vec<Group>>,
+    pub session_tickets: bool,
+    pub key_log: Option<PathBuf>,
+    pub client: Option<ClientCertificates>,
+}
+
+/// A group for the exchange of keys.
+#[derive(Debug, Clone, Copy)]
+pub struct Group(pub &'static dyn SupportedKxGroup);
+
+impl PartialEq for Group {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.name() == other.0.name()
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownName {
+    #[default]
+    Default,
+    Refuse,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum MinVersion {
+    #[default]
+    #[serde(rename = "TLSv1.2")]
+    Tls12,
+    #[serde(rename = "TLSv1.3")]
+    Tls13,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientMode {
+    #[default]
+    Required,
+    Optional,
+}
+
+/// A certificate that fits its key and is valid now.
+#[derive(Clone)]
+pub struct Certificate {
+    pub file: PathBuf,
+    /// In lower case; `*.example.org` is a wildcard.
+    pub names: Vec<String>,
+    /// Since 1970, in seconds.
+    pub expires: u64,
+    pub certified: Arc<CertifiedKey>,
+    /// Of chain, key and staple together: what it is compared by.
+    pub digest: Digest,
+}
+
+impl PartialEq for Certificate {
+    fn eq(&self, other: &Self) -> bool {
+        self.file == other.file && self.digest == other.digest
+    }
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificate")
+            .field("file", &self.file)
+            .field("digest", &self.digest.hex())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is asked of clients.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClientCertificates {
+    pub roots: Vec<CertificateDer<'static>>,
+    pub mode: ClientMode,
+    pub revoked: Vec<CertificateRevocationListDer<'static>>,
+}
+
+impl ListenerTls {
+    /// The files of the certificates, with when they expire.
+    pub fn expiries(&self) -> impl Iterator<Item = (&Path, u64)> {
+        let certificates = self.certificates.iter();
+        certificates.map(|certificate| (&*certificate.file, certificate.expires))
+    }
+}

@@ -1,0 +1,162 @@
+//! What a handshake came to.
+
+use std::fmt::Write as _;
+
+use rustls::{CipherSuite, HandshakeKind, ProtocolVersion, ServerConnection};
+use rustls_pki_types::CertificateDer;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::objects::{oid_registry, oid2abbrev};
+use x509_parser::prelude::FromDer;
+use x509_parser::x509::X509Name;
+
+use crate::digest::Digest;
+
+/// What filters and logs are told of a connection.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsFacts {
+    /// As in `TLSv1.3`.
+    pub version: &'static str,
+    /// As IANA names it.
+    pub cipher: String,
+    pub sni: Option<String>,
+    pub alpn: Option<String>,
+    pub is_resumed: bool,
+    pub peer: Option<PeerFacts>,
+}
+
+/// Of a client's certificate, which was verified.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PeerFacts {
+    /// As RFC 4514 writes it.
+    pub subject: String,
+    /// SHA-256 of the certificate, in hexadecimal.
+    pub fingerprint: String,
+    pub dns: Vec<String>,
+    pub uris: Vec<String>,
+}
+
+impl TlsFacts {
+    pub fn of(connection: &ServerConnection) -> Self {
+        let suite = connection.negotiated_cipher_suite();
+        let certificates = connection.peer_certificates();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self {
+            version: version(connection.protocol_version()),
+            cipher: suite.map_or_else(String::new, |suite| name(suite.suite())),
+            sni: connection.server_name().map(str::to_owned),
+            alpn: connection.alpn_protocol().map(text),
+            is_resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
+            peer: certificates.and_then(<[_]>::first).and_then(PeerFacts::of),
+        }
+    }
+
+    /// By the names that filters ask for.
+    pub fn attribute(&self, name: &str) -> Option<String> {
+        let peer = self.peer.as_ref();
+        match name {
+            "version" => Some(self.version.to_owned()),
+            "cipher" => Some(self.cipher.clone()),
+            "sni" => self.sni.clone(),
+            "alpn" => self.alpn.clone(),
+            "peer.subject" => peer.map(|peer| peer.subject.clone()),
+            "peer.fingerprint" => peer.map(|peer| peer.fingerprint.clone()),
+            "peer.spiffe" => peer.and_then(PeerFacts::spiffe).map(str::to_owned),
+            "peer.sans" => peer.map(PeerFacts::sans),
+            _ => None,
+        }
+    }
+}
+
+impl PeerFacts {
+    fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
+        let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+        let mut facts = Self {
+            subject: subject(parsed.subject()),
+            fingerprint: Digest::of(certificate).hex(),
+            ..Self::default()
+        };
+        if let Ok(Some(alternative)) = parsed.subject_alternative_name() {
+            for name in &alternative.value.general_names {
+                match name {
+                    GeneralName::DNSName(name) => facts.dns.push((*name).to_owned()),
+                    GeneralName::URI(uri) => facts.uris.push((*uri).to_owned()),
+                    _ => {}
+                }
+            }
+        }
+        Some(facts)
+    }
+
+    /// The identity of a workload. A certificate with several has none (SPIFFE's
+    /// X509-SVID, section 2).
+    pub fn spiffe(&self) -> Option<&str> {
+        match self.uris.as_slice() {
+            [uri] => Some(uri.as_str()).filter(|uri| uri.starts_with("spiffe://")),
+            _ => None,
+        }
+    }
+
+    /// `DNS:a,URI:b`, as OpenSSL writes them. None has a comma within: those that have
+    /// are left out, so that no name can stand for two.
+    fn sans(&self) -> String {
+        let mut sans = String::new();
+        let dns = self.dns.iter().map(|name| ("DNS", name));
+        let uris = self.uris.iter().map(|uri| ("URI", uri));
+        for (kind, name) in dns.chain(uris).filter(|(_, name)| !name.contains(',')) {
+            let comma = if sans.is_empty() { "" } else { "," };
+            write!(sans, "{comma}{kind}:{name}").expect("a string takes every write");
+        }
+        sans
+    }
+}
+
+fn version(version: Option<ProtocolVersion>) -> &'static str {
+    match version {
+        Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+        Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+        _ => "",
+    }
+}
+
+/// As RFC 4514 writes it, so that no value can be taken for two.
+fn subject(name: &X509Name<'_>) -> String {
+    let rdns: Vec<_> = name.iter_rdn().collect();
+    let rdns = rdns.iter().rev().map(|rdn| {
+        let attributes = rdn.iter().map(|attribute| {
+            let kind = attribute.attr_type();
+            let kind = oid2abbrev(kind, oid_registry())
+                .map_or_else(|_| kind.to_id_string(), str::to_owned);
+            format!("{kind}={}", escaped(attribute.as_str().unwrap_or_default()))
+        });
+        attributes.collect::<Vec<_>>().join("+")
+    });
+    rdns.collect::<Vec<_>>().join(",")
+}
+
+fn escaped(value: &str) -> String {
+    let mut escaped = String::with_capacity(value.len());
+    let last = value.chars().count().saturating_sub(1);
+    for (at, letter) in value.chars().enumerate() {
+        let is_at_end = at == 0 || at == last;
+        match letter {
+            '"' | '+' | ',' | ';' | '<' | '>' | '\\' | '=' => {
+                escaped.push('\\');
+                escaped.push(letter);
+            }
+            '#' if at == 0 => escaped.push_str("\\#"),
+            ' ' if is_at_end => escaped.push_str("\\ "),
+            letter if letter.is_ascii_control() => {
+                write!(escaped, "\\{:02X}", letter as u32).expect("a string takes every write");
+            }
+            letter => escaped.push(letter),
+        }
+    }
+    escaped
+}
+
+/// rustls tells suites of TLS 1.3 apart by `TLS13_`, IANA does not.
+fn name(suite: CipherSuite) -> String {
+    let name = suite.as_str().unwrap_or_default();
+    name.replacen("TLS13_", "TLS_", 1)
+}

@@ -1,0 +1,130 @@
+//! How a listener serves TLS.
+
+use std::io;
+use std::sync::Arc;
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{
+    NoClientAuth, NoServerSessionStorage, ProducesTickets, ServerConfig, VerifierBuilderError,
+    WebPkiClientVerifier,
+};
+use rustls::{RootCertStore, SupportedProtocolVersion, version};
+
+use super::choice::Choice;
+use super::key_log::KeyLogFile;
+use crate::config::{ClientCertificates, ClientMode, ListenerTls, MinVersion, Protocol};
+
+/// What may be offered by ALPN (RFC 7301), the preferred first.
+const PROTOCOLS: [(Protocol, &[u8]); 2] =
+    [(Protocol::Http2, b"h2"), (Protocol::Http1, b"http/1.1")];
+
+/// The TLS of a listener, the same for all workers.
+#[derive(Debug)]
+pub struct Server {
+    pub configured: ListenerTls,
+    pub config: Arc<ServerConfig>,
+    /// Who checks the certificates of clients, once more when a connection is resumed.
+    pub verifier: Option<Arc<dyn ClientCertVerifier>>,
+    tickets: Option<Arc<dyn ProducesTickets>>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    #[error("the key log cannot be opened: {0}")]
+    KeyLog(#[from] io::Error),
+    #[error("these certificates of authorities cannot be used: {0}")]
+    Roots(#[from] VerifierBuilderError),
+    #[error("{0}")]
+    Tls(#[from] rustls::Error),
+}
+
+impl Server {
+    /// The same as `before`, if nothing of it changed. Else tickets that were given out
+    /// under `before` are still taken, unless other clients were served there: what a
+    /// ticket says of a client was checked by those rules.
+    pub fn build(
+        configured: &ListenerTls,
+        before: Option<&Arc<Self>>,
+    ) -> Result<Arc<Self>, SetupError> {
+        if let Some(before) = before.filter(|before| before.configured == *configured) {
+            return Ok(before.clone());
+        }
+        let known = before.filter(|before| before.configured.client == configured.client);
+        let tickets = match (configured.session_tickets, known) {
+            (false, _) => None,
+            (true, Some(known)) if known.tickets.is_some() => known.tickets.clone(),
+            (true, _) => Some(aws_lc_rs::Ticketer::new()?),
+        };
+        let provider = Arc::new(provider(configured));
+        let client = configured.client.as_ref();
+        let verifier = client.map(|client| verifier(client, &provider));
+        let verifier = verifier.transpose()?;
+        let config = config(configured, provider, verifier.clone(), tickets.clone())?;
+        Ok(Arc::new(Self {
+            configured: configured.clone(),
+            config: Arc::new(config),
+            verifier,
+            tickets,
+        }))
+    }
+}
+
+fn config(
+    configured: &ListenerTls,
+    provider: Arc<CryptoProvider>,
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
+    tickets: Option<Arc<dyn ProducesTickets>>,
+) -> Result<ServerConfig, SetupError> {
+    let versions: &[&SupportedProtocolVersion] = match configured.min_version {
+        MinVersion::Tls12 => &[&version::TLS13, &version::TLS12],
+        MinVersion::Tls13 => &[&version::TLS13],
+    };
+    let builder = ServerConfig::builder_with_provider(provider);
+    let builder = builder.with_protocol_versions(versions)?;
+    let verifier = verifier.unwrap_or_else(|| Arc::new(NoClientAuth));
+    let builder = builder.with_client_cert_verifier(verifier);
+    let mut config = builder.with_cert_resolver(Arc::new(Choice::new(configured)));
+    let spoken = PROTOCOLS.iter();
+    let spoken = spoken.filter(|(protocol, _)| configured.protocols.contains(protocol));
+    config.alpn_protocols = spoken.map(|(_, id)| id.to_vec()).collect();
+    // Sessions are in tickets or nowhere: a store would be locked by all workers.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    match tickets {
+        Some(tickets) => config.ticketer = tickets,
+        None => config.send_tls13_tickets = 0,
+    }
+    if let Some(file) = &configured.key_log {
+        config.key_log = Arc::new(KeyLogFile::open(file)?);
+    }
+    Ok(config)
+}
+
+fn provider(configured: &ListenerTls) -> CryptoProvider {
+    let mut provider = aws_lc_rs::default_provider();
+    if let Some(suites) = &configured.cipher_suites {
+        provider.cipher_suites.clone_from(suites);
+    }
+    if let Some(groups) = &configured.groups {
+        provider.kx_groups = groups.iter().map(|group| group.0).collect();
+    }
+    provider
+}
+
+fn verifier(
+    client: &ClientCertificates,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, SetupError> {
+    let mut roots = RootCertStore::empty();
+    for root in &client.roots {
+        roots.add(root.clone())?;
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+        .with_crls(client.revoked.iter().cloned())
+        .enforce_revocation_expiration();
+    let builder = match client.mode {
+        ClientMode::Required => builder,
+        ClientMode::Optional => builder.allow_unauthenticated(),
+    };
+    Ok(builder.build()?)
+}

@@ -1,0 +1,255 @@
+//! Certificates made for a test, and clients that speak TLS.
+
+use std::io::{self, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams,
+    SerialNumber,
+};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
+};
+
+use super::LIMIT;
+use super::client::{Answer, read_answer};
+
+/// Only one version.
+pub static TLS12: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];
+pub static TLS13: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Who signs certificates.
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+/// A certificate with its key, in PEM.
+#[derive(Debug, Clone)]
+pub struct Pair {
+    pub chain: String,
+    pub key: String,
+}
+
+impl Authority {
+    pub fn new(name: &str) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap());
+        Self(issuer.unwrap())
+    }
+
+    pub fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// A certificate of ECDSA for these names.
+    pub fn issue(&self, names: &[&str]) -> Pair {
+        self.issue_with(names, &KeyPair::generate().unwrap(), |_| {})
+    }
+
+    pub fn issue_rsa(&self, names: &[&str]) -> Pair {
+        let key = KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
+        self.issue_with(names, &key, |_| {})
+    }
+
+    /// A certificate that is changed before it is signed.
+    pub fn issue_with(
+        &self,
+        names: &[&str],
+        key: &KeyPair,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Pair {
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.not_before = (SystemTime::now() - DAY).into();
+        params.not_after = (SystemTime::now() + 90 * DAY).into();
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
+        change(&mut params);
+        let certificate = params.signed_by(key, &self.0).unwrap();
+        Pair {
+            chain: certificate.pem(),
+            key: key.serialize_pem(),
+        }
+    }
+
+    /// A list on which the certificates with these serial numbers are revoked.
+    pub fn revoke(&self, serials: &[u64]) -> String {
+        let now = SystemTime::now();
+        let revoked = serials.iter().map(|serial| RevokedCertParams {
+            serial_number: SerialNumber::from(*serial),
+            revocation_time: (now - DAY).into(),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let list = CertificateRevocationListParams {
+            this_update: (now - DAY).into(),
+            next_update: (now + 30 * DAY).into(),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.0).unwrap().pem().unwrap()
+    }
+}
+
+/// Days from now on which a certificate begins or ends.
+pub fn valid(params: &mut CertificateParams, from: i32, to: i32) {
+    let day = |days: i32| match u32::try_from(days) {
+        Ok(days) => SystemTime::now() + days * DAY,
+        Err(_) => SystemTime::now() - days.unsigned_abs() * DAY,
+    };
+    params.not_before = day(from).into();
+    params.not_after = day(to).into();
+}
+
+impl Pair {
+    /// Writes `NAME.pem` and `NAME.key`, each aside and then put in place.
+    pub fn write(&self, folder: &Path, name: &str) {
+        put(&folder.join(format!("{name}.key")), &self.key);
+        put(&folder.join(format!("{name}.pem")), &self.chain);
+    }
+
+    fn chain(&self) -> Vec<CertificateDer<'static>> {
+        let chain = CertificateDer::pem_slice_iter(self.chain.as_bytes());
+        chain.collect::<Result<_, _>>().unwrap()
+    }
+
+    fn key(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap()
+    }
+}
+
+pub fn put(path: &Path, text: impl AsRef<[u8]>) {
+    let aside = path.with_extension("aside");
+    std::fs::write(&aside, text).unwrap();
+    std::fs::rename(aside, path).unwrap();
+}
+
+/// How a client speaks.
+pub struct Speaks {
+    pub roots: RootCertStore,
+    pub versions: &'static [&'static SupportedProtocolVersion],
+    pub suites: Option<Vec<rustls::SupportedCipherSuite>>,
+    pub alpn: Vec<Vec<u8>>,
+    pub certificate: Option<Pair>,
+}
+
+impl Speaks {
+    /// One that believes this authority, and knows everything else that rustls does.
+    pub fn new(authority: &Authority) -> Self {
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.0.der().clone()).unwrap();
+        Self {
+            roots,
+            versions: rustls::ALL_VERSIONS,
+            suites: None,
+            alpn: Vec::new(),
+            certificate: None,
+        }
+    }
+
+    /// One client, which resumes what it did before.
+    pub fn config(&self) -> Arc<ClientConfig> {
+        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+        if let Some(suites) = &self.suites {
+            provider.cipher_suites.clone_from(suites);
+        }
+        let builder = ClientConfig::builder_with_provider(provider.into());
+        let builder = builder.with_protocol_versions(self.versions).unwrap();
+        let builder = builder.with_root_certificates(self.roots.clone());
+        let mut config = match &self.certificate {
+            Some(pair) => builder
+                .with_client_auth_cert(pair.chain(), pair.key())
+                .unwrap(),
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols.clone_from(&self.alpn);
+        Arc::new(config)
+    }
+}
+
+/// A client over TLS, its handshake done.
+pub struct TlsClient {
+    reader: BufReader<StreamOwned<ClientConnection, TcpStream>>,
+}
+
+impl TlsClient {
+    pub fn connect(
+        address: SocketAddr,
+        config: &Arc<ClientConfig>,
+        name: &str,
+    ) -> io::Result<Self> {
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let connection = ClientConnection::new(config.clone(), name).unwrap();
+        let tcp = TcpStream::connect(address)?;
+        tcp.set_read_timeout(Some(LIMIT))?;
+        tcp.set_write_timeout(Some(LIMIT))?;
+        tcp.set_nodelay(true)?;
+        let mut stream = StreamOwned::new(connection, tcp);
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock)?;
+        }
+        Ok(Self {
+            reader: BufReader::new(stream),
+        })
+    }
+
+    pub fn connection(&self) -> &ClientConnection {
+        &self.reader.get_ref().conn
+    }
+
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
+        self.try_send(bytes).unwrap();
+        self
+    }
+
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        self.reader.get_mut().write_all(bytes.as_ref())?;
+        self.reader.get_mut().flush()
+    }
+
+    pub fn answer(&mut self) -> Answer {
+        read_answer(&mut self.reader, false)
+    }
+
+    pub fn exactly(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        self.reader.read_exact(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// Everything up to the end, which is one only with a `close_notify`.
+    pub fn rest(&mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.reader.read_to_end(&mut bytes).map(|_| bytes)
+    }
+
+    pub fn get(&mut self, path: &str) -> Answer {
+        self.send(format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n"))
+            .answer()
+    }
+}
+
+/// A whole exchange on a connection of its own, or why there was none. In TLS 1.3 a
+/// client hears of a refusal when it reads.
+pub fn get(address: SocketAddr, config: &Arc<ClientConfig>, name: &str) -> io::Result<Answer> {
+    let mut client = TlsClient::connect(address, config, name)?;
+    client.try_send("GET / HTTP/1.1\r\nhost: test\r\n\r\n")?;
+    let answer = io::BufRead::fill_buf(&mut client.reader)?;
+    if answer.is_empty() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(client.answer())
+}

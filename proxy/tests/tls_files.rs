@@ -1,0 +1,231 @@
+//! Files of certificates: what is told of bad ones, and what happens when they change.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use rcgen::KeyPair;
+use rustls::ClientConfig;
+use support::admin::refusal;
+use support::process::run;
+use support::tls::{Authority, Speaks, TlsClient, get, put, valid};
+use support::{Origin, Proxy, within};
+
+const ADMIN: &str = "admin: { address: '127.0.0.1:0' }\n";
+
+fn yaml(origin: &str, tls: &str) -> String {
+    format!(
+        "{ADMIN}listeners:\n- name: web\n  address: 127.0.0.1:0\n  cluster: origin\n  tls:\n{tls}\
+         clusters: [{{ name: origin, endpoints: [{{ address: '{origin}' }}] }}]\n"
+    )
+}
+
+const EDGE: &str = "    certificates: [{ chain: edge.pem, key: edge.key }]\n";
+
+/// What `check` says of this.
+fn check(folder: &Path, tls: &str) -> (bool, String) {
+    let path = support::process::write_in(folder, &yaml("127.0.0.1:1", tls));
+    let output = run(&["check", &path]);
+    let told = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(told).unwrap())
+}
+
+fn refused(folder: &Path, tls: &str, words: &[&str]) {
+    let (is_good, told) = check(folder, tls);
+    assert!(!is_good, "{told}");
+    for word in words {
+        assert!(told.contains(word), "no `{word}` in: {told}");
+    }
+}
+
+#[test]
+fn a_bad_file_is_told_with_what_was_found_and_wanted() {
+    let folder = Proxy::folder();
+    let authority = Authority::new("root");
+    let good = authority.issue(&["edge.test"]);
+    let write = |chain: &str, key: &str| {
+        put(&folder.join("edge.pem"), chain);
+        put(&folder.join("edge.key"), key);
+    };
+    let edge = |words: &[&str]| refused(&folder, EDGE, words);
+    edge(&["lockgate.yaml:", "edge.pem", "edge.key", "cannot be read"]);
+    write("no certificate", "no key");
+    edge(&[
+        "edge.pem",
+        "no certificate in it",
+        "edge.key",
+        "no private key in it",
+    ]);
+    write(&good.chain.replace('M', "!"), &good.key);
+    edge(&["edge.pem", "not in PEM"]);
+    write(&good.key, &good.chain);
+    edge(&[
+        "edge.pem",
+        "no certificate in it",
+        "edge.key",
+        "no private key in it",
+    ]);
+    write(&good.chain, &authority.issue(&["edge.test"]).key);
+    edge(&[
+        "edge.key",
+        "another key than the one that the certificate is for",
+    ]);
+    let key = KeyPair::generate().unwrap();
+    let past = authority.issue_with(&["edge.test"], &key, |params| valid(params, -9, -2));
+    write(&past.chain, &past.key);
+    edge(&["edge.pem", "which expired at"]);
+    let future = authority.issue_with(&["edge.test"], &key, |params| valid(params, 2, 9));
+    write(&future.chain, &future.key);
+    edge(&["edge.pem", "which is not valid before"]);
+    let encrypted = good.key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
+    write(&good.chain, &encrypted);
+    edge(&["edge.key", "a passphrase"]);
+    // No tool here makes such a key any more.
+    write(include_str!("data/weak.pem"), &good.key);
+    edge(&["edge.pem", "an RSA key of 1024 bits"]);
+    write(&"x".repeat(5 << 20), &good.key);
+    edge(&["edge.pem", "larger than 4 MiB"]);
+
+    write(&good.chain, &good.key);
+    let twice = "    certificates:\n    - { chain: edge.pem, key: edge.key }\n    - { chain: edge.pem, key: edge.key }\n";
+    refused(&folder, twice, &["`edge.test` again"]);
+    let suites = format!("{EDGE}    cipher_suites: [TLS_RSA_WITH_RC4_128_SHA]\n");
+    refused(
+        &folder,
+        &suites,
+        &["TLS_RSA_WITH_RC4_128_SHA", "TLS_AES_128_GCM_SHA256"],
+    );
+    let groups = format!("{EDGE}    groups: [secp192r1]\n");
+    refused(&folder, &groups, &["secp192r1", "X25519MLKEM768"]);
+    refused(&folder, "    certificates: []\n", &["an empty list"]);
+    refused(
+        &folder,
+        "    certificates: [{ chain: edge.pem }]\n",
+        &["key"],
+    );
+    let client = format!("{EDGE}    client: {{ ca: [none.pem] }}\n");
+    refused(&folder, &client, &["none.pem", "cannot be read"]);
+    put(&folder.join("list"), "no list");
+    let list = format!("{EDGE}    client: {{ ca: [edge.pem], crl: [list] }}\n");
+    refused(
+        &folder,
+        &list,
+        &["list", "a revocation list that cannot be read"],
+    );
+
+    let (is_good, told) = check(&folder, EDGE);
+    assert!(is_good && !told.contains("expires in"), "{told}");
+    let soon = authority.issue_with(&["edge.test"], &key, |params| valid(params, -9, 10));
+    write(&soon.chain, &soon.key);
+    let (is_good, told) = check(&folder, EDGE);
+    assert!(is_good && told.contains("expires in 9 days"), "{told}");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+struct Scene {
+    authority: Authority,
+    proxy: Proxy,
+    folder: PathBuf,
+    _origin: Origin,
+}
+
+fn start() -> Scene {
+    let folder = Proxy::folder();
+    let authority = Authority::new("root");
+    let origin = Origin::saying("body");
+    authority.issue(&["edge.test"]).write(&folder, "edge");
+    let text = yaml(&origin.address.to_string(), EDGE);
+    Scene {
+        authority,
+        proxy: Proxy::start_in(folder.clone(), &text),
+        folder,
+        _origin: origin,
+    }
+}
+
+fn serves(proxy: &Proxy, config: &Arc<ClientConfig>) -> Vec<u8> {
+    let client = TlsClient::connect(proxy.address(), config, "edge.test").unwrap();
+    client.connection().peer_certificates().unwrap()[0].to_vec()
+}
+
+#[test]
+fn a_changed_certificate_is_served_and_nothing_is_closed() {
+    let scene = start();
+    let config = Speaks::new(&scene.authority).config();
+    let mut old = TlsClient::connect(scene.proxy.address(), &config, "edge.test").unwrap();
+    let first = serves(&scene.proxy, &config);
+    scene
+        .authority
+        .issue(&["edge.test"])
+        .write(&scene.folder, "edge");
+    within("another certificate is served", || {
+        let config = Speaks::new(&scene.authority).config();
+        (serves(&scene.proxy, &config) != first).then_some(())
+    });
+    assert_eq!(old.get("/").text(), "body");
+}
+
+#[test]
+fn what_does_not_fit_is_refused_and_the_good_one_stays() {
+    let scene = start();
+    let fresh = || Speaks::new(&scene.authority).config();
+    let first = serves(&scene.proxy, &fresh());
+    let other = scene.authority.issue(&["edge.test"]);
+    put(&scene.folder.join("edge.key"), &other.key);
+    let told = refusal(&scene.proxy);
+    assert!(told.contains("another key"), "{told}");
+    assert_eq!(serves(&scene.proxy, &fresh()), first);
+    let key = KeyPair::generate().unwrap();
+    let change = |params: &mut _| valid(params, -9, -2);
+    let past = scene.authority.issue_with(&["edge.test"], &key, change);
+    past.write(&scene.folder, "edge");
+    within("an expired certificate is refused", || {
+        refusal(&scene.proxy).contains("expired at").then_some(())
+    });
+    assert_eq!(serves(&scene.proxy, &fresh()), first);
+    // Whole again, it is taken without further ado.
+    other.write(&scene.folder, "edge");
+    within("the new one is served", || {
+        (serves(&scene.proxy, &fresh()) != first).then_some(())
+    });
+}
+
+#[test]
+fn certificates_are_exchanged_under_load_without_a_lost_request() {
+    let scene = start();
+    let (stop, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let config = Speaks::new(&scene.authority).config();
+    std::thread::scope(|threads| {
+        for resumes in [true, false] {
+            let (authority, stop, answered) = (&scene.authority, &stop, &answered);
+            let (address, config) = (scene.proxy.address(), config.clone());
+            threads.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let config = match resumes {
+                        true => config.clone(),
+                        false => Speaks::new(authority).config(),
+                    };
+                    let answer = get(address, &config, "edge.test").unwrap();
+                    assert_eq!(answer.text(), "body");
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        let fresh = || Speaks::new(&scene.authority).config();
+        for _ in 0..5 {
+            let before = serves(&scene.proxy, &fresh());
+            let many = answered.load(Ordering::Relaxed) + 20;
+            scene
+                .authority
+                .issue(&["edge.test"])
+                .write(&scene.folder, "edge");
+            within("a new certificate and more answers", || {
+                let is_new = serves(&scene.proxy, &fresh()) != before;
+                (is_new && answered.load(Ordering::Relaxed) > many).then_some(())
+            });
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+}
