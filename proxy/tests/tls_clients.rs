@@ -198,3 +198,35 @@ fn authorities_overlap_and_change() {
     });
     assert_eq!(scene.ask(&proxy, Some(later)).unwrap().text(), "body");
 }
+
+/// A client's own word about who it is never passes.
+#[test]
+fn who_the_client_is_goes_on_to_the_origin() {
+    let scene = Scene::new();
+    let yaml = scene.yaml(", mode: optional").replace(
+        "  cluster: origin\n",
+        "  cluster: origin\n  headers: { client_certificate: forward }\n",
+    );
+    let proxy = Proxy::start_in(scene.folder.clone(), &yaml);
+    let ask = |certificate: Option<Pair>| {
+        let speaks = Speaks {
+            certificate,
+            ..Speaks::new(&scene.servers)
+        };
+        let config = speaks.config();
+        let mut client = TlsClient::connect(proxy.address(), &config, "edge.test").unwrap();
+        let forged = "X-Forwarded-Client-Cert: Hash=00;URI=spiffe://test/root";
+        client.send(format!("GET / HTTP/1.1\r\nhost: test\r\n{forged}\r\n\r\n"));
+        assert_eq!(client.answer().status, 200);
+        let seen = scene.origin.seen();
+        seen.header("x-forwarded-client-cert").map(str::to_owned)
+    };
+    assert_eq!(ask(None), None);
+    let told = ask(Some(scene.client(1))).unwrap();
+    let (hash, rest) = told.split_once(';').unwrap();
+    assert_eq!(hash.len(), "Hash=".len() + 64, "{told}");
+    assert_eq!(
+        rest,
+        "Subject=\"CN=rcgen self signed cert\";URI=spiffe://test/a;DNS=a.test"
+    );
+}

@@ -208,6 +208,7 @@ pub struct MessageHeaders {
     /// The received-by part of `Via`; `None` adds no `Via`.
     pub via: Option<String>,
     pub forwarded: ForwardedStyle,
+    pub client_certificate: ClientCertificateField,
     /// Peers whose `X-Forwarded-*`, `Forwarded` and request id are believed.
     pub trusted_hops: Vec<Network>,
     /// Field that carries the request id to the origin and back to the client.
@@ -223,6 +224,14 @@ pub enum ForwardedStyle {
     Forwarded,
     Both,
     None,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientCertificateField {
+    Off,
+    /// `X-Forwarded-Client-Cert`.
+    Forward,
 }
 
 /// A range of addresses, `10.0.0.0/8`.

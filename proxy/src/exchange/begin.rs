@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, Method, Version};
 use super::Scene;
 use super::incoming::{Incoming, Source};
 use super::upload::Upload;
-use crate::config::Listener;
+use crate::config::{ClientCertificateField, Listener};
 use crate::filter::{Decisions, HeadLimits, Lendable, View};
 use crate::http::call_depth;
 use crate::http::disguise::remove_disguised;
@@ -15,7 +15,7 @@ use crate::http::forwarded::{self, Client};
 use crate::http::hop::{self, MaxForwards};
 use crate::http::{Framing, ParsedRequest, request_id, trace};
 
-static FORWARDING: [HeaderName; 4] = forwarded::FIELDS;
+static FORWARDING: [HeaderName; 5] = forwarded::FIELDS;
 
 /// What the client asked, before any filter changed it.
 pub struct Asked {
@@ -79,6 +79,7 @@ pub fn begin(scene: &Scene<'_>, request: ParsedRequest) -> (Asked, Lendable) {
         client,
         &head.scheme,
         head.authority.as_ref(),
+        told_of_certificate(scene),
     );
     let request_id = request_id::take_or_make(
         &mut head.headers,
@@ -116,6 +117,14 @@ pub fn begin(scene: &Scene<'_>, request: ParsedRequest) -> (Asked, Lendable) {
         calls: scene.snapshot.calls.clone(),
     });
     (asked, view)
+}
+
+/// What the origin is told of the client's certificate, where it is to be told.
+fn told_of_certificate<'a>(scene: &Scene<'a>) -> Option<&'a HeaderValue> {
+    match scene.listener.shared.config.headers.client_certificate {
+        ClientCertificateField::Off => None,
+        ClientCertificateField::Forward => scene.tls?.peer.as_ref()?.element.as_ref(),
+    }
 }
 
 /// Fields that only filters or this proxy may set.

@@ -1,5 +1,5 @@
 //! Who the client is, and what the origin is told about it: `X-Forwarded-For`,
-//! `-Proto`, `-Host` and `Forwarded` (RFC 7239).
+//! `-Proto`, `-Host`, `-Client-Cert` (as Envoy has it) and `Forwarded` (RFC 7239).
 //!
 //! One rule: what an untrusted peer says about forwarding never reaches a filter
 //! or an origin. What a trusted peer says is kept, and this hop is added to it.
@@ -16,12 +16,14 @@ use crate::config::{ForwardedStyle, Network};
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 
 /// What is said about forwarding, in whatever style.
-pub const FIELDS: [HeaderName; 4] = [
+pub const FIELDS: [HeaderName; 5] = [
     X_FORWARDED_FOR,
     X_FORWARDED_PROTO,
     X_FORWARDED_HOST,
+    X_FORWARDED_CLIENT_CERT,
     FORWARDED,
 ];
 
@@ -194,6 +196,7 @@ pub fn write(
     client: Client,
     scheme: &Scheme,
     authority: Option<&Authority>,
+    certificate: Option<&HeaderValue>,
 ) {
     let (writes_x, writes_forwarded) = match style {
         ForwardedStyle::XForwarded => (true, false),
@@ -207,6 +210,7 @@ pub fn write(
         host: authority
             .filter(|_| writes_x)
             .and_then(|authority| value(authority.as_str())),
+        certificate: certificate.cloned(),
         element: writes_forwarded
             .then(|| forwarded_element(peer.address, scheme, authority))
             .and_then(|element| value(&element)),
@@ -235,6 +239,7 @@ struct Hop {
     address: Option<HeaderValue>,
     proto: Option<HeaderValue>,
     host: Option<HeaderValue>,
+    certificate: Option<HeaderValue>,
     element: Option<HeaderValue>,
 }
 
@@ -245,6 +250,7 @@ impl Hop {
             (X_FORWARDED_FOR, self.address),
             (X_FORWARDED_PROTO, self.proto),
             (X_FORWARDED_HOST, self.host),
+            (X_FORWARDED_CLIENT_CERT, self.certificate),
             (FORWARDED, self.element),
         ];
         for (name, value) in fields {
@@ -264,6 +270,9 @@ impl Hop {
     fn add_to(self, headers: &mut HeaderMap) {
         if let Some(address) = self.address {
             append_to_list(headers, X_FORWARDED_FOR, address);
+        }
+        if let Some(certificate) = self.certificate {
+            append_to_list(headers, X_FORWARDED_CLIENT_CERT, certificate);
         }
         if let Some(element) = self.element {
             append_to_list(headers, FORWARDED, element);

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use http::HeaderValue;
 use rustls::{CipherSuite, HandshakeKind, ProtocolVersion, ServerConnection};
 use rustls_pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
@@ -34,6 +35,8 @@ pub struct PeerFacts {
     pub fingerprint: String,
     pub dns: Vec<String>,
     pub uris: Vec<String>,
+    /// As `X-Forwarded-Client-Cert` has it.
+    pub element: Option<HeaderValue>,
 }
 
 impl TlsFacts {
@@ -85,6 +88,7 @@ impl PeerFacts {
                 }
             }
         }
+        facts.element = HeaderValue::try_from(facts.told()).ok();
         Some(facts)
     }
 
@@ -95,6 +99,25 @@ impl PeerFacts {
             [uri] => Some(uri.as_str()).filter(|uri| uri.starts_with("spiffe://")),
             _ => None,
         }
+    }
+
+    /// In the form of Envoy. A backslash is in no value: readers differ in what it does
+    /// to the quote behind it, so that one value might be taken for two.
+    fn told(&self) -> String {
+        let mut told = format!("Hash={}", self.fingerprint);
+        let subject = [("Subject", &self.subject)].into_iter();
+        let uris = self.uris.iter().map(|uri| ("URI", uri));
+        let dns = self.dns.iter().map(|name| ("DNS", name));
+        for (key, value) in subject.chain(uris).chain(dns) {
+            if value.contains('\\') || value.chars().any(char::is_control) {
+                continue;
+            }
+            let is_quoted = key == "Subject" || value.contains([',', ';', '=', '"']);
+            let quote = if is_quoted { "\"" } else { "" };
+            let value = value.replace('"', "\\\"");
+            write!(told, ";{key}={quote}{value}{quote}").expect("a string takes every write");
+        }
+        told
     }
 
     /// `DNS:a,URI:b`, as OpenSSL writes them. None has a comma within: those that have

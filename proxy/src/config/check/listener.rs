@@ -159,6 +159,7 @@ impl Checker<'_> {
             server: server.flatten(),
             via: via.flatten(),
             forwarded: raw.forwarded,
+            client_certificate: raw.client_certificate,
             trusted_hops,
             request_id: request_id.unwrap_or(HeaderName::from_static("x-request-id")),
         }

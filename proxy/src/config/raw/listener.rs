@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::Items;
 use super::tls::RawListenerTls;
 use super::units::{GIB, HOUR, KIB, MIB, Size, Time};
-use crate::config::checked::{EncodedSlashes, ForwardedStyle, Protocol};
+use crate::config::checked::{ClientCertificateField, EncodedSlashes, ForwardedStyle, Protocol};
 
 /// An address on which clients connect, and what is done with their requests.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -200,6 +200,10 @@ pub(in crate::config) struct RawMessageHeaders {
     /// How the origin is told who asked: `x-forwarded` for `X-Forwarded-For`,
     /// `-Proto` and `-Host`, `forwarded` for RFC 7239, `both` or `none`.
     pub(in crate::config) forwarded: ForwardedStyle,
+    /// `forward` tells the origin who the client is by its certificate, in
+    /// `X-Forwarded-Client-Cert` as Envoy writes it. What a client that is no trusted
+    /// hop says there is removed in either case.
+    pub(in crate::config) client_certificate: ClientCertificateField,
     /// Peers whose own `X-Forwarded-*`, `Forwarded` and request id are believed,
     /// as addresses or networks: `10.0.0.0/8`. Those of others are replaced.
     #[schemars(with = "Vec<String>")]
@@ -215,6 +219,7 @@ impl Default for RawMessageHeaders {
             server: "lockgate".to_owned(),
             via: "lockgate".to_owned(),
             forwarded: ForwardedStyle::XForwarded,
+            client_certificate: ClientCertificateField::Off,
             trusted_hops: Vec::new(),
             request_id: "x-request-id".to_owned(),
         }

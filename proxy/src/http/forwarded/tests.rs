@@ -142,6 +142,7 @@ fn check_write(
         client,
         &Scheme::HTTP,
         Some(&authority),
+        None,
     );
     let mut found: Vec<_> = headers
         .iter()
