@@ -29,6 +29,7 @@ pub mod http;
 pub mod jobs;
 pub mod listener;
 pub mod memory;
+pub mod pings;
 pub mod private;
 pub mod project;
 pub mod secrets;

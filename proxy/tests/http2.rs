@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
-use support::http2::{Http2, get, post, run};
+use support::http2::{Http2, get, post, run, send};
 use support::{Origin, Proxy, Seen, read_head, within};
 
 fn proxy_to(origin: &Origin, more: &str) -> Proxy {
@@ -97,18 +97,6 @@ fn bodies_and_trailers_stream_both_ways() {
     assert_eq!(seen.body, sent);
     assert_eq!(seen.header("transfer-encoding"), Some("chunked"));
     assert_eq!(seen.trailers, [("x-check".to_owned(), "9".to_owned())]);
-}
-
-/// Sends it as there is room, without its end.
-async fn send(stream: &mut h2::SendStream<Bytes>, mut body: &[u8]) {
-    while !body.is_empty() {
-        stream.reserve_capacity(body.len());
-        let room = std::future::poll_fn(|context| stream.poll_capacity(context)).await;
-        let room = room.unwrap().unwrap().min(body.len());
-        let piece = Bytes::copy_from_slice(&body[..room]);
-        stream.send_data(piece, false).unwrap();
-        body = &body[room..];
-    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["exchange"],
     &["snapshot"],
     &["filter", "upstream", "listener", "shipped"],
-    &["cluster", "secrets", "components", "state", "tls"],
+    &["cluster", "secrets", "components", "state", "pings", "tls"],
     &["config"],
     &["http", "client", "drain"],
     &["error", "stats", "console", "deadline", "memory", "cache"],

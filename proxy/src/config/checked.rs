@@ -149,6 +149,14 @@ pub enum Protocol {
     Http2,
 }
 
+/// How often the peer of a connection of HTTP/2 is asked whether it is there, and how
+/// long it has to answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PingTimes {
+    pub every: Duration,
+    pub timeout: Duration,
+}
+
 /// How connections of HTTP/2 are used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Http2 {
@@ -160,8 +168,7 @@ pub struct Http2 {
     pub connection_window: u32,
     /// Streams that a client may break off within ten seconds.
     pub max_resets: u32,
-    pub ping_every: Duration,
-    pub ping_timeout: Duration,
+    pub pings: PingTimes,
 }
 
 /// What one client may ask for.
@@ -620,6 +627,8 @@ pub struct Cluster {
     pub name: Name,
     pub endpoints: Vec<Endpoint>,
     pub balance: Balance,
+    pub protocol: ClusterProtocol,
+    pub http2: UpstreamHttp2,
     pub pool: PoolLimits,
     pub timeouts: ClusterTimeouts,
     /// How often host names are resolved again.
@@ -628,6 +637,27 @@ pub struct Cluster {
     pub refused_pause: Duration,
     /// Bytes of an answer's head.
     pub max_head_bytes: usize,
+}
+
+/// What an origin speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClusterProtocol {
+    Http1,
+    /// Without asking first (prior knowledge).
+    Http2,
+}
+
+/// How connections of HTTP/2 to origins are used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamHttp2 {
+    /// Streams of one connection at once, where the origin allows as many.
+    pub max_streams: u32,
+    /// Body bytes that may be on their way to the proxy on one stream.
+    pub stream_window: u32,
+    /// The same of all streams of a connection.
+    pub connection_window: u32,
+    pub pings: PingTimes,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,19 +14,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::{self, SendResponse};
-use h2::{Ping, PingPong, Reason, RecvStream};
+use h2::{Reason, RecvStream};
 use http::uri::Scheme;
 use http::{Request, Version};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use crate::config::{Http2, Listener};
+use crate::config::Listener;
 use crate::deadline::{Alarm, within};
 use crate::drain::Watcher;
 use crate::exchange::{self, After, Ends, Http2Sink, Local, Outgoing, Scene};
 use crate::http::forwarded::Peer;
 use crate::http::h2::read_request;
 use crate::listener::Socket;
+use crate::pings::Pings;
 use crate::tls::TlsFacts;
 
 /// Of one stream's answer, what is kept for a client that does not take it.
@@ -82,7 +83,7 @@ where
         }
     };
     let mut connection = Connection {
-        pings: Pings::of(&mut connection),
+        pings: connection.ping_pong().map(Pings::new),
         frames: connection,
         shared: Rc::new(Shared {
             local,
@@ -161,13 +162,10 @@ where
             let Some(config) = config else {
                 return self.poll_end(context, LAST_FRAMES);
             };
+            let is_busy = self.shared.open.get() > 0;
+            let times = &config.http2.pings;
             if let Some(pings) = &mut self.pings
-                && pings.poll_lost(
-                    context,
-                    &mut self.alarm,
-                    &config.http2,
-                    self.shared.open.get(),
-                )
+                && pings.poll_lost(context, &mut self.alarm, times, is_busy)
             {
                 let peer = self.shared.socket_peer;
                 tracing::debug!(%peer, "no answer to a ping");
@@ -324,61 +322,6 @@ impl Drop for Open {
         self.0.open.set(left);
         if left == 0 {
             self.0.task.borrow().wake_by_ref();
-        }
-    }
-}
-
-/// Asks the client now and then whether it is there, while it has streams open: one
-/// that is gone without a word would hold them until their time is up.
-struct Pings {
-    frames: PingPong,
-    /// When the next is sent, or when the answer to the last is late.
-    due: Option<Instant>,
-    is_waiting: bool,
-}
-
-impl Pings {
-    fn of<S>(connection: &mut server::Connection<S, Bytes>) -> Option<Self>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        Some(Self {
-            frames: connection.ping_pong()?,
-            due: None,
-            is_waiting: false,
-        })
-    }
-
-    /// Whether an answer is late.
-    fn poll_lost(
-        &mut self,
-        context: &mut Context<'_>,
-        alarm: &mut Alarm,
-        config: &Http2,
-        open: usize,
-    ) -> bool {
-        if self.is_waiting && self.frames.poll_pong(context).is_ready() {
-            self.is_waiting = false;
-            self.due = None;
-        }
-        if open == 0 && !self.is_waiting {
-            self.due = None;
-            return false;
-        }
-        loop {
-            let after = match self.is_waiting {
-                true => config.ping_timeout,
-                false => config.ping_every,
-            };
-            let due = *self.due.get_or_insert_with(|| Instant::now() + after);
-            if alarm.poll_until(context, due).is_pending() {
-                return false;
-            }
-            if self.is_waiting || self.frames.send_ping(Ping::opaque()).is_err() {
-                return true;
-            }
-            self.is_waiting = true;
-            self.due = None;
         }
     }
 }

@@ -6,17 +6,19 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use h2::RecvStream;
+use http::{HeaderMap, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::classify::classify;
+use super::http2::{self, StreamLease};
 use super::pool::{Active, Lease};
 use super::wire::WireState;
 use crate::cluster::Endpoint;
@@ -27,6 +29,7 @@ use crate::error::{ErrorKind, ProxyError};
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
+    pub version: Version,
     /// As they came, hop-by-hop fields and framing included.
     pub headers: HeaderMap,
     pub body: AnswerBody,
@@ -68,6 +71,10 @@ enum State {
         incoming: Incoming,
         driver: Apart,
         alarm: Alarm,
+    },
+    Multiplexed {
+        stream: RecvStream,
+        lease: StreamLease,
     },
     Ended,
 }
@@ -114,6 +121,25 @@ impl AnswerBody {
         }
     }
 
+    /// Reads one stream of a connection that others share.
+    pub(super) fn multiplexed(
+        stream: RecvStream,
+        lease: StreamLease,
+        length: Option<u64>,
+        idle_timeout: Duration,
+        active: Active,
+    ) -> Self {
+        let mut body = Self {
+            length,
+            state: State::Multiplexed { stream, lease },
+            idle_timeout,
+            deadline: None,
+            active: Some(active),
+        };
+        body.finish_at_end();
+        body
+    }
+
     /// The number of bytes, where it is known before they have come. Zero for
     /// answers without a body, such as those to `HEAD`, whatever their
     /// `Content-Length`.
@@ -132,18 +158,33 @@ impl AnswerBody {
         let polled = match &mut self.state {
             State::Driven { incoming, lease } => poll_driven(incoming, lease, cx),
             State::Apart { incoming, .. } => Pin::new(incoming).poll_frame(cx),
+            State::Multiplexed { stream, .. } => {
+                let polled = poll_stream(stream, cx);
+                return self.give(polled.map_err(http2::classify), cx);
+            }
             State::Ended => return Poll::Ready(None),
         };
+        let polled = polled.map(|part| {
+            part.map(|part| match part {
+                Ok(frame) => Ok(to_frame(frame)),
+                Err(error) => Err(self.classify(error)),
+            })
+        });
+        self.give(polled, cx)
+    }
+
+    fn give(
+        &mut self,
+        polled: Poll<Option<Result<Frame, ProxyError>>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame, ProxyError>>> {
         match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 self.deadline = None;
                 self.finish_at_end();
-                Poll::Ready(Some(Ok(to_frame(frame))))
+                Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(error))) => {
-                let error = self.classify(error);
-                Poll::Ready(Some(Err(self.fail(error))))
-            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(self.fail(error)))),
             Poll::Ready(None) => {
                 self.finish();
                 Poll::Ready(None)
@@ -160,6 +201,7 @@ impl AnswerBody {
         let alarm = match &mut self.state {
             State::Driven { lease, .. } => &mut lease.connection().alarm,
             State::Apart { alarm, .. } => alarm,
+            State::Multiplexed { lease, .. } => &mut lease.alarm,
             State::Ended => return Poll::Ready(None),
         };
         if alarm.poll_until(cx, deadline).is_pending() {
@@ -174,6 +216,7 @@ impl AnswerBody {
             State::Driven { incoming, .. } | State::Apart { incoming, .. } => {
                 incoming.is_end_stream()
             }
+            State::Multiplexed { stream, .. } => stream.is_end_stream(),
             State::Ended => false,
         };
         if is_at_end {
@@ -185,7 +228,7 @@ impl AnswerBody {
         self.active = None;
         match std::mem::replace(&mut self.state, State::Ended) {
             State::Driven { lease, .. } => lease.finish(),
-            State::Apart { .. } | State::Ended => {}
+            State::Apart { .. } | State::Multiplexed { .. } | State::Ended => {}
         }
     }
 
@@ -193,7 +236,9 @@ impl AnswerBody {
         match &mut self.state {
             State::Driven { lease, .. } => classify(error, &lease.connection().wire.borrow()),
             State::Apart { driver, .. } => classify(error, &driver.wire.borrow()),
-            State::Ended => ProxyError::with(ErrorKind::UpstreamReset, error),
+            State::Multiplexed { .. } | State::Ended => {
+                ProxyError::with(ErrorKind::UpstreamReset, error)
+            }
         }
     }
 
@@ -218,6 +263,27 @@ fn poll_driven(
     }
     lease.connection().poll(cx);
     Pin::new(incoming).poll_frame(&mut quiet)
+}
+
+/// What was read may be sent again at once: nothing is read before there is room for
+/// it.
+fn poll_stream(
+    stream: &mut RecvStream,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame, h2::Error>>> {
+    loop {
+        match ready!(stream.poll_data(cx)) {
+            Some(Ok(bytes)) if bytes.is_empty() => {}
+            Some(Ok(bytes)) => {
+                stream.flow_control().release_capacity(bytes.len())?;
+                return Poll::Ready(Some(Ok(Frame::Data(bytes))));
+            }
+            Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+            None => break,
+        }
+    }
+    let trailers = ready!(stream.poll_trailers(cx)).transpose();
+    Poll::Ready(trailers.map(|trailers| trailers.map(Frame::Trailers)))
 }
 
 fn to_frame(frame: http_body::Frame<Bytes>) -> Frame {

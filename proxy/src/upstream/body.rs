@@ -213,6 +213,26 @@ impl BodyReceiver {
         BodyWatch(Rc::clone(&self.0))
     }
 
+    /// The next chunk. The task is woken when there is one.
+    pub(super) fn poll_wait(
+        &mut self,
+        cx: &Context<'_>,
+    ) -> Poll<Option<Result<Bytes, BrokenBody>>> {
+        self.watch().wake_by(cx.waker());
+        let next = self.poll_next();
+        next.map_ok(|frame| frame.into_data().unwrap_or_default())
+    }
+
+    /// Whether nothing comes behind what was taken, trailers neither.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.watch().is_sent()
+    }
+
+    /// What stands behind the last chunk, once that was taken.
+    pub(super) fn take_trailers(&self) -> Option<HeaderMap> {
+        self.watch().take_trailers()
+    }
+
     /// Whoever polls has left its waker in the channel: see [`BodyWatch`].
     fn poll_next(&mut self) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
         let mut channel = self.0.borrow_mut();

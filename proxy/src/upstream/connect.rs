@@ -8,11 +8,13 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout_at};
 
 use super::connection::Connection;
+use super::http2::{self, Channel, StreamLease};
 use super::pool::{Lease, Pick, WorkerEndpoint};
 use super::request::Progress;
-use super::wire::Socket;
+use super::socket::Socket;
 use super::worker_cluster::WorkerCluster;
 use crate::cluster::Address;
+use crate::config::ClusterProtocol;
 use crate::error::{ErrorKind, ProxyError};
 
 /// Endpoints that are tried for one request, as long as it may be sent.
@@ -34,6 +36,23 @@ impl Tried {
     }
 }
 
+/// A way to send one request.
+pub(super) enum Way {
+    /// A connection of HTTP/1, for as long as the answer takes.
+    Lease(Lease),
+    /// A stream of one of HTTP/2.
+    Stream(StreamLease),
+}
+
+impl Way {
+    pub fn worker_endpoint(&self) -> &Rc<WorkerEndpoint> {
+        match self {
+            Way::Lease(lease) => lease.worker_endpoint(),
+            Way::Stream(lease) => lease.worker_endpoint(),
+        }
+    }
+}
+
 /// A fresh connection to `pick`, or to another endpoint where that one takes
 /// none. Each has the connect timeout, and all have until `deadline`.
 pub(super) async fn connect(
@@ -42,14 +61,13 @@ pub(super) async fn connect(
     tried: &mut Tried,
     deadline: Option<Instant>,
     progress: &Progress,
-) -> Result<Lease, ProxyError> {
+) -> Result<Way, ProxyError> {
     loop {
         progress.tried(&pick.endpoint.shared);
         let failure = match open(cluster, &pick, deadline).await {
-            Ok(connection) => {
+            Ok(opened) => {
                 pick.endpoint.shared.accepted();
-                let pool = cluster.pool.clone();
-                return Ok(Lease::new(connection, pick, pool, false));
+                return Ok(opened.lend(cluster, pick));
             }
             Err(failure) => failure,
         };
@@ -70,25 +88,95 @@ pub(super) async fn connect(
     }
 }
 
+enum Opened {
+    Http1(Box<Connection>),
+    Http2(Rc<Channel>),
+    /// Made by another request meanwhile.
+    Shared(Rc<Channel>),
+}
+
+impl Opened {
+    fn lend(self, cluster: &WorkerCluster, pick: Pick) -> Way {
+        match self {
+            Opened::Http1(connection) => {
+                Way::Lease(Lease::new(connection, pick, cluster.pool.clone(), false))
+            }
+            Opened::Http2(channel) => {
+                cluster.stats().connections_opened.add(1);
+                Way::Stream(StreamLease::new(channel, pick, false))
+            }
+            Opened::Shared(channel) => {
+                cluster.stats().connections_reused.add(1);
+                Way::Stream(StreamLease::new(channel, pick, true))
+            }
+        }
+    }
+}
+
 async fn open(
     cluster: &WorkerCluster,
     pick: &Pick,
     deadline: Option<Instant>,
-) -> Result<Box<Connection>, ProxyError> {
+) -> Result<Opened, ProxyError> {
     let now = Instant::now();
     let config = &cluster.cluster().config;
     let own = (now + config.timeouts.connect, ErrorKind::ConnectTimeout);
     let whole = deadline.map(|deadline| (deadline, ErrorKind::AnswerTimeout));
     let (deadline, late) = whole.map_or(own, |whole| std::cmp::min_by_key(own, whole, |at| at.0));
-    let socket = match timeout_at(deadline, open_socket(&pick.endpoint.shared.address)).await {
-        Ok(Ok(socket)) => socket,
-        Ok(Err(error)) => return Err(ProxyError::with(ErrorKind::ConnectFailed, error)),
-        Err(_) => return Err(late.into()),
+    let opening = async {
+        match config.protocol {
+            ClusterProtocol::Http1 => open_http1(cluster, pick, now).await,
+            ClusterProtocol::Http2 => open_http2(cluster, pick, now).await,
+        }
     };
-    let expires = cluster.pool.expiry(now);
-    Connection::open(&cluster.builder, config.max_head_bytes, socket, expires)
+    match timeout_at(deadline, opening).await {
+        Ok(opened) => opened,
+        Err(_) => Err(late.into()),
+    }
+}
+
+async fn open_http1(
+    cluster: &WorkerCluster,
+    pick: &Pick,
+    now: Instant,
+) -> Result<Opened, ProxyError> {
+    let socket = open_socket(&pick.endpoint.shared.address)
         .await
-        .map_err(|error| ProxyError::with(ErrorKind::ConnectFailed, error))
+        .map_err(failed)?;
+    let expires = cluster.pool.expiry(now);
+    let max_head_bytes = cluster.cluster().config.max_head_bytes;
+    let opened = Connection::open(&cluster.builder, max_head_bytes, socket, expires).await;
+    opened.map(Opened::Http1).map_err(failed)
+}
+
+/// Requests that come together share the first connection that is made.
+async fn open_http2(
+    cluster: &WorkerCluster,
+    pick: &Pick,
+    now: Instant,
+) -> Result<Opened, ProxyError> {
+    let _turn = match pick.endpoint.channels.turn().await {
+        Ok(turn) => turn,
+        Err(channel) => return Ok(Opened::Shared(channel)),
+    };
+    let socket = open_socket(&pick.endpoint.shared.address)
+        .await
+        .map_err(failed)?;
+    let expires = cluster.pool.expiry(now);
+    let opened = http2::open(
+        &cluster.cluster().config,
+        socket,
+        pick.endpoint.channels.allowed(),
+        expires,
+    )
+    .await;
+    let channel = opened.map_err(failed)?;
+    pick.endpoint.keep_channel(channel.clone());
+    Ok(Opened::Http2(channel))
+}
+
+fn failed(error: impl std::error::Error + Send + Sync + 'static) -> ProxyError {
+    ProxyError::with(ErrorKind::ConnectFailed, error)
 }
 
 /// Not when the request had less time than connecting may take, nor when this

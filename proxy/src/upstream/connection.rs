@@ -21,7 +21,8 @@ use hyper::client::conn::http1;
 use tokio::time::Instant;
 
 use super::body::{BodyWatch, RequestBody};
-use super::wire::{Socket, Wire, WireState};
+use super::socket::Socket;
+use super::wire::{Wire, WireState};
 use crate::deadline::Alarm;
 use crate::http::ResponseHead;
 

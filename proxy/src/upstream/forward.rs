@@ -7,6 +7,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use h2::RecvStream;
+use http::header::CONTENT_LENGTH;
+use http::response::Parts;
 use http::{Method, Request, Response, Version};
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -14,13 +17,15 @@ use tokio::time::Instant;
 use super::answer::{Answer, AnswerBody};
 use super::body::RequestBody;
 use super::classify::classify;
-use super::connect::{Tried, connect};
+use super::connect::{Tried, Way, connect};
 use super::connection::Connection;
-use super::pool::{Active, Lease, Pick};
+use super::http2::{self, Channel, StreamLease};
+use super::pool::{Active, Lease, Pick, WorkerEndpoint};
 use super::request::{Progress, UpstreamRequest, from_sent, to_hyper};
 use super::worker_cluster::WorkerCluster;
-use crate::config::ClusterTimeouts;
+use crate::config::{ClusterProtocol, ClusterTimeouts};
 use crate::error::{ErrorKind, ProxyError};
+use crate::http::framing::is_bodiless;
 use crate::http::h1::check_answer;
 
 /// How long one request may take. Connecting has the cluster's own timeout.
@@ -72,47 +77,79 @@ pub async fn forward(
         Ok(answered) => answered,
         Err(error) => return Err(active.failed(error)),
     };
-    let (parts, incoming) = answered.response.into_parts();
+    let Answered {
+        parts,
+        received,
+        connect_time,
+    } = answered;
     // What hyper takes for an answer may still break a rule.
     if let Err(why) = check_answer(&parts, &asked.method) {
         return Err(active.failed(ProxyError::because(ErrorKind::BadAnswer, why)));
     }
     let now = Instant::now();
     cluster.stats().durations.observe(now - start);
+    let (endpoint, reused) = match &received {
+        Received::Http1(_, lease) => (lease.endpoint().clone(), lease.reused),
+        Received::Http2(_, lease) => (lease.endpoint().clone(), lease.reused),
+    };
+    let body = match received {
+        Received::Http1(incoming, lease) => {
+            body(incoming, lease, parts.version, timeouts.idle, active)
+        }
+        Received::Http2(stream, lease) => {
+            let length = length_of(&parts, &asked.method, &stream);
+            AnswerBody::multiplexed(stream, lease, length, timeouts.idle, active)
+        }
+    };
     Ok(Answer {
         status: parts.status,
+        version: parts.version,
         headers: parts.headers,
-        endpoint: answered.lease.endpoint().clone(),
-        reused: answered.lease.reused,
-        connect_time: answered.connect_time,
+        endpoint,
+        reused,
+        connect_time,
         answer_time: now - start,
-        body: body(
-            incoming,
-            answered.lease,
-            parts.version,
-            timeouts.idle,
-            active,
-        ),
+        body,
     })
 }
 
+/// The body's length, where the head tells it. That `Content-Length` is one number was
+/// checked.
+fn length_of(parts: &Parts, method: &Method, stream: &RecvStream) -> Option<u64> {
+    if stream.is_end_stream() || is_bodiless(method, parts.status) {
+        return Some(0);
+    }
+    let length = parts.headers.get(CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok()
+}
+
 /// What stays the same however often the request is sent.
-struct Asked<'a> {
-    method: Method,
-    repeatable: bool,
-    progress: &'a Progress,
-    timeouts: &'a ForwardTimeouts,
-    try_deadline: Option<Instant>,
+pub(super) struct Asked<'a> {
+    pub method: Method,
+    pub repeatable: bool,
+    pub progress: &'a Progress,
+    pub timeouts: &'a ForwardTimeouts,
+    pub try_deadline: Option<Instant>,
 }
 
 struct Answered {
-    response: Response<Incoming>,
-    lease: Lease,
+    parts: Parts,
+    received: Received,
     connect_time: Option<Duration>,
 }
 
-/// Tries an idle connection first, if there is one. The other ways are boxed:
-/// they are rare, and every exchange would carry room for them.
+/// Where the body of an answer comes from.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all are of HTTP/1, and a box is an allocation"
+)]
+enum Received {
+    Http1(Incoming, Lease),
+    Http2(RecvStream, StreamLease),
+}
+
+/// Tries a connection that is there first. The other ways are boxed: they are rare,
+/// and every exchange would carry room for them.
 async fn reuse(
     cluster: &WorkerCluster,
     request: Request<RequestBody>,
@@ -122,16 +159,28 @@ async fn reuse(
     let pick = cluster
         .pick(now)
         .ok_or_else(|| ProxyError::new(ErrorKind::NoEndpoint))?;
-    let Some(connection) = pick.endpoint.checkout(&cluster.pool, now) else {
+    let endpoint = Rc::clone(&pick.endpoint);
+    let Some(way) = way_that_is_there(cluster, &endpoint, now) else {
         return Box::pin(fresh(cluster, pick, request, asked)).await;
     };
-    let endpoint = Rc::clone(&pick.endpoint);
     asked.progress.tried(&endpoint.shared);
-    let lease = Lease::new(connection, pick, Rc::clone(&cluster.pool), true);
-    match send(lease, request, asked, now).await {
-        Ok((response, lease)) => Ok(Answered {
-            response,
-            lease,
+    let pool = &cluster.pool;
+    let sent = match way {
+        There::Http1(connection) => {
+            let lease = Lease::new(connection, pick, Rc::clone(pool), true);
+            send(lease, request, asked, now).await.map(http1)
+        }
+        There::Http2(channel) => {
+            pool.stats().connections_reused.add(1);
+            let lease = StreamLease::new(channel, pick, true);
+            let sending = Box::pin(http2::send(lease, request, asked, now));
+            sending.await.map(http2)
+        }
+    };
+    match sent {
+        Ok((parts, received)) => Ok(Answered {
+            parts,
+            received,
             connect_time: None,
         }),
         Err(Failed::Dead(request)) => {
@@ -140,6 +189,33 @@ async fn reuse(
         }
         Err(Failed::Final(error)) => Err(error),
     }
+}
+
+/// A connection that can take a request at once.
+enum There {
+    Http1(Box<Connection>),
+    Http2(Rc<Channel>),
+}
+
+fn way_that_is_there(
+    cluster: &WorkerCluster,
+    endpoint: &WorkerEndpoint,
+    now: Instant,
+) -> Option<There> {
+    match cluster.cluster().config.protocol {
+        ClusterProtocol::Http1 => endpoint.checkout(&cluster.pool, now).map(There::Http1),
+        ClusterProtocol::Http2 => endpoint.channels.with_room(now).map(There::Http2),
+    }
+}
+
+fn http1((response, lease): (Response<Incoming>, Lease)) -> (Parts, Received) {
+    let (parts, incoming) = response.into_parts();
+    (parts, Received::Http1(incoming, lease))
+}
+
+fn http2((response, lease): (Response<RecvStream>, StreamLease)) -> (Parts, Received) {
+    let (parts, stream) = response.into_parts();
+    (parts, Received::Http2(stream, lease))
 }
 
 async fn fresh(
@@ -152,14 +228,21 @@ async fn fresh(
     loop {
         let start = Instant::now();
         let deadline = asked.try_deadline;
-        let lease = connect(cluster, pick, &mut tried, deadline, asked.progress).await?;
-        let endpoint = Rc::clone(lease.worker_endpoint());
+        let way = connect(cluster, pick, &mut tried, deadline, asked.progress).await?;
+        let endpoint = Rc::clone(way.worker_endpoint());
         let connected = Instant::now();
-        request = match send(lease, request, asked, connected).await {
-            Ok((response, lease)) => {
+        let sent = match way {
+            Way::Lease(lease) => send(lease, request, asked, connected).await.map(http1),
+            Way::Stream(lease) => {
+                let sent = http2::send(lease, request, asked, connected).await;
+                sent.map(http2)
+            }
+        };
+        request = match sent {
+            Ok((parts, received)) => {
                 return Ok(Answered {
-                    response,
-                    lease,
+                    parts,
+                    received,
                     connect_time: Some(connected - start),
                 });
             }
@@ -173,7 +256,7 @@ async fn fresh(
     }
 }
 
-enum Failed {
+pub(super) enum Failed {
     /// The connection was dead before the origin took notice of this request.
     Dead(Box<Request<RequestBody>>),
     Final(ProxyError),

@@ -5,7 +5,7 @@
 //! an endpoint is picked (`balance/`), a connection is leased or made (`pool`,
 //! `connect`), and hyper is driven by the task that waits for the answer: no
 //! connection has a task of its own, except where an origin answers before it
-//! was sent the whole request.
+//! was sent the whole request, and those of HTTP/2 (`http2/`).
 //! Must never: know filters or listeners, lock, or share anything with another
 //! worker but the tallies of `cluster/`. What is dropped unfinished is closed.
 
@@ -16,9 +16,11 @@ mod classify;
 mod connect;
 mod connection;
 mod forward;
+mod http2;
 mod interim;
 mod pool;
 mod request;
+mod socket;
 mod wire;
 mod worker_cluster;
 

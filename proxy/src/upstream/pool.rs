@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::connection::Connection;
+use super::http2::{Channel, Channels};
 use crate::cluster::{Cluster, Endpoint};
 use crate::config::PoolLimits;
 use crate::error::ProxyError;
@@ -23,6 +24,8 @@ pub(super) struct WorkerEndpoint {
         reason = "a connection is large, and moves with every lease"
     )]
     idle: RefCell<Vec<Box<Connection>>>,
+    /// Those of HTTP/2, which requests share.
+    pub channels: Channels,
     active: Cell<u32>,
     /// No longer in the cluster: nothing is kept.
     is_retired: Cell<bool>,
@@ -33,9 +36,17 @@ impl WorkerEndpoint {
         Rc::new(Self {
             shared,
             idle: RefCell::default(),
+            channels: Channels::default(),
             active: Cell::new(0),
             is_retired: Cell::new(false),
         })
+    }
+
+    /// A connection of HTTP/2 that others may use as well.
+    pub fn keep_channel(&self, channel: Rc<Channel>) {
+        if !self.is_retired.get() {
+            self.channels.add(channel);
+        }
     }
 
     /// Requests under way there, connecting ones included.
@@ -78,6 +89,8 @@ impl WorkerEndpoint {
         idle.retain_mut(|connection| !pool.is_too_old(connection, now) && connection.is_alive());
         let closed = before - idle.len();
         pool.stats().connections_idle.sub(closed as i64);
+        let old = |channel: &Channel| pool.is_past(channel.expires, channel.idle_since.get(), now);
+        let closed = closed + self.channels.sweep(old);
         pool.stats().connections_expired.add(closed as u64);
     }
 
@@ -87,6 +100,7 @@ impl WorkerEndpoint {
         self.is_retired.set(true);
         let closed = std::mem::take(&mut *self.idle.borrow_mut()).len();
         pool.stats().connections_idle.sub(closed as i64);
+        let closed = closed + self.channels.retire();
         pool.stats().connections_expired.add(closed as u64);
     }
 }
@@ -118,8 +132,11 @@ impl Pool {
     }
 
     fn is_too_old(&self, connection: &Connection, now: Instant) -> bool {
-        now >= connection.expires
-            || now.saturating_duration_since(connection.idle_since) >= self.limits().idle_timeout
+        self.is_past(connection.expires, connection.idle_since, now)
+    }
+
+    fn is_past(&self, expires: Instant, idle_since: Instant, now: Instant) -> bool {
+        now >= expires || now.saturating_duration_since(idle_since) >= self.limits().idle_timeout
     }
 }
 

@@ -1,4 +1,4 @@
-//! The socket as hyper sees it.
+//! The socket as hyper sees it, which speaks HTTP/1.
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
@@ -9,23 +9,15 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::{Buf, BytesMut};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use smallvec::SmallVec;
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::body::BodyWatch;
 use super::interim::{AnswerStream, Arrived, Refused};
+use super::socket::Socket;
 use crate::http::h1;
 
 /// Behind the last chunk of a body, and behind its trailers if there are any.
 const END_OF_BODY: usize = "\r\n".len();
-
-/// A connected socket.
-#[derive(Debug)]
-pub(super) enum Socket {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-    Inside(DuplexStream),
-}
 
 /// What hyper, which owns the socket, and the lease, which drives hyper, both
 /// know about the bytes on it.
@@ -125,13 +117,10 @@ impl Wire {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         // A head alone is one slice, and `write` is cheaper than `writev`.
-        match (&mut self.socket, slices) {
-            (Socket::Tcp(socket), [slice]) => Pin::new(socket).poll_write(cx, slice),
-            (Socket::Unix(socket), [slice]) => Pin::new(socket).poll_write(cx, slice),
-            (Socket::Inside(socket), [slice]) => Pin::new(socket).poll_write(cx, slice),
-            (Socket::Tcp(socket), slices) => Pin::new(socket).poll_write_vectored(cx, slices),
-            (Socket::Unix(socket), slices) => Pin::new(socket).poll_write_vectored(cx, slices),
-            (Socket::Inside(socket), slices) => Pin::new(socket).poll_write_vectored(cx, slices),
+        let socket = Pin::new(&mut self.socket);
+        match slices {
+            [slice] => socket.poll_write(cx, slice),
+            slices => socket.poll_write_vectored(cx, slices),
         }
     }
 
@@ -158,18 +147,6 @@ impl Wire {
         }
         Poll::Ready(Ok(whole))
     }
-
-    fn poll_socket_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match &mut self.socket {
-            Socket::Tcp(socket) => Pin::new(socket).poll_read(cx, buffer),
-            Socket::Unix(socket) => Pin::new(socket).poll_read(cx, buffer),
-            Socket::Inside(socket) => Pin::new(socket).poll_read(cx, buffer),
-        }
-    }
 }
 
 impl Read for Wire {
@@ -190,7 +167,7 @@ impl Read for Wire {
             #[allow(unsafe_code, reason = "reads into hyper's buffer without a copy")]
             let mut buffer = ReadBuf::uninit(unsafe { cursor.as_mut() });
             let mut cx = Context::from_waker(&state.waker);
-            ready!(wire.poll_socket_read(&mut cx, &mut buffer))?;
+            ready!(Pin::new(&mut wire.socket).poll_read(&mut cx, &mut buffer))?;
             let count = buffer.filled().len();
             if count == 0 {
                 return Poll::Ready(Ok(()));

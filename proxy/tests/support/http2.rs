@@ -111,6 +111,18 @@ impl Answer {
     }
 }
 
+/// Sends it as there is room, without its end.
+pub async fn send(stream: &mut SendStream<Bytes>, mut body: &[u8]) {
+    while !body.is_empty() {
+        stream.reserve_capacity(body.len());
+        let room = std::future::poll_fn(|context| stream.poll_capacity(context)).await;
+        let room = room.unwrap().unwrap().min(body.len());
+        let piece = Bytes::copy_from_slice(&body[..room]);
+        stream.send_data(piece, false).unwrap();
+        body = &body[room..];
+    }
+}
+
 /// A frame as it is on the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawFrame {

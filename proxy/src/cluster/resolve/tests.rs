@@ -1,5 +1,7 @@
 use super::*;
-use crate::config::{Balance, ClusterTimeouts, Endpoint, PoolLimits};
+use crate::config::{
+    Balance, ClusterProtocol, ClusterTimeouts, Endpoint, PingTimes, PoolLimits, UpstreamHttp2,
+};
 use crate::stats::PerWorker;
 
 fn cluster(addresses: Vec<EndpointAddress>) -> Arc<Cluster> {
@@ -10,6 +12,16 @@ fn cluster(addresses: Vec<EndpointAddress>) -> Arc<Cluster> {
             .map(|address| Endpoint { address, weight: 1 })
             .collect(),
         balance: Balance::RoundRobin,
+        protocol: ClusterProtocol::Http1,
+        http2: UpstreamHttp2 {
+            max_streams: 8,
+            stream_window: 1 << 16,
+            connection_window: 1 << 20,
+            pings: PingTimes {
+                every: Duration::from_secs(10),
+                timeout: Duration::from_secs(10),
+            },
+        },
         pool: PoolLimits {
             max_idle: 1,
             idle_timeout: Duration::from_secs(1),

@@ -5,9 +5,11 @@ use std::collections::HashSet;
 use super::Checker;
 use super::address::read_endpoint;
 use super::names::read_name;
-use crate::config::checked::{Cluster, ClusterTimeouts, Endpoint, PoolLimits};
+use crate::config::checked::{
+    Cluster, ClusterTimeouts, Endpoint, PingTimes, PoolLimits, UpstreamHttp2,
+};
 use crate::config::place::below;
-use crate::config::raw::{RawCluster, RawEndpoint};
+use crate::config::raw::{RawCluster, RawEndpoint, RawUpstreamHttp2};
 
 impl Checker<'_> {
     pub(super) fn cluster(&mut self, at: &str, raw: &RawCluster) -> Option<Cluster> {
@@ -28,12 +30,26 @@ impl Checker<'_> {
             name: name?,
             endpoints,
             balance: raw.balance,
+            protocol: raw.protocol,
+            http2: self.upstream_http2(&below(at, "http2"), &raw.http2),
             pool,
             timeouts,
             resolve_every: self.time(at, "resolve_every", raw.resolve_every),
             refused_pause: self.time(at, "refused_pause", raw.refused_pause),
             max_head_bytes: self.memory_size(at, "max_head_bytes", raw.max_head_bytes),
         })
+    }
+
+    fn upstream_http2(&mut self, at: &str, raw: &RawUpstreamHttp2) -> UpstreamHttp2 {
+        UpstreamHttp2 {
+            max_streams: raw.max_streams,
+            stream_window: self.size(at, "stream_window", raw.stream_window) as u32,
+            connection_window: self.size(at, "connection_window", raw.connection_window) as u32,
+            pings: PingTimes {
+                every: self.time(at, "ping_every", raw.ping_every),
+                timeout: self.time(at, "ping_timeout", raw.ping_timeout),
+            },
+        }
     }
 
     fn endpoints(&mut self, at: &str, raw: &[Option<RawEndpoint>]) -> Vec<Endpoint> {

@@ -10,7 +10,7 @@ use super::Checker;
 use super::address::{read_header, read_listen, read_network, read_server, read_via};
 use super::names::read_name;
 use crate::config::checked::{
-    Http2, Limits, Listener, MessageHeaders, Name, Network, PathRules, Timeouts,
+    Http2, Limits, Listener, MessageHeaders, Name, Network, PathRules, PingTimes, Timeouts,
 };
 use crate::config::place::below;
 use crate::config::raw::{
@@ -133,8 +133,10 @@ impl Checker<'_> {
             stream_window: self.size(at, "stream_window", raw.stream_window) as u32,
             connection_window: self.size(at, "connection_window", raw.connection_window) as u32,
             max_resets: raw.max_resets,
-            ping_every: self.time(at, "ping_every", raw.ping_every),
-            ping_timeout: self.time(at, "ping_timeout", raw.ping_timeout),
+            pings: PingTimes {
+                every: self.time(at, "ping_every", raw.ping_every),
+                timeout: self.time(at, "ping_timeout", raw.ping_timeout),
+            },
         }
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Items;
 use super::units::{HOUR, KIB, MIB, Size, Time};
-use crate::config::checked::Balance;
+use crate::config::checked::{Balance, ClusterProtocol};
 
 const WANTED: &str = "`host:port`, `unix:/path` or a map with `address`";
 
@@ -28,6 +28,13 @@ pub(in crate::config) struct RawCluster {
     /// `least_request` the one of two drawn that has less to do, `random` any.
     #[serde(default = "round_robin")]
     pub(in crate::config) balance: Balance,
+    /// What the endpoints speak: `http1`, or `http2` without asking first (prior
+    /// knowledge), as services of gRPC do.
+    #[serde(default = "http1")]
+    pub(in crate::config) protocol: ClusterProtocol,
+    /// How connections of HTTP/2 are used.
+    #[serde(default)]
+    pub(in crate::config) http2: RawUpstreamHttp2,
     /// The connections that each worker keeps.
     #[serde(default)]
     pub(in crate::config) pool: RawPool,
@@ -48,6 +55,10 @@ pub(in crate::config) struct RawCluster {
 
 fn round_robin() -> Balance {
     Balance::RoundRobin
+}
+
+fn http1() -> ClusterProtocol {
+    ClusterProtocol::Http1
 }
 
 fn resolve_every() -> Time<100, { 24 * HOUR }> {
@@ -153,6 +164,39 @@ impl Default for RawPool {
             max_idle: 128,
             idle_timeout: Time(60_000),
             max_lifetime: Time(HOUR),
+        }
+    }
+}
+
+/// How connections of HTTP/2 to endpoints are used.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(rename = "UpstreamHttp2")]
+pub(in crate::config) struct RawUpstreamHttp2 {
+    /// Streams of one connection at once, where the endpoint allows as many. Beyond
+    /// it another connection is made.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub(in crate::config) max_streams: u32,
+    /// What an endpoint may send of one body before the proxy has passed it on.
+    pub(in crate::config) stream_window: Size<{ 64 * KIB - 1 }, { 16 * MIB }>,
+    /// The same over all streams of a connection. Streams that clients do not read
+    /// hold the others up once they have all of it.
+    pub(in crate::config) connection_window: Size<{ 64 * KIB - 1 }, { 64 * MIB }>,
+    /// How often an endpoint of which answers are awaited is asked whether it is still
+    /// there.
+    pub(in crate::config) ping_every: Time<100, HOUR>,
+    /// For the answer to that. Beyond it the connection is given up.
+    pub(in crate::config) ping_timeout: Time<100, HOUR>,
+}
+
+impl Default for RawUpstreamHttp2 {
+    fn default() -> Self {
+        Self {
+            max_streams: 128,
+            stream_window: Size(256 * KIB),
+            connection_window: Size(32 * MIB),
+            ping_every: Time(10_000),
+            ping_timeout: Time(10_000),
         }
     }
 }

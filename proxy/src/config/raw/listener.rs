@@ -97,7 +97,7 @@ impl Default for RawHttp2 {
         Self {
             max_streams: 128,
             stream_window: Size(256 * KIB),
-            connection_window: Size(MIB),
+            connection_window: Size(4 * MIB),
             max_resets: 1_000,
             ping_every: Time(30_000),
             ping_timeout: Time(20_000),

@@ -19,7 +19,10 @@ use http::{HeaderMap, HeaderValue, Method};
 use self::origin::Origin;
 use super::*;
 use crate::cluster::Cluster;
-use crate::config::{self, Balance, ClusterTimeouts, Endpoint, EndpointAddress, PoolLimits};
+use crate::config::{
+    self, Balance, ClusterProtocol, ClusterTimeouts, Endpoint, EndpointAddress, PingTimes,
+    PoolLimits, UpstreamHttp2,
+};
 use crate::error::{ErrorKind, ProxyError};
 use crate::stats::PerWorker;
 
@@ -51,6 +54,16 @@ fn config(addresses: impl IntoIterator<Item = EndpointAddress>) -> config::Clust
             .map(|address| Endpoint { address, weight: 1 })
             .collect(),
         balance: Balance::RoundRobin,
+        protocol: ClusterProtocol::Http1,
+        http2: UpstreamHttp2 {
+            max_streams: 8,
+            stream_window: 1 << 16,
+            connection_window: 1 << 20,
+            pings: PingTimes {
+                every: Duration::from_secs(10),
+                timeout: Duration::from_secs(10),
+            },
+        },
         pool: PoolLimits {
             max_idle: 8,
             idle_timeout: LONG,

@@ -1,0 +1,211 @@
+//! The HTTP/2 connections of one worker to one endpoint.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::rc::{Rc, Weak};
+use std::task::Poll;
+
+use bytes::Bytes;
+use h2::client::{Builder, Connection, SendRequest};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::config::{Cluster, UpstreamHttp2};
+use crate::deadline::Alarm;
+use crate::pings::Pings;
+use crate::upstream::socket::Socket;
+
+/// Streams on the first connection to an origin, before it has said how many it
+/// allows: no fewer than 100 should be (RFC 9113 section 6.5.2).
+const UNTOLD_STREAMS: usize = 100;
+/// Of one stream's request, what is kept for an origin that does not take it.
+const SEND_BUFFER: usize = 64 * 1024;
+
+/// A connection. It lives as long as something holds it and its origin lets it.
+pub(in crate::upstream) struct Channel {
+    sender: SendRequest<Bytes>,
+    /// Streams under way.
+    active: Cell<usize>,
+    max_streams: usize,
+    /// No new streams: it has ended, or the origin said that it will.
+    is_closed: Cell<bool>,
+    pub expires: Instant,
+    pub idle_since: Cell<Instant>,
+}
+
+impl Channel {
+    /// A handle for one more stream.
+    pub fn sender(&self) -> SendRequest<Bytes> {
+        self.sender.clone()
+    }
+
+    pub fn begin(&self) {
+        self.active.set(self.active.get() + 1);
+    }
+
+    pub fn end(&self) {
+        self.active.set(self.active.get() - 1);
+        self.idle_since.set(Instant::now());
+    }
+
+    /// It is not used for what comes.
+    pub fn close(&self) {
+        self.is_closed.set(true);
+    }
+
+    /// `allowed` by its origin.
+    fn has_room(&self, allowed: usize, now: Instant) -> bool {
+        let allowed = allowed.min(self.max_streams);
+        !self.is_closed.get() && self.active.get() < allowed && now < self.expires
+    }
+
+    fn is_idle(&self) -> bool {
+        self.active.get() == 0
+    }
+}
+
+pub(in crate::upstream) struct Channels {
+    open: RefCell<Vec<Rc<Channel>>>,
+    /// Streams that the origin allows on one connection, as far as it has said. A new
+    /// connection goes by it until it hears otherwise: streams beyond would wait for
+    /// others to end.
+    allowed: Cell<usize>,
+    /// Requests that come while a connection is made wait for it, instead of making
+    /// one each.
+    turn: Rc<Turn>,
+}
+
+/// Whose turn it is to make a connection.
+#[derive(Default)]
+struct Turn {
+    is_taken: Cell<bool>,
+    is_over: Notify,
+}
+
+/// A connection is being made. Dropping it wakes those that wait for it.
+pub(in crate::upstream) struct Connecting(Rc<Turn>);
+
+impl Drop for Connecting {
+    fn drop(&mut self) {
+        self.0.is_taken.set(false);
+        self.0.is_over.notify_waiters();
+    }
+}
+
+impl Default for Channels {
+    fn default() -> Self {
+        Self {
+            open: RefCell::default(),
+            allowed: Cell::new(UNTOLD_STREAMS),
+            turn: Rc::default(),
+        }
+    }
+}
+
+impl Channels {
+    /// One that takes another stream.
+    pub fn with_room(&self, now: Instant) -> Option<Rc<Channel>> {
+        let open = self.open.borrow();
+        let has_room = |channel: &&Rc<Channel>| {
+            let allowed = channel.sender.current_max_send_streams();
+            self.allowed.set(allowed);
+            channel.has_room(allowed, now)
+        };
+        open.iter().find(has_room).cloned()
+    }
+
+    pub fn allowed(&self) -> usize {
+        self.allowed.get()
+    }
+
+    pub fn add(&self, channel: Rc<Channel>) {
+        self.open.borrow_mut().push(channel);
+    }
+
+    /// Waits while another request makes a connection; then it is this one's turn,
+    /// unless there is room.
+    pub async fn turn(&self) -> Result<Connecting, Rc<Channel>> {
+        while self.turn.is_taken.get() {
+            self.turn.is_over.notified().await;
+            if let Some(channel) = self.with_room(Instant::now()) {
+                return Err(channel);
+            }
+        }
+        self.turn.is_taken.set(true);
+        Ok(Connecting(self.turn.clone()))
+    }
+
+    /// Lets go of what has ended or is too old. Gives how many that were.
+    pub fn sweep(&self, is_too_old: impl Fn(&Channel) -> bool) -> usize {
+        let mut open = self.open.borrow_mut();
+        let before = open.len();
+        open.retain(|channel| {
+            !(channel.is_closed.get() || channel.is_idle() && is_too_old(channel))
+        });
+        before - open.len()
+    }
+
+    /// Streams under way go on to their end.
+    pub fn retire(&self) -> usize {
+        std::mem::take(&mut *self.open.borrow_mut()).len()
+    }
+}
+
+/// Speaks HTTP/2 on a socket. The task that reads and writes it ends with it.
+pub(in crate::upstream) async fn open(
+    cluster: &Cluster,
+    socket: Socket,
+    allowed: usize,
+    expires: Instant,
+) -> Result<Rc<Channel>, h2::Error> {
+    let config = &cluster.http2;
+    let mut builder = Builder::new();
+    builder
+        .enable_push(false)
+        .initial_max_send_streams(allowed)
+        .initial_window_size(config.stream_window)
+        .initial_connection_window_size(config.connection_window)
+        .max_header_list_size(cluster.max_head_bytes as u32)
+        .max_send_buffer_size(SEND_BUFFER);
+    let (sender, connection) = builder.handshake(socket).await?;
+    let channel = Rc::new(Channel {
+        sender,
+        active: Cell::new(0),
+        max_streams: config.max_streams as usize,
+        is_closed: Cell::new(false),
+        expires,
+        idle_since: Cell::new(Instant::now()),
+    });
+    tokio::task::spawn_local(drive(connection, Rc::downgrade(&channel), config.clone()));
+    Ok(channel)
+}
+
+async fn drive(
+    mut connection: Connection<Socket, Bytes>,
+    channel: Weak<Channel>,
+    config: UpstreamHttp2,
+) {
+    let mut pings = connection.ping_pong().map(Pings::new);
+    let mut alarm = Alarm::default();
+    poll_fn(|context| {
+        if let Poll::Ready(end) = std::pin::Pin::new(&mut connection).poll(context) {
+            if let Err(error) = end {
+                tracing::debug!(%error, "HTTP/2 connection to an origin ended");
+            }
+            return Poll::Ready(());
+        }
+        let is_busy = channel.upgrade().is_some_and(|channel| !channel.is_idle());
+        let lost = pings
+            .as_mut()
+            .is_some_and(|pings| pings.poll_lost(context, &mut alarm, &config.pings, is_busy));
+        if lost {
+            tracing::debug!("an origin does not answer pings");
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    })
+    .await;
+    if let Some(channel) = channel.upgrade() {
+        channel.close();
+    }
+}

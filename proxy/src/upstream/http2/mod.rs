@@ -1,0 +1,11 @@
+//! HTTP/2 toward origins: few connections of many streams.
+//!
+//! A connection has a task of its own, because no stream is more than another's. What
+//! a request needs of it is a handle; the last handle that goes closes it.
+
+mod channel;
+mod pump;
+mod send;
+
+pub(super) use channel::{Channel, Channels, open};
+pub(super) use send::{StreamLease, classify, send};

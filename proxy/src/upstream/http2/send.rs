@@ -1,0 +1,197 @@
+//! One request on a stream of its own.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use h2::{Reason, RecvStream};
+use http::header::{HOST, TE, TRANSFER_ENCODING};
+use http::uri::{Authority, Parts, Scheme};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, request};
+use tokio::time::Instant;
+
+use super::channel::Channel;
+use super::pump::{Pump, Sent};
+use crate::cluster::Endpoint;
+use crate::deadline::Alarm;
+use crate::error::{ErrorKind, ProxyError};
+use crate::http::ResponseHead;
+use crate::upstream::body::RequestBody;
+use crate::upstream::forward::{Asked, Failed};
+use crate::upstream::pool::{Pick, WorkerEndpoint};
+
+/// Interim answers of one request.
+const MAX_INTERIM: usize = 32;
+
+/// A stream that is under way, from its request to its answer's last byte. Dropped
+/// before, it is broken off; its connection goes on.
+pub(in crate::upstream) struct StreamLease {
+    channel: Rc<Channel>,
+    pick: Pick,
+    pub pump: Option<Pump>,
+    pub alarm: Alarm,
+    pub reused: bool,
+}
+
+impl StreamLease {
+    pub fn new(channel: Rc<Channel>, pick: Pick, reused: bool) -> Self {
+        channel.begin();
+        Self {
+            channel,
+            pick,
+            pump: None,
+            alarm: Alarm::default(),
+            reused,
+        }
+    }
+
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.pick.endpoint.shared
+    }
+
+    pub fn worker_endpoint(&self) -> &Rc<WorkerEndpoint> {
+        &self.pick.endpoint
+    }
+}
+
+impl Drop for StreamLease {
+    fn drop(&mut self) {
+        self.channel.end();
+    }
+}
+
+/// Sends the request and waits for the head of its answer.
+pub(in crate::upstream) async fn send(
+    mut lease: StreamLease,
+    request: Request<RequestBody>,
+    asked: &Asked<'_>,
+    now: Instant,
+) -> Result<(Response<RecvStream>, StreamLease), Failed> {
+    let (head, body) = request.into_parts();
+    let ends = matches!(body, RequestBody::Empty);
+    // Copied, because it may have to be asked again.
+    let sent = lease.channel.sender().send_request(to_http2(&head)?, ends);
+    let (response, stream) = match sent {
+        Ok(sent) => sent,
+        Err(error) => {
+            // It has gone away since, and has not seen the request.
+            lease.channel.close();
+            tracing::debug!(%error, "a connection takes no more streams");
+            return Err(dead(head, body));
+        }
+    };
+    let mut answer_deadline = match body {
+        RequestBody::Empty => Some(now + asked.timeouts.answer),
+        RequestBody::Stream(body) => {
+            lease.pump = Some(Pump::start(body, stream, asked.timeouts.idle));
+            None
+        }
+    };
+    let mut response = pin!(response);
+    let mut interim = 0;
+    let received = poll_fn(|cx| {
+        while let Poll::Ready(Some(Ok(head))) = response.poll_informational(cx) {
+            interim += 1;
+            if interim > MAX_INTERIM {
+                return Poll::Ready(Err(ProxyError::because(
+                    ErrorKind::BadAnswer,
+                    "too many interim answers",
+                )));
+            }
+            let (parts, ()) = head.into_parts();
+            // The client was told to go on by ourselves.
+            if parts.status != StatusCode::CONTINUE {
+                asked.progress.interim.borrow_mut().push(ResponseHead {
+                    status: parts.status,
+                    headers: parts.headers,
+                });
+            }
+        }
+        if let Poll::Ready(received) = response.as_mut().poll(cx) {
+            return Poll::Ready(Ok(received));
+        }
+        match lease.pump.as_ref().map(|pump| pump.poll_sent(cx)) {
+            Some(Sent::Stalled) => {
+                return Poll::Ready(Err(ErrorKind::UpstreamStalled.into()));
+            }
+            Some(Sent::Abandoned) => return Poll::Ready(Err(ErrorKind::ClientGone.into())),
+            Some(Sent::Under) => {}
+            Some(Sent::Whole) | None => {
+                answer_deadline.get_or_insert_with(|| Instant::now() + asked.timeouts.answer);
+            }
+        }
+        let own = answer_deadline.into_iter();
+        match own.chain(asked.try_deadline).min() {
+            Some(at) => lease
+                .alarm
+                .poll_until(cx, at)
+                .map(|()| Err(ErrorKind::AnswerTimeout.into())),
+            None => Poll::Pending,
+        }
+    })
+    .await;
+    match received {
+        Ok(Ok(response)) => {
+            if let Some(pump) = &lease.pump {
+                pump.answered();
+            }
+            Ok((response, lease))
+        }
+        Ok(Err(error)) => {
+            if !error.is_reset() {
+                lease.channel.close();
+            }
+            match ends && (is_unseen(&error) || asked.repeatable && error.is_io()) {
+                true => Err(dead(head, RequestBody::Empty)),
+                false => Err(Failed::Final(classify(error))),
+            }
+        }
+        Err(error) => Err(Failed::Final(error)),
+    }
+}
+
+fn dead(head: request::Parts, body: RequestBody) -> Failed {
+    Failed::Dead(Box::new(Request::from_parts(head, body)))
+}
+
+/// Whether the origin says that it has not looked at the request (RFC 9113 sections
+/// 6.8 and 8.7).
+fn is_unseen(error: &h2::Error) -> bool {
+    error.is_remote() && (error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM))
+}
+
+/// Why there is no answer, or no more of its body, in the proxy's words.
+pub(in crate::upstream) fn classify(error: h2::Error) -> ProxyError {
+    let kind = match error.is_library() {
+        true => ErrorKind::BadAnswer,
+        false => ErrorKind::UpstreamReset,
+    };
+    ProxyError::with(kind, error)
+}
+
+/// The head in HTTP/2's form. This proxy takes trailers from every origin, and some
+/// that speak gRPC insist on being told.
+fn to_http2(head: &request::Parts) -> Result<Request<()>, Failed> {
+    let mut headers = head.headers.clone();
+    headers.remove(TRANSFER_ENCODING);
+    headers.insert(TE, HeaderValue::from_static("trailers"));
+    let mut parts = Parts::default();
+    parts.scheme = Some(Scheme::HTTP);
+    parts.path_and_query = head.uri.path_and_query().cloned();
+    if let Some(host) = headers.remove(HOST) {
+        let host = Bytes::copy_from_slice(host.as_bytes());
+        parts.authority = Some(Authority::from_maybe_shared(host).map_err(internal)?);
+    }
+    let mut request = Request::new(());
+    *request.method_mut() = head.method.clone();
+    *request.uri_mut() = Uri::from_parts(parts).map_err(internal)?;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+fn internal(error: impl std::error::Error + Send + Sync + 'static) -> Failed {
+    Failed::Final(ProxyError::with(ErrorKind::Internal, error))
+}
