@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Version;
 
 use super::midway::Midway;
 use super::rehearsal::Decided;
@@ -170,6 +171,8 @@ pub struct Facts {
     pub decided: Option<Decided>,
     pub cluster: Option<Name>,
     pub endpoint: Option<Arc<Endpoint>>,
+    /// Of HTTP, in which the origin answered.
+    pub version: Option<Version>,
     pub reused: bool,
     pub retries: u32,
     /// From sending the request to the head of its answer.

@@ -13,7 +13,7 @@ use crate::http::call_depth;
 use crate::http::disguise::remove_disguised;
 use crate::http::forwarded::{self, Client};
 use crate::http::hop::{self, MaxForwards};
-use crate::http::{Framing, ParsedRequest, request_id, trace};
+use crate::http::{Framing, ParsedRequest, grpc, request_id, trace};
 
 static FORWARDING: [HeaderName; 5] = forwarded::FIELDS;
 
@@ -29,6 +29,8 @@ pub struct Asked {
     pub keeps_alive: bool,
     /// The client waits for `100 Continue` before it sends its body.
     pub expects_continue: bool,
+    /// A call of gRPC, which is told how it ended in gRPC's words.
+    pub is_grpc: bool,
     /// `Max-Forwards` says that it goes no further than here.
     pub is_final: bool,
 }
@@ -50,6 +52,7 @@ pub fn begin(scene: &Scene<'_>, request: ParsedRequest) -> (Asked, Lendable) {
         framing: request.framing,
         keeps_alive: request.keep_alive,
         expects_continue: request.expects_continue,
+        is_grpc: request.version == Version::HTTP_2 && grpc::is_call(&head.headers),
         is_final: hop::count_down_max_forwards(&head.method, &mut head.headers)
             == MaxForwards::Final,
     };
@@ -137,7 +140,13 @@ fn protected(config: &Listener) -> impl Iterator<Item = &HeaderName> + Clone {
 /// The request's body, not yet going anywhere.
 pub fn upload<'a>(scene: &Scene<'a>, asked: &Asked, incoming: Incoming<'a>) -> Upload<'a> {
     let config = &scene.listener.shared.config;
-    let mut upload = Upload::new(Source::new(incoming, asked.framing, config), asked.framing);
+    // A call may be silent for as long as it lasts: pings tell that its client is there.
+    let timeout = match asked.is_grpc {
+        true => config.timeouts.longest,
+        false => config.timeouts.body,
+    };
+    let source = Source::new(incoming, asked.framing, timeout, config);
+    let mut upload = Upload::new(source, asked.framing);
     if asked.framing.exceeds(config.limits.max_body_bytes) {
         upload.give_up();
     }

@@ -126,7 +126,7 @@ async fn forward(
         body,
         repeatable: is_repeatable(&course.view.request.method),
     };
-    let timeouts = timeouts_for(scene, &course.view, &cluster);
+    let timeouts = timeouts_for(scene, asked, &course.view, &cluster);
     let deadline = scene.deadline(&course.view);
     let answer = {
         let sending = pin!(upstream::forward(&cluster, request, &timeouts, &progress));
@@ -155,6 +155,7 @@ async fn forward(
         answer => answer???,
     };
     facts.upstream = Some(answer.answer_time);
+    facts.version = Some(answer.version);
     facts.reused = answer.reused;
     Ok(answer)
 }
@@ -225,12 +226,20 @@ fn open_body(upload: &mut Upload<'_>) -> RequestBody {
 }
 
 /// The cluster's times, as far as filters did not change them.
-fn timeouts_for(scene: &Scene<'_>, view: &View, cluster: &WorkerCluster) -> ForwardTimeouts {
+fn timeouts_for(
+    scene: &Scene<'_>,
+    asked: &Asked,
+    view: &View,
+    cluster: &WorkerCluster,
+) -> ForwardTimeouts {
     let longest = scene.listener.shared.config.timeouts.longest;
     let mut timeouts = ForwardTimeouts::from(&cluster.cluster().config.timeouts);
     timeouts.try_timeout = view.decisions.try_timeout.map(|limit| limit.min(longest));
-    if let Some(idle) = view.decisions.idle_timeout {
-        timeouts.idle = idle.min(longest);
+    match view.decisions.idle_timeout {
+        Some(idle) => timeouts.idle = idle.min(longest),
+        // A call may be silent for as long as it lasts.
+        None if asked.is_grpc => timeouts.idle = longest,
+        None => {}
     }
     timeouts
 }

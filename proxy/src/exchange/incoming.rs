@@ -49,7 +49,13 @@ enum Coding<'a> {
 }
 
 impl<'a> Source<'a> {
-    pub fn new(incoming: Incoming<'a>, framing: Framing, config: &'a Listener) -> Self {
+    /// `timeout` is how long the client may send no byte.
+    pub fn new(
+        incoming: Incoming<'a>,
+        framing: Framing,
+        timeout: Duration,
+        config: &'a Listener,
+    ) -> Self {
         let max_body = config.limits.max_body_bytes;
         let is_empty = matches!(framing, Framing::None | Framing::Length(0));
         let (coding, done) = match incoming {
@@ -63,7 +69,7 @@ impl<'a> Source<'a> {
         Self {
             coding,
             removed: &config.remove_request_headers,
-            timeout: config.timeouts.body,
+            timeout,
             alarm: Alarm::default(),
             bytes: 0,
             length: match framing {

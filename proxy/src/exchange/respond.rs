@@ -2,8 +2,9 @@
 
 use std::pin::pin;
 
+use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderValue};
-use http::{HeaderMap, Version};
+use http::{HeaderMap, StatusCode, Version};
 
 use super::answer::{Body, Facts, Outcome};
 use super::begin::Asked;
@@ -14,6 +15,7 @@ use crate::deadline::Alarm;
 use crate::error::ProxyError;
 use crate::filter::{Collect, Flow, View};
 use crate::http::framing::is_bodiless;
+use crate::http::grpc;
 
 /// Runs the response phases of the filters that took part. One that answers
 /// anew replaces the answer for those that come after it. Gives the body; the
@@ -32,11 +34,15 @@ pub async fn respond(
             Outcome::Answer(head, body) => (head, body),
             Outcome::Reset => return None,
         };
-        add_own(scene, &course.view, &mut head.headers);
+        let version = facts.version.unwrap_or(Version::HTTP_11);
+        add_own(scene, &course.view, version, &mut head.headers);
         course.view.is_local = matches!(body, Body::Full(_));
         course.view.response = Some(head);
         let flow = pin!(pass(scene, asked, course, &mut body, upload, alarm)).await;
         outcome = match flow {
+            Ok(Flow::Next) if asked.is_grpc && course.view.is_local => {
+                return Some(in_grpc(&mut course.view, body));
+            }
             Ok(Flow::Next) => return Some(body),
             Ok(other) => forward::decided(other, facts),
             Err(error) => forward::failed(error, facts),
@@ -139,12 +145,29 @@ fn has_body(asked: &Asked, view: &View) -> bool {
     response.is_some_and(|head| !is_bodiless(&asked.method, head.status))
 }
 
+/// An answer that the proxy or a filter made, in gRPC's words: all of it is in the
+/// head. One that has a status of gRPC is in them already.
+fn in_grpc(view: &mut View, body: Body) -> Body {
+    match &mut view.response {
+        Some(head) if !grpc::has_status(&head.headers) => {
+            let message = match &body {
+                Body::Full(text) => text,
+                Body::Stream(_) | Body::Staged(_) => &Bytes::new(),
+            };
+            grpc::to_head(&mut head.headers, head.status, message);
+            head.status = StatusCode::OK;
+            Body::Full(Bytes::new())
+        }
+        Some(_) | None => body,
+    }
+}
+
 /// What the proxy adds to every answer, for filters to see and to change.
-fn add_own(scene: &Scene<'_>, view: &View, headers: &mut HeaderMap) {
+fn add_own(scene: &Scene<'_>, view: &View, version: Version, headers: &mut HeaderMap) {
     let shared = &scene.listener.shared;
     let name = &shared.config.headers.request_id;
     headers.insert(name, view.request_id.clone());
     if let Some(via) = &shared.via {
-        via.append(headers, Version::HTTP_11);
+        via.append(headers, version);
     }
 }

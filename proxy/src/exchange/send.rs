@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderValue};
-use http::{HeaderMap, Method, Version};
+use http::{HeaderMap, Method, StatusCode, Version};
 
 use super::answer::{Body, Facts, Outcome};
 use super::begin::Asked;
@@ -20,8 +20,8 @@ use crate::deadline::{Alarm, within};
 use crate::error::{ErrorKind, ProxyError};
 use crate::http::framing::{self, is_bodiless};
 use crate::http::h1::{OwnFields, Persistence};
-use crate::http::request_id;
 use crate::http::{AnswerFraming, ResponseHead};
+use crate::http::{grpc, request_id};
 use crate::upstream::Frame;
 
 /// A body that nobody wants is read to its end, so that the connection can go
@@ -108,11 +108,9 @@ pub async fn send(
         Ok(()) if !keep_alive => close_of(asked, upload),
         Ok(()) => finish_upload(upload, &midway, client.alarm).await,
         Err(error) => {
+            let after = cut_off(asked, error.kind, how, sending.outgoing, client.alarm).await;
             facts.error.get_or_insert(error);
-            match how {
-                AnswerFraming::Close => After::Reset,
-                _ => After::Close,
-            }
+            after
         }
     };
     Sent {
@@ -182,6 +180,33 @@ fn write_head(
         server: scene.listener.shared.config.headers.server.as_ref(),
     };
     outgoing.head(head, how, persistence, own)
+}
+
+/// An answer ends where it is. A call of gRPC can be told so; for all others it has to
+/// show.
+async fn cut_off(
+    asked: &Asked,
+    kind: ErrorKind,
+    how: AnswerFraming,
+    outgoing: &mut Outgoing<'_>,
+    alarm: &mut Alarm,
+) -> After {
+    let is_there = !matches!(kind, ErrorKind::ClientGone | ErrorKind::ClientStalled);
+    if asked.is_grpc
+        && is_there
+        && let Ok(status) = StatusCode::from_u16(kind.status())
+    {
+        let mut trailers = HeaderMap::new();
+        grpc::write_status(&mut trailers, status, kind.name().as_bytes());
+        let ending = pin!(outgoing.end(Some(trailers), how));
+        if matches!(within(alarm, UNWANTED, ending).await, Some(Ok(()))) {
+            return After::KeepAlive;
+        }
+    }
+    match how {
+        AnswerFraming::Close => After::Reset,
+        _ => After::Close,
+    }
 }
 
 /// Whether the request's body may yet be read to its end.

@@ -15,6 +15,7 @@ pub mod disguise;
 mod error;
 pub mod forwarded;
 pub mod framing;
+pub mod grpc;
 pub mod h1;
 pub mod h2;
 mod head;

@@ -6,9 +6,11 @@ pub mod admin;
 mod client;
 pub mod filtered;
 pub mod http2;
+pub mod http2_origin;
 mod origin;
 pub mod process;
 mod proxy;
+pub mod python;
 pub mod tls;
 
 pub use client::{Answer, Client, read_answer};

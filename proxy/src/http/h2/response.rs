@@ -24,6 +24,9 @@ pub fn answer_head(head: &ResponseHead, how: AnswerFraming, own: OwnFields<'_>) 
     *response.status_mut() = head.status;
     let mut headers = without_fields_of_connection(&head.headers);
     match how {
+        // That there is no body, the frame says. An answer of trailers only has no
+        // field about it.
+        AnswerFraming::Length(0) if !headers.contains_key(CONTENT_LENGTH) => {}
         AnswerFraming::Length(length) => {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
