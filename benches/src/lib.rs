@@ -207,6 +207,7 @@ fn view(listener: &Listener) -> View {
         client_address: [192, 0, 2, 7].into(),
         listener: listener.name.clone(),
         tls: None,
+        introduction: None,
         request_id: HeaderValue::from_static("0190d5b2-7c3e-7f00-9d5e-3f1c0b6a9d8e"),
         trace_id: Hex::of(0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c),
         started: Instant::now(),

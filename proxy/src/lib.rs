@@ -5,7 +5,7 @@
 //! `cli`, `app`, `demo`, `project` / `control` / `worker`, `jobs`, `cases`, `listener`,
 //! `downstream` / `exchange` / `snapshot` / `filter`, `upstream` / `cluster`, `secrets`,
 //! `components`, `state`, `tls` / `config` / `http`, `client`, `deadline`, `drain`, `error`, `stats`,
-//! `console`, `cache`, `digest`, `private`.
+//! `console`, `cache`, `digest`, `private`, `proxy_protocol`.
 
 pub mod app;
 pub mod cache;
@@ -32,6 +32,7 @@ pub mod memory;
 pub mod pings;
 pub mod private;
 pub mod project;
+pub mod proxy_protocol;
 pub mod secrets;
 pub mod shared;
 pub mod shipped;

@@ -20,7 +20,7 @@ const LAYERS: &[&[&str]] = &[
     &["config"],
     &["http", "client", "drain"],
     &["error", "stats", "console", "deadline", "memory", "cache"],
-    &["shared", "digest", "private"],
+    &["shared", "digest", "private", "proxy_protocol"],
 ];
 
 /// The codec reads its limits from the checked configuration's shapes, and the

@@ -38,6 +38,11 @@ impl Client {
         Self::of(Io::new(stream), BytesMut::new())
     }
 
+    /// A connection of which this was read already.
+    pub fn begun(stream: Stream, read: BytesMut) -> Self {
+        Self::of(Io::new(stream), read)
+    }
+
     /// A client within the process that has sent this.
     pub fn inside(sent: BytesMut) -> Self {
         let taken = Rc::new(RefCell::new(Vec::new()));

@@ -119,6 +119,8 @@ pub struct Listener {
     pub name: Name,
     pub address: SocketAddr,
     pub tls: Option<ListenerTls>,
+    /// Without it PROXY headers are not read.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// For what no filter routed. Without it such a request is answered 404.
     pub cluster: Option<Name>,
     /// Removed from every request before any filter sees it.
@@ -138,6 +140,16 @@ impl Listener {
     pub fn speaks(&self, protocol: Protocol) -> bool {
         self.protocols.contains(&protocol)
     }
+}
+
+/// PROXY headers that connections begin with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProxyProtocol {
+    /// Who is believed.
+    pub from: Vec<Network>,
+    /// A connection without one is closed.
+    pub is_required: bool,
+    pub timeout: Duration,
 }
 
 /// What clients may speak.

@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 
 use super::handshake::establish;
 use super::http2::{self, Http2Client};
+use super::introduce::{Introduced, introduce};
 use super::linger::linger;
 use crate::client::{Client, Rewound};
 use crate::config::Protocol;
@@ -40,13 +41,16 @@ pub struct Accepted {
 pub async fn serve(local: Rc<Local>, accepted: Accepted) {
     let watcher = Watcher::of_connection(local.drain.clone());
     let (socket_peer, socket) = (accepted.peer, accepted.socket.clone());
-    let Some((stream, tls)) = establish(&local, accepted).await else {
+    let Some(Introduced { peer, read }) = introduce(&local, &accepted).await else {
+        return;
+    };
+    let Some((stream, tls)) = establish(&local, accepted, &read).await else {
         return;
     };
     let mut connection = Connection {
-        client: Client::new(stream),
+        client: Client::begun(stream, read),
         watcher,
-        peer: Peer::new(socket_peer.ip()),
+        peer,
         tls,
         socket_peer,
         socket,

@@ -23,14 +23,15 @@ const PLAIN_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
     content-type: text/plain\r\ncontent-length: 60\r\nconnection: close\r\n\r\n\
     This port speaks HTTPS, and the request was sent without TLS";
 
-/// Shakes hands where the listener wants it. `None` when nothing came of that.
-pub async fn establish(local: &Rc<Local>, accepted: Accepted) -> Option<Established> {
+/// Shakes hands where the listener wants it. `None` when nothing came of that. What was
+/// read before is no beginning of a handshake.
+pub async fn establish(local: &Rc<Local>, accepted: Accepted, read: &[u8]) -> Option<Established> {
     let snapshot = local.snapshot();
     let listener = snapshot.listener(&accepted.socket)?;
     match &listener.shared.tls {
         None => Some((Stream::Tcp(accepted.stream), None)),
         // Boxed, so that a connection does not carry room for a handshake.
-        Some(server) => Box::pin(shake(local, listener, server, accepted)).await,
+        Some(server) => Box::pin(shake(local, listener, server, accepted, read)).await,
     }
 }
 
@@ -39,11 +40,13 @@ async fn shake(
     listener: &WorkerListener,
     server: &Arc<tls::Server>,
     accepted: Accepted,
+    read: &[u8],
 ) -> Option<Established> {
     let stats = &listener.shared.stats.of(local.worker).tls;
     let config = &listener.shared.config;
     let peer = accepted.peer;
     let outcome = match Handshaking::begin(&accepted.socket, config.limits.max_handshakes) {
+        _ if !read.is_empty() => Err((HandshakeFailure::PlainHttp.into(), Some(accepted.stream))),
         Some(_handshaking) => {
             let accept = pin!(tls::accept(server, accepted.stream));
             within(&mut Alarm::default(), config.timeouts.handshake, accept)

@@ -2,7 +2,8 @@
 //! reads one request after another, or accepts one stream after another, and hands
 //! each to the exchange.
 //!
-//! Takes an accepted socket and the worker's current snapshot; gives each
+//! Takes an accepted socket and the worker's current snapshot; reads the PROXY header
+//! where the listener wants one, and gives each
 //! exchange the head it parsed and the two halves to go on with. It answers
 //! heads that cannot be understood, through `exchange::reply`. It never looks
 //! at filters or origins.
@@ -10,6 +11,7 @@
 mod connection;
 mod handshake;
 mod http2;
+mod introduce;
 mod linger;
 
 pub use connection::{Accepted, serve};

@@ -101,6 +101,7 @@ pub fn begin(scene: &Scene<'_>, request: ParsedRequest) -> (Asked, Lendable) {
         client_address: client.address,
         listener: config.name.clone(),
         tls: scene.tls.cloned(),
+        introduction: scene.peer.introduction().cloned(),
         request_id,
         trace_id: trace.trace_id(),
         started: scene.started,

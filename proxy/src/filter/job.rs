@@ -198,6 +198,7 @@ fn no_exchange(calls: &Calls) -> View {
         client_address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         listener: "".into(),
         tls: None,
+        introduction: None,
         request_id: HeaderValue::from_static(""),
         trace_id: Hex::of(0),
         started: Instant::now(),

@@ -14,6 +14,7 @@ use super::calls::Calls;
 use crate::config::Name;
 use crate::http::request_id::Hex;
 use crate::http::{RequestHead, ResponseHead};
+use crate::proxy_protocol::Introduction;
 use crate::shared::Found;
 use crate::tls::TlsFacts;
 
@@ -31,6 +32,8 @@ pub struct View {
     pub listener: Name,
     /// Of a connection over TLS.
     pub tls: Option<Arc<TlsFacts>>,
+    /// Of a connection that a PROXY header introduced.
+    pub introduction: Option<Arc<Introduction>>,
     /// Visible ASCII.
     pub request_id: HeaderValue,
     pub trace_id: Hex,
@@ -138,6 +141,7 @@ impl View {
             client_address: self.client_address,
             listener: self.listener.clone(),
             tls: self.tls.clone(),
+            introduction: self.introduction.clone(),
             request_id: self.request_id.clone(),
             trace_id: self.trace_id,
             started: self.started,

@@ -6,12 +6,14 @@
 
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use http::header::FORWARDED;
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::{ForwardedStyle, Network};
+use crate::proxy_protocol::Introduction;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -28,11 +30,13 @@ pub const FIELDS: [HeaderName; 5] = [
 ];
 
 /// The other end of a connection, with its address as field text: it is written
-/// once a connection and not once a request.
+/// once a connection and not once a request. Behind a balancer that introduces its
+/// clients, that is the client.
 #[derive(Debug, Clone)]
 pub struct Peer {
     address: IpAddr,
     text: HeaderValue,
+    introduction: Option<Arc<Introduction>>,
 }
 
 impl Peer {
@@ -43,7 +47,21 @@ impl Peer {
         Self {
             address,
             text: text.expect("an address is visible ASCII"),
+            introduction: None,
         }
+    }
+
+    /// The one that a PROXY header from `address` is about.
+    pub fn introduced(address: IpAddr, introduction: Introduction) -> Self {
+        let address = introduction.client().map_or(address, |client| client.ip());
+        Self {
+            introduction: Some(Arc::new(introduction)),
+            ..Self::new(address)
+        }
+    }
+
+    pub fn introduction(&self) -> Option<&Arc<Introduction>> {
+        self.introduction.as_ref()
     }
 
     pub fn address(&self) -> IpAddr {

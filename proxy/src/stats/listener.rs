@@ -1,6 +1,7 @@
 //! What one listener did on one worker.
 
 use super::counter::{Counter, Gauge, Histogram};
+use super::proxy_header::ProxyHeaders;
 use super::tls::TlsStats;
 
 /// Room for every kind of error, by its index in the list of kinds.
@@ -23,6 +24,7 @@ pub struct ListenerStats {
     pub connections_refused: Counter,
     pub accept_errors: Counter,
     pub tls: TlsStats,
+    pub proxy_headers: ProxyHeaders,
 }
 
 /// The first digit of a status, or that no answer was sent at all.
@@ -96,6 +98,7 @@ impl Default for ListenerStats {
             connections_refused: Counter::default(),
             accept_errors: Counter::default(),
             tls: TlsStats::default(),
+            proxy_headers: ProxyHeaders::default(),
         }
     }
 }

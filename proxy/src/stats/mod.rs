@@ -16,6 +16,7 @@ pub mod guest;
 pub mod job;
 pub mod listener;
 pub mod process;
+pub mod proxy_header;
 pub mod shadow;
 pub mod tls;
 
@@ -32,6 +33,7 @@ pub use guest::GuestMetrics;
 pub use job::JobStats;
 pub use listener::{ListenerStats, StatusClass};
 pub use process::ProcessStats;
+pub use proxy_header::{HeaderOutcome, ProxyHeaders};
 pub use shadow::ShadowStats;
 pub use tls::{HandshakeFailure, TlsStats};
 

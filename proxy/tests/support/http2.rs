@@ -175,9 +175,15 @@ pub struct RawHttp2(TcpStream);
 impl RawHttp2 {
     /// Sends the preface and empty settings.
     pub fn connect(address: SocketAddr) -> Self {
+        Self::connect_behind(address, &[])
+    }
+
+    /// Sends `first` before.
+    pub fn connect_behind(address: SocketAddr, first: &[u8]) -> Self {
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(LIMIT)).unwrap();
         stream.set_nodelay(true).unwrap();
+        stream.write_all(first).unwrap();
         stream
             .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
             .unwrap();

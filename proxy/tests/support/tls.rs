@@ -191,6 +191,16 @@ impl TlsClient {
         config: &Arc<ClientConfig>,
         name: &str,
     ) -> io::Result<Self> {
+        Self::connect_behind(address, config, name, &[])
+    }
+
+    /// Sends `first` before TLS, in one segment with its beginning.
+    pub fn connect_behind(
+        address: SocketAddr,
+        config: &Arc<ClientConfig>,
+        name: &str,
+        first: &[u8],
+    ) -> io::Result<Self> {
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let connection = ClientConnection::new(config.clone(), name).unwrap();
         let tcp = TcpStream::connect(address)?;
@@ -198,6 +208,9 @@ impl TlsClient {
         tcp.set_write_timeout(Some(LIMIT))?;
         tcp.set_nodelay(true)?;
         let mut stream = StreamOwned::new(connection, tcp);
+        let mut hello = first.to_vec();
+        stream.conn.write_tls(&mut hello)?;
+        stream.sock.write_all(&hello)?;
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock)?;
         }

@@ -10,11 +10,13 @@ use super::Checker;
 use super::address::{read_header, read_listen, read_network, read_server, read_via};
 use super::names::read_name;
 use crate::config::checked::{
-    Http2, Limits, Listener, MessageHeaders, Name, Network, PathRules, PingTimes, Timeouts,
+    Http2, Limits, Listener, MessageHeaders, Name, Network, PathRules, PingTimes, ProxyProtocol,
+    Timeouts,
 };
 use crate::config::place::below;
 use crate::config::raw::{
-    RawHttp2, RawLimits, RawListener, RawMessageHeaders, RawPathRules, RawTimeouts,
+    RawHttp2, RawLimits, RawListener, RawMessageHeaders, RawPathRules, RawProxyProtocol,
+    RawTimeouts,
 };
 
 impl Checker<'_> {
@@ -23,6 +25,9 @@ impl Checker<'_> {
     pub(super) fn listener(&mut self, at: &str, raw: &RawListener) -> Option<Listener> {
         let name = self.required(at, "name", raw.name.as_ref(), read_name);
         let address = self.listen_address(at, raw.address.as_ref());
+        let proxy_protocol = raw.proxy_protocol.as_ref();
+        let proxy_protocol =
+            proxy_protocol.map(|raw| self.proxy_protocol(&below(at, "proxy_protocol"), raw));
         let cluster = &raw.cluster;
         let cluster = cluster
             .as_ref()
@@ -45,6 +50,7 @@ impl Checker<'_> {
             name: name.unwrap_or_else(|| Arc::from("")),
             address: address.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0))),
             tls,
+            proxy_protocol,
             cluster,
             remove_request_headers,
             filters,
@@ -58,6 +64,17 @@ impl Checker<'_> {
                 encoded_slashes,
             },
         })
+    }
+
+    fn proxy_protocol(&mut self, at: &str, raw: &RawProxyProtocol) -> ProxyProtocol {
+        let from = raw.from.as_deref().unwrap_or_default();
+        let from = self.texts(at, "from", from, read_network);
+        self.trusts_everyone(&below(at, "from"), &from);
+        ProxyProtocol {
+            from,
+            is_required: raw.required,
+            timeout: self.time(at, "timeout", raw.timeout),
+        }
     }
 
     fn listen_address(&mut self, at: &str, text: Option<&String>) -> Option<SocketAddr> {

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Items;
+use super::proxy_protocol::RawProxyProtocol;
 use super::tls::RawListenerTls;
 use super::units::{GIB, HOUR, KIB, MIB, Size, Time};
 use crate::config::checked::{ClientCertificateField, EncodedSlashes, ForwardedStyle, Protocol};
@@ -28,6 +29,11 @@ pub(in crate::config) struct RawListener {
     #[schemars(with = "RawListenerTls")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::config) tls: Option<RawListenerTls>,
+    /// What connections begin with, before anything else. Without this key, PROXY
+    /// headers are not read.
+    #[schemars(with = "RawProxyProtocol")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) proxy_protocol: Option<RawProxyProtocol>,
     /// The cluster for requests that no filter routed. Without this key they are
     /// answered 404.
     #[schemars(with = "String", extend("x-wanted" = "the name of a cluster"))]

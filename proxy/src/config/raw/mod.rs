@@ -12,6 +12,7 @@ mod case;
 mod cluster;
 mod filter;
 mod listener;
+mod proxy_protocol;
 mod registry;
 mod secret;
 mod tls;
@@ -36,6 +37,7 @@ pub(super) use filter::{
 pub(super) use listener::{
     RawHttp2, RawLimits, RawListener, RawMessageHeaders, RawPathRules, RawTimeouts,
 };
+pub(super) use proxy_protocol::RawProxyProtocol;
 pub(super) use registry::RawRegistry;
 pub(super) use secret::RawSecret;
 pub(super) use tls::{RawCertificate, RawClientCertificates, RawListenerTls};

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 const SECOND: u64 = 1000;
-const MINUTE: u64 = 60 * SECOND;
+pub(in crate::config) const MINUTE: u64 = 60 * SECOND;
 pub(in crate::config) const HOUR: u64 = 60 * MINUTE;
 const DURATION_UNITS: &[(&str, u64)] = &[("h", HOUR), ("m", MINUTE), ("s", SECOND), ("ms", 1)];
 

@@ -201,10 +201,13 @@ fn attribute(view: &View, name: &str) -> Option<String> {
         "upstream.cluster" => upstream.map(|(cluster, _)| of(cluster)),
         "upstream.endpoint" => upstream.map(|(_, endpoint)| of(endpoint)),
         _ if name.starts_with("tls.") => view.tls.as_ref()?.attribute(&name["tls.".len()..]),
-        _ => {
-            let known = view.attributes.iter().find(|(known, _)| known == name);
-            known.map(|(_, value)| value.clone())
-        }
+        _ => match name.strip_prefix("proxy_protocol.") {
+            Some(name) => view.introduction.as_ref()?.attribute(name),
+            None => {
+                let known = view.attributes.iter().find(|(known, _)| known == name);
+                known.map(|(_, value)| value.clone())
+            }
+        },
     }
 }
 

@@ -13,7 +13,8 @@ use crate::stats::counter::{BOUNDS, Counter, Gauge, Histogram, PerWorker};
 use crate::stats::filter::{FAULTS, PHASES, Waits};
 use crate::stats::tls::{self, HandshakeFailure};
 use crate::stats::{
-    ClusterStats, FilterKey, FilterStats, JobKey, JobStats, ListenerStats, Named, StatusClass,
+    ClusterStats, FilterKey, FilterStats, HeaderOutcome, JobKey, JobStats, ListenerStats, Named,
+    StatusClass,
 };
 
 /// The series of one kind of thing, with the labels that tell them apart.
@@ -57,6 +58,16 @@ pub fn listeners(
     )?;
     counters(page, &rows, &LISTENER_COUNTERS)?;
     handshakes(page, &rows)?;
+    happened(
+        page,
+        &Head::of(
+            "lockgate_proxy_headers",
+            "Connections where a PROXY header is looked for, by what became of that.",
+        ),
+        ("outcome", &HeaderOutcome::NAMES),
+        &rows,
+        |stats, outcome| stats.proxy_headers.of(outcome),
+    )?;
     gauge(
         page,
         &Head::of(

@@ -1,0 +1,12 @@
+//! The PROXY protocol: how a balancer in front tells whose connection it passes on.
+//!
+//! Takes the first bytes of a connection; gives who the client is and what else the
+//! header says. Must never: take a byte that comes behind the header, or decide who
+//! may send one.
+
+mod header;
+mod introduction;
+mod read;
+
+pub use introduction::Introduction;
+pub use read::{Unreadable, read};
