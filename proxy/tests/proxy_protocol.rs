@@ -216,10 +216,7 @@ fn who_waits_is_not_waited_for() {
     client.send("PRO");
     outcome(&proxy, "absent", 1);
     assert_eq!(
-        client
-            .send(GET.replacen("GET", "PFIND", 1))
-            .answer()
-            .status,
+        client.send(GET.replacen("GET", "PFIND", 1)).answer().status,
         200
     );
     assert_eq!(origin.seen().line, "PROPFIND / HTTP/1.1");

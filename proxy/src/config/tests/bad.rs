@@ -80,7 +80,13 @@ fn listeners() {
     );
     check(
         "listeners:\n- name: a\n  address: '[::]:80'\n  proxy_protocol: { from: [], timeout: 2m }\n- name: b\n  address: '[::]:81'\n  proxy_protocol: { from: [10.0.0.1/8], requird: no }\n- name: c\n  address: '[::]:82'\n  proxy_protocol: {}\n",
-        &["4:27: found an empty list, wanted at least 1 item"],
+        &[
+            "4:27: found an empty list, wanted at least 1 item",
+            "4:40: found `2m`, wanted a duration from 1ms to 1m",
+            "7:28: found `10.0.0.1/8`, wanted the first address of the network: `10.0.0.0/8`",
+            "7:41: found the unknown key `requird`, wanted `required`",
+            "10:19: found no key `from`, wanted `from` with a list",
+        ],
     );
     check(
         "listeners:\n- name: a\n  address: '[::]:80'\n  limits: { max_target_bytes: 1MiB, max_headers: 0 }\n  timeouts: { idel: 1s }\n  headers:\n    forwarded: xforwarded\n    trusted_hops: [10.0.0.1/8, 10.0.0.0/40]\n    server: ''\n    via: a b\n  path: { merge_slashes: yes, encoded_slashes: decode }\n",
