@@ -7,7 +7,7 @@ use support::http2::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RST_STREAM, RawFrame,
     RawHttp2, SETTINGS, WINDOW_UPDATE, get, literals, run,
 };
-use support::{Origin, Proxy};
+use support::{Origin, Proxy, Seen, read_head, within};
 
 const PROTOCOL_ERROR: u32 = 1;
 const ENHANCE_YOUR_CALM: u32 = 11;
@@ -258,6 +258,69 @@ fn floods_of_control_frames_cost_only_their_connection() {
         }
         assert_eq!(proxy.get("/").status, 200);
     }
+}
+
+/// A client that gives no room at all is answered once it does, refusals among it.
+#[test]
+fn a_window_of_nothing_holds_up_only_its_own_answer() {
+    let origin = Origin::saying("hello");
+    let proxy = proxy_to(&origin, "");
+    for path in ["/", "/%00"] {
+        let mut client = RawHttp2::connect(proxy.address());
+        const INITIAL_WINDOW_SIZE: [u8; 6] = [0, 4, 0, 0, 0, 0];
+        client.send(&RawFrame::new(SETTINGS, 0, 0, INITIAL_WINDOW_SIZE));
+        let head = [&HEAD[..3], &[(":path", path)]].concat();
+        client.head(1, END_STREAM, &head);
+        assert_eq!(outcome(&mut client), Ended::Answered, "{path}");
+        assert_eq!(proxy.get("/").status, 200);
+        client.send(&RawFrame::new(WINDOW_UPDATE, 0, 1, 1000_u32.to_be_bytes()));
+        let body = client.read_one_of(&[DATA, RST_STREAM]).expect("the body");
+        assert_eq!((body.kind, body.flags), (DATA, END_STREAM), "{path}");
+    }
+}
+
+/// What was broken off makes room for others only once nothing is done for it.
+#[test]
+fn a_broken_off_upload_ends_while_its_origin_takes_nothing() {
+    let origin = Origin::scripted(|stream, seen| {
+        read_head(&mut std::io::BufReader::with_capacity(1, &stream)).unwrap();
+        seen.send(Seen::named("begun")).unwrap();
+        // Nothing of the body is read, until the proxy has closed.
+        let mut probe = [0; 1];
+        within("the end", || match stream.peek(&mut probe) {
+            Ok(_) => closed_by_peer(&stream).then_some(()),
+            Err(_) => Some(()),
+        });
+        seen.send(Seen::named("closed")).unwrap();
+    });
+    let proxy = proxy_to(
+        &origin,
+        ", http2: { stream_window: 16MiB, connection_window: 64MiB }",
+    );
+    let mut client = RawHttp2::connect(proxy.address());
+    let post = [&[(":method", "POST")], &HEAD[1..]].concat();
+    client.head(1, 0, &post);
+    assert_eq!(origin.seen().line, "begun");
+    for _ in 0..900 {
+        client.send(&RawFrame::new(DATA, 0, 1, vec![b'x'; 16 << 10]));
+    }
+    client.send(&RawFrame::new(RST_STREAM, 0, 1, 8_u32.to_be_bytes()));
+    assert_eq!(origin.seen().line, "closed");
+}
+
+/// Whether the other end has closed, although what it sent before was not read.
+fn closed_by_peer(stream: &std::net::TcpStream) -> bool {
+    let info = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let peer = stream.peer_addr().unwrap().port();
+    let port = stream.local_addr().unwrap().port();
+    const ESTABLISHED: &str = "01";
+    let ends = (format!(":{port:04X}"), format!(":{peer:04X}"));
+    !info.lines().any(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        words.next().is_some_and(|local| local.ends_with(&ends.0))
+            && words.next().is_some_and(|remote| remote.ends_with(&ends.1))
+            && words.next() == Some(ESTABLISHED)
+    })
 }
 
 #[test]

@@ -32,8 +32,11 @@ use crate::tls::TlsFacts;
 
 /// Of one stream's answer, what is kept for a client that does not take it.
 const SEND_BUFFER: usize = 64 * 1024;
-/// For what was said last to leave, and for the client to close.
-const LAST_FRAMES: Duration = Duration::from_secs(2);
+/// For what was said last to leave. The connection is over as soon as it has left, so
+/// only a client that does not take it is given so long.
+const LAST_FRAMES: Duration = Duration::from_secs(30);
+/// After it was told to open no more streams, those that were on their way are served.
+const LAST_STREAMS: Duration = Duration::from_secs(5);
 
 /// A connection that is known to speak HTTP/2.
 pub(super) struct Http2Client<S> {
@@ -54,6 +57,9 @@ struct Shared {
     socket: Arc<Socket>,
     /// Streams that are under way.
     open: Cell<usize>,
+    /// What is allowed of them. The codec counts none that was broken off, but what is
+    /// done for it may take a while to end.
+    max_open: usize,
     /// Streams that the client broke off.
     resets: Resets,
     /// The connection's task, woken when the last stream ends or one is broken off.
@@ -92,6 +98,7 @@ where
             tls: client.tls,
             socket: client.socket,
             open: Cell::new(0),
+            max_open: config.http2.max_streams as usize,
             resets: Resets::default(),
             task: RefCell::new(Waker::noop().clone()),
         }),
@@ -99,7 +106,8 @@ where
         alarm,
         requests: 0,
         ends_at: None,
-        is_closing: false,
+        closing: None,
+        is_cut: false,
     };
     drop(snapshot);
     poll_fn(|context| connection.poll(context)).await;
@@ -126,8 +134,11 @@ struct Connection<S> {
     requests: u64,
     /// While no stream is under way: when the connection ends.
     ends_at: Option<Instant>,
-    /// The client was told to open no more streams.
-    is_closing: bool,
+    /// The client was told to open no more streams; when those that it opens all the
+    /// same are refused.
+    closing: Option<Instant>,
+    /// It was told why as well.
+    is_cut: bool,
 }
 
 impl<S> Connection<S>
@@ -141,7 +152,7 @@ where
             match self.frames.poll_accept(context) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     self.requests += 1;
-                    self.shared.begin(request, respond);
+                    self.begin(request, respond);
                     continue;
                 }
                 Poll::Ready(Some(Err(error))) => {
@@ -171,7 +182,7 @@ where
                 tracing::debug!(%peer, "no answer to a ping");
                 return Poll::Ready(());
             }
-            return match self.is_closing {
+            return match self.closing.is_some() {
                 true => self.poll_end(context, LAST_FRAMES),
                 false => {
                     let ended = self.poll_end(context, config.timeouts.idle);
@@ -188,20 +199,22 @@ where
     /// Tells the client, once, to open no more streams where that is to be.
     fn told_to_end(&mut self, context: &mut Context<'_>, config: Option<&Listener>) -> bool {
         let is_draining = self.watcher.poll_draining(context);
-        if self.is_closing {
+        let max_resets = config.map(|config| config.http2.max_resets);
+        if !self.is_cut && max_resets.is_some_and(|max| self.shared.resets.lately() > max) {
+            let peer = self.shared.socket_peer;
+            tracing::debug!(%peer, "the client broke too many streams off");
+            self.frames.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+            self.is_cut = true;
+            self.closing = Some(Instant::now());
+            return true;
+        }
+        if self.closing.is_some() {
             return false;
         }
         let Some(config) = config else {
             self.close();
             return true;
         };
-        if self.shared.resets.lately() > config.http2.max_resets {
-            let peer = self.shared.socket_peer;
-            tracing::debug!(%peer, "the client broke too many streams off");
-            self.frames.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-            self.is_closing = true;
-            return true;
-        }
         if is_draining || self.requests >= config.limits.max_requests {
             self.close();
             return true;
@@ -211,8 +224,17 @@ where
 
     fn close(&mut self) {
         self.frames.graceful_shutdown();
-        self.is_closing = true;
+        self.closing = Some(Instant::now() + LAST_STREAMS);
         self.ends_at = None;
+    }
+
+    fn begin(&self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+        let is_late = self.closing.is_some_and(|at| Instant::now() > at);
+        if is_late || self.shared.open.get() >= self.shared.max_open {
+            self.shared.resets.count();
+            return respond.send_reset(Reason::REFUSED_STREAM);
+        }
+        self.shared.begin(request, respond);
     }
 
     /// Ready when no stream was under way for so long.

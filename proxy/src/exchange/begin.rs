@@ -141,12 +141,7 @@ fn protected(config: &Listener) -> impl Iterator<Item = &HeaderName> + Clone {
 /// The request's body, not yet going anywhere.
 pub fn upload<'a>(scene: &Scene<'a>, asked: &Asked, incoming: Incoming<'a>) -> Upload<'a> {
     let config = &scene.listener.shared.config;
-    // A call may be silent for as long as it lasts: pings tell that its client is there.
-    let timeout = match asked.is_grpc {
-        true => config.timeouts.longest,
-        false => config.timeouts.body,
-    };
-    let source = Source::new(incoming, asked.framing, timeout, config);
+    let source = Source::new(incoming, asked.framing, config);
     let mut upload = Upload::new(source, asked.framing);
     if asked.framing.exceeds(config.limits.max_body_bytes) {
         upload.give_up();

@@ -14,6 +14,7 @@ use super::mirror::{BodyKind, Copy};
 use super::outgoing::Outgoing;
 use super::upload::{Upload, alongside};
 use super::{Scene, reply};
+use crate::config::ClusterProtocol;
 use crate::deadline::Alarm;
 use crate::error::{ErrorKind, ProxyError};
 use crate::filter::{Flow, View};
@@ -110,6 +111,9 @@ async fn forward(
         .exceeds(scene.listener.shared.config.limits.max_body_bytes)
     {
         return Err(ErrorKind::BodyTooLarge.into());
+    }
+    if is_call(asked, &cluster) {
+        upload.set_timeout(scene.listener.shared.config.timeouts.longest);
     }
     let headers = headers_for(scene, &mut course.view, upload, &cluster)?;
     start_copies(scene, &course.view, &headers, upload);
@@ -237,11 +241,16 @@ fn timeouts_for(
     timeouts.try_timeout = view.decisions.try_timeout.map(|limit| limit.min(longest));
     match view.decisions.idle_timeout {
         Some(idle) => timeouts.idle = idle.min(longest),
-        // A call may be silent for as long as it lasts.
-        None if asked.is_grpc => timeouts.idle = longest,
+        None if is_call(asked, cluster) => timeouts.idle = longest,
         None => {}
     }
     timeouts
+}
+
+/// A call of gRPC where that is spoken. It may be silent for as long as it lasts: pings
+/// tell that either end is there.
+fn is_call(asked: &Asked, cluster: &WorkerCluster) -> bool {
+    asked.is_grpc && cluster.cluster().config.protocol == ClusterProtocol::Http2
 }
 
 /// Methods that may be sent twice (RFC 9110 section 9.2.2).

@@ -49,13 +49,7 @@ enum Coding<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// `timeout` is how long the client may send no byte.
-    pub fn new(
-        incoming: Incoming<'a>,
-        framing: Framing,
-        timeout: Duration,
-        config: &'a Listener,
-    ) -> Self {
+    pub fn new(incoming: Incoming<'a>, framing: Framing, config: &'a Listener) -> Self {
         let max_body = config.limits.max_body_bytes;
         let is_empty = matches!(framing, Framing::None | Framing::Length(0));
         let (coding, done) = match incoming {
@@ -69,7 +63,7 @@ impl<'a> Source<'a> {
         Self {
             coding,
             removed: &config.remove_request_headers,
-            timeout,
+            timeout: config.timeouts.body,
             alarm: Alarm::default(),
             bytes: 0,
             length: match framing {
@@ -103,6 +97,10 @@ impl<'a> Source<'a> {
     pub fn remaining(&self) -> u64 {
         let length = self.length;
         length.map_or(0, |length| length.saturating_sub(self.bytes))
+    }
+
+    pub fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
     }
 
     /// No more than this may still be read.
@@ -155,8 +153,21 @@ impl<'a> Source<'a> {
         trailers
     }
 
-    /// Ready once the client has gone away, which only shows while nothing more of
-    /// its body is to come. What else it sends meanwhile is kept.
+    /// Whether it shows that the client goes away. On a connection of HTTP/1 only what
+    /// follows the body would.
+    pub fn shows_end(&self) -> bool {
+        self.done || self.stream().is_some()
+    }
+
+    /// The stream that the client may break off at any time.
+    pub fn stream(&self) -> Option<&'a Http2Sink> {
+        match self.coding {
+            Coding::Http1(..) => None,
+            Coding::Http2(_, sink) => Some(sink),
+        }
+    }
+
+    /// Ready once the client has gone away. What else it sends meanwhile is kept.
     pub async fn gone(&mut self) -> ProxyError {
         match &mut self.coding {
             Coding::Http1(reader, _) => match reader.closed().await {

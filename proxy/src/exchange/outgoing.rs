@@ -20,6 +20,9 @@ use crate::http::{AnswerFraming, ResponseHead, h2 as http2};
 /// What was encoded and not yet written may grow to this before it is.
 const FLUSH_BYTES: usize = 16 * 1024;
 
+/// Before an exchange has said otherwise.
+const DEFAULT_STALL: Duration = Duration::from_secs(30);
+
 /// Where answers go.
 pub enum Outgoing<'a> {
     Http1(&'a mut Writer),
@@ -31,7 +34,7 @@ impl<'a> Outgoing<'a> {
         Outgoing::Http2(Http2Writer {
             sink,
             pending: None,
-            stall: Duration::MAX,
+            stall: DEFAULT_STALL,
             alarm: Alarm::default(),
         })
     }
@@ -138,6 +141,8 @@ impl<'a> Outgoing<'a> {
                 }
                 writer.flush().await
             }
+            // The head was all of it.
+            Outgoing::Http2(_) if how == AnswerFraming::None => Ok(()),
             Outgoing::Http2(writer) => writer.end(trailers).await,
         }
     }
@@ -275,21 +280,24 @@ impl Http2Sink {
 
     fn send(&self, bytes: Bytes, ends: bool) -> Result<(), ProxyError> {
         let sink = &mut *self.0.borrow_mut();
-        if let Sink::Open(stream) = sink {
-            stream.send_data(bytes, ends).map_err(gone)?;
-            if ends {
-                *sink = Sink::Ended;
-            }
+        match sink {
+            Sink::Open(stream) => stream.send_data(bytes, ends).map_err(gone)?,
+            Sink::Ended if bytes.is_empty() => {}
+            Sink::Ended | Sink::Waiting(_) => return Err(ErrorKind::Internal.into()),
+        }
+        if ends {
+            *sink = Sink::Ended;
         }
         Ok(())
     }
 
     fn send_trailers(&self, trailers: HeaderMap) -> Result<(), ProxyError> {
         let sink = &mut *self.0.borrow_mut();
-        if let Sink::Open(stream) = sink {
-            stream.send_trailers(trailers).map_err(gone)?;
-            *sink = Sink::Ended;
-        }
+        let Sink::Open(stream) = sink else {
+            return Err(ErrorKind::Internal.into());
+        };
+        stream.send_trailers(trailers).map_err(gone)?;
+        *sink = Sink::Ended;
         Ok(())
     }
 }

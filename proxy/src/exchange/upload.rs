@@ -3,10 +3,12 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
 
+use super::Http2Sink;
 use super::incoming::Source;
 use super::midway::Midway;
 use super::mirror::Copy;
@@ -103,7 +105,7 @@ impl<'a> Upload<'a> {
         &mut self,
         work: Pin<&mut impl Future<Output = T>>,
     ) -> Result<T, ProxyError> {
-        match self.source.is_done() {
+        match self.source.shows_end() {
             true => while_there(&mut self.source, work).await,
             false => Ok(work.await),
         }
@@ -117,6 +119,11 @@ impl<'a> Upload<'a> {
     /// What is still to come, where that is known; else nothing is.
     pub fn remaining(&self) -> u64 {
         self.source.remaining()
+    }
+
+    /// The client may be silent for so long.
+    pub fn set_timeout(&mut self, timeout: Duration) {
+        self.source.set_timeout(timeout);
     }
 
     /// From now on the rest goes nowhere, and `run` fails beyond so many bytes.
@@ -156,7 +163,8 @@ impl<'a> Upload<'a> {
         collect: Collect,
         midway: &Midway<'_>,
     ) -> Result<Collection, ProxyError> {
-        let collected = self.collect_some(collect, midway).await;
+        let stream = self.source.stream();
+        let collected = unless_reset(stream, pin!(self.collect_some(collect, midway))).await;
         if collected.is_err() {
             self.give_up();
         }
@@ -201,7 +209,8 @@ impl<'a> Upload<'a> {
     /// has not taken what is there. Cancel-safe. Once it has failed it is given
     /// up, and must not be run again.
     pub async fn run(&mut self, midway: &Midway<'_>) -> Result<(), ProxyError> {
-        let outcome = self.pass_to_end(midway).await;
+        let stream = self.source.stream();
+        let outcome = unless_reset(stream, pin!(self.pass_to_end(midway))).await;
         if outcome.is_err() {
             self.give_up();
         }
@@ -303,10 +312,7 @@ pub async fn alongside<T>(
     midway: &Midway<'_>,
     mut work: Pin<&mut impl Future<Output = T>>,
 ) -> Result<T, ProxyError> {
-    if upload.is_broken() {
-        return Ok(work.await);
-    }
-    if upload.is_over {
+    if upload.is_broken() || upload.is_over {
         return upload.beside(work).await;
     }
     let first = {
@@ -323,6 +329,25 @@ pub async fn alongside<T>(
         Some(value) => Ok(value),
         None => upload.beside(work).await,
     }
+}
+
+/// A stream that was broken off frees its place for another at once, so nothing may go
+/// on for it.
+async fn unless_reset<T>(
+    stream: Option<&Http2Sink>,
+    mut work: Pin<&mut impl Future<Output = Result<T, ProxyError>>>,
+) -> Result<T, ProxyError> {
+    let Some(stream) = stream else {
+        return work.await;
+    };
+    poll_fn(|context| {
+        if let Poll::Ready(outcome) = work.as_mut().poll(context) {
+            return Poll::Ready(outcome);
+        }
+        let reset = stream.poll_reset(context);
+        reset.map(|()| Err(ErrorKind::ClientGone.into()))
+    })
+    .await
 }
 
 /// A client that closes its sending side has gone away: what nobody waits for

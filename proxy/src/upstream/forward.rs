@@ -120,7 +120,9 @@ fn length_of(parts: &Parts, method: &Method, stream: &RecvStream) -> Option<u64>
         return Some(0);
     }
     let length = parts.headers.get(CONTENT_LENGTH)?;
-    length.to_str().ok()?.parse().ok()
+    let length = length.to_str().ok()?.parse().ok()?;
+    // The stream goes on: with trailers, then.
+    (length > 0).then_some(length)
 }
 
 /// What stays the same however often the request is sent.
