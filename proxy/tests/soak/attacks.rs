@@ -17,10 +17,16 @@ const PACE: Duration = Duration::from_millis(45);
 /// Connections whose request never ends, of one attacker.
 const HELD: usize = 4;
 
-/// Guests whose harm is done when the exchange cannot be changed any more.
-const HARMLESS: [&str; 3] = ["done", "call-drop", "call-forget"];
+/// Guests whose harm is done when the exchange cannot be changed any more, or never:
+/// answers have no trailers here.
+const HARMLESS: [&str; 4] = ["done", "call-drop", "call-forget", "response-trailers"];
 /// Guests that fail while the request's body is on its way.
-const MIDWAY: [&str; 3] = ["request-trailers", "transform-trap", "transform-huge"];
+const MIDWAY: [&str; 4] = [
+    "request-trailers",
+    "transform-trap",
+    "transform-finish",
+    "transform-huge",
+];
 
 /// A request at a time, each to any of the guests.
 pub fn go_on(stage: &Stage, mut rng: Rng) {
