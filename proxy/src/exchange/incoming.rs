@@ -6,7 +6,6 @@ use std::pin::pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
 use h2::{Reason, RecvStream};
 use http::{HeaderMap, HeaderName};
 
@@ -18,7 +17,7 @@ use crate::error::{ErrorKind, ProxyError};
 use crate::http::Framing;
 use crate::http::disguise::remove_disguised;
 use crate::http::h1::{BodyDecoder, Decoded, remove_forbidden_trailers};
-use crate::upstream::Frame;
+use crate::upstream::{Frame, poll_stream};
 
 /// Where requests come from.
 pub enum Incoming<'a> {
@@ -210,38 +209,17 @@ async fn read_http1(
     }
 }
 
-/// What was read is the client's to send again at once: nothing is read before the
-/// origin has room for it.
 fn poll_http2(
     stream: &mut RecvStream,
     context: &mut Context<'_>,
 ) -> Poll<Result<Option<Frame>, ProxyError>> {
-    loop {
-        match ready!(stream.poll_data(context)) {
-            Some(Ok(bytes)) if bytes.is_empty() => {}
-            Some(Ok(bytes)) => {
-                release(stream, &bytes);
-                return Poll::Ready(Ok(Some(Frame::Data(bytes))));
-            }
-            Some(Err(error)) => return Poll::Ready(Err(of_stream(error))),
-            None => break,
-        }
+    let mut part = ready!(poll_stream(stream, context))
+        .transpose()
+        .map_err(of_stream);
+    if let Ok(Some(Frame::Trailers(trailers))) = &mut part {
+        remove_forbidden_trailers(trailers);
     }
-    match ready!(stream.poll_trailers(context)) {
-        Ok(Some(mut trailers)) => {
-            remove_forbidden_trailers(&mut trailers);
-            Poll::Ready(Ok(Some(Frame::Trailers(trailers))))
-        }
-        Ok(None) => Poll::Ready(Ok(None)),
-        Err(error) => Poll::Ready(Err(of_stream(error))),
-    }
-}
-
-fn release(stream: &mut RecvStream, bytes: &Bytes) {
-    if let Err(error) = stream.flow_control().release_capacity(bytes.len()) {
-        // Only more than was received is refused.
-        tracing::debug!(%error, "room of a stream was not given back");
-    }
+    Poll::Ready(part)
 }
 
 /// A stream that the client broke off, or one whose frames broke a rule.

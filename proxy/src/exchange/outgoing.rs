@@ -16,6 +16,7 @@ use crate::deadline::{Alarm, within};
 use crate::error::{ErrorKind, ProxyError};
 use crate::http::h1::{self, OwnFields, Persistence, remove_forbidden_trailers};
 use crate::http::{AnswerFraming, ResponseHead, h2 as http2};
+use crate::upstream;
 
 /// What was encoded and not yet written may grow to this before it is.
 const FLUSH_BYTES: usize = 16 * 1024;
@@ -267,15 +268,8 @@ impl Http2Sink {
         let Sink::Open(stream) = &mut *self.0.borrow_mut() else {
             return Poll::Ready(Err(ErrorKind::ClientGone.into()));
         };
-        stream.reserve_capacity(wanted);
-        if stream.capacity() > 0 {
-            return Poll::Ready(Ok(stream.capacity()));
-        }
-        Poll::Ready(match ready!(stream.poll_capacity(context)) {
-            Some(Ok(room)) => Ok(room),
-            Some(Err(error)) => Err(gone(error)),
-            None => Err(ErrorKind::ClientGone.into()),
-        })
+        let room = ready!(upstream::poll_room(stream, wanted, context));
+        Poll::Ready(room.ok_or_else(|| ErrorKind::ClientGone.into()))
     }
 
     fn send(&self, bytes: Bytes, ends: bool) -> Result<(), ProxyError> {

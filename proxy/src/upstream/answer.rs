@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -159,7 +159,7 @@ impl AnswerBody {
             State::Driven { incoming, lease } => poll_driven(incoming, lease, cx),
             State::Apart { incoming, .. } => Pin::new(incoming).poll_frame(cx),
             State::Multiplexed { stream, .. } => {
-                let polled = poll_stream(stream, cx);
+                let polled = http2::poll_stream(stream, cx);
                 return self.give(polled.map_err(http2::classify), cx);
             }
             State::Ended => return Poll::Ready(None),
@@ -263,27 +263,6 @@ fn poll_driven(
     }
     lease.connection().poll(cx);
     Pin::new(incoming).poll_frame(&mut quiet)
-}
-
-/// What was read may be sent again at once: nothing is read before there is room for
-/// it.
-fn poll_stream(
-    stream: &mut RecvStream,
-    cx: &mut Context<'_>,
-) -> Poll<Option<Result<Frame, h2::Error>>> {
-    loop {
-        match ready!(stream.poll_data(cx)) {
-            Some(Ok(bytes)) if bytes.is_empty() => {}
-            Some(Ok(bytes)) => {
-                stream.flow_control().release_capacity(bytes.len())?;
-                return Poll::Ready(Some(Ok(Frame::Data(bytes))));
-            }
-            Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-            None => break,
-        }
-    }
-    let trailers = ready!(stream.poll_trailers(cx)).transpose();
-    Poll::Ready(trailers.map(|trailers| trailers.map(Frame::Trailers)))
 }
 
 fn to_frame(frame: http_body::Frame<Bytes>) -> Frame {

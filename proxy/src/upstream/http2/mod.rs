@@ -6,6 +6,8 @@
 mod channel;
 mod pump;
 mod send;
+mod stream;
 
 pub(super) use channel::{Channel, Channels, open};
 pub(super) use send::{StreamLease, classify, send};
+pub use stream::{poll_room, poll_stream};

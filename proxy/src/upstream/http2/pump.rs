@@ -4,13 +4,14 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use h2::{Reason, SendStream};
 use tokio::task::JoinHandle;
 
+use super::stream::poll_room;
 use crate::deadline::{Alarm, within};
 use crate::upstream::body::{BodyReceiver, BodyWatch};
 
@@ -124,20 +125,4 @@ fn finish(body: &BodyReceiver, stream: &mut SendStream<Bytes>) -> Sent {
         tracing::debug!(%error, "the end of a request was not sent");
     }
     Sent::Whole
-}
-
-/// `None` once the origin wants nothing more.
-fn poll_room(
-    stream: &mut SendStream<Bytes>,
-    wanted: usize,
-    context: &mut Context<'_>,
-) -> Poll<Option<usize>> {
-    stream.reserve_capacity(wanted);
-    if stream.capacity() > 0 {
-        return Poll::Ready(Some(stream.capacity()));
-    }
-    Poll::Ready(match ready!(stream.poll_capacity(context)) {
-        Some(Ok(room)) => Some(room),
-        Some(Err(_)) | None => None,
-    })
 }
