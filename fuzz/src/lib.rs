@@ -11,6 +11,7 @@ pub mod error;
 pub mod http;
 #[path = "../../proxy/src/filter/packed.rs"]
 pub mod packed;
+pub mod proxy_protocol;
 pub mod stats;
 
 use config::{EncodedSlashes, Limits, PathRules};
@@ -24,6 +25,7 @@ pub fn limits() -> Limits {
         max_body_bytes: 1024,
         max_requests: 1,
         max_connections: 1,
+        max_handshakes: 1,
     }
 }
 

@@ -124,7 +124,15 @@ fn pass_on(parsed: ParsedRequest) {
             let client = Client::find(&peer, &head.headers, style, trusted);
             let mut headers = head.headers.clone();
             let authority = head.authority.as_ref();
-            forwarded::write(&mut headers, style, &peer, client, &head.scheme, authority);
+            forwarded::write(
+                &mut headers,
+                style,
+                &peer,
+                client,
+                &head.scheme,
+                authority,
+                None,
+            );
         }
     }
     let trace = Trace::from_headers(&head.headers);
