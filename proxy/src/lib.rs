@@ -5,7 +5,7 @@
 //! `cli`, `app`, `demo`, `project` / `control` / `worker`, `jobs`, `cases`, `listener`,
 //! `downstream` / `exchange` / `snapshot` / `filter`, `upstream` / `cluster`, `secrets`,
 //! `components`, `state`, `tls` / `config` / `http`, `client`, `deadline`, `drain`, `error`, `stats`,
-//! `console`, `cache`, `digest`, `private`, `proxy_protocol`.
+//! `console`, `cache`, `digest`, `private`, `proxy_protocol`, `pump`.
 
 pub mod app;
 pub mod cache;
@@ -33,6 +33,7 @@ pub mod pings;
 pub mod private;
 pub mod project;
 pub mod proxy_protocol;
+pub mod pump;
 pub mod secrets;
 pub mod shared;
 pub mod shipped;

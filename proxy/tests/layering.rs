@@ -20,7 +20,7 @@ const LAYERS: &[&[&str]] = &[
     &["config"],
     &["http", "client", "drain"],
     &["error", "stats", "console", "deadline", "memory", "cache"],
-    &["shared", "digest", "private", "proxy_protocol"],
+    &["shared", "digest", "private", "proxy_protocol", "pump"],
 ];
 
 /// The codec reads its limits from the checked configuration's shapes, and the
