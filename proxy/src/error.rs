@@ -87,6 +87,10 @@ kinds! {
     UpstreamStalled Upstream 504 "upstream_stalled";
     TotalTimeout Internal 504 "total_timeout";
     Draining Internal 503 "draining";
+    /// A connection on which nothing came for too long.
+    IdleTimeout Internal 0 "idle_timeout";
+    /// A connection that was open for as long as it may be.
+    LifetimeOver Internal 0 "lifetime_over";
     Internal Internal 500 "internal";
 }
 

@@ -3,7 +3,7 @@
 //! `ARCHITECTURE.md` tells how the parts fit; each folder's `mod.rs` tells what
 //! lives there. A module uses only what stands below it:
 //! `cli`, `app`, `demo`, `project` / `control` / `worker`, `jobs`, `cases`, `listener`,
-//! `downstream` / `exchange` / `snapshot` / `filter`, `upstream` / `cluster`, `secrets`,
+//! `downstream` / `tcp` / `exchange` / `snapshot` / `filter`, `upstream` / `cluster`, `secrets`,
 //! `components`, `state`, `tls` / `config` / `http`, `client`, `deadline`, `drain`, `error`, `stats`,
 //! `console`, `cache`, `digest`, `private`, `proxy_protocol`, `pump`.
 
@@ -40,6 +40,7 @@ pub mod shipped;
 pub mod snapshot;
 pub mod state;
 pub mod stats;
+pub mod tcp;
 pub mod tls;
 pub mod upstream;
 pub mod worker;

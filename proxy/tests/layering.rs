@@ -13,6 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["control"],
     &["worker", "jobs", "cases"],
     &["downstream"],
+    &["tcp"],
     &["exchange"],
     &["snapshot"],
     &["filter", "upstream", "listener", "shipped"],

@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -25,6 +26,17 @@ impl Stream {
             Self::Tcp(_) => None,
             Self::Tls(tls) => tls.get_ref().1.alpn_protocol(),
         }
+    }
+}
+
+impl Stream {
+    /// Has the connection end by a reset when it is dropped.
+    pub fn set_reset(&self) -> io::Result<()> {
+        let tcp = match self {
+            Self::Tcp(tcp) => tcp,
+            Self::Tls(tls) => tls.get_ref().0,
+        };
+        socket2::SockRef::from(tcp).set_linger(Some(Duration::ZERO))
     }
 }
 

@@ -130,6 +130,7 @@ pub struct Listener {
     /// What is spoken on it; never empty.
     pub protocols: Vec<Protocol>,
     pub http2: Http2,
+    pub tcp: Tcp,
     pub limits: Limits,
     pub timeouts: Timeouts,
     pub headers: MessageHeaders,
@@ -159,6 +160,16 @@ pub enum Protocol {
     /// HTTP/1.1, and 1.0.
     Http1,
     Http2,
+    /// Bytes, whatever they mean. Never beside the others.
+    Tcp,
+}
+
+/// How connections of TCP are used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tcp {
+    /// Without a byte in either direction.
+    pub idle: Duration,
+    pub max_lifetime: Option<Duration>,
 }
 
 /// How often the peer of a connection of HTTP/2 is asked whether it is there, and how

@@ -28,6 +28,7 @@ use crate::http::h1::{HeadScanner, parse_request};
 use crate::http::h2::PREFACE;
 use crate::listener::Socket;
 use crate::snapshot::{WorkerListener, WorkerSnapshot};
+use crate::tcp::{self, TcpClient};
 use crate::tls::TlsFacts;
 
 /// A connection as the listener gives it.
@@ -47,6 +48,17 @@ pub async fn serve(local: Rc<Local>, accepted: Accepted) {
     let Some((stream, tls)) = establish(&local, accepted, &read).await else {
         return;
     };
+    if speaks_tcp(&local, &socket) {
+        let client = TcpClient {
+            stream,
+            read,
+            socket_peer,
+            peer,
+            socket,
+            watcher,
+        };
+        return Box::pin(tcp::serve(local, client)).await;
+    }
     let mut connection = Connection {
         client: Client::begun(stream, read),
         watcher,
@@ -69,6 +81,12 @@ pub async fn serve(local: Rc<Local>, accepted: Accepted) {
             Next::Http2 => return connection.serve_http2(local).await,
         }
     }
+}
+
+fn speaks_tcp(local: &Local, socket: &Arc<Socket>) -> bool {
+    let snapshot = local.snapshot();
+    let listener = snapshot.listener(socket);
+    listener.is_some_and(|listener| listener.shared.config.speaks(Protocol::Tcp))
 }
 
 /// What became of a request that was waited for.

@@ -39,6 +39,7 @@ pub use calls::serve as serve_calls;
 pub use incoming::Incoming;
 pub use local::Local;
 pub use outgoing::{Http2Sink, Outgoing};
+pub use record::Record;
 pub use rehearsal::{Decided, Rehearsed, rehearse};
 
 use h2::RecvStream;

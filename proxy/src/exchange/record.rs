@@ -31,7 +31,8 @@ pub struct Record<'a> {
     pub authority: Option<&'a str>,
     /// Path and query.
     pub path: Option<&'a str>,
-    pub version: Version,
+    /// `None` for a connection of TCP.
+    pub version: Option<Version>,
     pub user_agent: Option<&'a [u8]>,
     /// What the client was answered; `None` if nothing was sent.
     pub status: Option<u16>,
@@ -118,7 +119,7 @@ mod tests {
             method: Some("GET"),
             authority: Some("shop.example"),
             path: Some("/checkout?a=1"),
-            version: Version::HTTP_11,
+            version: Some(Version::HTTP_11),
             user_agent: Some(b"curl/8"),
             status: Some(200),
             route: Some("checkout"),

@@ -14,15 +14,17 @@ pub struct ListenerStats {
     errors: [Counter; MAX_ERROR_KINDS],
     /// From a request's first byte to its answer's last.
     pub durations: Histogram,
-    /// Body bytes from clients.
+    /// Body bytes from clients, and all bytes where TCP is spoken.
     pub bytes_in: Counter,
-    /// Body bytes to clients.
+    /// The same to clients.
     pub bytes_out: Counter,
     pub connections_opened: Counter,
     pub connections_active: Gauge,
     /// Closed at once, because the listener had as many as it may.
     pub connections_refused: Counter,
     pub accept_errors: Counter,
+    /// Connections of TCP that are over.
+    pub tcp_connections: Counter,
     pub tls: TlsStats,
     pub proxy_headers: ProxyHeaders,
 }
@@ -97,6 +99,7 @@ impl Default for ListenerStats {
             connections_active: Gauge::default(),
             connections_refused: Counter::default(),
             accept_errors: Counter::default(),
+            tcp_connections: Counter::default(),
             tls: TlsStats::default(),
             proxy_headers: ProxyHeaders::default(),
         }

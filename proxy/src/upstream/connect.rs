@@ -57,17 +57,50 @@ impl Way {
 /// none. Each has the connect timeout, and all have until `deadline`.
 pub(super) async fn connect(
     cluster: &WorkerCluster,
-    mut pick: Pick,
+    pick: Pick,
     tried: &mut Tried,
     deadline: Option<Instant>,
     progress: &Progress,
 ) -> Result<Way, ProxyError> {
+    let open = async |pick: &Pick| open(cluster, pick, deadline).await;
+    let (opened, pick) = reach(cluster, pick, tried, deadline, progress, open).await?;
+    Ok(opened.lend(cluster, pick))
+}
+
+/// A connection that is used as it is, of which no pool knows.
+pub(super) async fn connect_alone(
+    cluster: &WorkerCluster,
+    pick: Pick,
+    progress: &Progress,
+) -> Result<(Socket, Pick), ProxyError> {
+    let limit = cluster.cluster().config.timeouts.connect;
+    let open = async |pick: &Pick| {
+        let opening = open_socket(&pick.endpoint.shared.address);
+        match tokio::time::timeout(limit, opening).await {
+            Ok(opened) => opened.map_err(failed),
+            Err(_) => Err(ErrorKind::ConnectTimeout.into()),
+        }
+    };
+    let (socket, pick) = reach(cluster, pick, &mut Tried::default(), None, progress, open).await?;
+    cluster.stats().connections_opened.add(1);
+    Ok((socket, pick))
+}
+
+/// What `open` makes of the first endpoint that takes a connection.
+async fn reach<T>(
+    cluster: &WorkerCluster,
+    mut pick: Pick,
+    tried: &mut Tried,
+    deadline: Option<Instant>,
+    progress: &Progress,
+    open: impl AsyncFn(&Pick) -> Result<T, ProxyError>,
+) -> Result<(T, Pick), ProxyError> {
     loop {
         progress.tried(&pick.endpoint.shared);
-        let failure = match open(cluster, &pick, deadline).await {
+        let failure = match open(&pick).await {
             Ok(opened) => {
                 pick.endpoint.shared.accepted();
-                return Ok(opened.lend(cluster, pick));
+                return Ok((opened, pick));
             }
             Err(failure) => failure,
         };

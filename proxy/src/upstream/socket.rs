@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -23,6 +24,16 @@ macro_rules! with {
             Socket::Inside($inner) => $call,
         }
     };
+}
+
+impl Socket {
+    /// Has the connection end by a reset when it is dropped, where it is one of TCP.
+    pub(super) fn set_reset(&self) -> io::Result<()> {
+        match self {
+            Socket::Tcp(tcp) => socket2::SockRef::from(tcp).set_linger(Some(Duration::ZERO)),
+            Socket::Unix(_) | Socket::Inside(_) => Ok(()),
+        }
+    }
 }
 
 impl AsyncRead for Socket {

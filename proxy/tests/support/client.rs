@@ -94,6 +94,12 @@ impl Client {
         }
     }
 
+    /// The same, behind these bytes.
+    pub fn is_reset_after(&mut self, bytes: &[u8]) -> bool {
+        assert_eq!(self.exactly(bytes.len()), bytes);
+        self.is_reset()
+    }
+
     /// Reads to the end of the connection; whether that is a reset.
     pub fn is_reset(&mut self) -> bool {
         let mut piece = [0; 4096];

@@ -243,6 +243,14 @@ impl TlsClient {
         bytes
     }
 
+    /// Says that nothing more will come.
+    pub fn end(&mut self) {
+        let stream = self.reader.get_mut();
+        stream.conn.send_close_notify();
+        stream.flush().unwrap();
+        stream.sock.shutdown(std::net::Shutdown::Write).unwrap();
+    }
+
     /// Everything up to the end, which is one only with a `close_notify`.
     pub fn rest(&mut self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();

@@ -36,7 +36,9 @@ impl Checker<'_> {
         let remove_request_headers = self.texts(at, "remove_request_headers", removed, read_header);
         let filters = self.chain(&below(at, "filters"), &raw.filters);
         let protocols: Vec<_> = raw.protocols.iter().flatten().copied().collect();
+        self.one_kind(at, raw, &protocols);
         let http2 = self.http2(&below(at, "http2"), &raw.http2);
+        let tcp = self.tcp(&below(at, "tcp"), &raw.tcp);
         let tls = raw.tls.as_ref();
         let tls = tls.and_then(|tls| self.listener_tls(&below(at, "tls"), tls, &protocols));
         let limits = self.limits(&below(at, "limits"), &raw.limits);
@@ -56,6 +58,7 @@ impl Checker<'_> {
             filters,
             protocols,
             http2,
+            tcp,
             limits,
             timeouts,
             headers,

@@ -15,6 +15,7 @@ mod names;
 mod process;
 mod registry;
 mod secret;
+mod tcp;
 mod tls;
 mod trust;
 

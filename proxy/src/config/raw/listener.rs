@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Items;
 use super::proxy_protocol::RawProxyProtocol;
+use super::tcp::RawTcp;
 use super::tls::RawListenerTls;
 use super::units::{GIB, HOUR, KIB, MIB, Size, Time};
 use crate::config::checked::{ClientCertificateField, EncodedSlashes, ForwardedStyle, Protocol};
@@ -35,7 +36,7 @@ pub(in crate::config) struct RawListener {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::config) proxy_protocol: Option<RawProxyProtocol>,
     /// The cluster for requests that no filter routed. Without this key they are
-    /// answered 404.
+    /// answered 404. Where TCP is spoken, the cluster for its connections.
     #[schemars(with = "String", extend("x-wanted" = "the name of a cluster"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::config) cluster: Option<String>,
@@ -50,13 +51,17 @@ pub(in crate::config) struct RawListener {
     pub(in crate::config) filters: Items<String>,
     /// What clients may speak here. Over TLS they choose among these in the
     /// handshake; without it, who begins with the preface of HTTP/2 speaks that
-    /// (prior knowledge).
+    /// (prior knowledge). `[tcp]`, which goes with no other, passes bytes on to the
+    /// cluster, whatever they mean.
     #[schemars(with = "Vec<Protocol>", length(min = 1))]
     #[serde(default = "protocols")]
     pub(in crate::config) protocols: Items<Protocol>,
     /// How connections of HTTP/2 are used.
     #[serde(default)]
     pub(in crate::config) http2: RawHttp2,
+    /// How connections of TCP are used. For `protocols: [tcp]` only.
+    #[serde(default)]
+    pub(in crate::config) tcp: RawTcp,
     /// What one client may ask for.
     #[serde(default)]
     pub(in crate::config) limits: RawLimits,

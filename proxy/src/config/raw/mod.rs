@@ -15,6 +15,7 @@ mod listener;
 mod proxy_protocol;
 mod registry;
 mod secret;
+mod tcp;
 mod tls;
 mod trust;
 mod units;
@@ -40,6 +41,7 @@ pub(super) use listener::{
 pub(super) use proxy_protocol::RawProxyProtocol;
 pub(super) use registry::RawRegistry;
 pub(super) use secret::RawSecret;
+pub(super) use tcp::RawTcp;
 pub(super) use tls::{RawCertificate, RawClientCertificates, RawListenerTls};
 pub(super) use trust::RawTrustedKey;
 use units::{GIB, HOUR, MIB};

@@ -36,6 +36,33 @@ fn structure() {
 }
 
 #[test]
+fn tcp() {
+    let clusters = "clusters: [{ name: a, endpoints: ['a:1'] }]\n";
+    check(
+        &format!(
+            "listeners:\n\
+             - {{ name: a, address: '1.1.1.1:80', cluster: a, protocols: [tcp, http1] }}\n\
+             - {{ name: b, address: '1.1.1.1:81', cluster: a, tcp: {{ idle: 5s }} }}\n\
+             - {{ name: c, address: '1.1.1.1:82', protocols: [tcp] }}\n\
+             - name: d\n  address: 1.1.1.1:83\n  cluster: a\n  protocols: [tcp]\n  \
+             http2: {{ max_streams: 5 }}\n  timeouts: {{ handshake: 1s, idle: 5s }}\n  \
+             limits: {{ max_connections: 5, max_requests: 5 }}\n  headers: {{}}\n  \
+             tcp: {{ idle: 0s, max_lifetime: 10000h }}\n{clusters}"
+        ),
+        &[
+            "2:60: found `tcp` beside others, wanted `tcp` alone: whoever speaks HTTP there is not understood",
+            "3:54: found `tcp` where HTTP is spoken, wanted no such key: it is about TCP",
+            "4:3: found a listener of TCP without a cluster, wanted a `cluster` for its connections",
+            "9:10: found `http2` where TCP is spoken, wanted no such key: it is about HTTP",
+            "10:36: found `timeouts.idle` where TCP is spoken, wanted no such key: it is about HTTP",
+            "11:47: found `limits.max_requests` where TCP is spoken, wanted no such key: it is about HTTP",
+            "13:16: found `0ms`, wanted a duration from 1ms to 720h",
+            "13:34: found `10000h`, wanted a duration from 1ms to 8760h",
+        ],
+    );
+}
+
+#[test]
 fn quantities() {
     check_with_listener(
         "drain_timeout: 30\nclusters:\n- name: a\n  endpoints: [a:1]\n  resolve_every: 10 s\n  refused_pause: 2h\n  max_head_bytes: 64KB\n  pool: { max_idle: -1, idle_timeout: 99999999999999999999h }\n",

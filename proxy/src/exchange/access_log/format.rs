@@ -14,6 +14,9 @@ use crate::error::ProxyError;
 use crate::exchange::record::Record;
 use crate::filter::Told;
 
+/// What is spoken where it is not HTTP.
+const TCP: &str = "tcp";
+
 /// A key with all that stands around it, copied at once.
 macro_rules! key {
     ($name:literal) => {
@@ -51,7 +54,10 @@ fn what_for(record: &Record, object: &mut Object) {
     object.some_string(key!("method"), record.method);
     object.some_string(key!("authority"), record.authority);
     object.some_string(key!("path"), record.path);
-    object.string(key!("version"), version(record.version));
+    match record.version {
+        Some(http) => object.string(key!("version"), version(http)),
+        None => object.string(key!("protocol"), TCP),
+    }
     if let Some(user_agent) = record.user_agent {
         object.string_with(key!("user_agent"), |out| escape_bytes(user_agent, out));
     }
@@ -168,6 +174,7 @@ impl Object<'_> {
 pub fn text(record: &Record, clock: &mut Clock, out: &mut Vec<u8>) {
     combined(record, clock, out);
     pair(" listener=", Some(record.listener), out);
+    pair(" protocol=", record.version.is_none().then_some(TCP), out);
     pair(" host=", record.authority, out);
     pair(" route=", record.route, out);
     pair(" cluster=", record.cluster, out);
@@ -218,8 +225,10 @@ fn request_line(record: &Record, out: &mut Vec<u8>) {
     escape(method, out);
     out.push(b' ');
     escape(path, out);
-    out.extend_from_slice(b" HTTP/");
-    out.extend_from_slice(version(record.version).as_bytes());
+    if let Some(http) = record.version {
+        out.extend_from_slice(b" HTTP/");
+        out.extend_from_slice(version(http).as_bytes());
+    }
 }
 
 /// `name:microseconds:verdict`, with commas in between. Names have none of these.

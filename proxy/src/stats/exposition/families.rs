@@ -106,16 +106,16 @@ fn handshakes(page: &mut Page, rows: &Rows<ListenerStats>) -> fmt::Result {
     )
 }
 
-const LISTENER_COUNTERS: [CounterFamily<ListenerStats>; 5] = [
+const LISTENER_COUNTERS: [CounterFamily<ListenerStats>; 6] = [
     CounterFamily {
         name: "lockgate_request_body",
-        help: "Body bytes from clients.",
+        help: "Body bytes from clients, and all bytes of TCP.",
         unit: Some(Unit::Bytes),
         of: |stats| &stats.bytes_in,
     },
     CounterFamily {
         name: "lockgate_response_body",
-        help: "Body bytes to clients.",
+        help: "Body bytes to clients, and all bytes of TCP.",
         unit: Some(Unit::Bytes),
         of: |stats| &stats.bytes_out,
     },
@@ -136,6 +136,12 @@ const LISTENER_COUNTERS: [CounterFamily<ListenerStats>; 5] = [
         help: "Connections that could not be accepted.",
         unit: None,
         of: |stats| &stats.accept_errors,
+    },
+    CounterFamily {
+        name: "lockgate_tcp_connections",
+        help: "Connections of TCP that are over.",
+        unit: None,
+        of: |stats| &stats.tcp_connections,
     },
 ];
 
@@ -185,7 +191,7 @@ pub fn clusters(
 const CLUSTER_COUNTERS: [CounterFamily<ClusterStats>; 10] = [
     CounterFamily {
         name: "lockgate_cluster_requests",
-        help: "Requests handed to the cluster, each once, however often it was tried.",
+        help: "Requests and connections of TCP handed to the cluster, each once, however often it was tried.",
         unit: None,
         of: |stats| &stats.requests,
     },

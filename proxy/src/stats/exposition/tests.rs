@@ -31,6 +31,7 @@ fn busy() -> Arc<Stats> {
         listener.durations.observe(Duration::from_millis(1));
         listener.durations.observe(Duration::from_secs(100));
         listener.bytes_out.add(1024);
+        listener.tcp_connections.add(2);
         listener.connections_active.add(3);
         cluster.of(worker).requests.add(5);
         cluster.of(worker).errors(1).add(1);
@@ -95,6 +96,10 @@ fn workers_are_added_up_in_a_text_that_keeps_the_format() {
         2048.0,
     );
     check(&format!("lockgate_connections_active{{{listener}}}"), 6.0);
+    check(
+        &format!("lockgate_tcp_connections_total{{{listener}}}"),
+        4.0,
+    );
     check(
         "lockgate_cluster_requests_total{cluster=\"checkout\"}",
         10.0,

@@ -1,0 +1,80 @@
+//! What goes with TCP, and what does not.
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::Checker;
+use crate::config::checked::{Protocol, Tcp};
+use crate::config::place::below;
+use crate::config::raw::{RawListener, RawTcp};
+
+/// Keys of a listener that are about HTTP, those within others by their path.
+const HTTP_KEYS: [&[&str]; 15] = [
+    &["filters"],
+    &["remove_request_headers"],
+    &["http2"],
+    &["headers"],
+    &["path"],
+    &["timeouts", "idle"],
+    &["timeouts", "head"],
+    &["timeouts", "body"],
+    &["timeouts", "total"],
+    &["timeouts", "longest"],
+    &["limits", "max_head_bytes"],
+    &["limits", "max_headers"],
+    &["limits", "max_target_bytes"],
+    &["limits", "max_body_bytes"],
+    &["limits", "max_requests"],
+];
+
+impl Checker<'_> {
+    pub(super) fn tcp(&mut self, at: &str, raw: &RawTcp) -> Tcp {
+        Tcp {
+            idle: self.time(at, "idle", raw.idle),
+            max_lifetime: raw
+                .max_lifetime
+                .map(|time| self.time(at, "max_lifetime", time)),
+        }
+    }
+
+    /// A listener is of HTTP or of TCP, and says nothing of the other.
+    pub(super) fn one_kind(&mut self, at: &str, raw: &RawListener, protocols: &[Protocol]) {
+        if !protocols.contains(&Protocol::Tcp) {
+            return self.says_nothing_of(at, raw, &[&["tcp"]], "HTTP", "it is about TCP");
+        }
+        if protocols.iter().any(|other| *other != Protocol::Tcp) {
+            let wanted = "`tcp` alone: whoever speaks HTTP there is not understood";
+            return self.mistake(&below(at, "protocols"), "`tcp` beside others", wanted);
+        }
+        self.says_nothing_of(at, raw, &HTTP_KEYS, "TCP", "it is about HTTP");
+        if raw.cluster.is_none() {
+            let wanted = "a `cluster` for its connections";
+            self.mistake(at, "a listener of TCP without a cluster", wanted);
+        }
+    }
+
+    /// Refuses what is other than by default. A configuration that is shown with all of
+    /// its defaults is good again.
+    fn says_nothing_of(
+        &mut self,
+        at: &str,
+        raw: &RawListener,
+        keys: &[&[&str]],
+        spoken: &str,
+        why: &str,
+    ) {
+        let default = RawListener::deserialize(json!({})).map(|raw| json!(raw));
+        let (default, written) = (default.unwrap_or_default(), json!(raw));
+        for key in keys {
+            let pointer = format!("/{}", key.join("/"));
+            if written.pointer(&pointer) != default.pointer(&pointer) {
+                let found = format!("`{}` where {spoken} is spoken", key.join("."));
+                self.mistake(
+                    &format!("{at}{pointer}"),
+                    found,
+                    format!("no such key: {why}"),
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Connections that are passed on as they are, whatever their bytes mean.
+//!
+//! Takes a client's connection once its PROXY header and TLS handshake are done, and the
+//! worker's current snapshot; picks an endpoint as a request would, passes bytes until
+//! both sides have ended, and tells of the connection once, when it is over.
+//! Must never: look into the bytes, keep memory for a connection on which nothing comes,
+//! or hold a generation for as long as a connection lasts.
+
+mod bounds;
+mod relay;
+mod tell;
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::BytesMut;
+use tokio::time::Instant;
+
+use crate::client::Stream;
+use crate::config::Name;
+use crate::drain::Watcher;
+use crate::error::{ErrorKind, ProxyError};
+use crate::exchange::Local;
+use crate::http::forwarded::Peer;
+use crate::listener::Socket;
+use crate::pump::Passed;
+use crate::snapshot::WorkerSnapshot;
+use crate::stats::{ListenerStats, PerWorker};
+use crate::upstream::{Progress, WorkerCluster, reach_opaque};
+use bounds::Bounds;
+
+/// A client's connection, ready to be passed on.
+pub struct TcpClient {
+    pub stream: Stream,
+    /// Taken for the beginning of something else, which it was not.
+    pub read: BytesMut,
+    pub socket_peer: SocketAddr,
+    pub peer: Peer,
+    pub socket: Arc<Socket>,
+    pub watcher: Watcher,
+}
+
+/// What is known of a connection beside its bytes.
+struct Facts {
+    started: SystemTime,
+    began: Instant,
+    listener: Name,
+    cluster: Option<Name>,
+    stats: Arc<PerWorker<ListenerStats>>,
+    progress: Progress,
+    /// Until an endpoint took it.
+    connected: Option<Instant>,
+    passed: Passed,
+}
+
+/// Passes a connection on, to its end. Dropping it closes both sides at once, and
+/// nothing is told.
+pub async fn serve(local: Rc<Local>, client: TcpClient) {
+    let Some((mut facts, cluster, bounds)) = begin(&local, &client) else {
+        return;
+    };
+    let (peer, socket_peer) = (client.peer.clone(), client.socket_peer);
+    let outcome = pass(client, cluster, bounds, &local, &mut facts).await;
+    tell::tell(&local, (&peer, socket_peer), &facts, outcome.err().as_ref());
+}
+
+type Begun = (Facts, Option<Rc<WorkerCluster>>, Bounds);
+
+/// Nothing that stays of it holds the snapshot.
+fn begin(local: &Rc<Local>, client: &TcpClient) -> Option<Begun> {
+    let snapshot: Rc<WorkerSnapshot> = local.snapshot();
+    let listener = snapshot.listener(&client.socket)?;
+    let facts = Facts {
+        started: SystemTime::now(),
+        began: Instant::now(),
+        listener: listener.shared.config.name.clone(),
+        cluster: listener.shared.config.cluster.clone(),
+        stats: listener.shared.stats.clone(),
+        progress: Progress::default(),
+        connected: None,
+        passed: Passed::default(),
+    };
+    let bounds = Bounds::new(local, &snapshot, listener, client.socket.clone());
+    Some((facts, listener.cluster.clone(), bounds))
+}
+
+async fn pass(
+    client: TcpClient,
+    cluster: Option<Rc<WorkerCluster>>,
+    mut bounds: Bounds,
+    local: &Local,
+    facts: &mut Facts,
+) -> Result<(), ProxyError> {
+    let TcpClient {
+        stream,
+        read,
+        watcher,
+        ..
+    } = client;
+    let reached = match cluster {
+        Some(cluster) => {
+            let reaching = Box::pin(reach_opaque(&cluster, &facts.progress));
+            bounds
+                .until(&watcher, reaching)
+                .await
+                .and_then(|reached| reached)
+        }
+        None => Err(ErrorKind::NoRoute.into()),
+    };
+    let origin = match reached {
+        Ok(origin) => origin,
+        Err(error) => {
+            relay::reset(&stream);
+            return Err(error);
+        }
+    };
+    facts.connected = Some(Instant::now());
+    let count = |passed: Passed| {
+        let stats = facts.stats.of(local.worker);
+        stats.bytes_in.add(passed.up - facts.passed.up);
+        stats.bytes_out.add(passed.down - facts.passed.down);
+        facts.passed = passed;
+    };
+    relay::relay((stream, read), origin, &watcher, &mut bounds, count).await
+}
