@@ -75,6 +75,8 @@ kinds! {
     NoEndpoint Upstream 503 "no_endpoint";
     ConnectFailed Upstream 502 "connect_failed";
     ConnectTimeout Upstream 504 "connect_timeout";
+    /// The origin could be reached, and there is no TLS with it.
+    UpstreamTlsFailed Upstream 502 "upstream_tls_failed";
     AnswerTimeout Upstream 504 "answer_timeout";
     /// The origin closed or reset before a whole answer.
     UpstreamReset Upstream 502 "upstream_reset";

@@ -82,7 +82,7 @@ fn every_whole_configuration_is_good() {
     }
     assert!(whole.len() >= 4, "{whole:?}");
     for (name, text) in whole {
-        let loaded = match text.contains("certificates:") {
+        let loaded = match text.contains("certs/") {
             true => load_with_certificates(&text),
             false => config::load_text(&text, &name, &env),
         };
@@ -104,7 +104,8 @@ fn load_with_certificates(text: &str) -> Result<config::Loaded, config::Mistakes
         .write(&certs, "edge-rsa");
     authority.issue(&["*.edge.test"]).write(&certs, "wildcard");
     fs::write(certs.join("wildcard.ocsp"), "staple").unwrap();
-    for name in ["clients.pem", "partners.pem"] {
+    authority.issue(&["proxy.test"]).write(&certs, "proxy");
+    for name in ["clients.pem", "partners.pem", "mesh.pem"] {
         fs::write(certs.join(name), authority.pem()).unwrap();
     }
     fs::write(certs.join("clients.crl"), authority.revoke(&[1])).unwrap();

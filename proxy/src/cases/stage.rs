@@ -108,7 +108,7 @@ impl Stage {
             name: name.clone(),
             ..self.config.clusters[0].clone()
         };
-        let cluster = Cluster::new(config, self.stats.cluster(&name));
+        let cluster = Cluster::new(config, None, self.stats.cluster(&name));
         let endpoints = EndpointSet::new([(Address::Inside(inside), 1)], &EndpointSet::empty());
         cluster.endpoints.store(Arc::new(endpoints));
         cluster

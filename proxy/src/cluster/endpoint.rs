@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use rustls_pki_types::{IpAddr, Ipv4Addr, ServerName};
 use tokio::time::Instant;
 
 use super::clock;
@@ -34,10 +35,46 @@ impl fmt::Display for Address {
     }
 }
 
+/// An address that is in the configuration, or that one of its host names stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    pub address: Address,
+    /// The host name, where TLS has to know it.
+    pub host: Option<ServerName<'static>>,
+    pub weight: u32,
+}
+
+impl From<(Address, u32)> for Found {
+    fn from((address, weight): (Address, u32)) -> Self {
+        let host = None;
+        Self {
+            address,
+            host,
+            weight,
+        }
+    }
+}
+
+impl Found {
+    /// Names of addresses are asked for by nobody, and one that stands for none is in no
+    /// certificate.
+    fn tls_name(&self) -> ServerName<'static> {
+        match (&self.host, &self.address) {
+            (Some(host), _) => host.clone(),
+            (None, Address::Socket(address)) => address.ip().into(),
+            (None, Address::Unix(_) | Address::Inside(_)) => {
+                ServerName::IpAddress(IpAddr::V4(Ipv4Addr::from([0; 4])))
+            }
+        }
+    }
+}
+
 /// One address of a cluster, with what all workers know about it.
 #[derive(Debug)]
 pub struct Endpoint {
     pub address: Address,
+    /// Who is asked for over TLS.
+    pub tls_name: ServerName<'static>,
     /// The address as text, for logs and metrics.
     pub label: Name,
     pub weight: u32,
@@ -47,11 +84,12 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    pub fn new(address: Address, weight: u32) -> Arc<Self> {
+    pub fn new(found: Found) -> Arc<Self> {
         Arc::new(Self {
-            label: address.to_string().into(),
-            address,
-            weight,
+            label: found.address.to_string().into(),
+            tls_name: found.tls_name(),
+            address: found.address,
+            weight: found.weight,
             refused_until: AtomicU64::new(0),
         })
     }
@@ -97,19 +135,22 @@ impl EndpointSet {
     /// that `before` holds with the same address and weight stay the same.
     #[allow(clippy::mutable_key_type)] // What is inside is known by its name and its channel.
     pub fn new(
-        addresses: impl IntoIterator<Item = (Address, u32)>,
+        addresses: impl IntoIterator<Item = impl Into<Found>>,
         before: &EndpointSet,
     ) -> EndpointSet {
-        let known: HashMap<_, _> = before
-            .endpoints
-            .iter()
-            .map(|endpoint| ((&endpoint.address, endpoint.weight), endpoint))
-            .collect();
+        let key = |endpoint: &Endpoint| {
+            let name = endpoint.tls_name.clone();
+            (endpoint.address.clone(), name, endpoint.weight)
+        };
+        let before = before.endpoints.iter();
+        let known: HashMap<_, _> = before.map(|endpoint| (key(endpoint), endpoint)).collect();
         let endpoints: Vec<_> = merge(addresses)
             .into_iter()
-            .map(|(address, weight)| match known.get(&(&address, weight)) {
-                Some(endpoint) => Arc::clone(endpoint),
-                None => Endpoint::new(address, weight),
+            .map(Endpoint::new)
+            .map(|endpoint| {
+                known
+                    .get(&key(&endpoint))
+                    .map_or(endpoint, |known| Arc::clone(known))
             })
             .collect();
         let weights: Vec<_> = endpoints.iter().map(|endpoint| endpoint.weight).collect();
@@ -128,18 +169,19 @@ impl EndpointSet {
 }
 
 #[allow(clippy::mutable_key_type)] // As above.
-fn merge(addresses: impl IntoIterator<Item = (Address, u32)>) -> Vec<(Address, u32)> {
-    let mut merged: Vec<(Address, u32)> = Vec::new();
+fn merge(addresses: impl IntoIterator<Item = impl Into<Found>>) -> Vec<Found> {
+    let mut merged: Vec<Found> = Vec::new();
     let mut places = HashMap::new();
-    for (address, weight) in addresses {
-        match places.get(&address) {
+    for found in addresses.into_iter().map(Into::into) {
+        match places.get(&(found.address.clone(), found.host.clone())) {
             Some(&place) => {
-                let (_, sum): &mut (Address, u32) = &mut merged[place];
-                *sum = sum.saturating_add(weight);
+                let known: &mut Found = &mut merged[place];
+                known.weight = known.weight.saturating_add(found.weight);
             }
             None => {
-                places.insert(address.clone(), merged.len());
-                merged.push((address, weight));
+                let key = (found.address.clone(), found.host.clone());
+                places.insert(key, merged.len());
+                merged.push(found);
             }
         }
     }
@@ -176,8 +218,22 @@ mod tests {
     }
 
     #[test]
+    fn hosts_of_one_address_are_endpoints_of_their_own_where_tls_asks() {
+        let found = |host: &'static str| Found {
+            address: address(1),
+            host: ServerName::try_from(host).ok(),
+            weight: 1,
+        };
+        let set = EndpointSet::new([found("a.test"), found("b.test")], &EndpointSet::empty());
+        let names: Vec<_> = set.endpoints.iter().map(|e| e.tls_name.to_str()).collect();
+        assert_eq!(names, ["a.test", "b.test"]);
+        let again = EndpointSet::new([found("a.test"), found("b.test")], &set);
+        assert!(again.is_same(&set));
+    }
+
+    #[test]
     fn an_endpoint_is_passed_over_for_a_while() {
-        let endpoint = Endpoint::new(address(1), 1);
+        let endpoint = Endpoint::new((address(1), 1).into());
         let now = Instant::now();
         assert!(!endpoint.is_refusing(now));
         endpoint.refused(now, Duration::from_secs(5));

@@ -17,12 +17,13 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-pub use endpoint::{Address, Endpoint, EndpointSet};
+pub use endpoint::{Address, Endpoint, EndpointSet, Found};
 pub use inside::{Arrivals, Inside};
 pub use resolve::Resolver;
 
 use crate::config::{self, Name};
 use crate::stats::{ClusterStats, PerWorker};
+use crate::tls;
 
 /// One cluster, shared by all workers and by every generation that did not
 /// change it.
@@ -31,17 +32,24 @@ pub struct Cluster {
     /// Replaced as a whole by the [`Resolver`] alone.
     pub endpoints: ArcSwap<EndpointSet>,
     pub stats: Arc<PerWorker<ClusterStats>>,
+    /// Where its endpoints are spoken to over TLS.
+    pub tls: Option<Arc<tls::Client>>,
 }
 
 impl Cluster {
     /// Holds the endpoints that need no resolving. Those with host names come
     /// with the first round of a [`Resolver`].
-    pub fn new(config: config::Cluster, stats: Arc<PerWorker<ClusterStats>>) -> Arc<Self> {
+    pub fn new(
+        config: config::Cluster,
+        tls: Option<Arc<tls::Client>>,
+        stats: Arc<PerWorker<ClusterStats>>,
+    ) -> Arc<Self> {
         let endpoints = resolve::known_at_once(&config);
         Arc::new(Self {
             endpoints: ArcSwap::from_pointee(EndpointSet::new(endpoints, &EndpointSet::empty())),
             config,
             stats,
+            tls,
         })
     }
 

@@ -7,7 +7,9 @@ use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
-use super::{Address, Cluster, EndpointSet};
+use rustls_pki_types::ServerName;
+
+use super::{Address, Cluster, EndpointSet, Found};
 use crate::config::{self, EndpointAddress, Name};
 
 /// What a resolver may take before the last good answer is kept.
@@ -156,28 +158,37 @@ async fn all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
 }
 
 /// The endpoints of a cluster whose addresses are in the configuration.
-pub(super) fn known_at_once(config: &config::Cluster) -> Vec<(Address, u32)> {
+pub(super) fn known_at_once(config: &config::Cluster) -> Vec<Found> {
     all_addresses(config, &vec![Vec::new(); config.endpoints.len()])
 }
 
-fn all_addresses(config: &config::Cluster, resolved: &[Vec<SocketAddr>]) -> Vec<(Address, u32)> {
-    let mut all = Vec::new();
+fn all_addresses(config: &config::Cluster, resolved: &[Vec<SocketAddr>]) -> Vec<Found> {
+    let mut all: Vec<Found> = Vec::new();
     for (endpoint, resolved) in config.endpoints.iter().zip(resolved) {
+        let weight = endpoint.weight;
         match &endpoint.address {
             EndpointAddress::Socket(address) => {
-                all.push((Address::Socket(*address), endpoint.weight))
+                all.push((Address::Socket(*address), weight).into());
             }
-            EndpointAddress::Unix(path) => all.push((Address::Unix(path.clone()), endpoint.weight)),
-            EndpointAddress::Host { .. } => {
-                all.extend(
-                    resolved
-                        .iter()
-                        .map(|a| (Address::Socket(*a), endpoint.weight)),
-                );
+            EndpointAddress::Unix(path) => all.push((Address::Unix(path.clone()), weight).into()),
+            EndpointAddress::Host { host, .. } => {
+                // Without TLS it is one endpoint, by whichever name it was found.
+                let host = config.tls.as_ref().and_then(|_| tls_name(host));
+                all.extend(resolved.iter().map(|address| Found {
+                    address: Address::Socket(*address),
+                    host: host.clone(),
+                    weight,
+                }));
             }
         }
     }
     all
+}
+
+/// Certificates have no dot at the end of names.
+fn tls_name(host: &str) -> Option<ServerName<'static>> {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    ServerName::try_from(host.to_owned()).ok()
 }
 
 /// Addresses come sorted: an answer that only changed its order is the same.

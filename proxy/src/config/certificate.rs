@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::{self, PemObject};
@@ -65,6 +66,20 @@ pub fn read_certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Unf
         X509Certificate::from_der(certificate).map_err(|_| Unfit::BadCertificate)?;
     }
     Ok(certificates)
+}
+
+/// The certificates of a file, each of which may vouch for others.
+pub fn read_roots(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Unfit> {
+    let roots = read_certificates(pem)?;
+    match roots.iter().all(is_root) {
+        true => Ok(roots),
+        false => Err(Unfit::BadCertificate),
+    }
+}
+
+pub fn is_root(certificate: &CertificateDer<'_>) -> bool {
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.clone().into_owned()).is_ok()
 }
 
 /// The first private key of a file.

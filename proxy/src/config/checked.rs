@@ -17,7 +17,7 @@ use super::cases::Case;
 pub use super::oci::Reference;
 use super::place::Places;
 pub use super::secret::{NoSecret, Secret, SecretBytes, SecretSource};
-use super::tls::ListenerTls;
+use super::tls::{ClusterTls, ListenerTls};
 use super::trust::TrustedKey;
 
 /// A name given in the configuration: unique among its kind, never empty.
@@ -651,6 +651,8 @@ pub struct Cluster {
     pub endpoints: Vec<Endpoint>,
     pub balance: Balance,
     pub protocol: ClusterProtocol,
+    /// `None`: without TLS.
+    pub tls: Option<ClusterTls>,
     pub http2: UpstreamHttp2,
     pub pool: PoolLimits,
     pub timeouts: ClusterTimeouts,
@@ -667,8 +669,10 @@ pub struct Cluster {
 #[serde(rename_all = "snake_case")]
 pub enum ClusterProtocol {
     Http1,
-    /// Without asking first (prior knowledge).
+    /// Without TLS, without asking first (prior knowledge).
     Http2,
+    /// What each endpoint chooses in its TLS handshake. Without TLS HTTP/1.
+    Auto,
 }
 
 /// How connections of HTTP/2 to origins are used.

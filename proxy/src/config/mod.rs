@@ -44,7 +44,10 @@ pub use mistake::{Mistake, Mistakes, Tone, What, in_order};
 pub use oci::{NoReference, Version};
 pub use place::{Place, Places, below, related};
 pub use reference::reference;
-pub use tls::{Certificate, ClientCertificates, ClientMode, ListenerTls, MinVersion, UnknownName};
+pub use tls::{
+    Certificate, ClientCertificates, ClientMode, ClusterTls, ListenerTls, MinVersion, PeerName,
+    Roots, UnknownName, Verify,
+};
 pub use trust::{NoKey, PublicKey, TrustedKey};
 
 use check::{Checked, Outside};

@@ -1,17 +1,17 @@
-//! TLS of a listener, after checking: what was read of its files is good.
+//! TLS of listeners and clusters, after checking: what was read of their files is good.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::SupportedCipherSuite;
 use rustls::crypto::SupportedKxGroup;
 use rustls::sign::CertifiedKey;
-use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, ServerName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::checked::Protocol;
+use super::checked::{ClusterProtocol, Protocol};
 use crate::digest::Digest;
 
 /// How clients are served over TLS.
@@ -86,6 +86,8 @@ impl PartialEq for Certificate {
     }
 }
 
+impl Eq for Certificate {}
+
 impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Certificate")
@@ -103,10 +105,69 @@ pub struct ClientCertificates {
     pub revoked: Vec<CertificateRevocationListDer<'static>>,
 }
 
-impl ListenerTls {
-    /// The files of the certificates, with when they expire.
-    pub fn expiries(&self) -> impl Iterator<Item = (&Path, u64)> {
-        let certificates = self.certificates.iter();
-        certificates.map(|certificate| (&*certificate.file, certificate.expires))
+/// How the endpoints of a cluster are spoken to over TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterTls {
+    pub verify: Verify,
+    /// Who is asked for. `None`: each endpoint by its own name.
+    pub sni: Option<ServerName<'static>>,
+    /// That of the proxy, for endpoints that ask for one.
+    pub certificate: Option<Certificate>,
+    pub min_version: MinVersion,
+    /// That of the cluster.
+    pub protocol: ClusterProtocol,
+}
+
+/// What an endpoint has to show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verify {
+    Peer {
+        roots: Roots,
+        /// Of which its certificate has one at least. Where there is none here, it has
+        /// the name that was asked for.
+        names: Vec<PeerName>,
+    },
+    /// Whoever answers is believed.
+    Nothing,
+}
+
+/// Who an endpoint may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PeerName {
+    Dns(ServerName<'static>),
+    /// A SPIFFE ID.
+    Spiffe(String),
+}
+
+/// Authorities of which any may vouch for an endpoint. At least one.
+#[derive(Clone)]
+pub struct Roots {
+    pub certificates: Arc<[CertificateDer<'static>]>,
+    /// What they are compared by, and shown as: the system has a hundred.
+    digest: Digest,
+}
+
+impl Roots {
+    /// `None` where there is none.
+    pub fn new(certificates: Vec<CertificateDer<'static>>) -> Option<Self> {
+        let all: Vec<u8> = certificates.iter().flat_map(|der| der.to_vec()).collect();
+        (!certificates.is_empty()).then(|| Self {
+            certificates: certificates.into(),
+            digest: Digest::of(&all),
+        })
+    }
+}
+
+impl PartialEq for Roots {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest == other.digest
+    }
+}
+
+impl Eq for Roots {}
+
+impl fmt::Debug for Roots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Roots({})", self.digest.hex())
     }
 }

@@ -21,7 +21,7 @@ use crate::config::{
 use crate::filter::{JobState, LoadedFilter};
 use crate::secrets::Secret;
 use crate::snapshot::{Reason, Snapshot};
-use crate::stats::Stats;
+use crate::stats::{Expiry, Stats};
 
 /// Shared with the admin server, which only reads.
 pub struct Status {
@@ -267,13 +267,24 @@ fn serving_as(snapshot: &Snapshot) -> Vec<(Name, &'static str)> {
     serving.chain(canaries).collect()
 }
 
-/// When the certificates of listeners expire, by listener and file.
-fn expiries(snapshot: &Snapshot) -> Vec<(Name, Name, u64)> {
+/// When the certificates of listeners and clusters expire, by these and by file.
+fn expiries(snapshot: &Snapshot) -> Vec<Expiry> {
     let listeners = snapshot.config.listeners.iter();
     let with_tls = listeners.filter_map(|listener| Some((&listener.name, listener.tls.as_ref()?)));
-    let expiries = with_tls.flat_map(|(listener, tls)| {
-        let expiries = tls.expiries();
-        expiries.map(|(file, at)| (listener.clone(), file.to_string_lossy().into(), at))
+    let of_listeners = with_tls.flat_map(|(name, tls)| {
+        let of = ("listener", name.clone());
+        tls.certificates.iter().map(move |one| (of.clone(), one))
+    });
+    let clusters = snapshot.config.clusters.iter();
+    let of_clusters = clusters.filter_map(|cluster| {
+        let of = ("cluster", cluster.name.clone());
+        Some((of, cluster.tls.as_ref()?.certificate.as_ref()?))
+    });
+    let all = of_listeners.chain(of_clusters);
+    let expiries = all.map(|(of, certificate)| Expiry {
+        of,
+        file: certificate.file.to_string_lossy().into(),
+        at: certificate.expires,
     });
     expiries.collect()
 }

@@ -59,6 +59,7 @@ fn proxy_status(kind: ErrorKind) -> HeaderValue {
         ErrorKind::NoEndpoint => "lockgate; error=destination_unavailable",
         ErrorKind::ConnectFailed => "lockgate; error=connection_refused",
         ErrorKind::ConnectTimeout => "lockgate; error=connection_timeout",
+        ErrorKind::UpstreamTlsFailed => "lockgate; error=tls_protocol_error",
         ErrorKind::AnswerTimeout | ErrorKind::UpstreamStalled | ErrorKind::TotalTimeout => {
             "lockgate; error=http_response_timeout"
         }
@@ -97,6 +98,7 @@ fn text(kind: ErrorKind) -> &'static str {
         ErrorKind::NoEndpoint => "no origin is available\n",
         ErrorKind::ConnectFailed => "the origin could not be reached\n",
         ErrorKind::ConnectTimeout => "the origin could not be reached in time\n",
+        ErrorKind::UpstreamTlsFailed => "there is no TLS connection with the origin\n",
         ErrorKind::AnswerTimeout => "the origin did not answer in time\n",
         ErrorKind::UpstreamReset => "the origin closed without a whole answer\n",
         ErrorKind::BadAnswer => "the origin's answer is malformed\n",

@@ -91,11 +91,11 @@ impl Builder<'_> {
                 }
             }
         }
+        let clusters = self.clusters(&config, before, &mut mistakes);
         if !mistakes.is_empty() {
             // Filters are built by name, and people read from the top.
             return Err(config::in_order(mistakes, &config.files));
         }
-        let clusters = self.clusters(&config, before);
         let generation = before.map_or(1, |before| before.generation + 1);
         let snapshot = Snapshot {
             generation,
@@ -212,20 +212,33 @@ impl Builder<'_> {
         }
     }
 
-    fn clusters(&self, config: &Config, before: Option<&Snapshot>) -> Vec<Arc<Cluster>> {
-        config
-            .clusters
-            .iter()
-            .map(|cluster| {
-                before
-                    .and_then(|before| before.cluster(&cluster.name))
-                    .filter(|known| known.config == *cluster)
-                    .cloned()
-                    .unwrap_or_else(|| {
-                        Cluster::new(cluster.clone(), self.stats.cluster(&cluster.name))
-                    })
-            })
-            .collect()
+    fn clusters(
+        &self,
+        config: &Config,
+        before: Option<&Snapshot>,
+        mistakes: &mut Vec<Mistake>,
+    ) -> Vec<Arc<Cluster>> {
+        let clusters = config.clusters.iter().enumerate();
+        let clusters = clusters.filter_map(|(index, cluster)| {
+            let known = before.and_then(|before| before.cluster(&cluster.name));
+            if let Some(known) = known.filter(|known| known.config == *cluster) {
+                return Some(known.clone());
+            }
+            let tls = cluster.tls.as_ref().map(tls::Client::build).transpose();
+            match tls {
+                Ok(tls) => {
+                    let stats = self.stats.cluster(&cluster.name);
+                    Some(Cluster::new(cluster.clone(), tls, stats))
+                }
+                Err(error) => {
+                    let pointer = format!("/clusters/{index}/tls");
+                    let (found, wanted) = (error.to_string(), "TLS that can be spoken");
+                    mistakes.push(Mistake::at(&config.places, &pointer, found, wanted));
+                    None
+                }
+            }
+        });
+        clusters.collect()
     }
 }
 

@@ -58,8 +58,15 @@ pub struct Stats {
     certificates: Mutex<Vec<Expiry>>,
 }
 
-/// A listener's name, the file of one of its certificates, and when that expires.
-type Expiry = (Arc<str>, Arc<str>, u64);
+/// When a certificate expires.
+#[derive(Debug, Clone)]
+pub struct Expiry {
+    /// What has it, `listener` or `cluster`, and its name.
+    pub of: (&'static str, Arc<str>),
+    pub file: Arc<str>,
+    /// Since 1970, in seconds.
+    pub at: u64,
+}
 
 /// A filter's name, and how a version that serves came to.
 type FilterVersion = (Arc<str>, &'static str);

@@ -72,7 +72,7 @@ impl TlsFacts {
 }
 
 impl PeerFacts {
-    fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
+    pub fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
         let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
         let mut facts = Self {
             subject: subject(parsed.subject()),

@@ -76,12 +76,8 @@ fn config(
     verifier: Option<Arc<dyn ClientCertVerifier>>,
     tickets: Option<Arc<dyn ProducesTickets>>,
 ) -> Result<ServerConfig, SetupError> {
-    let versions: &[&SupportedProtocolVersion] = match configured.min_version {
-        MinVersion::Tls12 => &[&version::TLS13, &version::TLS12],
-        MinVersion::Tls13 => &[&version::TLS13],
-    };
     let builder = ServerConfig::builder_with_provider(provider);
-    let builder = builder.with_protocol_versions(versions)?;
+    let builder = builder.with_protocol_versions(versions(configured.min_version))?;
     let verifier = verifier.unwrap_or_else(|| Arc::new(NoClientAuth));
     let builder = builder.with_client_cert_verifier(verifier);
     let mut config = builder.with_cert_resolver(Arc::new(Choice::new(configured)));
@@ -98,6 +94,15 @@ fn config(
         config.key_log = Arc::new(KeyLogFile::open(file)?);
     }
     Ok(config)
+}
+
+pub(super) fn versions(oldest: MinVersion) -> &'static [&'static SupportedProtocolVersion] {
+    static BOTH: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];
+    static NEW: &[&SupportedProtocolVersion] = &[&version::TLS13];
+    match oldest {
+        MinVersion::Tls12 => BOTH,
+        MinVersion::Tls13 => NEW,
+    }
 }
 
 fn provider(configured: &ListenerTls) -> CryptoProvider {

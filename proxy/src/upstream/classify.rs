@@ -7,6 +7,7 @@ use super::body::BrokenBody;
 use super::interim::Refused;
 use super::wire::WireState;
 use crate::error::{ErrorKind, ProxyError};
+use crate::tls::is_of_tls;
 
 /// Why there is no answer, or no more of its body.
 pub(super) fn classify(error: hyper::Error, wire: &WireState) -> ProxyError {
@@ -34,6 +35,8 @@ fn kind(error: &hyper::Error) -> ErrorKind {
             BrokenBody::Abandoned => ErrorKind::ClientGone,
             BrokenBody::WrongLength => ErrorKind::Internal,
         }
+    } else if find::<io::Error>(error).is_some_and(is_of_tls) {
+        ErrorKind::UpstreamTlsFailed
     } else if find::<io::Error>(error).is_some_and(is_malformed) {
         ErrorKind::BadAnswer
     } else {

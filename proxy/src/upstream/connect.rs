@@ -16,6 +16,7 @@ use super::worker_cluster::WorkerCluster;
 use crate::cluster::Address;
 use crate::config::ClusterProtocol;
 use crate::error::{ErrorKind, ProxyError};
+use crate::tls;
 
 /// Endpoints that are tried for one request, as long as it may be sent.
 const MAX_TRIES: usize = 3;
@@ -75,9 +76,9 @@ pub(super) async fn connect_alone(
 ) -> Result<(Socket, Pick), ProxyError> {
     let limit = cluster.cluster().config.timeouts.connect;
     let open = async |pick: &Pick| {
-        let opening = open_socket(&pick.endpoint.shared.address);
+        let opening = open_socket(cluster, pick, tls::Use::Opaque);
         match tokio::time::timeout(limit, opening).await {
-            Ok(opened) => opened.map_err(failed),
+            Ok(opened) => opened,
             Err(_) => Err(ErrorKind::ConnectTimeout.into()),
         }
     };
@@ -107,7 +108,8 @@ async fn reach<T>(
         let now = Instant::now();
         cluster.stats().connect_failures.add(1);
         let shared = &pick.endpoint.shared;
-        tracing::debug!(cluster = %cluster.name(), endpoint = %shared.label, kind = failure.kind.name(), "cannot connect");
+        let cause = failure.source.as_ref().map(tracing::field::display);
+        tracing::debug!(cluster = %cluster.name(), endpoint = %shared.label, kind = failure.kind.name(), cause, "cannot connect");
         if is_endpoints_fault(&failure) {
             shared.refused(now, cluster.cluster().config.refused_pause);
         }
@@ -160,6 +162,7 @@ async fn open(
         match config.protocol {
             ClusterProtocol::Http1 => open_http1(cluster, pick, now).await,
             ClusterProtocol::Http2 => open_http2(cluster, pick, now).await,
+            ClusterProtocol::Auto => open_either(cluster, pick, now).await,
         }
     };
     match timeout_at(deadline, opening).await {
@@ -173,9 +176,15 @@ async fn open_http1(
     pick: &Pick,
     now: Instant,
 ) -> Result<Opened, ProxyError> {
-    let socket = open_socket(&pick.endpoint.shared.address)
-        .await
-        .map_err(failed)?;
+    let socket = open_socket(cluster, pick, tls::Use::Http).await?;
+    speak_http1(cluster, socket, now).await
+}
+
+async fn speak_http1(
+    cluster: &WorkerCluster,
+    socket: Socket,
+    now: Instant,
+) -> Result<Opened, ProxyError> {
     let expires = cluster.pool.expiry(now);
     let max_head_bytes = cluster.cluster().config.max_head_bytes;
     let opened = Connection::open(&cluster.builder, max_head_bytes, socket, expires).await;
@@ -192,9 +201,43 @@ async fn open_http2(
         Ok(turn) => turn,
         Err(channel) => return Ok(Opened::Shared(channel)),
     };
-    let socket = open_socket(&pick.endpoint.shared.address)
-        .await
-        .map_err(failed)?;
+    let socket = open_socket(cluster, pick, tls::Use::Http).await?;
+    speak_http2(cluster, pick, socket, now).await
+}
+
+/// What the endpoint chooses. As long as it may be HTTP/2, requests wait for one
+/// connection: they would else make one each that all could share.
+async fn open_either(
+    cluster: &WorkerCluster,
+    pick: &Pick,
+    now: Instant,
+) -> Result<Opened, ProxyError> {
+    let endpoint = &pick.endpoint;
+    let is_http1 = || cluster.cluster().tls.is_none() || endpoint.chose_http1.get();
+    let turn = match is_http1() {
+        true => None,
+        false => match endpoint.channels.turn().await {
+            Ok(turn) => Some(turn),
+            Err(channel) => return Ok(Opened::Shared(channel)),
+        },
+    };
+    // Meanwhile it may have said so to the one before.
+    let _turn = turn.filter(|_| !is_http1());
+    let socket = open_socket(cluster, pick, tls::Use::Http).await?;
+    let speaks_http2 = socket.speaks_http2();
+    endpoint.chose_http1.set(!speaks_http2);
+    match speaks_http2 {
+        true => speak_http2(cluster, pick, socket, now).await,
+        false => speak_http1(cluster, socket, now).await,
+    }
+}
+
+async fn speak_http2(
+    cluster: &WorkerCluster,
+    pick: &Pick,
+    socket: Socket,
+    now: Instant,
+) -> Result<Opened, ProxyError> {
     let expires = cluster.pool.expiry(now);
     let opened = http2::open(
         &cluster.cluster().config,
@@ -229,7 +272,24 @@ fn is_endpoints_fault(failure: &ProxyError) -> bool {
     failure.kind != ErrorKind::AnswerTimeout && !code.is_some_and(|code| OWN.contains(&code))
 }
 
-async fn open_socket(address: &Address) -> io::Result<Socket> {
+/// A socket, and TLS on it where the cluster has that.
+async fn open_socket(
+    cluster: &WorkerCluster,
+    pick: &Pick,
+    used: tls::Use,
+) -> Result<Socket, ProxyError> {
+    let endpoint = &pick.endpoint.shared;
+    let plain = open_plain(&endpoint.address).await.map_err(failed)?;
+    let Some(client) = &cluster.cluster().tls else {
+        return Ok(plain);
+    };
+    match tls::connect(client, used, &endpoint.tls_name, plain).await {
+        Ok(tls) => Ok(Socket::Tls(Box::new(tls))),
+        Err(error) => Err(ProxyError::with(ErrorKind::UpstreamTlsFailed, error)),
+    }
+}
+
+async fn open_plain(address: &Address) -> io::Result<Socket> {
     match address {
         Address::Socket(address) => {
             let socket = TcpStream::connect(address).await?;

@@ -185,7 +185,7 @@ async fn reuse(
             received,
             connect_time: None,
         }),
-        Err(Failed::Dead(request)) => {
+        Err(Failed::Dead(request, _)) => {
             cluster.stats().retries.add(1);
             Box::pin(fresh(cluster, Pick::new(endpoint), *request, asked)).await
         }
@@ -207,6 +207,10 @@ fn way_that_is_there(
     match cluster.cluster().config.protocol {
         ClusterProtocol::Http1 => endpoint.checkout(&cluster.pool, now).map(There::Http1),
         ClusterProtocol::Http2 => endpoint.channels.with_room(now).map(There::Http2),
+        ClusterProtocol::Auto => {
+            let channel = endpoint.channels.with_room(now).map(There::Http2);
+            channel.or_else(|| endpoint.checkout(&cluster.pool, now).map(There::Http1))
+        }
     }
 }
 
@@ -240,7 +244,8 @@ async fn fresh(
                 sent.map(http2)
             }
         };
-        request = match sent {
+        let why;
+        (request, why) = match sent {
             Ok((parts, received)) => {
                 return Ok(Answered {
                     parts,
@@ -248,19 +253,22 @@ async fn fresh(
                     connect_time: Some(connected - start),
                 });
             }
-            Err(Failed::Dead(request)) => *request,
+            Err(Failed::Dead(request, why)) => (*request, why),
             Err(Failed::Final(error)) => return Err(error),
         };
-        pick = tried.next(cluster, endpoint).ok_or_else(|| {
-            ProxyError::because(ErrorKind::UpstreamReset, "a new connection closed at once")
-        })?;
+        // With TLS 1.3 it is now that an endpoint says what it thinks of a certificate.
+        if why.kind == ErrorKind::UpstreamTlsFailed {
+            let pause = cluster.cluster().config.refused_pause;
+            endpoint.shared.refused(Instant::now(), pause);
+        }
+        pick = tried.next(cluster, endpoint).ok_or(why)?;
         cluster.stats().retries.add(1);
     }
 }
 
 pub(super) enum Failed {
     /// The connection was dead before the origin took notice of this request.
-    Dead(Box<Request<RequestBody>>),
+    Dead(Box<Request<RequestBody>>, ProxyError),
     Final(ProxyError),
 }
 
@@ -297,7 +305,7 @@ async fn send(
         message => message,
     };
     Err(match request {
-        Some(request) => Failed::Dead(Box::new(request)),
+        Some(request) => Failed::Dead(Box::new(request), classify(error.into_error(), &wire)),
         None => Failed::Final(classify(error.into_error(), &wire)),
     })
 }

@@ -26,6 +26,8 @@ pub(super) struct WorkerEndpoint {
     idle: RefCell<Vec<Box<Connection>>>,
     /// Those of HTTP/2, which requests share.
     pub channels: Channels,
+    /// Whether it chose HTTP/1 in its last TLS handshake, where it was asked.
+    pub chose_http1: Cell<bool>,
     active: Cell<u32>,
     /// No longer in the cluster: nothing is kept.
     is_retired: Cell<bool>,
@@ -37,6 +39,7 @@ impl WorkerEndpoint {
             shared,
             idle: RefCell::default(),
             channels: Channels::default(),
+            chose_http1: Cell::new(false),
             active: Cell::new(0),
             is_retired: Cell::new(false),
         })

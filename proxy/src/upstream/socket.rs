@@ -8,11 +8,38 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::tls::{self, UpstreamTls};
+
 #[derive(Debug)]
 pub(super) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
     Inside(DuplexStream),
+    /// Over any of these.
+    Tls(Box<UpstreamTls<Socket>>),
+}
+
+impl Socket {
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Socket::Tls(_))
+    }
+
+    /// Whether that was agreed on (ALPN).
+    pub fn speaks_http2(&self) -> bool {
+        match self {
+            Socket::Tls(tls) => tls::speaks_http2(tls),
+            Socket::Tcp(_) | Socket::Unix(_) | Socket::Inside(_) => false,
+        }
+    }
+
+    /// Has the connection end by a reset when it is dropped, where it is one of TCP.
+    pub(super) fn set_reset(&self) -> io::Result<()> {
+        match self {
+            Socket::Tcp(tcp) => socket2::SockRef::from(tcp).set_linger(Some(Duration::ZERO)),
+            Socket::Tls(tls) => tls.get_ref().0.set_reset(),
+            Socket::Unix(_) | Socket::Inside(_) => Ok(()),
+        }
+    }
 }
 
 /// Does the same with whichever it is.
@@ -22,18 +49,9 @@ macro_rules! with {
             Socket::Tcp($inner) => $call,
             Socket::Unix($inner) => $call,
             Socket::Inside($inner) => $call,
+            Socket::Tls($inner) => $call,
         }
     };
-}
-
-impl Socket {
-    /// Has the connection end by a reset when it is dropped, where it is one of TCP.
-    pub(super) fn set_reset(&self) -> io::Result<()> {
-        match self {
-            Socket::Tcp(tcp) => socket2::SockRef::from(tcp).set_linger(Some(Duration::ZERO)),
-            Socket::Unix(_) | Socket::Inside(_) => Ok(()),
-        }
-    }
 }
 
 impl AsyncRead for Socket {

@@ -266,8 +266,24 @@ impl Write for Wire {
         true
     }
 
+    /// TLS may hold some of what it took.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+        let wire = self.get_mut();
+        if !wire.socket.is_tls() {
+            return Poll::Ready(Ok(()));
+        }
+        let state = &mut *wire.state.borrow_mut();
+        if state.write_broken {
+            return Poll::Ready(Ok(()));
+        }
+        let mut cx = Context::from_waker(&state.waker);
+        match ready!(Pin::new(&mut wire.socket).poll_flush(&mut cx)) {
+            Err(error) if is_closed(&error) => {
+                state.write_broken = true;
+                Poll::Ready(Ok(()))
+            }
+            flushed => Poll::Ready(flushed),
+        }
     }
 
     /// Closing the socket is enough, and costs one call less.

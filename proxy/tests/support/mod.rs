@@ -12,6 +12,7 @@ pub mod process;
 mod proxy;
 pub mod python;
 pub mod tls;
+pub mod tls_origin;
 
 pub use client::{Answer, Client, read_answer};
 pub use origin::{Origin, Seen, read_head, read_request, read_some};

@@ -50,6 +50,12 @@ impl Authority {
         self.0.pem()
     }
 
+    pub fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.0.der().clone()).unwrap();
+        roots
+    }
+
     /// A certificate of ECDSA for these names.
     pub fn issue(&self, names: &[&str]) -> Pair {
         self.issue_with(names, &KeyPair::generate().unwrap(), |_| {})
@@ -121,12 +127,12 @@ impl Pair {
         put(&folder.join(format!("{name}.pem")), &self.chain);
     }
 
-    fn chain(&self) -> Vec<CertificateDer<'static>> {
+    pub fn chain(&self) -> Vec<CertificateDer<'static>> {
         let chain = CertificateDer::pem_slice_iter(self.chain.as_bytes());
         chain.collect::<Result<_, _>>().unwrap()
     }
 
-    fn key(&self) -> PrivateKeyDer<'static> {
+    pub fn key(&self) -> PrivateKeyDer<'static> {
         PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap()
     }
 }
@@ -149,10 +155,8 @@ pub struct Speaks {
 impl Speaks {
     /// One that believes this authority, and knows everything else that rustls does.
     pub fn new(authority: &Authority) -> Self {
-        let mut roots = RootCertStore::empty();
-        roots.add(authority.0.der().clone()).unwrap();
         Self {
-            roots,
+            roots: authority.roots(),
             versions: rustls::ALL_VERSIONS,
             suites: None,
             alpn: Vec::new(),

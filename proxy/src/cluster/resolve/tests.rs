@@ -13,6 +13,7 @@ fn cluster(addresses: Vec<EndpointAddress>) -> Arc<Cluster> {
             .collect(),
         balance: Balance::RoundRobin,
         protocol: ClusterProtocol::Http1,
+        tls: None,
         http2: UpstreamHttp2 {
             max_streams: 8,
             stream_window: 1 << 16,
@@ -36,7 +37,7 @@ fn cluster(addresses: Vec<EndpointAddress>) -> Arc<Cluster> {
         refused_pause: Duration::from_secs(1),
         max_head_bytes: 8192,
     };
-    Cluster::new(config, Arc::new(PerWorker::new(1, Default::default)))
+    Cluster::new(config, None, Arc::new(PerWorker::new(1, Default::default)))
 }
 
 fn host(host: &str) -> EndpointAddress {

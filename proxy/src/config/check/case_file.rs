@@ -1,5 +1,6 @@
 //! A file of cases: a filter that is in no configuration, with its cases.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -50,6 +51,7 @@ pub(in crate::config) fn check_cases(
         names: Names::of_cases(BTreeSet::new()),
         addresses: Vec::new(),
         read_files: Vec::new(),
+        system_roots: OnceCell::new(),
         mistakes: known,
         warnings: Vec::new(),
     };

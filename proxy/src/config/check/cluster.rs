@@ -26,11 +26,15 @@ impl Checker<'_> {
             answer: self.time(&below(at, "timeouts"), "answer", raw.timeouts.answer),
             idle: self.time(&below(at, "timeouts"), "idle", raw.timeouts.idle),
         };
+        let tls = raw.tls.as_ref();
+        let tls = tls.map(|tls| self.cluster_tls(&below(at, "tls"), tls, raw.protocol, &endpoints));
         Some(Cluster {
             name: name?,
             endpoints,
             balance: raw.balance,
             protocol: raw.protocol,
+            // One with a mistake is never built.
+            tls: tls.flatten(),
             http2: self.upstream_http2(&below(at, "http2"), &raw.http2),
             pool,
             timeouts,

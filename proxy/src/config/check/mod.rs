@@ -9,6 +9,7 @@ mod address;
 mod case;
 mod case_file;
 mod cluster;
+mod cluster_tls;
 mod filter;
 mod listener;
 mod names;
@@ -19,10 +20,12 @@ mod tcp;
 mod tls;
 mod trust;
 
+use std::cell::OnceCell;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustls_pki_types::CertificateDer;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -87,6 +90,7 @@ pub(super) fn check(
         names: Names::of(value),
         addresses: Vec::new(),
         read_files: Vec::new(),
+        system_roots: OnceCell::new(),
         mistakes: known,
         warnings: Vec::new(),
     };
@@ -144,6 +148,8 @@ pub(super) struct Checker<'a> {
     /// Every address that is listened on, with its JSON pointer.
     addresses: Vec<(SocketAddr, String)>,
     read_files: Vec<PathBuf>,
+    /// The roots of the system, read once where anybody wants them.
+    system_roots: OnceCell<Vec<CertificateDer<'static>>>,
     mistakes: Vec<Mistake>,
     warnings: Vec<Mistake>,
 }

@@ -1,4 +1,4 @@
-//! TLS of listeners. Reads the files of certificates and keys: what they are cannot be
+//! TLS of listeners. Reads files of certificates and keys: what they are cannot be
 //! told from the configuration alone.
 
 use std::collections::HashMap;
@@ -28,7 +28,7 @@ const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 const CHAIN: &str = "a chain of certificates in PEM, the one for the key first, valid now";
 const KEY: &str = "the key of the certificate in PEM: ECDSA, RSA of 2048 bits or more, or Ed25519";
-const ROOTS: &str = "certificates in PEM";
+pub(super) const ROOTS: &str = "certificates in PEM";
 const REVOKED: &str = "revocation lists in PEM or DER";
 
 impl Checker<'_> {
@@ -101,16 +101,28 @@ impl Checker<'_> {
     }
 
     fn certificate(&mut self, at: &str, raw: &RawCertificate) -> Option<Certificate> {
+        let (chain, key) = (raw.chain.as_ref()?, raw.key.as_ref()?);
+        self.key_pair(at, chain, key, raw.ocsp.as_deref())
+    }
+
+    /// A certificate that fits its key.
+    pub(super) fn key_pair(
+        &mut self,
+        at: &str,
+        chain: &Path,
+        key: &Path,
+        staple: Option<&Path>,
+    ) -> Option<Certificate> {
         let chain_at = below(at, "chain");
         let now = SystemTime::now();
-        let (file, chain) = self.file_of(&chain_at, raw.chain.as_ref()?, CHAIN, |bytes| {
+        let (file, chain) = self.file_of(&chain_at, chain, CHAIN, |bytes| {
             let chain = certificate::read_certificates(bytes)?;
             let facts = certificate::look(&chain, now)?;
             Ok((chain, facts))
         });
         let key_at = below(at, "key");
-        let (key_file, key) = self.file_of(&key_at, raw.key.as_ref()?, KEY, certificate::read_key);
-        let staple = match &raw.ocsp {
+        let (key_file, key) = self.file_of(&key_at, key, KEY, certificate::read_key);
+        let staple = match staple {
             Some(staple) => {
                 let pointer = below(at, "ocsp");
                 let wanted = "an answer of OCSP in DER";
@@ -186,7 +198,7 @@ impl Checker<'_> {
     }
 
     /// What a file gives, and its path. It is watched, whatever comes of it.
-    fn file_of<T>(
+    pub(super) fn file_of<T>(
         &mut self,
         pointer: &str,
         file: &Path,

@@ -6,6 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::Items;
+use super::tls::RawClusterTls;
 use super::units::{HOUR, KIB, MIB, Size, Time};
 use crate::config::checked::{Balance, ClusterProtocol};
 
@@ -28,10 +29,15 @@ pub(in crate::config) struct RawCluster {
     /// `least_request` the one of two drawn that has less to do, `random` any.
     #[serde(default = "round_robin")]
     pub(in crate::config) balance: Balance,
-    /// What the endpoints speak: `http1`, or `http2` without asking first (prior
-    /// knowledge), as services of gRPC do.
+    /// What the endpoints speak: `http1`, `http2` as services of gRPC do, or `auto`, which
+    /// is what each chooses in its TLS handshake (ALPN). Without TLS `http2` is spoken
+    /// without asking first (prior knowledge), and `auto` is `http1`.
     #[serde(default = "http1")]
     pub(in crate::config) protocol: ClusterProtocol,
+    /// TLS toward the endpoints. Without this key it is plain text.
+    #[schemars(with = "RawClusterTls")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) tls: Option<RawClusterTls>,
     /// How connections of HTTP/2 are used.
     #[serde(default)]
     pub(in crate::config) http2: RawUpstreamHttp2,

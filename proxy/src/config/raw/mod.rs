@@ -42,7 +42,9 @@ pub(super) use proxy_protocol::RawProxyProtocol;
 pub(super) use registry::RawRegistry;
 pub(super) use secret::RawSecret;
 pub(super) use tcp::RawTcp;
-pub(super) use tls::{RawCertificate, RawClientCertificates, RawListenerTls};
+pub(super) use tls::{
+    RawCertificate, RawClientCertificates, RawClusterTls, RawListenerTls, SYSTEM,
+};
 pub(super) use trust::RawTrustedKey;
 use units::{GIB, HOUR, MIB};
 pub(super) use units::{OutOfRange, Size, Time};

@@ -1,4 +1,4 @@
-//! The keys of TLS on a listener.
+//! The keys of TLS, on listeners and toward endpoints.
 
 use std::path::PathBuf;
 
@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Items;
 use crate::config::tls::{ClientMode, MinVersion, UnknownName};
+
+/// Among the roots: those of the system.
+pub(in crate::config) const SYSTEM: &str = "system";
 
 /// How clients are served over TLS. All files are in PEM unless it says otherwise, are
 /// relative to the file that names them, and are watched: a change of one is a reload.
@@ -94,6 +97,59 @@ pub(in crate::config) struct RawClientCertificates {
     #[schemars(with = "Vec<String>")]
     #[serde(default)]
     pub(in crate::config) crl: Items<PathBuf>,
+}
+
+/// How endpoints are spoken to over TLS. All files are in PEM, are relative to the file
+/// that names them, and are watched: a change of one is a reload.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "ClusterTls")]
+pub(in crate::config) struct RawClusterTls {
+    /// Who may vouch for endpoints: files of certificates, and `system` for those that the
+    /// system trusts, which are read at every reload.
+    #[schemars(with = "Vec<String>", length(min = 1))]
+    #[serde(default = "system")]
+    pub(in crate::config) roots: Items<String>,
+    /// The name that endpoints are asked for (SNI), and that their certificates have to
+    /// be for. Without this key each has its own: the host name that it is given by. One
+    /// that is given by its address is asked for none, and its certificate has to be for
+    /// that address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", extend("x-wanted" = "a host name"))]
+    pub(in crate::config) sni: Option<String>,
+    /// Who endpoints may be instead: host names, and SPIFFE IDs such as
+    /// `spiffe://example.org/billing`. A certificate has to be for one of them.
+    #[schemars(with = "Vec<String>")]
+    #[serde(default)]
+    pub(in crate::config) names: Items<String>,
+    /// The certificate that the proxy shows to endpoints that ask for one.
+    #[schemars(with = "RawKeyPair")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) certificate: Option<RawKeyPair>,
+    /// The oldest version of TLS.
+    #[serde(default)]
+    pub(in crate::config) min_version: MinVersion,
+    /// Whether whoever answers is believed to be the endpoint. **Who stands between reads
+    /// and changes everything.** For tests only.
+    #[serde(default)]
+    pub(in crate::config) insecure_skip_verify: bool,
+}
+
+/// A certificate with its key.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "KeyPair")]
+pub(in crate::config) struct RawKeyPair {
+    /// The certificate, and behind it those that lead to a root.
+    #[schemars(required, with = "String", length(min = 1), extend("x-wanted" = "the path of a file"))]
+    pub(in crate::config) chain: Option<PathBuf>,
+    /// Its private key, without a passphrase.
+    #[schemars(required, with = "String", length(min = 1), extend("x-wanted" = "the path of a file"))]
+    pub(in crate::config) key: Option<PathBuf>,
+}
+
+fn system() -> Items<String> {
+    vec![Some(SYSTEM.to_owned())]
 }
 
 fn yes() -> bool {

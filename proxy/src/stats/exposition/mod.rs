@@ -131,10 +131,10 @@ fn certificates(certificates: Vec<Expiry>, page: &mut Page) -> fmt::Result {
     page.gauge(
         &Head::of(
             "lockgate_certificate_expiry",
-            "When a listener's certificate expires, since 1970.",
+            "When a certificate of a listener or a cluster expires, since 1970.",
         )
         .unit(Unit::Seconds),
-        rows.map(|(listener, file, at)| (vec![("listener", listener), ("file", file)], at)),
+        rows.map(|Expiry { of, file, at }| (vec![of, ("file", file)], at)),
     )
 }
 

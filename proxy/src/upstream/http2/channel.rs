@@ -7,6 +7,7 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use h2::client::{Builder, Connection, SendRequest};
+use http::uri::Scheme;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -24,6 +25,8 @@ const SEND_BUFFER: usize = 64 * 1024;
 /// A connection. It lives as long as something holds it and its origin lets it.
 pub(in crate::upstream) struct Channel {
     sender: SendRequest<Bytes>,
+    /// That of the connection: some endpoints refuse another.
+    pub scheme: Scheme,
     /// Streams under way.
     active: Cell<usize>,
     max_streams: usize,
@@ -167,9 +170,14 @@ pub(in crate::upstream) async fn open(
         .initial_connection_window_size(config.connection_window)
         .max_header_list_size(cluster.max_head_bytes as u32)
         .max_send_buffer_size(SEND_BUFFER);
+    let scheme = match socket.is_tls() {
+        true => Scheme::HTTPS,
+        false => Scheme::HTTP,
+    };
     let (sender, connection) = builder.handshake(socket).await?;
     let channel = Rc::new(Channel {
         sender,
+        scheme,
         active: Cell::new(0),
         max_streams: config.max_streams as usize,
         is_closed: Cell::new(false),

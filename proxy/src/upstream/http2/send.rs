@@ -1,6 +1,7 @@
 //! One request on a stream of its own.
 
 use std::future::poll_fn;
+use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -73,14 +74,15 @@ pub(in crate::upstream) async fn send(
     let (head, body) = request.into_parts();
     let ends = matches!(body, RequestBody::Empty);
     // Copied, because it may have to be asked again.
-    let sent = lease.channel.sender().send_request(to_http2(&head)?, ends);
+    let http2 = to_http2(&head, lease.channel.scheme.clone())?;
+    let sent = lease.channel.sender().send_request(http2, ends);
     let (response, stream) = match sent {
         Ok(sent) => sent,
         Err(error) => {
             // It has gone away since, and has not seen the request.
             lease.channel.close();
             tracing::debug!(%error, "a connection takes no more streams");
-            return Err(dead(head, body));
+            return Err(dead(head, body, error));
         }
     };
     let mut answer_deadline = match body {
@@ -145,7 +147,7 @@ pub(in crate::upstream) async fn send(
                 lease.channel.close();
             }
             match ends && (is_unseen(&error) || asked.repeatable && error.is_io()) {
-                true => Err(dead(head, RequestBody::Empty)),
+                true => Err(dead(head, RequestBody::Empty, error)),
                 false => Err(Failed::Final(classify(error))),
             }
         }
@@ -153,8 +155,8 @@ pub(in crate::upstream) async fn send(
     }
 }
 
-fn dead(head: request::Parts, body: RequestBody) -> Failed {
-    Failed::Dead(Box::new(Request::from_parts(head, body)))
+fn dead(head: request::Parts, body: RequestBody, why: h2::Error) -> Failed {
+    Failed::Dead(Box::new(Request::from_parts(head, body)), classify(why))
 }
 
 /// Whether the origin says that it has not looked at the request (RFC 9113 sections
@@ -165,8 +167,11 @@ fn is_unseen(error: &h2::Error) -> bool {
 
 /// Why there is no answer, or no more of its body, in the proxy's words.
 pub(in crate::upstream) fn classify(error: h2::Error) -> ProxyError {
+    // h2 keeps of an error of TLS its kind and its text.
+    let is_of_tls = |error: &io::Error| error.kind() == io::ErrorKind::InvalidData;
     let kind = match error.is_library() {
         true => ErrorKind::BadAnswer,
+        false if error.get_io().is_some_and(is_of_tls) => ErrorKind::UpstreamTlsFailed,
         false => ErrorKind::UpstreamReset,
     };
     ProxyError::with(kind, error)
@@ -174,12 +179,12 @@ pub(in crate::upstream) fn classify(error: h2::Error) -> ProxyError {
 
 /// The head in HTTP/2's form. This proxy takes trailers from every origin, and some
 /// that speak gRPC insist on being told.
-fn to_http2(head: &request::Parts) -> Result<Request<()>, Failed> {
+fn to_http2(head: &request::Parts, scheme: Scheme) -> Result<Request<()>, Failed> {
     let mut headers = head.headers.clone();
     headers.remove(TRANSFER_ENCODING);
     headers.insert(TE, HeaderValue::from_static("trailers"));
     let mut parts = Parts::default();
-    parts.scheme = Some(Scheme::HTTP);
+    parts.scheme = Some(scheme);
     parts.path_and_query = head.uri.path_and_query().cloned();
     if let Some(host) = headers.remove(HOST) {
         let host = Bytes::copy_from_slice(host.as_bytes());

@@ -55,6 +55,7 @@ fn config(addresses: impl IntoIterator<Item = EndpointAddress>) -> config::Clust
             .collect(),
         balance: Balance::RoundRobin,
         protocol: ClusterProtocol::Http1,
+        tls: None,
         http2: UpstreamHttp2 {
             max_streams: 8,
             stream_window: 1 << 16,
@@ -82,7 +83,7 @@ fn config(addresses: impl IntoIterator<Item = EndpointAddress>) -> config::Clust
 
 fn open(config: config::Cluster) -> Rc<WorkerCluster> {
     let stats = Arc::new(PerWorker::new(1, Default::default));
-    WorkerCluster::new(Cluster::new(config, stats), 0)
+    WorkerCluster::new(Cluster::new(config, None, stats), 0)
 }
 
 /// A cluster of one origin.
