@@ -216,6 +216,7 @@ fn view(listener: &Listener) -> View {
         upstream: None,
         decisions: Decisions::default(),
         attributes: Vec::new(),
+        connection: None,
         states: Vec::new(),
         spent: Default::default(),
         told: None,

@@ -72,6 +72,8 @@ kinds! {
     FilterFailed Filter 500 "filter_failed";
     FilterUnavailable Filter 503 "filter_unavailable";
     FilterReset Filter 0 "filter_reset";
+    /// A filter refused the connection.
+    ConnectionDenied Filter 0 "connection_denied";
     NoEndpoint Upstream 503 "no_endpoint";
     ConnectFailed Upstream 502 "connect_failed";
     ConnectTimeout Upstream 504 "connect_timeout";

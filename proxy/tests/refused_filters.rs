@@ -138,7 +138,11 @@ fn components_of_other_worlds_are_refused() {
     );
     refuse(
         r#"(component (instance $i) (export "lockgate:filter/connection-filter@0.1.0" (instance $i)))"#,
-        &["is a connection filter"],
+        &[
+            "does not fit the contract",
+            "connection-filter",
+            "`describe`",
+        ],
     );
 }
 

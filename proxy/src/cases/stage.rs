@@ -120,6 +120,7 @@ impl Stage {
             socket: None,
             tls: None,
             chain: vec![self.loaded.clone()],
+            connection_chain: Vec::new(),
             stats: self.stats.listener(&config.name),
             via: config.headers.via.as_deref().and_then(Via::new),
             config,

@@ -140,7 +140,7 @@ fn as_value(module: &Module, origin: &Origin) -> Value {
     json!({
         "name": manifest.name,
         "version": manifest.version,
-        "world": module.world(),
+        "world": module.kind().world(),
         "imports": module.imports(),
         "exports": module.exports(),
         "size": module.size(),
@@ -169,7 +169,7 @@ fn as_text(module: &Module, origin: &Origin) -> anyhow::Result<String> {
          imports   {}\nexports   {}\nconfig schema\n{schema}",
         manifest.name,
         manifest.version,
-        module.world(),
+        module.kind().world(),
         module.size(),
         module.digest(),
         module.imports().join("\n          "),

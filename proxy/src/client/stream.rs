@@ -1,6 +1,7 @@
 //! What a client connection is made of.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -30,13 +31,21 @@ impl Stream {
 }
 
 impl Stream {
+    /// Where the client connected to.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.tcp().local_addr()
+    }
+
     /// Has the connection end by a reset when it is dropped.
     pub fn set_reset(&self) -> io::Result<()> {
-        let tcp = match self {
+        socket2::SockRef::from(self.tcp()).set_linger(Some(Duration::ZERO))
+    }
+
+    fn tcp(&self) -> &TcpStream {
+        match self {
             Self::Tcp(tcp) => tcp,
             Self::Tls(tls) => tls.get_ref().0,
-        };
-        socket2::SockRef::from(tcp).set_linger(Some(Duration::ZERO))
+        }
     }
 }
 

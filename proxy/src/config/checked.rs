@@ -127,6 +127,10 @@ pub struct Listener {
     pub remove_request_headers: Vec<HeaderName>,
     /// Filters by name, in the order of their request phases.
     pub filters: Vec<Name>,
+    /// Those that are asked about each connection, in this order.
+    pub connection_filters: Vec<Name>,
+    /// How long a connection's first bytes are waited for where one of those wants them.
+    pub detection: Duration,
     /// What is spoken on it; never empty.
     pub protocols: Vec<Protocol>,
     pub http2: Http2,

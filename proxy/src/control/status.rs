@@ -488,7 +488,7 @@ fn filter(
         "version": versions.tell(filter, snapshot),
         "size": module.size(),
         "manifest": { "name": manifest.name, "version": manifest.version },
-        "world": module.world(),
+        "world": module.kind().world(),
         "imports": module.imports(),
         "on_error": format!("{:?}", filter.on_error()).to_lowercase(),
         "configurations": filter.configs().iter().map(|configured| json!({

@@ -12,11 +12,12 @@ use bytes::{Buf, BytesMut};
 use http::Version;
 use tokio::net::TcpStream;
 
+use super::admit::{Admitted, admit};
 use super::handshake::establish;
 use super::http2::{self, Http2Client};
 use super::introduce::{Introduced, introduce};
 use super::linger::linger;
-use crate::client::{Client, Rewound};
+use crate::client::{Client, Rewound, Stream};
 use crate::config::Protocol;
 use crate::deadline::within;
 use crate::drain::Watcher;
@@ -38,34 +39,70 @@ pub struct Accepted {
     pub socket: Arc<Socket>,
 }
 
+/// A connection whose client is known, its handshake done.
+pub struct Opened {
+    pub stream: Stream,
+    /// Read of it before.
+    pub read: BytesMut,
+    pub socket_peer: SocketAddr,
+    pub peer: Peer,
+    pub tls: Option<Arc<TlsFacts>>,
+    pub socket: Arc<Socket>,
+}
+
 /// Serves one connection to its end. Dropping it closes the connection at once.
 pub async fn serve(local: Rc<Local>, accepted: Accepted) {
     let watcher = Watcher::of_connection(local.drain.clone());
-    let (socket_peer, socket) = (accepted.peer, accepted.socket.clone());
-    let Some(Introduced { peer, read }) = introduce(&local, &accepted).await else {
+    let Some(mut opened) = open(&local, accepted).await else {
         return;
     };
-    let Some((stream, tls)) = establish(&local, accepted, &read).await else {
+    let Some(Admitted { cluster, parting }) = admit(&local, &mut opened).await else {
         return;
     };
-    if speaks_tcp(&local, &socket) {
-        let client = TcpClient {
-            stream,
-            read,
-            socket_peer,
-            peer,
-            socket,
-            watcher,
-        };
-        return Box::pin(tcp::serve(local, client)).await;
+    match speaks_tcp(&local, &opened.socket) {
+        true => {
+            let client = TcpClient {
+                stream: opened.stream,
+                read: opened.read,
+                socket_peer: opened.socket_peer,
+                peer: opened.peer,
+                socket: opened.socket,
+                watcher,
+                cluster,
+            };
+            Box::pin(tcp::serve(local, client)).await;
+        }
+        false => serve_http(local, opened, watcher).await,
     }
-    let mut connection = Connection {
-        client: Client::begun(stream, read),
-        watcher,
+    if let Some(parting) = parting {
+        parting.tell();
+    }
+}
+
+/// Whatever comes before anything that the listener speaks. `None` when the connection
+/// is to be closed.
+async fn open(local: &Rc<Local>, accepted: Accepted) -> Option<Opened> {
+    let (socket_peer, socket) = (accepted.peer, accepted.socket.clone());
+    let Introduced { peer, read } = introduce(local, &accepted).await?;
+    let (stream, tls) = establish(local, accepted, &read).await?;
+    Some(Opened {
+        stream,
+        read,
+        socket_peer,
         peer,
         tls,
-        socket_peer,
         socket,
+    })
+}
+
+async fn serve_http(local: Rc<Local>, opened: Opened, watcher: Watcher) {
+    let mut connection = Connection {
+        client: Client::begun(opened.stream, opened.read),
+        watcher,
+        peer: opened.peer,
+        tls: opened.tls,
+        socket_peer: opened.socket_peer,
+        socket: opened.socket,
         requests: 0,
     };
     poll_fn(|context| {

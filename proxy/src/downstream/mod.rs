@@ -5,9 +5,10 @@
 //! Takes an accepted socket and the worker's current snapshot; reads the PROXY header
 //! where the listener wants one, and gives each
 //! exchange the head it parsed and the two halves to go on with. It answers
-//! heads that cannot be understood, through `exchange::reply`. It never looks
-//! at filters or origins.
+//! heads that cannot be understood, through `exchange::reply`. Filters of
+//! connections are asked here; those of exchanges and origins it never looks at.
 
+mod admit;
 mod connection;
 mod handshake;
 mod http2;

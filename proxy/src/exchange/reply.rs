@@ -94,7 +94,10 @@ fn text(kind: ErrorKind) -> &'static str {
         ErrorKind::NoRoute => "nothing is configured for this request\n",
         ErrorKind::FilterFailed => "a filter failed\n",
         ErrorKind::FilterUnavailable => "a filter is not available\n",
-        ErrorKind::FilterReset | ErrorKind::IdleTimeout | ErrorKind::LifetimeOver => "",
+        ErrorKind::FilterReset
+        | ErrorKind::ConnectionDenied
+        | ErrorKind::IdleTimeout
+        | ErrorKind::LifetimeOver => "",
         ErrorKind::NoEndpoint => "no origin is available\n",
         ErrorKind::ConnectFailed => "the origin could not be reached\n",
         ErrorKind::ConnectTimeout => "the origin could not be reached in time\n",

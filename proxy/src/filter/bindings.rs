@@ -9,6 +9,22 @@ wasmtime::component::bindgen!({
     },
 });
 
+/// Filters of connections.
+pub mod connection {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        inline: "package lockgate:host;
+            world tcp {
+                import lockgate:filter/connection@0.1.0;
+                export lockgate:filter/connection-filter@0.1.0;
+            }",
+        imports: { default: trappable },
+        with: {
+            "lockgate:filter/types": crate::filter::bindings::lockgate::filter::types,
+        },
+    });
+}
+
 /// What only some filters export.
 pub mod background {
     wasmtime::component::bindgen!({

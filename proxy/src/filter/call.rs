@@ -133,6 +133,20 @@ impl Call {
         outcome
     }
 
+    /// Calls for a connection, of which these are the first bytes. Gives the reason where
+    /// it is refused. Dropped while it waits, the view is as it was before.
+    pub async fn connection(
+        &self,
+        lease: &mut Lease,
+        view: &mut Lendable,
+        preview: &[u8],
+    ) -> Result<Option<String>, Failure> {
+        let lent = self.lent(lease, view, true);
+        let verdict = lent.instance.on_connection(self.config(), preview).await;
+        lent.end(verdict.is_ok());
+        verdict
+    }
+
     /// Tells that the exchange is over.
     pub fn done(&self, lease: &mut Lease, view: &mut Lendable) -> Result<(), Failure> {
         self.lend(lease, view, |instance| instance.on_done(self.config()))

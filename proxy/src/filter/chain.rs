@@ -412,7 +412,11 @@ fn verdict(outcome: &Result<Outcome, Failure>) -> &'static str {
 }
 
 /// The exchange's own instance, where it has one, or one of all.
-async fn lease(filter: &Rc<WorkerFilter>, call: Call, slot: &mut Slot) -> Result<Lease, Failure> {
+pub(super) async fn lease(
+    filter: &Rc<WorkerFilter>,
+    call: Call,
+    slot: &mut Slot,
+) -> Result<Lease, Failure> {
     match slot.own.take() {
         Some(own) => Ok(own),
         None => filter.lease(call.config, slot.room()).await,
@@ -420,7 +424,11 @@ async fn lease(filter: &Rc<WorkerFilter>, call: Call, slot: &mut Slot) -> Result
 }
 
 /// The same for calls that cannot wait.
-fn lease_now(filter: &Rc<WorkerFilter>, call: Call, slot: &mut Slot) -> Result<Lease, Failure> {
+pub(super) fn lease_now(
+    filter: &Rc<WorkerFilter>,
+    call: Call,
+    slot: &mut Slot,
+) -> Result<Lease, Failure> {
     match slot.own.take() {
         Some(own) => Ok(own),
         None => filter.lease_now(call.config, slot.room()),
@@ -481,7 +489,7 @@ pub(super) fn broken(filter: &WorkerFilter, failure: Failure) -> FilterFailed {
     }
 }
 
-fn kind(fault: FilterFault) -> ErrorKind {
+pub(super) fn kind(fault: FilterFault) -> ErrorKind {
     match fault.was_called() {
         true => ErrorKind::FilterFailed,
         false => ErrorKind::FilterUnavailable,

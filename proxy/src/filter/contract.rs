@@ -14,12 +14,13 @@ pub const VERSION: &str = "0.1.0";
 /// names a secret and is denied unless that one is granted, so the import alone
 /// gives nothing. And what a component imports it imports for every configuration,
 /// also for one that has no use for secrets.
-const SERVED: [&str; 11] = [
+const SERVED: [&str; 12] = [
     "types",
     "request",
     "response",
     "trailers",
     "exchange",
+    CONNECTION,
     "log",
     "metrics",
     "host",
@@ -27,8 +28,14 @@ const SERVED: [&str; 11] = [
     SHARED,
     HTTP_CLIENT,
 ];
+const CONNECTION: &str = "connection";
+/// What there is of an exchange, and not of a connection.
+const OF_EXCHANGES: [&str; 4] = ["request", "response", "trailers", "exchange"];
 const SHARED: &str = "shared";
 pub(super) const HTTP_CLIENT: &str = "http-client";
+/// What a component exports: one of these.
+const HTTP_FILTER: &str = "http-filter";
+const CONNECTION_FILTER: &str = "connection-filter";
 /// What a component may export beside its filter.
 const BACKGROUND: &str = "background";
 const HAND_OVER: &str = "hand-over";
@@ -65,9 +72,37 @@ pub enum Refusal {
     /// `wasi:sockets` or `wasi:http`: filters reach the network by `http-client`.
     Network(String),
     UnknownImport(String),
-    /// It imports what only connection filters have, or exports no HTTP filter.
-    ConnectionFilter,
+    /// It exports a filter of exchanges and one of connections.
+    TwoFilters,
+    /// What it imports is not there where it is called.
+    OfTheOther(String, Kind),
     NoFilter,
+}
+
+/// What a filter is called for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Exchanges,
+    Connections,
+}
+
+impl Kind {
+    /// The world that it is built for, as far as this host knows.
+    pub fn world(self) -> &'static str {
+        match self {
+            Kind::Exchanges => "lockgate:filter/filter@0.1.0",
+            Kind::Connections => "lockgate:filter/tcp-filter@0.1.0",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Exchanges => "a filter of exchanges",
+            Kind::Connections => "a filter of connections",
+        })
+    }
 }
 
 impl fmt::Display for Refusal {
@@ -80,43 +115,64 @@ impl fmt::Display for Refusal {
                 write!(f, "imports `{name}`: filters have no network of their own")
             }
             Refusal::UnknownImport(name) => write!(f, "imports `{name}`, which nobody provides"),
-            Refusal::ConnectionFilter => f.write_str(
-                "is a connection filter (`connection-filter`), \
-                 which is not served by this version",
+            Refusal::TwoFilters => f.write_str(
+                "is a filter of exchanges (`http-filter`) and of connections \
+                 (`connection-filter`), and must be one of them",
             ),
+            Refusal::OfTheOther(name, kind) => {
+                write!(f, "imports `{name}`, which {kind} has no use for")
+            }
             Refusal::NoFilter => write!(
                 f,
-                "is a component of another world: it does not export `{PACKAGE}/http-filter@{VERSION}`"
+                "is a component of another world: it exports neither `{PACKAGE}/{HTTP_FILTER}@{VERSION}` nor `{PACKAGE}/{CONNECTION_FILTER}@{VERSION}`"
             ),
         }
     }
 }
 
-/// Everything that speaks against a component with these imports and exports.
+/// Everything that speaks against a component with these imports and exports; or what
+/// it is called for.
 pub fn check<'a>(
     imports: impl IntoIterator<Item = &'a str>,
     exports: impl IntoIterator<Item = &'a str>,
-) -> Vec<Refusal> {
-    let mut refusals: Vec<Refusal> = imports.into_iter().filter_map(check_import).collect();
-    let mut has_filter = false;
+) -> Result<Kind, Vec<Refusal>> {
+    let imports: Vec<_> = imports.into_iter().collect();
+    let imported = imports.iter().copied();
+    let mut refusals: Vec<Refusal> = imported.filter_map(check_import).collect();
+    let mut kinds = Vec::new();
     for export in exports {
         match check_export(export) {
-            Ok(Export::HttpFilter) => has_filter = true,
+            Ok(Export::Filter(kind)) => kinds.push(kind),
             Ok(Export::Optional | Export::Other) => {}
             Err(refusal) => refusals.push(refusal),
         }
     }
-    let explains_itself = |refusal: &Refusal| {
-        matches!(
-            refusal,
-            Refusal::OtherVersion(_) | Refusal::ConnectionFilter
-        )
-    };
-    if !has_filter && !refusals.iter().any(explains_itself) {
-        refusals.push(Refusal::NoFilter);
+    let explains_itself = |refusal: &Refusal| matches!(refusal, Refusal::OtherVersion(_));
+    match kinds.as_slice() {
+        [kind] => refusals.extend(of_the_other(&imports, *kind)),
+        [] if refusals.iter().any(explains_itself) => {}
+        [] => refusals.push(Refusal::NoFilter),
+        [_, ..] => refusals.push(Refusal::TwoFilters),
     }
     refusals.dedup();
-    refusals
+    match (refusals.is_empty(), kinds.first()) {
+        (true, Some(kind)) => Ok(*kind),
+        (true | false, _) => Err(refusals),
+    }
+}
+
+/// Imports that are served, and not to a filter of this kind.
+fn of_the_other(imports: &[&str], kind: Kind) -> Vec<Refusal> {
+    let is_of_other = |interface: &str| match kind {
+        Kind::Exchanges => interface == CONNECTION,
+        Kind::Connections => OF_EXCHANGES.contains(&interface),
+    };
+    let others = imports
+        .iter()
+        .filter(|import| of_package(split(import).0).is_some_and(is_of_other));
+    others
+        .map(|import| Refusal::OfTheOther((*import).to_owned(), kind))
+        .collect()
 }
 
 /// The grants that a component with these imports needs and does not have, each
@@ -160,7 +216,6 @@ fn check_import(import: &str) -> Option<Refusal> {
     let (name, version) = split(import);
     if let Some(interface) = of_package(name) {
         return match interface {
-            "connection" => Some(Refusal::ConnectionFilter),
             _ if !SERVED.contains(&interface) => Some(Refusal::UnknownImport(import.to_owned())),
             _ if version != VERSION => Some(Refusal::OtherVersion(import.to_owned())),
             _ => None,
@@ -174,7 +229,7 @@ fn check_import(import: &str) -> Option<Refusal> {
 }
 
 enum Export {
-    HttpFilter,
+    Filter(Kind),
     /// What is called where it is there.
     Optional,
     /// What nobody calls, `_start` of some tool for example.
@@ -184,12 +239,12 @@ enum Export {
 fn check_export(export: &str) -> Result<Export, Refusal> {
     let (name, version) = split(export);
     match of_package(name) {
-        Some("http-filter") if version == VERSION => Ok(Export::HttpFilter),
+        Some(HTTP_FILTER) if version == VERSION => Ok(Export::Filter(Kind::Exchanges)),
+        Some(CONNECTION_FILTER) if version == VERSION => Ok(Export::Filter(Kind::Connections)),
         Some(BACKGROUND | HAND_OVER) if version == VERSION => Ok(Export::Optional),
-        Some("http-filter" | BACKGROUND | HAND_OVER) => {
+        Some(HTTP_FILTER | CONNECTION_FILTER | BACKGROUND | HAND_OVER) => {
             Err(Refusal::OtherVersion(export.to_owned()))
         }
-        Some("connection-filter") => Err(Refusal::ConnectionFilter),
         Some(_) | None => Ok(Export::Other),
     }
 }
@@ -288,19 +343,39 @@ mod tests {
             &[FILTER, "lockgate:filter/background@0.2.0"],
             &["`lockgate:filter/background@0.2.0` is not the version served here (0.1.0)"],
         );
-        let connection = "is a connection filter (`connection-filter`), \
-                          which is not served by this version";
+    }
+
+    #[test]
+    fn a_component_is_one_filter_and_imports_what_its_kind_has() {
+        const CONNECTIONS: &str = "lockgate:filter/connection-filter@0.1.0";
+        let connection = "lockgate:filter/connection@0.1.0";
+        let kind = super::check([connection], [CONNECTIONS]).unwrap();
+        assert_eq!(kind, Kind::Connections);
+        assert_eq!(super::check([], [FILTER]).unwrap(), Kind::Exchanges);
+        let two = "is a filter of exchanges (`http-filter`) and of connections \
+                   (`connection-filter`), and must be one of them";
+        check(&[], &[FILTER, CONNECTIONS], &[two]);
         check(
-            &["lockgate:filter/connection@0.1.0"],
-            &["lockgate:filter/connection-filter@0.1.0"],
+            &["lockgate:filter/request@0.1.0", "lockgate:filter/log@0.1.0"],
+            &[CONNECTIONS],
+            &[
+                "imports `lockgate:filter/request@0.1.0`, which a filter of connections has no use for",
+            ],
+        );
+        check(
             &[connection],
+            &[FILTER],
+            &[
+                "imports `lockgate:filter/connection@0.1.0`, which a filter of exchanges has no use for",
+            ],
         );
     }
 
     #[test]
     fn other_worlds_are_refused() {
-        let other = "is a component of another world: \
-                     it does not export `lockgate:filter/http-filter@0.1.0`";
+        let other = "is a component of another world: it exports neither \
+                     `lockgate:filter/http-filter@0.1.0` nor \
+                     `lockgate:filter/connection-filter@0.1.0`";
         check(&[], &[], &[other]);
         check(&[], &["wasi:cli/run@0.2.6"], &[other]);
         check(
@@ -312,6 +387,7 @@ mod tests {
 
     fn check(imports: &[&str], exports: &[&str], messages: &[&str]) {
         let found = super::check(imports.iter().copied(), exports.iter().copied());
+        let found = found.err().unwrap_or_default();
         let found: Vec<String> = found.iter().map(Refusal::to_string).collect();
         assert_eq!(found, messages);
     }

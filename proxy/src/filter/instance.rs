@@ -8,16 +8,17 @@ use std::time::Duration;
 use wasmtime::component::{ComponentNamedList, Lift, Lower, ResourceAny, TypedFunc};
 use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
-use super::bindings::exports::lockgate::filter::http_filter::{
-    BodyVerdict, Buffered, Interest as RawInterest, Manifest as RawManifest, Verdict,
-};
-use super::bindings::lockgate::filter::types::ConfigError;
-use super::bindings::{Filter, FilterPre};
+use super::bindings::Filter;
+use super::bindings::connection::Tcp;
+use super::bindings::connection::exports::lockgate::filter::connection_filter;
+use super::bindings::exports::lockgate::filter::http_filter;
+use super::bindings::exports::lockgate::filter::http_filter::{BodyVerdict, Buffered, Verdict};
+use super::bindings::lockgate::filter::types::{ConfigError, Manifest as RawManifest};
 use super::budget::{Tick, thread_cpu_time};
 use super::fault::{Failure, FilterFault, LimitBroken};
 use super::granted::GrantedSecrets;
 use super::interest::Interest;
-use super::module::{Module, Waits};
+use super::module::{GuestPre, Module, Waits};
 use super::presence::Presence;
 use super::state::{Call, HostState, Owner, Phase, Remark};
 use super::view::View;
@@ -28,25 +29,54 @@ use super::{log, wasi};
 const MORE_TRANSFER_BYTES: usize = 1 << 20;
 /// At least: a `state` or a call's body is no answer.
 const MIN_TRANSFER_BYTES: usize = 16 << 20;
+/// Of what is told of a connection that was refused.
+const MAX_REASON_BYTES: usize = 1024;
 /// Of the error when it is more, which has no type of its own.
 const TRANSFER_EXHAUSTED: &str = "fuel allocated for hostcalls has been exhausted";
 /// Handles that a guest may hold at once; the host pays for each.
 const MAX_HANDLES: usize = 16 << 10;
 
 /// What a component says about itself, asked in an instance for just that.
-pub fn describe(pre: &FilterPre<HostState>) -> Result<RawManifest, Failure> {
+pub fn describe(pre: &GuestPre) -> Result<RawManifest, Failure> {
     Instance::start(pre, Waits::Never, Arc::new(Owner::nobody()), 0)?.describe()
 }
 
 /// A component at work. A call that ends badly leaves it unusable.
 pub struct Instance {
     store: Store<HostState>,
-    filter: Filter,
+    guest: Guest,
     /// By configuration; made when first needed.
     handles: Vec<Option<ResourceAny>>,
     waits: Waits,
     /// There once a worker has it.
     presence: Option<Presence>,
+}
+
+/// What it exports, by the kind of its filter.
+pub(super) enum Guest {
+    Http(Filter),
+    Connection(Tcp),
+}
+
+impl Guest {
+    fn http(&self) -> Result<&http_filter::Guest, Failure> {
+        match self {
+            Guest::Http(filter) => Ok(filter.lockgate_filter_http_filter()),
+            Guest::Connection(_) => Err(Self::of_the_other()),
+        }
+    }
+
+    fn connection(&self) -> Result<&connection_filter::Guest, Failure> {
+        match self {
+            Guest::Connection(filter) => Ok(filter.lockgate_filter_connection_filter()),
+            Guest::Http(_) => Err(Self::of_the_other()),
+        }
+    }
+
+    /// Configurations with a filter in the wrong place are refused.
+    fn of_the_other() -> Failure {
+        Failure::new(FilterFault::Create, "it is a filter of the other kind")
+    }
 }
 
 /// What a call leaves.
@@ -65,7 +95,7 @@ impl Instance {
     }
 
     fn start(
-        pre: &FilterPre<HostState>,
+        pre: &GuestPre,
         waits: Waits,
         owner: Arc<Owner>,
         worker: usize,
@@ -82,11 +112,10 @@ impl Instance {
         });
         // A component's own start functions run here.
         begin(&mut store, create_cpu);
-        let filter =
-            instantiate(pre, waits, &mut store).map_err(|error| failure(&store, &error))?;
+        let guest = instantiate(pre, waits, &mut store).map_err(|error| failure(&store, &error))?;
         Ok(Self {
             store,
-            filter,
+            guest,
             handles: Vec::new(),
             waits,
             presence: None,
@@ -104,8 +133,14 @@ impl Instance {
 
     fn describe(&mut self) -> Result<RawManifest, Failure> {
         self.begin_outside();
-        let guest = self.filter.lockgate_filter_http_filter();
-        let described = run(&mut self.store, self.waits, guest.func_describe(), ());
+        let func = match &self.guest {
+            Guest::Http(filter) => filter.lockgate_filter_http_filter().func_describe(),
+            Guest::Connection(filter) => {
+                let guest = filter.lockgate_filter_connection_filter();
+                guest.func_describe()
+            }
+        };
+        let described = run(&mut self.store, self.waits, func, ());
         self.end(described).map(|(manifest,)| manifest)
     }
 
@@ -113,9 +148,16 @@ impl Instance {
     /// answers to this number.
     pub fn create(&mut self, config: usize, json: &str) -> Result<Vec<ConfigError>, Failure> {
         self.begin_outside();
-        let guest = self.filter.lockgate_filter_http_filter().filter();
-        let func = guest.func_create();
-        let created = run(&mut self.store, self.waits, func, (json,));
+        let created = match &self.guest {
+            Guest::Http(filter) => {
+                let guest = filter.lockgate_filter_http_filter().filter();
+                run(&mut self.store, self.waits, guest.func_create(), (json,))
+            }
+            Guest::Connection(filter) => {
+                let guest = filter.lockgate_filter_connection_filter().filter();
+                run(&mut self.store, self.waits, guest.func_create(), (json,))
+            }
+        };
         match self.end(created)?.0 {
             Ok(handle) => {
                 self.handles
@@ -131,13 +173,24 @@ impl Instance {
         }
     }
 
-    pub fn wants(&mut self, config: usize) -> Result<RawInterest, Failure> {
+    /// What it wants, or what is wrong with that.
+    pub fn wants(&mut self, config: usize) -> Result<Result<Interest, Vec<String>>, Failure> {
         let handle = self.created(config)?;
         self.begin_outside();
-        let guest = self.filter.lockgate_filter_http_filter().filter();
-        let func = guest.func_wants();
-        let wanted = run(&mut self.store, self.waits, func, (handle,));
-        self.end(wanted).map(|(interest,)| interest)
+        match &self.guest {
+            Guest::Http(filter) => {
+                let func = filter.lockgate_filter_http_filter().filter().func_wants();
+                let wanted = run(&mut self.store, self.waits, func, (handle,));
+                self.end(wanted).map(|(raw,)| Interest::check(raw))
+            }
+            Guest::Connection(filter) => {
+                let guest = filter.lockgate_filter_connection_filter();
+                let func = guest.filter().func_wants();
+                let wanted = run(&mut self.store, self.waits, func, (handle,));
+                self.end(wanted)
+                    .map(|(raw,)| Ok(Interest::of_connections(raw)))
+            }
+        }
     }
 
     /// What the guest warned about since this was last asked.
@@ -162,7 +215,7 @@ impl Instance {
     ) -> Result<Verdict, Failure> {
         let handle = self.created(config)?;
         self.begin_phase();
-        let guest = self.filter.lockgate_filter_http_filter().filter();
+        let guest = self.guest.http()?.filter();
         let func = guest.func_on_request();
         let verdict = run_waiting(&mut self.store, self.waits, func, (handle, fields)).await;
         self.end(verdict)?.0.map_err(|message| self.said(message))
@@ -175,7 +228,7 @@ impl Instance {
     ) -> Result<Verdict, Failure> {
         let handle = self.created(config)?;
         self.begin_phase();
-        let guest = self.filter.lockgate_filter_http_filter().filter();
+        let guest = self.guest.http()?.filter();
         let func = guest.func_on_response();
         let verdict = run_waiting(&mut self.store, self.waits, func, (handle, fields)).await;
         self.end(verdict)?.0.map_err(|message| self.said(message))
@@ -188,7 +241,7 @@ impl Instance {
     ) -> Result<BodyVerdict, Failure> {
         let handle = self.created(config)?;
         self.begin_phase();
-        let guest = self.filter.lockgate_filter_http_filter().filter();
+        let guest = self.guest.http()?.filter();
         let func = guest.func_on_request_body();
         let verdict = run_waiting(&mut self.store, self.waits, func, (handle, body)).await;
         self.end(verdict)?.0.map_err(|message| self.said(message))
@@ -201,7 +254,7 @@ impl Instance {
     ) -> Result<BodyVerdict, Failure> {
         let handle = self.created(config)?;
         self.begin_phase();
-        let guest = self.filter.lockgate_filter_http_filter().filter();
+        let guest = self.guest.http()?.filter();
         let func = guest.func_on_response_body();
         let verdict = run_waiting(&mut self.store, self.waits, func, (handle, body)).await;
         self.end(verdict)?.0.map_err(|message| self.said(message))
@@ -210,7 +263,7 @@ impl Instance {
     pub fn on_request_trailers(&mut self, config: usize) -> Result<(), Failure> {
         let handle = self.created(config)?;
         self.begin_phase();
-        let guest = self.filter.lockgate_filter_http_filter().filter();
+        let guest = self.guest.http()?.filter();
         let func = guest.func_on_request_trailers();
         let done = run(&mut self.store, self.waits, func, (handle,));
         self.end(done)?.0.map_err(|message| self.said(message))
@@ -219,7 +272,7 @@ impl Instance {
     pub fn on_response_trailers(&mut self, config: usize) -> Result<(), Failure> {
         let handle = self.created(config)?;
         self.begin_phase();
-        let guest = self.filter.lockgate_filter_http_filter().filter();
+        let guest = self.guest.http()?.filter();
         let func = guest.func_on_response_trailers();
         let done = run(&mut self.store, self.waits, func, (handle,));
         self.end(done)?.0.map_err(|message| self.said(message))
@@ -228,7 +281,7 @@ impl Instance {
     /// Passes a piece of a body through a transform.
     pub fn push(&mut self, transform: ResourceAny, chunk: &[u8]) -> Result<Vec<u8>, Failure> {
         self.begin_phase();
-        let guest = self.filter.lockgate_filter_http_filter().transform();
+        let guest = self.guest.http()?.transform();
         let func = guest.func_push();
         let given = run(&mut self.store, self.waits, func, (transform, chunk));
         self.end(given)?.0.map_err(|message| self.said(message))
@@ -237,7 +290,7 @@ impl Instance {
     /// Tells a transform that the body is over, and lets it go.
     pub fn finish(&mut self, transform: ResourceAny) -> Result<Vec<u8>, Failure> {
         self.begin_phase();
-        let guest = self.filter.lockgate_filter_http_filter().transform();
+        let guest = self.guest.http()?.transform();
         let func = guest.func_finish();
         let given = run(&mut self.store, self.waits, func, (transform,));
         let given = self.end(given)?.0.map_err(|message| self.said(message))?;
@@ -255,11 +308,37 @@ impl Instance {
         self.end(dropped)
     }
 
+    /// The reason of a refusal, where it refuses the connection.
+    pub async fn on_connection(
+        &mut self,
+        config: usize,
+        preview: &[u8],
+    ) -> Result<Option<String>, Failure> {
+        let handle = self.created(config)?;
+        self.begin_phase();
+        let guest = self.guest.connection()?.filter();
+        let func = guest.func_on_connection();
+        let verdict = run_waiting(&mut self.store, self.waits, func, (handle, preview)).await;
+        match self.end(verdict)?.0 {
+            Ok(connection_filter::Verdict::Next) => Ok(None),
+            Ok(connection_filter::Verdict::Deny(reason)) => {
+                let reason = self.secrets().mask(&reason);
+                Ok(Some(log::clean(&reason, MAX_REASON_BYTES)))
+            }
+            Err(message) => Err(self.said(message)),
+        }
+    }
+
     pub fn on_done(&mut self, config: usize) -> Result<(), Failure> {
         let handle = self.created(config)?;
         self.begin_phase();
-        let guest = self.filter.lockgate_filter_http_filter().filter();
-        let func = guest.func_on_done();
+        let func = match &self.guest {
+            Guest::Http(filter) => filter.lockgate_filter_http_filter().filter().func_on_done(),
+            Guest::Connection(filter) => {
+                let guest = filter.lockgate_filter_connection_filter();
+                guest.filter().func_on_done()
+            }
+        };
         let done = run(&mut self.store, self.waits, func, (handle,));
         self.end(done)
     }
@@ -385,15 +464,21 @@ where
 }
 
 fn instantiate(
-    pre: &FilterPre<HostState>,
+    pre: &GuestPre,
     waits: Waits,
     store: &mut Store<HostState>,
-) -> wasmtime::Result<Filter> {
+) -> wasmtime::Result<Guest> {
     if waits == Waits::Never {
-        return pre.instantiate(store);
+        return match pre {
+            GuestPre::Http(pre) => pre.instantiate(store).map(Guest::Http),
+            GuestPre::Connection(pre) => pre.instantiate(store).map(Guest::Connection),
+        };
     }
     let instance = at_once(pre.instance_pre().instantiate_async(&mut *store))?;
-    Filter::new(store, &instance)
+    match pre {
+        GuestPre::Http(_) => Filter::new(store, &instance).map(Guest::Http),
+        GuestPre::Connection(_) => Tcp::new(store, &instance).map(Guest::Connection),
+    }
 }
 
 /// What runs on a stack of its own only because other calls may have to wait.

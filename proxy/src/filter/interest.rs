@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::bindings::connection::exports::lockgate::filter::connection_filter;
 use super::bindings::exports::lockgate::filter::http_filter;
 use super::field::Field;
 use super::state::Phase;
@@ -19,6 +20,8 @@ pub struct Interest {
     pub clusters: BTreeSet<Name>,
     /// Every name that it may give to `set-route`.
     pub routes: BTreeSet<Name>,
+    /// Of a connection's first bytes, those that it wants to see at most.
+    pub preview: usize,
 }
 
 /// The phases in which it wants to be called.
@@ -46,7 +49,7 @@ impl Phases {
             Phase::ResponseTrailers => self.response_trailers,
             Phase::Done => self.done,
             Phase::RequestBody | Phase::ResponseBody | Phase::Transform => false,
-            Phase::Outside | Phase::Job => false,
+            Phase::Outside | Phase::Connection | Phase::Job => false,
         }
     }
 
@@ -85,6 +88,7 @@ impl Interest {
             response_fields: self.response_fields.clone(),
             clusters: apart(&self.clusters),
             routes: apart(&self.routes),
+            preview: self.preview,
         }
     }
 
@@ -116,7 +120,21 @@ impl Interest {
             response_fields,
             clusters: names(raw.clusters),
             routes: names(raw.routes),
+            preview: 0,
         })
+    }
+
+    /// What a filter of connections wants, which is called for each of them.
+    pub fn of_connections(raw: connection_filter::Interest) -> Self {
+        Self {
+            phases: Phases {
+                done: raw.done,
+                ..Phases::default()
+            },
+            clusters: names(raw.clusters),
+            preview: raw.preview as usize,
+            ..Self::default()
+        }
     }
 }
 

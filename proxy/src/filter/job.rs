@@ -1,12 +1,9 @@
 //! The job of one configuration: its instance, and the runs of it. It sees no
 //! exchange, belongs to none, and shares its thread with other jobs.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use http::uri::{PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Method};
 use wasmtime::component::ResourceAny;
 use wasmtime::{Store, UpdateDeadline};
 
@@ -18,15 +15,7 @@ use super::instance::{begin, end, failure, said, store};
 use super::job_state::JobState;
 use super::loaded::LoadedFilter;
 use super::state::{Call, HostState, Phase};
-use super::view::{Decisions, HeadLimits, View};
-use crate::http::RequestHead;
-use crate::http::request_id::Hex;
-
-/// The head of a call that a job makes.
-const HEAD_LIMITS: HeadLimits = HeadLimits {
-    max_bytes: 64 << 10,
-    max_fields: 100,
-};
+use super::view::View;
 
 /// The job of one configuration of a filter.
 pub struct Job {
@@ -91,7 +80,7 @@ impl Job {
             Some(at_work) => at_work,
             None => self.make().await?,
         };
-        let outcome = at_work.run(no_exchange(&self.calls)).await;
+        let outcome = at_work.run(self.no_exchange()).await;
         let is_done = matches!(outcome, Ok(None));
         let is_sound = outcome
             .as_ref()
@@ -99,6 +88,11 @@ impl Job {
             .is_none_or(|failure| failure.fault.spares_instance());
         self.at_work = (is_sound && !is_done).then_some(at_work);
         outcome
+    }
+
+    /// What it sees in the place of one. What it leaves there is dropped.
+    fn no_exchange(&self) -> View {
+        View::without_exchange(Some(self.calls.clone()))
     }
 
     async fn make(&self) -> Result<AtWork, Failure> {
@@ -178,40 +172,5 @@ impl AtWork {
             Ok(rest) => Ok(rest.map(Duration::from_nanos)),
             Err(message) => Err(said(store, FilterFault::Error, &message)),
         }
-    }
-}
-
-/// What a job sees in the place of an exchange: a request of which nothing is
-/// known, and which was sent long ago. What it leaves there is dropped.
-fn no_exchange(calls: &Calls) -> View {
-    View {
-        request: RequestHead {
-            method: Method::GET,
-            scheme: Scheme::HTTP,
-            authority: None,
-            path: PathAndQuery::from_static("/"),
-            headers: HeaderMap::new(),
-        },
-        response: None,
-        trailers: None,
-        is_local: false,
-        client_address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        listener: "".into(),
-        tls: None,
-        introduction: None,
-        request_id: HeaderValue::from_static(""),
-        trace_id: Hex::of(0),
-        started: Instant::now(),
-        request_bytes: 0,
-        response_bytes: 0,
-        upstream: None,
-        decisions: Decisions::default(),
-        attributes: Vec::new(),
-        states: Vec::new(),
-        spent: Default::default(),
-        told: None,
-        found: None,
-        head_limits: HEAD_LIMITS,
-        calls: Some(calls.clone()),
     }
 }

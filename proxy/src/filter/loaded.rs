@@ -30,8 +30,17 @@ use crate::stats::{Counter, FilterStats, PerWorker};
 const SLOW_CREATE: Duration = Duration::from_micros(200);
 
 /// Names that a filter may not have, because facts begin with them.
-const RESERVED: [&str; 8] = [
-    "route", "listener", "client", "request", "response", "trace", "upstream", "tls",
+const RESERVED: [&str; 10] = [
+    "route",
+    "listener",
+    "client",
+    "destination",
+    "request",
+    "response",
+    "trace",
+    "upstream",
+    "tls",
+    "proxy_protocol",
 ];
 
 /// Whether a filter may not have this name.
@@ -491,8 +500,8 @@ fn accept_one(
         });
         return Err(Rejected::Mistakes(mistakes.collect()));
     }
-    let raw = instance.wants(number).map_err(failed("wants"))?;
-    let interest = Interest::check(raw).map_err(|messages| {
+    let wanted = instance.wants(number).map_err(failed("wants"))?;
+    let interest = wanted.map_err(|messages| {
         let mistakes = messages.into_iter();
         Rejected::Mistakes(
             mistakes

@@ -2,13 +2,14 @@
 //! same bytes share.
 
 use wasmtime::Engine;
-use wasmtime::component::Component;
+use wasmtime::component::{Component, InstancePre};
 
 use super::bindings::FilterPre;
 use super::bindings::background::BackgroundPre;
+use super::bindings::connection::TcpPre;
 use super::bindings::hand_over::HandOverPre;
 use super::compiler::Compiler;
-use super::contract::{self, Refusal};
+use super::contract::{self, Kind, Refusal};
 use super::fault::Failure;
 use super::hand_over;
 use super::host::Linkers;
@@ -70,6 +71,35 @@ pub enum Waits {
     Sometimes,
 }
 
+/// A component that is linked, by the kind of its filter.
+pub(super) enum GuestPre {
+    Http(FilterPre<HostState>),
+    Connection(TcpPre<HostState>),
+}
+
+impl GuestPre {
+    fn new(kind: Kind, pre: InstancePre<HostState>) -> wasmtime::Result<Self> {
+        match kind {
+            Kind::Exchanges => FilterPre::new(pre).map(Self::Http),
+            Kind::Connections => TcpPre::new(pre).map(Self::Connection),
+        }
+    }
+
+    pub(super) fn instance_pre(&self) -> &InstancePre<HostState> {
+        match self {
+            Self::Http(pre) => pre.instance_pre(),
+            Self::Connection(pre) => pre.instance_pre(),
+        }
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        match self {
+            Self::Http(pre) => pre.engine(),
+            Self::Connection(pre) => pre.engine(),
+        }
+    }
+}
+
 /// A component that can be instantiated.
 pub struct Module {
     digest: Digest,
@@ -79,11 +109,12 @@ pub struct Module {
     imports: Vec<String>,
     exports: Vec<String>,
     manifest: Manifest,
+    kind: Kind,
     /// For filters that may call no cluster: nothing ever waits.
-    plain: FilterPre<HostState>,
+    plain: GuestPre,
     /// For those that may, where the component can call at all: calls run on stacks of
     /// their own.
-    calling: Option<FilterPre<HostState>>,
+    calling: Option<GuestPre>,
     /// The job that it has for each configuration.
     job: Option<BackgroundPre<HostState>>,
     /// How it takes over what is shared in another form, where it can.
@@ -97,6 +128,7 @@ pub(super) struct Linkable {
     component: Component,
     imports: Vec<String>,
     exports: Vec<String>,
+    kind: Kind,
     is_new: bool,
 }
 
@@ -117,19 +149,17 @@ impl Linkable {
             None => compiler.compile(engine, bytes, pace)?,
         };
         let (imports, exports) = names(engine, &component);
-        let refusals = contract::check(
+        let kind = contract::check(
             imports.iter().map(String::as_str),
             exports.iter().map(String::as_str),
         );
-        match refusals.is_empty() {
-            true => Ok(Self {
-                component,
-                imports,
-                exports,
-                is_new,
-            }),
-            false => Err(LoadError::Refused(refusals)),
-        }
+        Ok(Self {
+            kind: kind.map_err(LoadError::Refused)?,
+            component,
+            imports,
+            exports,
+            is_new,
+        })
     }
 
     pub(super) fn imports(&self) -> &[String] {
@@ -150,6 +180,7 @@ impl Module {
             component,
             imports,
             exports,
+            kind,
             is_new,
         } = linkable;
         let plain = linkers.plain.instantiate_pre(&component).map_err(misfit)?;
@@ -157,7 +188,7 @@ impl Module {
             .then(|| HandOverPre::new(plain.clone()))
             .transpose()
             .map_err(misfit)?;
-        let plain = FilterPre::new(plain).map_err(misfit)?;
+        let plain = GuestPre::new(kind, plain).map_err(misfit)?;
         let pre = linkers.calling.instantiate_pre(&component);
         let pre = pre.map_err(misfit)?;
         let job = contract::has_job(exports.iter().map(String::as_str))
@@ -165,7 +196,7 @@ impl Module {
             .transpose()
             .map_err(misfit)?;
         let calling = contract::waits(imports.iter().map(String::as_str))
-            .then(|| FilterPre::new(pre))
+            .then(|| GuestPre::new(kind, pre))
             .transpose()
             .map_err(misfit)?;
         let manifest = manifest(&plain)?;
@@ -181,6 +212,7 @@ impl Module {
             imports,
             exports,
             manifest,
+            kind,
             plain,
             calling,
             job,
@@ -215,9 +247,9 @@ impl Module {
         self.size
     }
 
-    /// The name of the world that it was built for, as far as this host knows.
-    pub fn world(&self) -> &'static str {
-        "lockgate:filter/filter@0.1.0"
+    /// What it is called for.
+    pub fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// Full names of what it imports: its permissions.
@@ -234,7 +266,7 @@ impl Module {
     }
 
     /// How it is instantiated for a filter that may or may not call clusters.
-    pub(super) fn pre(&self, may_call: bool) -> (&FilterPre<HostState>, Waits) {
+    pub(super) fn pre(&self, may_call: bool) -> (&GuestPre, Waits) {
         match &self.calling {
             Some(calling) if may_call => (calling, Waits::Sometimes),
             Some(_) | None => (&self.plain, Waits::Never),
@@ -276,7 +308,7 @@ fn names(engine: &Engine, component: &Component) -> (Vec<String>, Vec<String>) {
     (imports.collect(), exports.collect())
 }
 
-fn manifest(pre: &FilterPre<HostState>) -> Result<Manifest, LoadError> {
+fn manifest(pre: &GuestPre) -> Result<Manifest, LoadError> {
     let raw = instance::describe(pre).map_err(LoadError::Describe)?;
     let schema = raw.config_schema.as_deref().map(serde_json::from_str);
     let config_schema = schema.transpose().map_err(|error| {

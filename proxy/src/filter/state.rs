@@ -147,6 +147,8 @@ pub enum Phase {
     /// A body passes through it.
     Transform,
     Done,
+    /// A connection, before anything on it is understood.
+    Connection,
     /// A run of a job, away from every exchange.
     Job,
 }
@@ -176,6 +178,7 @@ impl Phase {
             Phase::ResponseTrailers => 5,
             Phase::Transform => 6,
             Phase::Done => 7,
+            Phase::Connection => 8,
         }
     }
 
@@ -187,6 +190,11 @@ impl Phase {
     /// Whether the request has not been sent, so that it can be changed.
     pub fn holds_request(self) -> bool {
         matches!(self, Phase::Request | Phase::RequestBody)
+    }
+
+    /// Whether it decides where something goes.
+    pub fn decides(self) -> bool {
+        self.holds_request() || self == Phase::Connection
     }
 
     /// Whether there is an answer that has not been sent.

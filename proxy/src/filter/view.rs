@@ -2,12 +2,13 @@
 //! read and write here; the exchange acts on it once a phase is over.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderValue};
+use http::uri::{PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderValue, Method};
 use smallvec::SmallVec;
 
 use super::calls::Calls;
@@ -37,6 +38,8 @@ pub struct View {
     /// Visible ASCII.
     pub request_id: HeaderValue,
     pub trace_id: Hex,
+    /// Of a connection of which nothing is understood yet.
+    pub connection: Option<Box<ConnectionFacts>>,
     /// When the request's first byte arrived.
     pub started: Instant,
     pub request_bytes: u64,
@@ -60,6 +63,35 @@ pub struct View {
     /// Where calls of filters go, if any filter may make one.
     pub calls: Option<Calls>,
 }
+
+/// What is known of a connection before anything on it is understood.
+#[derive(Debug, Clone)]
+pub struct ConnectionFacts {
+    /// Where the client connected to.
+    pub destination: SocketAddr,
+    /// What it asked for in a TLS handshake that is passed on.
+    pub sni: Option<String>,
+    /// It is passed on as it is.
+    pub is_opaque: bool,
+}
+
+impl ConnectionFacts {
+    /// By the names that filters ask for.
+    pub fn attribute(&self, name: &str) -> Option<String> {
+        match name {
+            "destination.address" => Some(self.destination.ip().to_canonical().to_string()),
+            "destination.port" => Some(self.destination.port().to_string()),
+            "tls.sni" => self.sni.clone(),
+            _ => None,
+        }
+    }
+}
+
+/// The limits of a head that a filter makes without one before it.
+const HEAD_LIMITS: HeadLimits = HeadLimits {
+    max_bytes: 64 << 10,
+    max_fields: 100,
+};
 
 /// What one filter has used of its budgets of one exchange.
 #[derive(Debug, Clone, Copy, Default)]
@@ -130,6 +162,41 @@ impl Spent {
 }
 
 impl View {
+    /// Where there is no exchange: a request of which nothing is known.
+    pub fn without_exchange(calls: Option<Calls>) -> Self {
+        Self {
+            request: RequestHead {
+                method: Method::GET,
+                scheme: Scheme::HTTP,
+                authority: None,
+                path: PathAndQuery::from_static("/"),
+                headers: HeaderMap::new(),
+            },
+            response: None,
+            trailers: None,
+            is_local: false,
+            client_address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            listener: "".into(),
+            tls: None,
+            introduction: None,
+            request_id: HeaderValue::from_static(""),
+            trace_id: Hex::of(0),
+            connection: None,
+            started: Instant::now(),
+            request_bytes: 0,
+            response_bytes: 0,
+            upstream: None,
+            decisions: Decisions::default(),
+            attributes: Vec::new(),
+            states: Vec::new(),
+            spent: SmallVec::new(),
+            told: None,
+            found: None,
+            head_limits: HEAD_LIMITS,
+            calls,
+        }
+    }
+
     /// A copy that another filter may see: without what filters keep for themselves,
     /// and with no way to call anybody.
     pub(super) fn copy(&self) -> Box<Self> {
@@ -144,6 +211,7 @@ impl View {
             introduction: self.introduction.clone(),
             request_id: self.request_id.clone(),
             trace_id: self.trace_id,
+            connection: self.connection.clone(),
             started: self.started,
             request_bytes: self.request_bytes,
             response_bytes: self.response_bytes,

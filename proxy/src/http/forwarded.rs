@@ -37,6 +37,8 @@ pub struct Peer {
     address: IpAddr,
     text: HeaderValue,
     introduction: Option<Arc<Introduction>>,
+    /// What filters of connections found out about it, by name.
+    facts: Arc<[(String, String)]>,
 }
 
 impl Peer {
@@ -48,7 +50,20 @@ impl Peer {
             address,
             text: text.expect("an address is visible ASCII"),
             introduction: None,
+            facts: Arc::default(),
         }
+    }
+
+    /// The same, and what filters of connections found out about it.
+    pub fn with_facts(self, facts: Vec<(String, String)>) -> Self {
+        Self {
+            facts: facts.into(),
+            ..self
+        }
+    }
+
+    pub fn facts(&self) -> &[(String, String)] {
+        &self.facts
     }
 
     /// The one that a PROXY header from `address` is about.

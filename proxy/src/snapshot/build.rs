@@ -150,16 +150,20 @@ impl Builder<'_> {
                 "an address that can be listened on",
             )
         })?;
-        let chain = listener
-            .filters
-            .iter()
-            .filter_map(|name| filters.iter().find(|filter| filter.name() == name).cloned())
-            .collect();
+        let chain = |names: &[config::Name]| {
+            let find = |name| {
+                filters
+                    .iter()
+                    .find(|filter: &&Arc<LoadedFilter>| filter.name() == name)
+            };
+            names.iter().filter_map(find).cloned().collect()
+        };
         Ok(Listener {
             config: listener.clone(),
             socket,
             tls,
-            chain,
+            chain: chain(&listener.filters),
+            connection_chain: chain(&listener.connection_filters),
             stats: self.stats.listener(&listener.name),
             via: listener.headers.via.as_deref().and_then(Via::new),
         })

@@ -277,7 +277,7 @@ impl Builder<'_> {
 
 fn not_a_filter(config: &Config, filter: &config::Filter, error: &LoadError) -> Mistake {
     let found = format!("`{}`, which {error}", filter.component);
-    let wanted = "a component of the world `lockgate:filter/filter`";
+    let wanted = "a component of the world `lockgate:filter/filter` or `tcp-filter`";
     about_component(config, filter, found, wanted)
 }
 

@@ -11,7 +11,7 @@ use super::{Listener, Snapshot};
 use crate::cluster::Cluster;
 use crate::config::Name;
 use crate::filter::{
-    Calls, LoadedFilter, Outbound, Place, WorkerCanary, WorkerChain, WorkerFilter,
+    Calls, ConnectionChain, LoadedFilter, Outbound, Place, WorkerCanary, WorkerChain, WorkerFilter,
 };
 use crate::listener::Socket;
 use crate::upstream::WorkerCluster;
@@ -31,6 +31,8 @@ pub struct WorkerSnapshot {
 pub struct WorkerListener {
     pub shared: Arc<Listener>,
     pub chain: WorkerChain,
+    /// Shared with connections that tell it of their end.
+    pub connection_chain: Rc<ConnectionChain>,
     /// Takes what no filter routed.
     pub cluster: Option<Rc<WorkerCluster>>,
 }
@@ -59,7 +61,12 @@ impl WorkerSnapshot {
             .iter()
             .map(|listener| WorkerListener {
                 shared: listener.clone(),
-                chain: chain_of(listener, &shared, &filters),
+                chain: WorkerChain::new(places(&listener.chain, &shared, &filters)),
+                connection_chain: Rc::new(ConnectionChain::new(places(
+                    &listener.connection_chain,
+                    &shared,
+                    &filters,
+                ))),
                 cluster: listener
                     .config
                     .cluster
@@ -139,7 +146,7 @@ fn carry_filter(
 
 type Known = [(Arc<LoadedFilter>, Rc<WorkerFilter>)];
 
-fn chain_of(listener: &Listener, shared: &Snapshot, known: &Known) -> WorkerChain {
+fn places(chain: &[Arc<LoadedFilter>], shared: &Snapshot, known: &Known) -> Vec<Place> {
     let own = |wanted: &Arc<LoadedFilter>| {
         let mut known = known.iter();
         let known = known.find(|(filter, _)| Arc::ptr_eq(filter, wanted));
@@ -160,5 +167,5 @@ fn chain_of(listener: &Listener, shared: &Snapshot, known: &Known) -> WorkerChai
             shadow: shared.shadow(wanted.name()).cloned(),
         })
     };
-    WorkerChain::new(listener.chain.iter().filter_map(place).collect())
+    chain.iter().filter_map(place).collect()
 }

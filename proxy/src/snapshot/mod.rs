@@ -77,6 +77,8 @@ pub struct Listener {
     pub tls: Option<Arc<tls::Server>>,
     /// In the order of request phases.
     pub chain: Vec<Arc<LoadedFilter>>,
+    /// Those that are asked about each connection.
+    pub connection_chain: Vec<Arc<LoadedFilter>>,
     pub stats: Arc<PerWorker<ListenerStats>>,
     /// What this hop adds to `Via`.
     pub via: Option<Via>,
@@ -155,13 +157,11 @@ impl Snapshot {
         };
         self.filters.iter_mut().for_each(put);
         for listener in &mut self.listeners {
-            if listener
-                .chain
-                .iter()
-                .any(|filter| filter.name() == version.name())
-            {
+            let mut chains = listener.chain.iter().chain(&listener.connection_chain);
+            if chains.any(|filter| filter.name() == version.name()) {
                 let mut changed = Listener::clone(listener);
                 changed.chain.iter_mut().for_each(put);
+                changed.connection_chain.iter_mut().for_each(put);
                 *listener = Arc::new(changed);
             }
         }

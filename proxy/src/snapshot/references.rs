@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::version::Known;
 use crate::config::filter_config::{self, Told, TrustedHeader};
-use crate::config::{self, Config, Doubts, Mistake, Tone};
-use crate::filter::Configured;
+use crate::config::{self, Config, Doubts, Mistake, Sticky, Tone};
+use crate::filter::{Configured, Kind};
 
 /// Mistakes and warnings of a whole configuration with its filters. What may only
 /// follow from a mistake that is known is not told.
@@ -22,10 +22,68 @@ pub fn check(config: &Config, doubts: &Doubts, known: &[Known]) -> (Vec<Mistake>
     for filter in &config.filters {
         check_routes(config, doubts, filter, known, &mut mistakes);
     }
+    check_kinds(config, known, &mut mistakes);
     for listener in &config.listeners {
         check_trusted_headers(config, listener, known, &mut warnings);
     }
     (mistakes, warnings)
+}
+
+/// A filter of exchanges stands in `filters`, one of connections in
+/// `connection_filters`, and of that nothing is asked that only exchanges have.
+fn check_kinds(config: &Config, known: &[Known], mistakes: &mut Vec<Mistake>) {
+    let kind = |name: &config::Name| {
+        let mut known = known.iter();
+        let known = known.find(|known| known.name() == name)?;
+        known.loaded().map(|loaded| loaded.module().kind())
+    };
+    for (index, listener) in config.listeners.iter().enumerate() {
+        let chains = [
+            ("filters", &listener.filters, Kind::Exchanges),
+            (
+                "connection_filters",
+                &listener.connection_filters,
+                Kind::Connections,
+            ),
+        ];
+        for (key, names, wanted) in chains {
+            for (place, name) in names.iter().enumerate() {
+                let Some(found) = kind(name).filter(|found| *found != wanted) else {
+                    continue;
+                };
+                let pointer = format!("/listeners/{index}/{key}/{place}");
+                let found = format!("`{name}`, which is {found}");
+                let wanted = format!("{wanted} in `{key}`");
+                mistakes.push(Mistake::at(&config.places, &pointer, found, wanted));
+            }
+        }
+    }
+    for filter in &config.filters {
+        if kind(&filter.name) == Some(Kind::Connections) {
+            check_connection_filter(config, filter, mistakes);
+        }
+    }
+}
+
+fn check_connection_filter(config: &Config, filter: &config::Filter, mistakes: &mut Vec<Mistake>) {
+    let canary = filter.canary.as_deref();
+    let by_header = canary.is_some_and(|canary| matches!(canary.sticky_by, Sticky::Header(_)));
+    for (is_there, key, wanted) in [
+        (!filter.routes.is_empty(), "routes", "no such key"),
+        (!filter.checks.is_empty(), "checks", "no such key"),
+        (filter.shadow.is_some(), "shadow", "no such key"),
+        (
+            by_header,
+            "canary/sticky_by",
+            "an address, an attribute or chance",
+        ),
+    ] {
+        if is_there {
+            let pointer = format!("{}/{key}", filter.pointer);
+            let found = format!("`{key}` of a filter of connections, which sees no exchange");
+            mistakes.push(Mistake::at(&config.places, &pointer, found, wanted));
+        }
+    }
 }
 
 /// What a filter warned about while it took its configurations.

@@ -35,6 +35,14 @@ impl Known {
         }
     }
 
+    /// One that has a component, however good its configuration.
+    pub fn loaded(&self) -> Option<&Arc<LoadedFilter>> {
+        match self {
+            Known::Good(loaded) | Known::Mended(loaded) => Some(loaded),
+            Known::Refused(..) | Known::Mute(_) => None,
+        }
+    }
+
     /// The configurations that it took.
     pub fn configs(&self) -> &[Configured] {
         match self {

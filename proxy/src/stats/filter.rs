@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::counter::{Counter, Gauge};
 
-/// The phases of an exchange in which a filter is called.
-pub const PHASES: [&str; 8] = [
+/// The phases of an exchange, and of a connection, in which a filter is called.
+pub const PHASES: [&str; 9] = [
     "request",
     "request-body",
     "request-trailers",
@@ -14,6 +14,7 @@ pub const PHASES: [&str; 8] = [
     "response-trailers",
     "transform",
     "done",
+    "connection",
 ];
 
 /// Every way in which a filter breaks its promises, in the order of the

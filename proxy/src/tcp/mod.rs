@@ -26,7 +26,7 @@ use crate::exchange::Local;
 use crate::http::forwarded::Peer;
 use crate::listener::Socket;
 use crate::pump::Passed;
-use crate::snapshot::WorkerSnapshot;
+use crate::snapshot::{WorkerListener, WorkerSnapshot};
 use crate::stats::{ListenerStats, PerWorker};
 use crate::upstream::{Progress, WorkerCluster, reach_opaque};
 use bounds::Bounds;
@@ -40,6 +40,8 @@ pub struct TcpClient {
     pub peer: Peer,
     pub socket: Arc<Socket>,
     pub watcher: Watcher,
+    /// Where filters sent it.
+    pub cluster: Option<Name>,
 }
 
 /// What is known of a connection beside its bytes.
@@ -48,6 +50,8 @@ struct Facts {
     began: Instant,
     listener: Name,
     cluster: Option<Name>,
+    /// That refused it.
+    filter: Option<Name>,
     stats: Arc<PerWorker<ListenerStats>>,
     progress: Progress,
     /// Until an endpoint took it.
@@ -66,24 +70,54 @@ pub async fn serve(local: Rc<Local>, client: TcpClient) {
     tell::tell(&local, (&peer, socket_peer), &facts, outcome.err().as_ref());
 }
 
+/// Tells of a connection that a filter refused.
+pub fn tell_refused(
+    local: &Local,
+    listener: &WorkerListener,
+    (peer, socket_peer): (&Peer, SocketAddr),
+    (filter, error): (&Name, &ProxyError),
+) {
+    let facts = Facts {
+        filter: Some(filter.clone()),
+        cluster: None,
+        ..Facts::of(listener)
+    };
+    tell::tell(local, (peer, socket_peer), &facts, Some(error));
+}
+
+impl Facts {
+    fn of(listener: &WorkerListener) -> Self {
+        let config = &listener.shared.config;
+        Self {
+            started: SystemTime::now(),
+            began: Instant::now(),
+            listener: config.name.clone(),
+            cluster: config.cluster.clone(),
+            filter: None,
+            stats: listener.shared.stats.clone(),
+            progress: Progress::default(),
+            connected: None,
+            passed: Passed::default(),
+        }
+    }
+}
+
 type Begun = (Facts, Option<Rc<WorkerCluster>>, Bounds);
 
 /// Nothing that stays of it holds the snapshot.
 fn begin(local: &Rc<Local>, client: &TcpClient) -> Option<Begun> {
     let snapshot: Rc<WorkerSnapshot> = local.snapshot();
     let listener = snapshot.listener(&client.socket)?;
-    let facts = Facts {
-        started: SystemTime::now(),
-        began: Instant::now(),
-        listener: listener.shared.config.name.clone(),
-        cluster: listener.shared.config.cluster.clone(),
-        stats: listener.shared.stats.clone(),
-        progress: Progress::default(),
-        connected: None,
-        passed: Passed::default(),
+    let mut facts = Facts::of(listener);
+    let cluster = match &client.cluster {
+        None => listener.cluster.clone(),
+        Some(name) => {
+            facts.cluster = Some(name.clone());
+            snapshot.cluster(name).cloned()
+        }
     };
     let bounds = Bounds::new(local, &snapshot, listener, client.socket.clone());
-    Some((facts, listener.cluster.clone(), bounds))
+    Some((facts, cluster, bounds))
 }
 
 async fn pass(

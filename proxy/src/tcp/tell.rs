@@ -42,9 +42,9 @@ pub fn tell(
         bytes_out: facts.passed.down,
         duration: facts.began.elapsed(),
         upstream: facts.connected.map(|at| at - facts.began),
-        filter: None,
+        filter: facts.filter.as_deref(),
         filters: &[],
         error,
-        attributes: &[],
+        attributes: peer.facts(),
     });
 }

@@ -28,6 +28,13 @@ pub fn fickle() -> &'static [u8] {
     COMPONENT.get_or_init(|| build("fickle"))
 }
 
+/// The one that is asked about connections.
+#[allow(dead_code, reason = "not every test needs all")]
+pub fn gate() -> &'static [u8] {
+    static COMPONENT: OnceLock<Vec<u8>> = OnceLock::new();
+    COMPONENT.get_or_init(|| build("gate"))
+}
+
 /// The one with a job.
 #[allow(dead_code, reason = "not every test needs all")]
 pub fn job() -> &'static [u8] {

@@ -35,6 +35,9 @@ impl Checker<'_> {
         let removed = &raw.remove_request_headers;
         let remove_request_headers = self.texts(at, "remove_request_headers", removed, read_header);
         let filters = self.chain(&below(at, "filters"), &raw.filters);
+        let connection_filters = &raw.connection_filters;
+        let connection_filters = self.chain(&below(at, "connection_filters"), connection_filters);
+        let detection = self.time(at, "detection", raw.detection);
         let protocols: Vec<_> = raw.protocols.iter().flatten().copied().collect();
         self.one_kind(at, raw, &protocols);
         let http2 = self.http2(&below(at, "http2"), &raw.http2);
@@ -56,6 +59,8 @@ impl Checker<'_> {
             cluster,
             remove_request_headers,
             filters,
+            connection_filters,
+            detection,
             protocols,
             http2,
             tcp,

@@ -205,11 +205,11 @@ impl Checker<'_> {
     pub(super) fn unused_filters(&mut self, listeners: &[Listener], filters: &[Filter]) {
         let used: BTreeSet<_> = listeners
             .iter()
-            .flat_map(|listener| &listener.filters)
+            .flat_map(|listener| listener.filters.iter().chain(&listener.connection_filters))
             .collect();
         for filter in filters.iter().filter(|filter| !used.contains(&filter.name)) {
             let found = format!("the filter `{}`, which no listener names", filter.name);
-            let wanted = "its name among the `filters` of a listener";
+            let wanted = "its name among the `filters` or `connection_filters` of a listener";
             let pointer = below("/filters", &filter.name);
             self.warnings
                 .push(Mistake::at_key(self.places, &pointer, found, wanted));

@@ -47,8 +47,8 @@ impl Checker<'_> {
             return self.mistake(&below(at, "protocols"), "`tcp` beside others", wanted);
         }
         self.says_nothing_of(at, raw, &HTTP_KEYS, "TCP", "it is about HTTP");
-        if raw.cluster.is_none() {
-            let wanted = "a `cluster` for its connections";
+        if raw.cluster.is_none() && raw.connection_filters.is_empty() {
+            let wanted = "a `cluster` for its connections, or `connection_filters` that know one";
             self.mistake(at, "a listener of TCP without a cluster", wanted);
         }
     }

@@ -7,7 +7,7 @@ use super::Items;
 use super::proxy_protocol::RawProxyProtocol;
 use super::tcp::RawTcp;
 use super::tls::RawListenerTls;
-use super::units::{GIB, HOUR, KIB, MIB, Size, Time};
+use super::units::{GIB, HOUR, KIB, MIB, MINUTE, Size, Time};
 use crate::config::checked::{ClientCertificateField, EncodedSlashes, ForwardedStyle, Protocol};
 
 /// An address on which clients connect, and what is done with their requests.
@@ -49,6 +49,16 @@ pub(in crate::config) struct RawListener {
     #[schemars(with = "Vec<String>")]
     #[serde(default)]
     pub(in crate::config) filters: Items<String>,
+    /// Names of filters of connections, which are asked in this order about each
+    /// connection, after its PROXY header and its TLS handshake and before anything
+    /// else: who may connect, and where a connection of TCP goes.
+    #[schemars(with = "Vec<String>")]
+    #[serde(default)]
+    pub(in crate::config) connection_filters: Items<String>,
+    /// For the first bytes of a connection, where one of its `connection_filters` wants
+    /// to see them. Then it is asked without, or with those that came.
+    #[serde(default = "detection")]
+    pub(in crate::config) detection: Time<0, MINUTE>,
     /// What clients may speak here. Over TLS they choose among these in the
     /// handshake; without it, who begins with the preface of HTTP/2 speaks that
     /// (prior knowledge). `[tcp]`, which goes with no other, passes bytes on to the
@@ -74,6 +84,10 @@ pub(in crate::config) struct RawListener {
     /// How paths are normalised, before any filter sees them.
     #[serde(default)]
     pub(in crate::config) path: RawPathRules,
+}
+
+fn detection() -> Time<0, MINUTE> {
+    Time(1_000)
 }
 
 fn protocols() -> Items<Protocol> {

@@ -52,7 +52,7 @@ fn tcp() {
         &[
             "2:60: found `tcp` beside others, wanted `tcp` alone: whoever speaks HTTP there is not understood",
             "3:54: found `tcp` where HTTP is spoken, wanted no such key: it is about TCP",
-            "4:3: found a listener of TCP without a cluster, wanted a `cluster` for its connections",
+            "4:3: found a listener of TCP without a cluster, wanted a `cluster` for its connections, or `connection_filters` that know one",
             "9:10: found `http2` where TCP is spoken, wanted no such key: it is about HTTP",
             "10:36: found `timeouts.idle` where TCP is spoken, wanted no such key: it is about HTTP",
             "11:47: found `limits.max_requests` where TCP is spoken, wanted no such key: it is about HTTP",

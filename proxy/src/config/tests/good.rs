@@ -256,7 +256,7 @@ fn warnings() {
         [
             "x.yaml:1:19: found `0.0.0.0:9901`, which others can reach, and no `token`, wanted a loopback address, `unix:/path` or a `token`",
             "x.yaml:5:28: found `0.0.0.0/0`, which is everyone, wanted the networks of your own proxies",
-            "x.yaml:6:12: found the filter `f`, which no listener names, wanted its name among the `filters` of a listener",
+            "x.yaml:6:12: found the filter `f`, which no listener names, wanted its name among the `filters` or `connection_filters` of a listener",
             "x.yaml:7:42: found the endpoint `A:1` again, wanted each endpoint once, with a `weight`",
         ],
     );

@@ -36,7 +36,7 @@ impl HostState {
         let interests = self.interests.clone();
         let (view, journal) = self.exchange()?;
         Ok(match interests.get(config) {
-            Some(interest) if phase.holds_request() => decide(interest, view, journal),
+            Some(interest) if phase.decides() => decide(interest, view, journal),
             Some(_) | None => Err(RouteError::TooLate),
         })
     }
@@ -189,7 +189,7 @@ impl exchange::Host for HostState {
 }
 
 /// First the names that are well known, so that no filter can stand for one.
-fn attribute(view: &View, name: &str) -> Option<String> {
+pub(super) fn attribute(view: &View, name: &str) -> Option<String> {
     let of = |name: &Name| name.to_string();
     let upstream = view.upstream.as_ref();
     match name {

@@ -4,6 +4,7 @@
 //! they change the exchange, noting in the journal how to undo it. They must
 //! never panic, block, or keep anything of an exchange once its call is over.
 
+mod connection;
 mod exchange;
 mod hot;
 pub mod http_client;
@@ -20,6 +21,7 @@ use wasmtime::Engine;
 use wasmtime::component::{HasSelf, Linker};
 
 use super::bindings::Filter;
+use super::bindings::connection::Tcp;
 use super::bindings::granted::Granted;
 use super::bindings::lockgate::filter::types::{self, HeadError};
 use super::field;
@@ -48,6 +50,7 @@ impl Linkers {
 fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     wasi::add_to_linker(linker)?;
     Filter::add_to_linker::<HostState, HasSelf<HostState>>(linker, counted)?;
+    Tcp::add_to_linker::<HostState, HasSelf<HostState>>(linker, counted)?;
     Granted::add_to_linker::<HostState, HasSelf<HostState>>(linker, counted)?;
     hot::add_to_linker(linker)
 }

@@ -33,7 +33,7 @@ fn other_bytes_are_refused() {
 fn other_components_are_refused() {
     check_text(
         "(component)",
-        "is a component of another world: it does not export `lockgate:filter/http-filter@0.1.0`",
+        "is a component of another world: it exports neither `lockgate:filter/http-filter@0.1.0`",
     );
     for (import, message) in [
         (

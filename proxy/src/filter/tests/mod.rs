@@ -266,6 +266,7 @@ fn view() -> View {
         upstream: None,
         decisions: Decisions::default(),
         attributes: Vec::new(),
+        connection: None,
         states: Vec::new(),
         spent: Default::default(),
         told: None,
