@@ -15,19 +15,21 @@ use std::process::{Command, exit};
 use sha2::{Digest, Sha256};
 
 /// By what name a configuration asks for them, and the package of each.
-const SHIPPED: [(&str, &str); 5] = [
+const SHIPPED: [(&str, &str); 7] = [
     ("lockgate:router", "lockgate-router"),
     ("lockgate:auth", "lockgate-auth"),
     ("lockgate:mirror", "lockgate-mirror"),
     ("lockgate:fault", "lockgate-fault"),
     ("lockgate:rate-limit", "lockgate-rate-limit"),
+    ("lockgate:l4-authz", "lockgate-l4-authz"),
+    ("lockgate:tcp-router", "lockgate-tcp-router"),
 ];
 const TARGET: &str = "wasm32-wasip2";
 const PREBUILT: &str = "LOCKGATE_FILTERS_DIR";
 
 /// What the guests are made of, from the workspace's root. Their tests and
 /// their READMEs are not.
-const SOURCES: [&str; 16] = [
+const SOURCES: [&str; 20] = [
     "Cargo.toml",
     "Cargo.lock",
     "filters/router/Cargo.toml",
@@ -40,6 +42,10 @@ const SOURCES: [&str; 16] = [
     "filters/fault/src",
     "filters/rate-limit/Cargo.toml",
     "filters/rate-limit/src",
+    "filters/l4-authz/Cargo.toml",
+    "filters/l4-authz/src",
+    "filters/tcp-router/Cargo.toml",
+    "filters/tcp-router/src",
     "sdk/rust/Cargo.toml",
     "sdk/rust/src",
     "sdk/rust/wit",

@@ -43,3 +43,21 @@ pub mod hand_over {
         default_bindings_module: "lockgate_sdk::bindings::hand_over",
     });
 }
+
+/// What a filter of connections imports and exports.
+pub mod connection {
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: "package lockgate:sdk;
+            world connection {
+                import lockgate:filter/connection@0.1.0;
+                export lockgate:filter/connection-filter@0.1.0;
+            }",
+        world: "lockgate:sdk/connection",
+        pub_export_macro: true,
+        export_macro_name: "__export_connection",
+        default_bindings_module: "lockgate_sdk::bindings::connection",
+        with: { "lockgate:filter/types@0.1.0": super::lockgate::filter::types },
+        generate_all,
+    });
+}

@@ -1,7 +1,10 @@
 //! From the trait [`Filter`] to the exports of a component.
 
 use crate::prefetch::Prefetch;
-use crate::{Body, BodyVerdict, ConfigErrors, Error, Exchange, Filter, Verdict, Wants, config};
+use crate::{
+    Body, BodyVerdict, ConfigErrors, ConnectionFilter, Error, Exchange, Filter, Verdict, Wants,
+    config,
+};
 
 #[cfg(target_arch = "wasm32")]
 pub(crate) mod component;
@@ -13,6 +16,36 @@ pub trait Exported: Filter {
     const NAME: &'static str;
     /// The filter's version.
     const VERSION: &'static str;
+}
+
+/// The same of a filter of connections.
+/// [`export_connection!`](crate::export_connection) implements it.
+pub trait ExportedConnection: ConnectionFilter {
+    /// The filter's name.
+    const NAME: &'static str;
+    /// The filter's version.
+    const VERSION: &'static str;
+}
+
+/// Make this type the component's filter of connections. Name and version are those of
+/// the package; another name can be given with `name = "..."`. See
+/// [`ConnectionFilter`].
+#[macro_export]
+macro_rules! export_connection {
+    ($filter:ty $(, name = $name:expr)?) => {
+        impl $crate::ExportedConnection for $filter {
+            const NAME: &'static str = $crate::export!(@name $($name)?);
+            const VERSION: &'static str = ::std::env!("CARGO_PKG_VERSION");
+        }
+
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            type Component = $crate::ConnectionComponent<$filter>;
+    $crate::bindings::connection::__export_connection!(
+        Component with_types_in $crate::bindings::connection
+    );
+        };
+    };
 }
 
 /// Make this type the filter of the component. Name and version are those of

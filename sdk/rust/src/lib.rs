@@ -42,9 +42,9 @@
 //!
 //! Of the contract `lockgate:filter@0.1.0` this version covers what Lockgate
 //! 0.1 serves: heads, bodies and trailers, [`shared`] state, [`secrets`], calls to
-//! clusters ([`http_client`]), work between exchanges ([`Job`]), and versions that
-//! share in another form ([`HandOver`]). Filters of connections come to the SDK with
-//! the host that serves them.
+//! clusters ([`http_client`]), work between exchanges ([`Job`]), versions that
+//! share in another form ([`HandOver`]), and filters of connections
+//! ([`ConnectionFilter`]).
 
 #![deny(missing_docs, unsafe_code)]
 
@@ -54,6 +54,7 @@
 pub mod bindings;
 mod body;
 mod config;
+mod connection;
 pub mod duration;
 mod error;
 mod exchange;
@@ -67,6 +68,7 @@ mod job;
 pub mod log;
 pub mod matching;
 pub mod metrics;
+pub mod network;
 mod prefetch;
 pub mod random;
 mod request;
@@ -81,9 +83,10 @@ mod wants;
 
 pub use body::{Body, BodyVerdict, Overflow, Transform};
 pub use config::schema;
+pub use connection::{Admission, Connection, ConnectionFilter, ConnectionWants};
 pub use error::{ConfigError, ConfigErrors, Error, HeadError, MetricError, RouteError};
 pub use exchange::{Exchange, Timeout};
-pub use export::Exported;
+pub use export::{Exported, ExportedConnection};
 pub use filter::{Filter, Reply, Verdict};
 pub use hand_over::{HandOver, Stored};
 pub use job::{Job, Rest};
@@ -95,7 +98,7 @@ pub use wants::Wants;
 // For the macro `export!` and for filters that need the very same versions.
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
-pub use export::component::{Component, HandOverComponent, JobComponent};
+pub use export::component::{Component, ConnectionComponent, HandOverComponent, JobComponent};
 pub use {schemars, serde, serde_json};
 
 /// What nearly every filter uses.

@@ -5,13 +5,14 @@ use std::marker::PhantomData;
 use std::panic::PanicHookInfo;
 use std::sync::Once;
 
+use crate::bindings::connection::exports::lockgate::filter::connection_filter as of_connections;
 use crate::bindings::exports::lockgate::filter::http_filter as contract;
 use crate::bindings::hand_over::exports::lockgate::filter::hand_over;
 use crate::bindings::job::exports::lockgate::filter::background;
-use crate::export::{Exported, Instance};
+use crate::export::{Exported, ExportedConnection, Instance};
 use crate::{
-    Body, BodyVerdict, ConfigError, ConfigErrors, Error, Exchange, HandOver, Job, Overflow, Reply,
-    Rest, Stored, Transform, Verdict, Wants, config, host, log,
+    Admission, Body, BodyVerdict, ConfigError, ConfigErrors, Connection, Error, Exchange, HandOver,
+    Job, Overflow, Reply, Rest, Stored, Transform, Verdict, Wants, config, host, log,
 };
 
 /// What the macro `export!` exports: a filter behind the contract's interface.
@@ -87,6 +88,57 @@ impl contract::GuestTransform for Running {
 
     fn finish(&self) -> Result<Vec<u8>, String> {
         told(self.0.borrow_mut().finish(&Exchange::in_later_phase()))
+    }
+}
+
+/// The same for a filter of connections.
+#[doc(hidden)]
+pub struct ConnectionComponent<F>(PhantomData<F>);
+
+impl<F: ExportedConnection> of_connections::Guest for ConnectionComponent<F> {
+    type Filter = Gate<F>;
+
+    fn describe() -> contract::Manifest {
+        hear_panics();
+        contract::Manifest {
+            name: F::NAME.to_owned(),
+            version: F::VERSION.to_owned(),
+            config_schema: Some(config::schema::<F::Config>()),
+        }
+    }
+}
+
+/// A filter of connections at work.
+#[doc(hidden)]
+pub struct Gate<F>(F);
+
+impl<F: ExportedConnection> of_connections::GuestFilter for Gate<F> {
+    fn create(json: String) -> Result<of_connections::Filter, Vec<contract::ConfigError>> {
+        hear_panics();
+        match config::decode(&json).and_then(F::create) {
+            Ok(filter) => Ok(of_connections::Filter::new(Gate(filter))),
+            Err(errors) => Err(mistakes(errors)),
+        }
+    }
+
+    fn wants(&self) -> of_connections::Interest {
+        let wants = self.0.wants();
+        of_connections::Interest {
+            clusters: wants.clusters,
+            preview: wants.preview,
+            done: wants.done,
+        }
+    }
+
+    fn on_connection(&self, preview: Vec<u8>) -> Result<of_connections::Verdict, String> {
+        match told(self.0.on_connection(&Connection::in_call(), &preview))? {
+            Admission::Next => Ok(of_connections::Verdict::Next),
+            Admission::Deny(reason) => Ok(of_connections::Verdict::Deny(reason)),
+        }
+    }
+
+    fn on_done(&self) {
+        self.0.on_done(&Connection::in_call());
     }
 }
 

@@ -123,6 +123,21 @@ pub(crate) mod exchange {
     }
 }
 
+pub(crate) mod connection {
+    use super::{RouteError, route_result};
+    use crate::bindings::connection::lockgate::filter::connection;
+
+    pub(crate) use connection::{attribute, client_address, set_attribute};
+
+    pub(crate) fn route_to(cluster: &str) -> Result<(), RouteError> {
+        route_result(connection::route_to(cluster))
+    }
+
+    pub(crate) fn set_hash_key(key: &[u8]) -> Result<(), RouteError> {
+        route_result(connection::set_hash_key(key))
+    }
+}
+
 pub(crate) mod log {
     use super::contract;
     use crate::log::Level;

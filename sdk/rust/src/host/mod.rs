@@ -6,11 +6,15 @@
 mod component;
 #[cfg(target_arch = "wasm32")]
 pub(crate) use component::{
-    exchange, http_client, log, metrics, now, random, request, response, secrets, shared, trailers,
+    connection, exchange, http_client, log, metrics, now, random, request, response, secrets,
+    shared, trailers,
 };
 
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) mod simulated;
+/// A connection is simulated as an exchange is: it knows the same of who connects.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use simulated::exchange as connection;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use simulated::{
     exchange, http_client, log, metrics, now, random, request, response, secrets, shared, trailers,

@@ -44,10 +44,13 @@
 //!
 //! [`Harness::job`] gives the filter's [`Job`](crate::Job), to be run by hand, and
 //! [`Harness::hand_over`] brings what is shared into the form of this version.
+//!
+//! A [`Gate`] is the same for a [`ConnectionFilter`](crate::ConnectionFilter).
 
 mod body;
 mod call;
 mod exchange;
+mod gate;
 mod harness;
 mod job;
 mod outcome;
@@ -59,6 +62,7 @@ mod tests;
 
 pub use body::Fate;
 pub use exchange::Exchange;
+pub use gate::{Admitted, Gate};
 pub use harness::Harness;
 pub use job::JobHarness;
 pub use outcome::{Head, LogLine, Mirror, Outcome};
