@@ -245,11 +245,14 @@ fn connections_are_load_for_as_long_as_they_last() {
     let (one, other) = (echo(), echo());
     let endpoints = format!("'{}', '{}'", one.address, other.address);
     let proxy = Proxy::start(&format!("workers: 1\n{}", yaml(&endpoints, "")));
-    let open: Vec<_> = (0..6).map(|_| talking(proxy.address())).collect();
+    let open: Vec<_> = (0..60).map(|_| talking(proxy.address())).collect();
     let count = |origin: &Origin| std::iter::from_fn(|| origin.seen_now()).count();
-    assert_eq!((count(&one), count(&other)), (3, 3));
+    // Now and then both that are drawn are the same one.
+    let (one, other) = (count(&one), count(&other));
+    assert_eq!(one + other, 60);
+    assert!(one.abs_diff(other) <= 8, "{one} and {other}");
     let active = "lockgate_cluster_requests_active{cluster=\"db\"}";
-    assert_eq!(metric(proxy.admin(), active), 6.0);
+    assert_eq!(metric(proxy.admin(), active), 60.0);
     drop(open);
     within("none is active", || {
         (metric(proxy.admin(), active) == 0.0).then_some(())
@@ -386,7 +389,8 @@ fn connections_outlive_generations() {
     let mut client = talking(proxy.address());
     for drain in 2..8 {
         proxy.edit(&policy(drain));
-        assert!(proxy.reload().ok);
+        // Workers let a generation go a moment after the next was published.
+        within("a reload finds room", || proxy.reload().ok.then_some(()));
     }
     client.send("still");
     assert_eq!(client.exactly(5), b"still");
