@@ -7,7 +7,8 @@ set -eu
 cd "$(dirname "$0")"
 seconds=${1:-60}
 [ $# -gt 0 ] && shift
-[ $# -gt 0 ] || set -- request_head chunked_body answer_gate path packed_fields config
+[ $# -gt 0 ] || set -- request_head chunked_body answer_gate path packed_fields config \
+    proxy_header
 
 # What cargo-fuzz passes, as far as the stable compiler takes it. With --target
 # the flags stay away from build scripts and procedural macros.

@@ -72,5 +72,7 @@ fn is_good(tlv: &Tlv<'_>) -> bool {
     }
 }
 
+// Its place is told, since the fuzz targets have this file alone.
 #[cfg(test)]
+#[path = "header/tests.rs"]
 mod tests;
