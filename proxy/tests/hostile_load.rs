@@ -19,7 +19,7 @@ use hostile::tracer;
 use hostile_guests::{Guest, guests};
 use serde_json::{Map, Value, json};
 use support::filtered::counted;
-use support::{Client, Origin, Proxy};
+use support::{Client, Origin, Proxy, within};
 
 const WORKERS: u32 = 2;
 /// Hostile requests to each guest, by second and worker.
@@ -165,8 +165,15 @@ fn no_request_beside_hostile_ones_is_lost() {
 
     for guest in guests.iter().filter(|guest| !guest.is_patient) {
         let labels = [("filter", guest.name)];
-        let faults = counted(&proxy, "lockgate_filter_faults_total", &labels);
-        assert_ne!(faults, 0, "`{}` was no danger", guest.name);
+        let faults = || counted(&proxy, "lockgate_filter_faults_total", &labels);
+        // On a slow machine it may not have come to it while its clients were there.
+        let mut client = Client::connect(address);
+        if faults() == 0 {
+            client.try_send(guest.request());
+        }
+        within(&format!("`{}` is a danger", guest.name), || {
+            (faults() > 0).then_some(())
+        });
     }
     for name in ["loop", "ask-without-end"] {
         let paused = [("filter", name), ("fault", "paused")];

@@ -9,6 +9,9 @@ use std::sync::{Arc, Mutex};
 use super::proxy::{Proxy, whole, within, write};
 use super::{Answer, Client};
 
+/// Of the log of a proxy whose test failed.
+const LAST_LINES: usize = 60;
+
 /// `lockgate run` by a configuration in a folder of its own.
 pub struct Process {
     child: Child,
@@ -104,6 +107,10 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // A test that failed by chance may not fail again.
+            eprintln!("the proxy's log:\n{}", last_lines(&self.log()));
+        }
         // It may have ended by itself.
         self.child.kill().ok();
         self.child.wait().ok();
@@ -140,4 +147,9 @@ pub fn file(yaml: &str) -> PathBuf {
     let path = Proxy::folder().join("lockgate.yaml");
     std::fs::write(&path, whole(yaml)).unwrap();
     path
+}
+
+fn last_lines(log: &str) -> String {
+    let lines: Vec<_> = log.lines().collect();
+    lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
 }

@@ -9,7 +9,7 @@ use lockgate::app::{App, Options, StartError};
 use lockgate::control::Ended;
 use lockgate::control::admin::ReloadOutcome;
 
-use super::{Answer, Client, LIMIT};
+use super::{Answer, Client, LIMIT, admin};
 
 pub struct Proxy {
     app: Option<App>,
@@ -99,6 +99,20 @@ impl Proxy {
         self.app().reload().expect("it runs")
     }
 
+    /// What filters did wrong: a test that failed by chance may not fail again.
+    fn tell_faults(&self) {
+        let Some(admin) = self.app.as_ref().and_then(App::admin_address) else {
+            return;
+        };
+        // In a thread of its own: this one panics already.
+        let metrics = std::thread::spawn(move || admin::get(admin, "/metrics").text());
+        for line in metrics.join().unwrap_or_default().lines() {
+            if line.starts_with("lockgate_filter_faults_total") && !line.ends_with(" 0") {
+                eprintln!("{line}");
+            }
+        }
+    }
+
     pub fn stop(mut self) -> Ended {
         self.app.take().expect("it runs").stop()
     }
@@ -106,6 +120,9 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.tell_faults();
+        }
         if let Some(app) = self.app.take() {
             app.stop();
         }
@@ -118,6 +135,8 @@ fn folder() -> PathBuf {
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let folder =
         std::env::temp_dir().join(format!("lockgate-test-{}-{number}", std::process::id()));
+    // Of a process that had the same number and was killed.
+    std::fs::remove_dir_all(&folder).ok();
     std::fs::create_dir_all(&folder).unwrap();
     folder
 }
