@@ -60,6 +60,8 @@ kinds! {
     BodyTooLarge Downstream 413 "body_too_large";
     TargetTooLong Downstream 414 "target_too_long";
     ExpectationFailed Downstream 417 "expectation_failed";
+    /// A WebSocket handshake of another version than there is.
+    UpgradeRequired Downstream 426 "upgrade_required";
     HeadTooLarge Downstream 431 "head_too_large";
     NotImplemented Downstream 501 "not_implemented";
     BadVersion Downstream 505 "bad_version";

@@ -3,11 +3,12 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 use support::admin::{metric, metric_sum};
 use support::tls::{Authority, Speaks, TlsClient};
 use support::{Client, Origin, Process, Proxy, Seen, within};
@@ -213,9 +214,11 @@ fn many_bytes_pass_both_ways_at_once() {
 
 #[test]
 fn another_endpoint_takes_what_one_refuses() {
-    let refusing = TcpListener::bind("127.0.0.1:0").unwrap();
-    let refused = refusing.local_addr().unwrap();
-    drop(refusing);
+    // Bound, so that nobody else takes it, and not listening.
+    let refusing = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    refusing.bind(&any.into()).unwrap();
+    let refused = refusing.local_addr().unwrap().as_socket().unwrap();
     let origin = echo();
     let proxy = Proxy::start(&yaml(&format!("'{refused}', '{}'", origin.address), ""));
     for _ in 0..4 {

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -28,17 +29,18 @@ impl Stream {
             Self::Tls(tls) => tls.get_ref().1.alpn_protocol(),
         }
     }
-}
 
-impl Stream {
     /// Where the client connected to.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         self.tcp().local_addr()
     }
 
-    /// Has the connection end by a reset when it is dropped.
-    pub fn set_reset(&self) -> io::Result<()> {
-        socket2::SockRef::from(self.tcp()).set_linger(Some(Duration::ZERO))
+    /// Has the connection end by a reset when it is dropped: nobody takes that for an
+    /// end.
+    pub fn set_reset(&self) {
+        if let Err(error) = SockRef::from(self.tcp()).set_linger(Some(Duration::ZERO)) {
+            tracing::debug!(%error, "a client's connection is closed and not reset");
+        }
     }
 
     fn tcp(&self) -> &TcpStream {

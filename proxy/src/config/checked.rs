@@ -135,6 +135,7 @@ pub struct Listener {
     pub protocols: Vec<Protocol>,
     pub http2: Http2,
     pub tcp: Tcp,
+    pub upgrades: Upgrades,
     pub limits: Limits,
     pub timeouts: Timeouts,
     pub headers: MessageHeaders,
@@ -144,6 +145,27 @@ pub struct Listener {
 impl Listener {
     pub fn speaks(&self, protocol: Protocol) -> bool {
         self.protocols.contains(&protocol)
+    }
+}
+
+/// What `Upgrade` calls WebSocket.
+pub const WEBSOCKET: &str = "websocket";
+
+/// Connections that go on in another protocol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upgrades {
+    /// Those that clients may ask for, by their names in `Upgrade`.
+    pub protocols: Vec<HeaderValue>,
+    /// Without a byte in either direction.
+    pub idle: Duration,
+    /// From the handshake.
+    pub max_lifetime: Option<Duration>,
+}
+
+impl Upgrades {
+    pub fn has_websocket(&self) -> bool {
+        let mut protocols = self.protocols.iter();
+        protocols.any(|protocol| protocol == WEBSOCKET)
     }
 }
 

@@ -104,10 +104,8 @@ async fn ask(
 fn refuse(local: &Local, listener: &WorkerListener, opened: &Opened, refused: &Refused) {
     let peers = (&opened.peer, opened.socket_peer);
     tcp::tell_refused(local, listener, peers, (&refused.filter, &refused.error));
-    if refused.is_reset
-        && let Err(error) = opened.stream.set_reset()
-    {
-        tracing::debug!(%error, "a refused connection is closed and not reset");
+    if refused.is_reset {
+        opened.stream.set_reset();
     }
 }
 

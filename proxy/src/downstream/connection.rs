@@ -22,7 +22,7 @@ use crate::config::Protocol;
 use crate::deadline::within;
 use crate::drain::Watcher;
 use crate::error::{ErrorKind, ProxyError};
-use crate::exchange::{self, After, Ends, Local, Outgoing, Scene};
+use crate::exchange::{self, After, Ended, Ends, Local, Outgoing, Scene, Tunnel};
 use crate::http::ParsedRequest;
 use crate::http::forwarded::Peer;
 use crate::http::h1::{HeadScanner, parse_request};
@@ -114,7 +114,10 @@ async fn serve_http(local: Rc<Local>, opened: Opened, watcher: Watcher) {
         match connection.next(&local).await {
             Next::After(After::KeepAlive) => {}
             Next::After(After::Reset) => return connection.client.writer.reset(),
-            Next::After(After::Close | After::Linger) => return connection.client.close(),
+            Next::After(After::Close | After::Linger | After::Switch) => {
+                return connection.client.close();
+            }
+            Next::Tunnel(tunnel) => return connection.pass(&local, *tunnel).await,
             Next::Http2 => return connection.serve_http2(local).await,
         }
     }
@@ -131,6 +134,8 @@ enum Next {
     After(After),
     /// It is none: the client speaks HTTP/2.
     Http2,
+    /// The connection goes on in another protocol.
+    Tunnel(Box<Tunnel>),
 }
 
 struct Connection {
@@ -161,9 +166,12 @@ impl Connection {
             return Next::Http2;
         }
         // Boxed, so that an idle connection does not carry room for an exchange.
-        let after = Box::pin(self.serve(local, &snapshot, listener)).await;
+        let ended = Box::pin(self.serve(local, &snapshot, listener)).await;
         self.client.release();
-        Next::After(after)
+        match ended {
+            Ended::Answered(after) => Next::After(after),
+            Ended::Switched(tunnel) => Next::Tunnel(tunnel),
+        }
     }
 
     /// Over TLS that was agreed on (RFC 9113, section 3.3).
@@ -200,6 +208,13 @@ impl Connection {
             watcher: self.watcher,
         };
         Box::pin(http2::serve(local, client)).await;
+    }
+
+    /// Passes on what is no HTTP any more.
+    async fn pass(self, local: &Local, tunnel: Tunnel) {
+        if let Some(client) = self.client.into_stream() {
+            Box::pin(tunnel.run(local, &self.watcher, client)).await;
+        }
     }
 
     /// Waits for the first byte of a request; false when the connection is to
@@ -246,7 +261,7 @@ impl Connection {
         local: &Rc<Local>,
         snapshot: &Rc<WorkerSnapshot>,
         listener: &WorkerListener,
-    ) -> After {
+    ) -> Ended {
         let started = Instant::now();
         let mut scene = Scene {
             local,
@@ -266,9 +281,12 @@ impl Connection {
                 scene.keep_alive =
                     request.keep_alive && self.requests < limit && !self.watcher.is_draining();
                 let client = Ends::http1(&mut self.client);
-                pin!(exchange::handle(&scene, request, client)).await
+                match pin!(exchange::handle(&scene, request, client)).await {
+                    Ended::Answered(after) => after,
+                    tunnel @ Ended::Switched(_) => return tunnel,
+                }
             }
-            Ok(None) => return After::Close,
+            Ok(None) => After::Close,
             Err(error) => {
                 let outgoing = Outgoing::Http1(&mut self.client.writer);
                 exchange::refuse(&scene, error, Version::HTTP_11, outgoing).await;
@@ -277,9 +295,9 @@ impl Connection {
         };
         if after == After::Linger {
             linger(&mut self.client).await;
-            return After::Close;
+            return Ended::Answered(After::Close);
         }
-        after
+        Ended::Answered(after)
     }
 }
 

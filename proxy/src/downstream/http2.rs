@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use h2::server::{self, SendResponse};
 use h2::{Reason, RecvStream};
 use http::uri::Scheme;
@@ -23,12 +23,14 @@ use tokio::time::Instant;
 use crate::config::Listener;
 use crate::deadline::{Alarm, within};
 use crate::drain::Watcher;
-use crate::exchange::{self, After, Ends, Http2Sink, Local, Outgoing, Scene};
+use crate::error::ErrorKind;
+use crate::exchange::{self, After, Ended, Ends, Http2Sink, Local, Outgoing, Scene, Tunnel};
 use crate::http::forwarded::Peer;
 use crate::http::h2::read_request;
 use crate::listener::Socket;
 use crate::pings::Pings;
 use crate::tls::TlsFacts;
+use crate::upstream::Duplex;
 
 /// Of one stream's answer, what is kept for a client that does not take it.
 const SEND_BUFFER: usize = 64 * 1024;
@@ -122,6 +124,9 @@ fn builder(config: &Listener) -> server::Builder {
         .initial_connection_window_size(http2.connection_window)
         .max_header_list_size(config.limits.max_head_bytes as u32)
         .max_send_buffer_size(SEND_BUFFER);
+    if config.upgrades.has_websocket() {
+        builder.enable_connect_protocol();
+    }
     builder
 }
 
@@ -256,19 +261,34 @@ impl Shared {
         tokio::task::spawn_local(async move {
             let shared = &open.0;
             let watcher = Watcher::of_stream(shared.local.drain.clone());
-            let mut exchange = pin!(shared.serve(request, respond));
-            poll_fn(|context| {
-                watcher.attend(context);
-                exchange.as_mut().poll(context)
-            })
-            .await;
+            let tunnel = {
+                let mut exchange = pin!(shared.serve(request, respond));
+                poll_fn(|context| {
+                    watcher.attend(context);
+                    exchange.as_mut().poll(context)
+                })
+                .await
+            };
+            if let Some((tunnel, client)) = tunnel {
+                // In a task of its own, which has no room for an exchange.
+                tokio::task::spawn_local(async move {
+                    let client = (client, BytesMut::new());
+                    tunnel.run(&open.0.local, &watcher, client).await;
+                });
+            }
         });
     }
 
-    async fn serve(&self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+    /// Gives what goes on in another protocol.
+    async fn serve(
+        &self,
+        request: Request<RecvStream>,
+        mut respond: SendResponse<Bytes>,
+    ) -> Option<(Tunnel, Duplex)> {
         let snapshot = self.local.snapshot();
         let Some(listener) = snapshot.listener(&self.socket) else {
-            return respond.send_reset(Reason::REFUSED_STREAM);
+            respond.send_reset(Reason::REFUSED_STREAM);
+            return None;
         };
         let scene = Scene {
             local: &self.local,
@@ -289,11 +309,22 @@ impl Shared {
             None => Scheme::HTTP,
         };
         match read_request(parts, ends, scheme, &config.limits, &config.path) {
+            // Since a reload, on a connection that was told that it may.
+            Ok(request) if request.asks_upgrade && !config.upgrades.has_websocket() => {
+                let error = ErrorKind::NotImplemented.into();
+                let outgoing = Outgoing::http2(&sink);
+                exchange::refuse(&scene, error, Version::HTTP_2, outgoing).await;
+            }
             Ok(request) => {
                 let mut alarm = Alarm::default();
                 let client = Ends::http2(&mut body, &sink, &mut alarm);
-                if exchange::handle(&scene, request, client).await != After::KeepAlive {
-                    self.broken_off(&sink);
+                match exchange::handle(&scene, request, client).await {
+                    Ended::Answered(After::KeepAlive) => {}
+                    Ended::Answered(_) => self.broken_off(&sink),
+                    Ended::Switched(tunnel) => {
+                        let client = Duplex::new(body, sink.into_stream()?);
+                        return Some((*tunnel, client));
+                    }
                 }
             }
             Err(error) => {
@@ -301,6 +332,7 @@ impl Shared {
                 exchange::refuse(&scene, error.into(), Version::HTTP_2, outgoing).await;
             }
         }
+        None
     }
 
     /// Counts what the client broke off, and breaks off what the proxy does.

@@ -14,7 +14,7 @@ use crate::config::Name;
 use crate::error::{ErrorKind, ProxyError};
 use crate::filter::{Collect, Transform};
 use crate::http::ResponseHead;
-use crate::upstream::{AnswerBody, Frame};
+use crate::upstream::{AnswerBody, Frame, Opaque};
 
 /// What the client is to get.
 #[allow(
@@ -37,7 +37,7 @@ pub enum Body {
 
 /// A body that filters look at.
 pub struct Staged {
-    /// Gone once all of it was read.
+    /// None of a body that was there as a whole.
     source: Option<AnswerBody>,
     stages: Stages,
     /// As the origin told it, while that is still true.
@@ -68,6 +68,15 @@ impl Body {
                 midway.set_response_bytes(sent);
                 staged.next(midway).await
             }
+        }
+    }
+
+    /// The connection that goes on behind it in another protocol, if one does.
+    pub fn take_switched(&mut self) -> Option<Box<Opaque>> {
+        match self {
+            Body::Full(_) => None,
+            Body::Stream(stream) => stream.take_switched(),
+            Body::Staged(staged) => staged.source.as_mut()?.take_switched(),
         }
     }
 
@@ -156,9 +165,6 @@ impl Staged {
             Some(source) => source.next_frame().await.transpose()?,
             None => None,
         };
-        if frame.is_none() {
-            self.source = None;
-        }
         self.stages.feed(frame);
         Ok(())
     }

@@ -1,6 +1,8 @@
 //! From what the client sent to what filters see, which is also what is sent on.
 
-use http::header::USER_AGENT;
+use std::net::SocketAddr;
+
+use http::header::{UPGRADE, USER_AGENT};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderName, HeaderValue, Method, Version};
 
@@ -13,12 +15,14 @@ use crate::http::call_depth;
 use crate::http::disguise::remove_disguised;
 use crate::http::forwarded::{self, Client};
 use crate::http::hop::{self, MaxForwards};
-use crate::http::{Framing, ParsedRequest, grpc, request_id, trace};
+use crate::http::{Framing, ParsedRequest, Upgrade, grpc, request_id, trace};
 
 static FORWARDING: [HeaderName; 5] = forwarded::FIELDS;
 
 /// What the client asked, before any filter changed it.
 pub struct Asked {
+    /// Who is connected.
+    pub peer: SocketAddr,
     pub method: Method,
     pub authority: Option<Authority>,
     pub path: PathAndQuery,
@@ -31,6 +35,8 @@ pub struct Asked {
     pub expects_continue: bool,
     /// A call of gRPC, which is told how it ended in gRPC's words.
     pub is_grpc: bool,
+    /// What the connection is to go on in, where the client asks for it and it may.
+    pub upgrade: Option<Upgrade>,
     /// `Max-Forwards` says that it goes no further than here.
     pub is_final: bool,
 }
@@ -44,6 +50,7 @@ pub fn begin(scene: &Scene<'_>, request: ParsedRequest) -> (Asked, Lendable) {
         head.scheme = Scheme::HTTPS;
     }
     let asked = Asked {
+        peer: scene.socket_peer,
         method: head.method.clone(),
         authority: head.authority.clone(),
         path: head.path.clone(),
@@ -53,6 +60,10 @@ pub fn begin(scene: &Scene<'_>, request: ParsedRequest) -> (Asked, Lendable) {
         keeps_alive: request.keep_alive,
         expects_continue: request.expects_continue,
         is_grpc: request.version == Version::HTTP_2 && grpc::is_call(&head.headers),
+        upgrade: match request.asks_upgrade {
+            true => Upgrade::choose(&head.headers, &config.upgrades.protocols),
+            false => None,
+        },
         is_final: hop::count_down_max_forwards(&head.method, &mut head.headers)
             == MaxForwards::Final,
     };
@@ -75,6 +86,9 @@ pub fn begin(scene: &Scene<'_>, request: ParsedRequest) -> (Asked, Lendable) {
     );
     let trace = trace::Trace::from_headers(&head.headers);
     hop::remove_hop_by_hop(&mut head.headers);
+    if let Some(upgrade) = &asked.upgrade {
+        head.headers.insert(UPGRADE, upgrade.protocol.clone());
+    }
     forwarded::write(
         &mut head.headers,
         rules.forwarded,

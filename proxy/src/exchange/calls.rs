@@ -68,6 +68,7 @@ async fn make(cluster: Rc<WorkerCluster>, call: Outbound) {
         headers,
         body: body_stream,
         repeatable,
+        upgrade: None,
     };
     let max_bytes = if is_head { 0 } else { max_bytes };
     let outcome = {

@@ -4,8 +4,8 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
-use http::header::HOST;
-use http::{HeaderMap, HeaderValue, Method, Version};
+use http::header::{HOST, UPGRADE};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 
 use super::answer::{Body, Facts, Outcome};
 use super::begin::Asked;
@@ -18,7 +18,7 @@ use crate::config::ClusterProtocol;
 use crate::deadline::Alarm;
 use crate::error::{ErrorKind, ProxyError};
 use crate::filter::{Flow, View};
-use crate::http::{Framing, ResponseHead, hop};
+use crate::http::{Framing, ResponseHead, Upgrade, hop};
 use crate::upstream::{
     self, Answer, ForwardTimeouts, Progress, RequestBody, UpstreamRequest, WorkerCluster,
 };
@@ -49,7 +49,7 @@ pub async fn answer(
                     upload.sender = None;
                     failed(error, facts)
                 },
-                passed_on,
+                |answer| passed_on(answer, asked.upgrade.as_ref()),
             )
         }
         other => decided(other, facts),
@@ -85,12 +85,17 @@ pub fn failed(error: ProxyError, facts: &mut Facts) -> Outcome {
     outcome
 }
 
-fn passed_on(answer: Answer) -> Outcome {
+fn passed_on(answer: Answer, upgrade: Option<&Upgrade>) -> Outcome {
     let mut head = ResponseHead {
         status: answer.status,
         headers: answer.headers,
     };
     hop::remove_hop_by_hop(&mut head.headers);
+    if let Some(upgrade) = upgrade
+        && head.status == StatusCode::SWITCHING_PROTOCOLS
+    {
+        head.headers.insert(UPGRADE, upgrade.protocol.clone());
+    }
     Outcome::Answer(head, Body::Stream(answer.body))
 }
 
@@ -116,7 +121,9 @@ async fn forward(
         upload.set_timeout(scene.listener.shared.config.timeouts.longest);
     }
     let headers = headers_for(scene, &mut course.view, upload, &cluster)?;
-    start_copies(scene, &course.view, &headers, upload);
+    if asked.upgrade.is_none() {
+        start_copies(scene, &course.view, &headers, upload);
+    }
     let body = open_body(upload);
     if asked.expects_continue && !upload.was_asked_for && !upload.has_begun() {
         client.outgoing.ask_for_body().await?;
@@ -129,6 +136,7 @@ async fn forward(
         headers,
         body,
         repeatable: is_repeatable(&course.view.request.method),
+        upgrade: asked.upgrade.clone(),
     };
     let timeouts = timeouts_for(scene, asked, &course.view, &cluster);
     let deadline = scene.deadline(&course.view);
@@ -158,6 +166,11 @@ async fn forward(
         }
         answer => answer???,
     };
+    // Over HTTP/2 every such status says that another protocol follows.
+    if asked.upgrade.is_some() && asked.version == Version::HTTP_2 && answer.status.is_success() {
+        let why = "the origin answered in place of switching protocols";
+        return Err(ProxyError::because(ErrorKind::BadAnswer, why));
+    }
     facts.upstream = Some(answer.answer_time);
     facts.version = Some(answer.version);
     facts.reused = answer.reused;

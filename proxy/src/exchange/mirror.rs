@@ -56,6 +56,7 @@ impl Copy {
             headers: with_fields(headers, mirror),
             body,
             repeatable: false,
+            upgrade: None,
         };
         let counted = Counted::new(local.clone());
         let cluster = cluster.clone();

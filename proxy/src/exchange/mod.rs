@@ -10,6 +10,7 @@ mod access_log;
 mod answer;
 mod ask;
 mod begin;
+mod bounds;
 mod calls;
 mod forward;
 mod incoming;
@@ -19,11 +20,13 @@ mod mirror;
 mod outgoing;
 mod record;
 mod rehearsal;
+mod relay;
 mod reply;
 mod respond;
 mod send;
 mod stages;
 mod tell;
+mod tunnel;
 mod upload;
 
 use std::future::poll_fn;
@@ -35,12 +38,15 @@ use std::task::Poll;
 use std::time::Instant;
 
 pub use access_log::{AccessLog, AccessLogSink, AccessLogThread};
+pub use bounds::Bounds;
 pub use calls::serve as serve_calls;
 pub use incoming::Incoming;
 pub use local::Local;
 pub use outgoing::{Http2Sink, Outgoing};
 pub use record::Record;
 pub use rehearsal::{Decided, Rehearsed, rehearse};
+pub use relay::relay;
+pub use tunnel::Tunnel;
 
 use h2::RecvStream;
 use http::Version;
@@ -51,7 +57,7 @@ use crate::error::{ErrorKind, ProxyError};
 use crate::filter::{Lendable, Participants, View};
 use crate::http::ParsedRequest;
 use crate::http::forwarded::Peer;
-use crate::snapshot::{WorkerListener, WorkerSnapshot};
+use crate::snapshot::{Listener, WorkerListener, WorkerSnapshot};
 use crate::stats::{Gauge, ListenerStats};
 use crate::tls::TlsFacts;
 use answer::Facts;
@@ -112,15 +118,31 @@ pub enum After {
     Reset,
     /// Close, but let the client read the answer first: it may still be sending.
     Linger,
+    /// It goes on in another protocol.
+    Switch,
+}
+
+/// How an exchange ended.
+pub enum Ended {
+    /// With its answer.
+    Answered(After),
+    /// It goes on, as bytes in both directions.
+    Switched(Box<Tunnel>),
 }
 
 /// Serves one request. Dropping it abandons the exchange: the origin's
 /// connection is discarded, and nothing is recorded.
-pub async fn handle(scene: &Scene<'_>, request: ParsedRequest, client: Ends<'_>) -> After {
+pub async fn handle(scene: &Scene<'_>, request: ParsedRequest, client: Ends<'_>) -> Ended {
     let (asked, view) = begin::begin(scene, request);
-    let over = pin!(run(scene, &asked, view, client)).await;
-    tell::tell(scene, &asked, &over.course.view, &over.sent, &over.facts);
-    over.sent.after
+    let mut over = pin!(run(scene, &asked, view, client)).await;
+    if let Some(origin) = over.sent.tunnel.take()
+        && let Some(socket) = &scene.listener.shared.socket
+    {
+        let tunnel = Tunnel::begin(scene, socket, asked, over, *origin);
+        return Ended::Switched(Box::new(tunnel));
+    }
+    over.tell(scene.local, &scene.listener.shared, &asked);
+    Ended::Answered(over.sent.after)
 }
 
 /// An exchange that is over.
@@ -128,6 +150,20 @@ struct Over {
     course: Course,
     sent: Sent,
     facts: Facts,
+}
+
+impl Over {
+    fn tell(&self, local: &Local, listener: &Listener, asked: &Asked) {
+        let stats = listener.stats.of(local.worker);
+        tell::tell(
+            &local.log,
+            stats,
+            asked,
+            &self.course.view,
+            &self.sent,
+            &self.facts,
+        );
+    }
 }
 
 /// Counts an exchange among those of its generation.
@@ -211,7 +247,9 @@ async fn run(scene: &Scene<'_>, asked: &Asked, view: Lendable, client: Ends<'_>)
     drop(upload);
     course.view.response_bytes = sent.body_bytes;
     // Before the record, which shows what filters leave here too.
-    chain.on_done(&mut course.view, &mut course.taken);
+    if sent.tunnel.is_none() {
+        chain.on_done(&mut course.view, &mut course.taken);
+    }
     Over {
         course,
         sent,

@@ -94,7 +94,7 @@ impl<'a> Outgoing<'a> {
 
     /// Encodes a part of the body, and writes what has become too much to keep.
     pub async fn data(&mut self, bytes: Bytes, how: AnswerFraming) -> Result<(), ProxyError> {
-        if bytes.is_empty() || how == AnswerFraming::None {
+        if bytes.is_empty() || matches!(how, AnswerFraming::None | AnswerFraming::Switch) {
             return Ok(());
         }
         let writer = match self {
@@ -111,7 +111,10 @@ impl<'a> Outgoing<'a> {
                 writer.push(bytes).await?;
                 writer.buffer.extend_from_slice(b"\r\n");
             }
-            AnswerFraming::None | AnswerFraming::Length(_) | AnswerFraming::Close => {
+            AnswerFraming::None
+            | AnswerFraming::Switch
+            | AnswerFraming::Length(_)
+            | AnswerFraming::Close => {
                 writer.push(bytes).await?;
             }
         }
@@ -143,7 +146,9 @@ impl<'a> Outgoing<'a> {
                 writer.flush().await
             }
             // The head was all of it.
-            Outgoing::Http2(_) if how == AnswerFraming::None => Ok(()),
+            Outgoing::Http2(_) if matches!(how, AnswerFraming::None | AnswerFraming::Switch) => {
+                Ok(())
+            }
             Outgoing::Http2(writer) => writer.end(trailers).await,
         }
     }
@@ -164,6 +169,14 @@ enum Sink {
 impl Http2Sink {
     pub fn new(respond: SendResponse<Bytes>) -> Self {
         Self(RefCell::new(Sink::Waiting(respond)))
+    }
+
+    /// The way back, once another protocol goes on in it.
+    pub fn into_stream(self) -> Option<SendStream<Bytes>> {
+        match self.0.into_inner() {
+            Sink::Open(stream) => Some(stream),
+            Sink::Waiting(_) | Sink::Ended => None,
+        }
     }
 
     /// Ready once the client has given the stream up, or its connection is gone.

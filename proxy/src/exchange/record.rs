@@ -46,8 +46,11 @@ pub struct Record<'a> {
     /// Body bytes from the client and to it.
     pub bytes_in: u64,
     pub bytes_out: u64,
-    /// From the request's first byte to the answer's last.
+    /// From the request's first byte to the answer's last, or to the last of what
+    /// followed in another protocol.
     pub duration: Duration,
+    /// Until another protocol began, where one did.
+    pub switched: Option<Duration>,
     /// From the last try's start to the head of its answer.
     pub upstream: Option<Duration>,
     /// The filter that made the answer.
@@ -62,15 +65,20 @@ pub struct Record<'a> {
 const _: () = assert!(ErrorKind::ALL.len() <= MAX_ERROR_KINDS);
 
 impl Record<'_> {
-    /// Counts the exchange and writes its line.
+    /// Counts the exchange and writes its line. Bytes of another protocol were counted
+    /// as they came.
     pub fn emit(self, stats: &ListenerStats, log: &AccessLog) {
         stats.requests(StatusClass::of(self.status)).add(1);
         if let Some(error) = self.error {
             stats.errors(error.kind as usize).add(1);
         }
-        stats.durations.observe(self.duration);
-        stats.bytes_in.add(self.bytes_in);
-        stats.bytes_out.add(self.bytes_out);
+        // How long others hold a connection says nothing about how fast answers are.
+        let answered = self.switched.unwrap_or(self.duration);
+        stats.durations.observe(answered);
+        if self.switched.is_none() {
+            stats.bytes_in.add(self.bytes_in);
+            stats.bytes_out.add(self.bytes_out);
+        }
         log.write(&self);
     }
 }
@@ -130,6 +138,7 @@ mod tests {
             bytes_in: 3,
             bytes_out: 1024,
             duration: Duration::from_micros(1500),
+            switched: None,
             upstream: Some(Duration::from_micros(900)),
             filter: None,
             filters: &[],

@@ -2,13 +2,13 @@
 //! says which rule ended its request; causes stay in the log.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION};
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use super::answer::{Body, Outcome};
 use crate::error::{ErrorKind, Origin};
 use crate::filter::Reply;
-use crate::http::ResponseHead;
+use crate::http::{ResponseHead, upgrade};
 
 /// RFC 9209.
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
@@ -26,6 +26,9 @@ pub fn of_error(kind: ErrorKind) -> Outcome {
     headers.insert(PROXY_STATUS, proxy_status(kind));
     if kind == ErrorKind::NoEndpoint || kind == ErrorKind::FilterUnavailable {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    if kind == ErrorKind::UpgradeRequired {
+        headers.insert(SEC_WEBSOCKET_VERSION, upgrade::WEBSOCKET_VERSION);
     }
     let text = Bytes::from_static(text(kind).as_bytes());
     Outcome::Answer(ResponseHead { status, headers }, Body::Full(text))
@@ -87,6 +90,7 @@ fn text(kind: ErrorKind) -> &'static str {
         ErrorKind::BodyTooLarge => "the request's body is too large\n",
         ErrorKind::TargetTooLong => "the request's target is too long\n",
         ErrorKind::ExpectationFailed => "the expectation cannot be met\n",
+        ErrorKind::UpgradeRequired => "only version 13 of WebSocket is served\n",
         ErrorKind::HeadTooLarge => "the request's head is too large\n",
         ErrorKind::NotImplemented => "this is not served here\n",
         ErrorKind::BadVersion => "this version of HTTP is not served here\n",

@@ -22,7 +22,7 @@ use crate::http::framing::{self, is_bodiless};
 use crate::http::h1::{OwnFields, Persistence};
 use crate::http::{AnswerFraming, ResponseHead};
 use crate::http::{grpc, request_id};
-use crate::upstream::Frame;
+use crate::upstream::{Frame, Opaque};
 
 /// A body that nobody wants is read to its end, so that the connection can go
 /// on, if it ends within this time and this many bytes.
@@ -37,6 +37,10 @@ pub struct Sent {
     pub body_bytes: u64,
     /// From the request's first byte to the answer's last.
     pub duration: Duration,
+    /// Until another protocol began on the connection, where one did.
+    pub switched: Option<Duration>,
+    /// The origin's side of a connection that goes on in another protocol.
+    pub tunnel: Option<Box<Opaque>>,
 }
 
 /// The answer to a head that could not be understood.
@@ -69,16 +73,22 @@ pub async fn send(
     client: Towards<'_, '_>,
     facts: &mut Facts,
 ) -> Sent {
-    let (Some(head), Some(body)) = (&course.view.response, body) else {
+    let (Some(head), Some(mut body)) = (&course.view.response, body) else {
         return Sent {
             after: After::Close,
             status: None,
             body_bytes: 0,
             duration: scene.started.elapsed(),
+            switched: None,
+            tunnel: None,
         };
     };
     let status = head.status;
     let how = framing::answer_framing(&asked.method, asked.version, status, body.length());
+    let tunnel = match how {
+        AnswerFraming::Switch => body.take_switched(),
+        _ => None,
+    };
     let keep_alive = scene.keep_alive
         && !scene.local.drain.is_draining()
         && how != AnswerFraming::Close
@@ -103,6 +113,7 @@ pub async fn send(
     let duration = scene.started.elapsed();
     let body_bytes = sending.bytes;
     let after = match sent.and_then(|sent| sent).and_then(|sent| sent) {
+        Ok(()) if tunnel.is_some() => After::Switch,
         // The stream has ended, whatever is left of the request.
         Ok(()) if asked.version == Version::HTTP_2 => After::KeepAlive,
         Ok(()) if !keep_alive => close_of(asked, upload),
@@ -118,6 +129,8 @@ pub async fn send(
         status: Some(status.as_u16()),
         body_bytes,
         duration,
+        switched: tunnel.is_some().then_some(duration),
+        tunnel,
     }
 }
 

@@ -5,22 +5,31 @@ use std::time::SystemTime;
 use http::Version;
 
 use super::Scene;
+use super::access_log::AccessLog;
 use super::answer::Facts;
 use super::begin::Asked;
 use super::record::Record;
 use super::send::{Refused, Sent};
 use crate::error::ProxyError;
 use crate::filter::View;
+use crate::stats::ListenerStats;
 
-pub fn tell(scene: &Scene<'_>, asked: &Asked, view: &View, sent: &Sent, facts: &Facts) {
-    let duration = sent.duration;
+/// Of an exchange that is over. `stats` are its listener's.
+pub fn tell(
+    log: &AccessLog,
+    stats: &ListenerStats,
+    asked: &Asked,
+    view: &View,
+    sent: &Sent,
+    facts: &Facts,
+) {
     Record {
-        started: SystemTime::now() - scene.started.elapsed(),
+        started: SystemTime::now() - view.started.elapsed(),
         listener: &view.listener,
         request_id: view.request_id(),
         trace_id: &view.trace_id,
         client: view.client_address,
-        peer: scene.socket_peer,
+        peer: asked.peer,
         method: Some(asked.method.as_str()),
         authority: asked.authority.as_ref().map(|authority| authority.as_str()),
         path: Some(asked.path.as_str()),
@@ -34,14 +43,15 @@ pub fn tell(scene: &Scene<'_>, asked: &Asked, view: &View, sent: &Sent, facts: &
         retries: facts.retries,
         bytes_in: view.request_bytes,
         bytes_out: view.response_bytes,
-        duration,
+        duration: sent.duration,
+        switched: sent.switched,
         upstream: facts.upstream,
         filter: facts.filter.as_deref(),
         filters: view.told.as_deref().unwrap_or_default(),
         error: facts.error.as_ref(),
         attributes: &view.attributes,
     }
-    .emit(scene.stats(), &scene.local.log);
+    .emit(stats, log);
 }
 
 /// Of a head that could not be read, little is known.
@@ -68,6 +78,7 @@ pub fn tell_refused(scene: &Scene<'_>, version: Version, refused: &Refused, erro
         bytes_in: 0,
         bytes_out: refused.body_bytes,
         duration,
+        switched: None,
         upstream: None,
         filter: None,
         filters: &[],

@@ -207,6 +207,20 @@ impl WorkerChain {
         }
     }
 
+    /// The exchange goes on for long: nothing more is kept of filters that do not want to
+    /// know of its end. Tells whether any does.
+    pub fn keep_for_done(&self, view: &Lendable, taken: &mut Participants) -> bool {
+        let mut is_awaited = false;
+        for (place, known) in self.places.iter().enumerate() {
+            let slot = taken.slot(place);
+            match part(known, Phase::Done, place, view, slot) {
+                Some(_) => is_awaited = true,
+                None => slot.leave(),
+            }
+        }
+        is_awaited
+    }
+
     fn next_response(&self, taken: &mut Participants) -> Option<usize> {
         let left = taken.responses_left.unwrap_or(self.places.len());
         let place = left.checked_sub(1);

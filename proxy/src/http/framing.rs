@@ -30,6 +30,8 @@ pub enum AnswerFraming {
     Close,
     /// No body follows, whatever the fields say: answers to HEAD, 1xx, 204, 304.
     None,
+    /// What follows is of another protocol.
+    Switch,
 }
 
 /// Chooses the framing of an answer. `length` is the body's length where it is
@@ -40,6 +42,9 @@ pub fn answer_framing(
     status: StatusCode,
     length: Option<u64>,
 ) -> AnswerFraming {
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        return AnswerFraming::Switch;
+    }
     if is_bodiless(method, status) {
         return AnswerFraming::None;
     }
@@ -82,6 +87,7 @@ mod tests {
             ("HEAD", v11, 200, Some(5), AnswerFraming::None),
             ("HEAD", v11, 200, None, AnswerFraming::None),
             ("HEAD", v10, 404, None, AnswerFraming::None),
+            ("GET", v11, 101, Some(0), AnswerFraming::Switch),
             ("GET", v11, 103, None, AnswerFraming::None),
             ("GET", v11, 204, None, AnswerFraming::None),
             ("GET", v11, 204, Some(5), AnswerFraming::None),

@@ -36,6 +36,8 @@ pub struct ParsedRequest {
     pub keep_alive: bool,
     /// Whether a body comes and the client waits for `100 Continue` before it.
     pub expects_continue: bool,
+    /// Whether the client wants to go on in another protocol, which `Upgrade` names.
+    pub asks_upgrade: bool,
     /// Whether a field may be another in [disguise](super::disguise).
     pub may_be_disguised: bool,
 }

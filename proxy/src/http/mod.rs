@@ -23,8 +23,10 @@ pub mod hop;
 pub mod path;
 pub mod request_id;
 pub mod trace;
+pub mod upgrade;
 pub mod via;
 
 pub use error::{BodyError, HeadError};
 pub use framing::{AnswerFraming, Framing};
 pub use head::{ParsedRequest, RequestHead, ResponseHead};
+pub use upgrade::Upgrade;

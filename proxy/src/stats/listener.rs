@@ -20,6 +20,8 @@ pub struct ListenerStats {
     pub bytes_out: Counter,
     pub connections_opened: Counter,
     pub connections_active: Gauge,
+    /// Exchanges that go on in another protocol.
+    pub tunnels_active: Gauge,
     /// Closed at once, because the listener had as many as it may.
     pub connections_refused: Counter,
     pub accept_errors: Counter,
@@ -97,6 +99,7 @@ impl Default for ListenerStats {
             bytes_out: Counter::default(),
             connections_opened: Counter::default(),
             connections_active: Gauge::default(),
+            tunnels_active: Gauge::default(),
             connections_refused: Counter::default(),
             accept_errors: Counter::default(),
             tcp_connections: Counter::default(),

@@ -6,8 +6,6 @@
 //! Must never: look into the bytes, keep memory for a connection on which nothing comes,
 //! or hold a generation for as long as a connection lasts.
 
-mod bounds;
-mod relay;
 mod tell;
 
 use std::net::SocketAddr;
@@ -22,14 +20,13 @@ use crate::client::Stream;
 use crate::config::Name;
 use crate::drain::Watcher;
 use crate::error::{ErrorKind, ProxyError};
-use crate::exchange::Local;
+use crate::exchange::{Bounds, Local, relay};
 use crate::http::forwarded::Peer;
 use crate::listener::Socket;
 use crate::pump::Passed;
 use crate::snapshot::{WorkerListener, WorkerSnapshot};
 use crate::stats::{ListenerStats, PerWorker};
 use crate::upstream::{Progress, WorkerCluster, reach_opaque};
-use bounds::Bounds;
 
 /// A client's connection, ready to be passed on.
 pub struct TcpClient {
@@ -116,7 +113,8 @@ fn begin(local: &Rc<Local>, client: &TcpClient) -> Option<Begun> {
             snapshot.cluster(name).cloned()
         }
     };
-    let bounds = Bounds::new(local, &snapshot, listener, client.socket.clone());
+    let own = listener.shared.config.cluster.clone();
+    let bounds = Bounds::of_tcp(local, &snapshot, &client.socket, own);
     Some((facts, cluster, bounds))
 }
 
@@ -146,7 +144,7 @@ async fn pass(
     let origin = match reached {
         Ok(origin) => origin,
         Err(error) => {
-            relay::reset(&stream);
+            stream.set_reset();
             return Err(error);
         }
     };
@@ -157,5 +155,5 @@ async fn pass(
         stats.bytes_out.add(passed.down - facts.passed.down);
         facts.passed = passed;
     };
-    relay::relay((stream, read), origin, &watcher, &mut bounds, count).await
+    relay((stream, read), origin, &watcher, &mut bounds, count).await
 }

@@ -41,6 +41,7 @@ pub fn tell(
         bytes_in: facts.passed.up,
         bytes_out: facts.passed.down,
         duration: facts.began.elapsed(),
+        switched: None,
         upstream: facts.connected.map(|at| at - facts.began),
         filter: facts.filter.as_deref(),
         filters: &[],

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use super::classify::classify;
 use super::http2::{self, StreamLease};
+use super::opaque::Opaque;
 use super::pool::{Active, Lease};
 use super::wire::WireState;
 use crate::cluster::Endpoint;
@@ -76,6 +77,8 @@ enum State {
         stream: RecvStream,
         lease: StreamLease,
     },
+    /// No body, but a connection that goes on in another protocol.
+    Switched(Box<Opaque>),
     Ended,
 }
 
@@ -140,6 +143,28 @@ impl AnswerBody {
         body
     }
 
+    /// Of an answer that switches to another protocol.
+    pub(super) fn switched(rest: Opaque, idle_timeout: Duration) -> Self {
+        Self {
+            length: Some(0),
+            state: State::Switched(Box::new(rest)),
+            idle_timeout,
+            deadline: None,
+            active: None,
+        }
+    }
+
+    /// The connection that goes on in another protocol, if it does.
+    pub fn take_switched(&mut self) -> Option<Box<Opaque>> {
+        match std::mem::replace(&mut self.state, State::Ended) {
+            State::Switched(rest) => Some(rest),
+            other => {
+                self.state = other;
+                None
+            }
+        }
+    }
+
     /// The number of bytes, where it is known before they have come. Zero for
     /// answers without a body, such as those to `HEAD`, whatever their
     /// `Content-Length`.
@@ -162,7 +187,7 @@ impl AnswerBody {
                 let polled = http2::poll_stream(stream, cx);
                 return self.give(polled.map_err(http2::classify), cx);
             }
-            State::Ended => return Poll::Ready(None),
+            State::Switched(_) | State::Ended => return Poll::Ready(None),
         };
         let polled = polled.map(|part| {
             part.map(|part| match part {
@@ -202,7 +227,7 @@ impl AnswerBody {
             State::Driven { lease, .. } => &mut lease.connection().alarm,
             State::Apart { alarm, .. } => alarm,
             State::Multiplexed { lease, .. } => &mut lease.alarm,
-            State::Ended => return Poll::Ready(None),
+            State::Switched(_) | State::Ended => return Poll::Ready(None),
         };
         if alarm.poll_until(cx, deadline).is_pending() {
             return Poll::Pending;
@@ -217,7 +242,7 @@ impl AnswerBody {
                 incoming.is_end_stream()
             }
             State::Multiplexed { stream, .. } => stream.is_end_stream(),
-            State::Ended => false,
+            State::Switched(_) | State::Ended => false,
         };
         if is_at_end {
             self.finish();
@@ -228,7 +253,8 @@ impl AnswerBody {
         self.active = None;
         match std::mem::replace(&mut self.state, State::Ended) {
             State::Driven { lease, .. } => lease.finish(),
-            State::Apart { .. } | State::Multiplexed { .. } | State::Ended => {}
+            State::Apart { .. } | State::Multiplexed { .. } | State::Switched(_) | State::Ended => {
+            }
         }
     }
 
@@ -236,7 +262,7 @@ impl AnswerBody {
         match &mut self.state {
             State::Driven { lease, .. } => classify(error, &lease.connection().wire.borrow()),
             State::Apart { driver, .. } => classify(error, &driver.wire.borrow()),
-            State::Multiplexed { .. } | State::Ended => {
+            State::Multiplexed { .. } | State::Switched(_) | State::Ended => {
                 ProxyError::with(ErrorKind::UpstreamReset, error)
             }
         }

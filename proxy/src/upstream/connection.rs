@@ -8,12 +8,14 @@
 //! body wake the task through [`WireState`] and [`BodyWatch`].
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, Wake, Waker, ready};
 
+use bytes::BytesMut;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
@@ -45,6 +47,8 @@ pub(super) struct Connection {
     /// when it is dropped, not before.
     driver: Option<Driver>,
     pub wire: Rc<RefCell<WireState>>,
+    /// It has ended in HTTP, and goes on in another protocol.
+    switched: Option<Driver>,
     request_body: Option<BodyWatch>,
     inner_waker: Waker,
     inner_wakes: Arc<Flag>,
@@ -89,6 +93,7 @@ impl Connection {
         Ok(Box::new(Self {
             sender,
             driver: Some(driver),
+            switched: None,
             wire,
             request_body: None,
             inner_waker: Waker::from(Arc::clone(&inner_wakes)),
@@ -105,13 +110,14 @@ impl Connection {
         &mut self,
         request: Request<RequestBody>,
         keep_sent: bool,
+        may_switch: bool,
     ) -> impl Future<Output = Sent> + use<> {
         self.request_body = match request.body() {
             RequestBody::Empty => None,
             RequestBody::Stream(receiver) => Some(receiver.watch()),
         };
         let body = self.request_body.clone();
-        self.wire.borrow_mut().begin(body, keep_sent);
+        self.wire.borrow_mut().begin(body, keep_sent, may_switch);
         self.sender.try_send_request(request)
     }
 
@@ -120,10 +126,8 @@ impl Connection {
     pub fn poll(&mut self, cx: &mut Context<'_>) {
         self.wake_by(cx.waker());
         self.inner_wakes.0.store(false, Relaxed);
-        let ended = poll_driver(
-            &mut self.driver,
-            &mut Context::from_waker(&self.inner_waker),
-        );
+        let (driven, waker) = self.driven();
+        let ended = driven.poll(&mut Context::from_waker(waker));
         if ended.is_pending() && self.inner_wakes.0.load(Relaxed) {
             // It stopped to let others run.
             cx.waker().wake_by_ref();
@@ -134,11 +138,21 @@ impl Connection {
     /// hyper's own wakes do matter. Ready when the connection has ended.
     pub fn poll_apart(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.wake_by(cx.waker());
-        poll_driver(&mut self.driver, cx)
+        self.driven().0.poll(cx)
     }
 
     pub fn is_closed(&self) -> bool {
         self.driver.is_none()
+    }
+
+    /// What hyper is polled with, and the waker that it gets.
+    fn driven(&mut self) -> (Driven<'_>, &Waker) {
+        let driven = Driven {
+            driver: &mut self.driver,
+            switched: &mut self.switched,
+            wire: &self.wire,
+        };
+        (driven, &self.inner_waker)
     }
 
     fn wake_by(&self, waker: &Waker) {
@@ -160,6 +174,17 @@ impl Connection {
         self.wire.borrow_mut().answers.take_interim()
     }
 
+    /// Waits for the end of HTTP on it, behind an answer that switches to another
+    /// protocol. Gives what remains, with what was read beyond.
+    pub async fn switch(mut self) -> Option<(Socket, BytesMut)> {
+        poll_fn(|cx| self.poll_apart(cx)).await;
+        let parts = self.switched?.into_parts();
+        let (socket, held) = parts.io.into_socket();
+        let mut read = BytesMut::from(parts.read_buf);
+        read.extend_from_slice(&held);
+        Some((socket, read))
+    }
+
     /// Whether it is between two messages and may take another. Forgets the
     /// last one.
     pub fn rest(&mut self) -> bool {
@@ -178,14 +203,24 @@ impl Connection {
     }
 }
 
-fn poll_driver(driver: &mut Option<Driver>, cx: &mut Context<'_>) -> Poll<()> {
-    let Some(driving) = driver else {
-        return Poll::Ready(());
-    };
-    let end = ready!(Pin::new(driving).poll(cx));
-    *driver = None;
-    if let Err(error) = end {
-        tracing::debug!(%error, "upstream connection closed");
+struct Driven<'a> {
+    driver: &'a mut Option<Driver>,
+    switched: &'a mut Option<Driver>,
+    wire: &'a RefCell<WireState>,
+}
+
+impl Driven<'_> {
+    fn poll(self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(driving) = self.driver else {
+            return Poll::Ready(());
+        };
+        let end = ready!(Pin::new(driving).poll(cx));
+        let driver = self.driver.take();
+        match end {
+            Ok(()) if self.wire.borrow().answers.has_switched() => *self.switched = driver,
+            Ok(()) => {}
+            Err(error) => tracing::debug!(%error, "upstream connection closed"),
+        }
+        Poll::Ready(())
     }
-    Poll::Ready(())
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use h2::RecvStream;
 use http::header::CONTENT_LENGTH;
 use http::response::Parts;
-use http::{Method, Request, Response, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -20,11 +20,13 @@ use super::classify::classify;
 use super::connect::{Tried, Way, connect};
 use super::connection::Connection;
 use super::http2::{self, Channel, StreamLease};
+use super::opaque::Opaque;
 use super::pool::{Active, Lease, Pick, WorkerEndpoint};
 use super::request::{Progress, UpstreamRequest, from_sent, to_hyper};
 use super::worker_cluster::WorkerCluster;
 use crate::config::{ClusterProtocol, ClusterTimeouts};
 use crate::error::{ErrorKind, ProxyError};
+use crate::http::Upgrade;
 use crate::http::framing::is_bodiless;
 use crate::http::h1::check_answer;
 
@@ -68,6 +70,7 @@ pub async fn forward(
     let asked = Asked {
         method: request.method.clone(),
         repeatable: request.repeatable && matches!(request.body, RequestBody::Empty),
+        upgrade: request.upgrade.as_ref(),
         progress,
         timeouts,
         try_deadline: timeouts.try_timeout.map(|timeout| start + timeout),
@@ -83,7 +86,7 @@ pub async fn forward(
         connect_time,
     } = answered;
     // What hyper takes for an answer may still break a rule.
-    if let Err(why) = check_answer(&parts, &asked.method) {
+    if let Err(why) = check_answer(&parts, &asked.method, asked.upgrade) {
         return Err(active.failed(ProxyError::because(ErrorKind::BadAnswer, why)));
     }
     let now = Instant::now();
@@ -93,6 +96,9 @@ pub async fn forward(
         Received::Http2(_, lease) => (lease.endpoint().clone(), lease.reused),
     };
     let body = match received {
+        _ if parts.status == StatusCode::SWITCHING_PROTOCOLS => {
+            AnswerBody::switched(switch(received, active).await?, timeouts.idle)
+        }
         Received::Http1(incoming, lease) => {
             body(incoming, lease, parts.version, timeouts.idle, active)
         }
@@ -113,6 +119,14 @@ pub async fn forward(
     })
 }
 
+/// What remains of a connection or a stream of which the rest is no HTTP.
+async fn switch(received: Received, active: Active) -> Result<Opaque, ProxyError> {
+    match received {
+        Received::Http1(_, lease) => Opaque::of_connection(lease, active).await,
+        Received::Http2(stream, lease) => Opaque::of_stream(stream, lease, active),
+    }
+}
+
 /// The body's length, where the head tells it. That `Content-Length` is one number was
 /// checked.
 fn length_of(parts: &Parts, method: &Method, stream: &RecvStream) -> Option<u64> {
@@ -129,6 +143,7 @@ fn length_of(parts: &Parts, method: &Method, stream: &RecvStream) -> Option<u64>
 pub(super) struct Asked<'a> {
     pub method: Method,
     pub repeatable: bool,
+    pub upgrade: Option<&'a Upgrade>,
     pub progress: &'a Progress,
     pub timeouts: &'a ForwardTimeouts,
     pub try_deadline: Option<Instant>,
@@ -280,7 +295,11 @@ async fn send(
 ) -> Result<(Response<Incoming>, Lease), Failed> {
     let keep_sent = asked.repeatable;
     let mut waiting = Waiting::new(asked, now, request.body());
-    let mut sent = pin!(lease.connection().send(request, keep_sent));
+    let mut sent = pin!(
+        lease
+            .connection()
+            .send(request, keep_sent, asked.upgrade.is_some())
+    );
     let received = poll_fn(|cx| {
         let connection = lease.connection();
         connection.poll(cx);

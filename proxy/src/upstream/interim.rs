@@ -18,6 +18,9 @@ const MAX_INTERIM: usize = 32;
 /// Enough of a status line to tell an interim answer: `HTTP/1.1 1`.
 const TELLING: usize = 10;
 
+/// Where a status line has the status.
+const CODE: std::ops::Range<usize> = 9..12;
+
 /// Why an answer is refused while it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refused {
@@ -45,6 +48,9 @@ pub(super) struct AnswerStream {
     interim: VecDeque<ResponseHead>,
     interim_count: usize,
     max_head_bytes: usize,
+    /// Whether an answer of status 101 is one, and what follows no HTTP.
+    may_switch: bool,
+    has_switched: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -65,11 +71,15 @@ impl AnswerStream {
             interim: VecDeque::new(),
             interim_count: 0,
             max_head_bytes,
+            may_switch: false,
+            has_switched: false,
         }
     }
 
-    /// The next byte is the first of an answer.
-    pub fn expect_answer(&mut self) {
+    /// The next byte is the first of an answer, which may switch the connection to
+    /// another protocol.
+    pub fn expect_answer(&mut self, may_switch: bool) {
+        self.may_switch = may_switch;
         self.gate.expect_answer();
         self.place = Place::Head;
         self.interim_count = 0;
@@ -77,6 +87,16 @@ impl AnswerStream {
 
     pub fn take_interim(&mut self) -> Option<ResponseHead> {
         self.interim.pop_front()
+    }
+
+    /// Whether the connection goes on in another protocol.
+    pub fn has_switched(&self) -> bool {
+        self.has_switched
+    }
+
+    /// What is left of the bytes that were held.
+    pub fn take_held(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.held)
     }
 
     /// Bytes that were held and now go on, as many as `room` takes.
@@ -118,6 +138,16 @@ impl AnswerStream {
             let Some(end) = memchr::memmem::find(&self.held, b"\r\n\r\n") else {
                 break;
             };
+            if self.may_switch && self.held[CODE] == *b"101" {
+                self.gate
+                    .check(&self.held[..end + 4])
+                    .map_err(Refused::Bad)?;
+                // What follows is not its business.
+                self.gate = AnswerGate::new(usize::MAX);
+                self.place = Place::Answer;
+                self.has_switched = true;
+                return Ok(Arrived::Release);
+            }
             self.take_out(end + 4)?;
         }
         if self.held.len() > self.max_head_bytes {
@@ -182,9 +212,9 @@ mod tests {
 
     /// Feeds the bytes in pieces of each size; gives interim statuses and what
     /// went on.
-    fn read(bytes: &[u8], size: usize) -> Result<(Vec<u16>, Vec<u8>), Refused> {
+    fn read(bytes: &[u8], size: usize, may_switch: bool) -> Result<(Vec<u16>, Vec<u8>), Refused> {
         let mut stream = AnswerStream::new(1024);
-        stream.expect_answer();
+        stream.expect_answer(may_switch);
         let mut passed = Vec::new();
         for piece in bytes.chunks(size) {
             match stream.arrived(piece)? {
@@ -204,7 +234,7 @@ mod tests {
     fn check(interim: &[u8], wanted: Result<&[u16], Refused>) {
         let bytes = [interim, ANSWER].concat();
         for size in 1..=bytes.len() {
-            let found = read(&bytes, size);
+            let found = read(&bytes, size, false);
             let wanted = wanted.map(|statuses| (statuses.to_vec(), ANSWER.to_vec()));
             assert_eq!(
                 found,
@@ -238,6 +268,21 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_switches_goes_on_with_all_that_follows() {
+        let switch = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n";
+        // No HTTP, and more than a head may have.
+        let rest = [b"\r\n HTTP/1.1 103\n\0".as_slice(), &[b'x'; 2000]].concat();
+        let early = b"HTTP/1.1 103 Early Hints\r\n\r\n".as_slice();
+        let bytes = [early, switch, &rest].concat();
+        for size in [1, 2, 7, 40, 60, 100, bytes.len()] {
+            let wanted = [switch.as_slice(), &rest].concat();
+            assert_eq!(read(&bytes, size, true), Ok((vec![103], wanted)), "{size}");
+        }
+        let answered = read(ANSWER, 3, true);
+        assert_eq!(answered, Ok((vec![], ANSWER.to_vec())));
+    }
+
+    #[test]
     fn an_interim_answer_without_end_is_too_large() {
         let endless = [b"HTTP/1.1 103 Early Hints\r\nx: ".as_slice(), &[b'x'; 1024]].concat();
         check(&endless, Err(Refused::TooLarge));
@@ -246,7 +291,7 @@ mod tests {
     #[test]
     fn a_short_answer_that_is_none_goes_on() {
         let mut stream = AnswerStream::new(1024);
-        stream.expect_answer();
+        stream.expect_answer(false);
         assert_eq!(stream.arrived(b"SSH-2"), Ok(Arrived::Held));
         assert!(!stream.has_released());
     }

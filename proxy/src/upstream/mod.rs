@@ -31,7 +31,7 @@ mod tests;
 pub use answer::{Answer, AnswerBody, Frame};
 pub use body::{BodySender, NotWanted, RequestBody, body_channel, body_channel_of};
 pub use forward::{ForwardTimeouts, forward};
-pub use http2::{poll_room, poll_stream};
+pub use http2::{Duplex, poll_room, poll_stream};
 pub use opaque::{Opaque, reach_opaque};
 pub use request::{Progress, UpstreamRequest};
 pub use worker_cluster::WorkerCluster;

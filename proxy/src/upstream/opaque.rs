@@ -1,4 +1,5 @@
-//! A connection to an origin as bytes in both directions, whatever they mean.
+//! A connection to an origin as bytes in both directions, whatever they mean: one of TCP,
+//! or what remains of one of HTTP, or of a stream, once another protocol begins.
 //!
 //! Balanced, tried and counted as a request is, for as long as the connection lasts.
 
@@ -7,22 +8,47 @@ use std::pin::Pin as Pinned;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::BytesMut;
+use h2::RecvStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use super::connect::connect_alone;
-use super::pool::{Active, Pick};
+use super::http2::{Duplex, StreamLease};
+use super::pool::{Active, Lease, Pick};
 use super::request::Progress;
 use super::socket::Socket;
 use super::worker_cluster::WorkerCluster;
 use crate::cluster::Endpoint;
 use crate::error::{ErrorKind, ProxyError};
 
-/// Dropped, it is closed.
+/// Dropped, it is closed, or its stream is broken off.
 pub struct Opaque {
-    socket: Socket,
-    pick: Pick,
+    way: Way,
     active: Active,
+}
+
+enum Way {
+    Socket {
+        socket: Socket,
+        /// Of what came too early.
+        read: BytesMut,
+        pick: Pick,
+    },
+    Stream {
+        stream: Duplex,
+        lease: StreamLease,
+    },
+}
+
+/// Does the same with whichever it is.
+macro_rules! with {
+    ($opaque:expr, $inner:ident => $call:expr) => {
+        match &mut $opaque.get_mut().way {
+            Way::Socket { socket: $inner, .. } => $call,
+            Way::Stream { stream: $inner, .. } => $call,
+        }
+    };
 }
 
 /// A connection to an endpoint of the cluster, or to another where that one takes none.
@@ -35,24 +61,52 @@ pub async fn reach_opaque(
         return Err(active.failed(ErrorKind::NoEndpoint.into()));
     };
     match connect_alone(cluster, pick, progress).await {
-        Ok((socket, pick)) => Ok(Opaque {
-            socket,
-            pick,
-            active,
-        }),
+        Ok((socket, pick)) => Ok(Opaque::of_socket(socket, BytesMut::new(), pick, active)),
         Err(error) => Err(active.failed(error)),
     }
 }
 
 impl Opaque {
+    fn of_socket(socket: Socket, read: BytesMut, pick: Pick, active: Active) -> Self {
+        let way = Way::Socket { socket, read, pick };
+        Self { way, active }
+    }
+
+    /// Of a connection that switches to another protocol.
+    pub(super) async fn of_connection(lease: Lease, active: Active) -> Result<Self, ProxyError> {
+        let (connection, pick) = lease.into_connection();
+        match connection.switch().await {
+            Some((socket, read)) => Ok(Self::of_socket(socket, read, pick, active)),
+            None => Err(active.failed(ErrorKind::UpstreamReset.into())),
+        }
+    }
+
+    /// Of a stream that was opened for another protocol.
+    pub(super) fn of_stream(
+        received: RecvStream,
+        mut lease: StreamLease,
+        active: Active,
+    ) -> Result<Self, ProxyError> {
+        let Some(sent) = lease.opened.take() else {
+            return Err(active.failed(ErrorKind::Internal.into()));
+        };
+        let stream = Duplex::new(received, sent);
+        let way = Way::Stream { stream, lease };
+        Ok(Self { way, active })
+    }
+
     pub fn endpoint(&self) -> &Arc<Endpoint> {
-        &self.pick.endpoint.shared
+        match &self.way {
+            Way::Socket { pick, .. } => &pick.endpoint.shared,
+            Way::Stream { lease, .. } => lease.endpoint(),
+        }
     }
 
     /// Closes it so that nobody takes that for an end.
-    pub fn reset(self) {
-        if let Err(error) = self.socket.set_reset() {
-            tracing::debug!(%error, "a connection to an origin is closed and not reset");
+    pub fn reset(mut self) {
+        match &mut self.way {
+            Way::Socket { socket, .. } => socket.set_reset(),
+            Way::Stream { stream, .. } => stream.reset(),
         }
     }
 
@@ -64,11 +118,21 @@ impl Opaque {
 
 impl AsyncRead for Opaque {
     fn poll_read(
-        self: Pinned<&mut Self>,
+        mut self: Pinned<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pinned::new(&mut self.get_mut().socket).poll_read(context, buffer)
+        if let Way::Socket { read, .. } = &mut self.way
+            && !read.is_empty()
+        {
+            let count = read.len().min(buffer.remaining());
+            buffer.put_slice(&read.split_to(count));
+            if read.is_empty() {
+                *read = BytesMut::new();
+            }
+            return Poll::Ready(Ok(()));
+        }
+        with!(self, inner => Pinned::new(inner).poll_read(context, buffer))
     }
 }
 
@@ -78,14 +142,14 @@ impl AsyncWrite for Opaque {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pinned::new(&mut self.get_mut().socket).poll_write(context, bytes)
+        with!(self, inner => Pinned::new(inner).poll_write(context, bytes))
     }
 
     fn poll_flush(self: Pinned<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pinned::new(&mut self.get_mut().socket).poll_flush(context)
+        with!(self, inner => Pinned::new(inner).poll_flush(context))
     }
 
     fn poll_shutdown(self: Pinned<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pinned::new(&mut self.get_mut().socket).poll_shutdown(context)
+        with!(self, inner => Pinned::new(inner).poll_shutdown(context))
     }
 }

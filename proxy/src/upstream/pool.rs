@@ -204,6 +204,16 @@ impl Lease {
         &self.pick.endpoint
     }
 
+    /// The connection goes on in another protocol.
+    pub fn into_connection(mut self) -> (Box<Connection>, Pick) {
+        let connection = self.connection.take();
+        let pick = Pick::new(Rc::clone(&self.pick.endpoint));
+        (
+            connection.expect("a lease has its connection until it is finished"),
+            pick,
+        )
+    }
+
     /// The answer was read to its end: the connection may serve again.
     pub fn finish(mut self) {
         let Some(connection) = self.connection.take() else {

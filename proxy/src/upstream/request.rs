@@ -3,19 +3,19 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use http_body::Body;
 
 use super::body::RequestBody;
 use crate::cluster::Endpoint;
-use crate::http::ResponseHead;
+use crate::http::{ResponseHead, Upgrade};
 
 /// What is known of a request while its answer is awaited, and if none comes.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// Interim answers (1xx) but 100 and 101, as they come.
+    /// Interim answers (1xx) but 100, as they come.
     pub interim: RefCell<Vec<ResponseHead>>,
     endpoint: RefCell<Option<Arc<Endpoint>>>,
     tries: Cell<u32>,
@@ -50,6 +50,9 @@ pub struct UpstreamRequest {
     pub body: RequestBody,
     /// Whether it may be sent twice. Only one without a body ever is.
     pub repeatable: bool,
+    /// It asks for another protocol on the connection. It has no body then, and
+    /// `headers` has `upgrade`.
+    pub upgrade: Option<Upgrade>,
 }
 
 /// The request as hyper sends it.
@@ -60,6 +63,9 @@ pub(super) fn to_hyper(
     body: RequestBody,
 ) -> Request<RequestBody> {
     set_framing(&mut headers, &method, &body);
+    if headers.contains_key(UPGRADE) {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    }
     let mut request = Request::new(body);
     *request.method_mut() = method;
     *request.uri_mut() = Uri::from(path);

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -33,11 +34,14 @@ impl Socket {
     }
 
     /// Has the connection end by a reset when it is dropped, where it is one of TCP.
-    pub(super) fn set_reset(&self) -> io::Result<()> {
-        match self {
-            Socket::Tcp(tcp) => socket2::SockRef::from(tcp).set_linger(Some(Duration::ZERO)),
-            Socket::Tls(tls) => tls.get_ref().0.set_reset(),
+    pub(super) fn set_reset(&self) {
+        let reset = match self {
+            Socket::Tcp(tcp) => SockRef::from(tcp).set_linger(Some(Duration::ZERO)),
+            Socket::Tls(tls) => return tls.get_ref().0.set_reset(),
             Socket::Unix(_) | Socket::Inside(_) => Ok(()),
+        };
+        if let Err(error) = reset {
+            tracing::debug!(%error, "a connection to an origin is closed and not reset");
         }
     }
 }

@@ -59,8 +59,8 @@ impl WireState {
     }
 
     /// A request goes out next.
-    pub fn begin(&mut self, body: Option<BodyWatch>, keep_sent: bool) {
-        self.answers.expect_answer();
+    pub fn begin(&mut self, body: Option<BodyWatch>, keep_sent: bool, may_switch: bool) {
+        self.answers.expect_answer(may_switch);
         self.read = 0;
         self.written = 0;
         self.sent.clear();
@@ -109,6 +109,12 @@ pub(super) struct Wire {
 impl Wire {
     pub fn new(socket: Socket, state: Rc<RefCell<WireState>>) -> Self {
         Self { socket, state }
+    }
+
+    /// The socket, and what was read of it and given to nobody.
+    pub fn into_socket(self) -> (Socket, Vec<u8>) {
+        let held = self.state.borrow_mut().answers.take_held();
+        (self.socket, held)
     }
 
     fn poll_socket_write(

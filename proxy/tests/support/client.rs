@@ -53,6 +53,11 @@ impl Client {
         self.reader.get_mut().write_all(bytes.as_ref()).is_ok()
     }
 
+    /// What sends while another reads.
+    pub fn clone_writer(&self) -> TcpStream {
+        self.reader.get_ref().try_clone().unwrap()
+    }
+
     pub fn finish(&mut self) -> &mut Self {
         self.reader.get_mut().shutdown(Shutdown::Write).unwrap();
         self

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use http::{HeaderName, HeaderValue};
 
-use crate::config::checked::{AdminAddress, EndpointAddress, Network};
+use crate::config::checked::{AdminAddress, EndpointAddress, Network, WEBSOCKET};
 
 /// A text is not what was wanted.
 #[derive(Debug, PartialEq, Eq)]
@@ -174,6 +174,29 @@ pub(super) fn read_header(text: &str) -> Result<HeaderName, Wrong> {
         true => Err(Wrong::new("a field that is not the proxy's own")),
         false => Ok(name),
     }
+}
+
+/// A protocol that clients may go on in. HTTP in HTTP would pass filters by.
+pub(super) fn read_upgrade(text: &str) -> Result<HeaderValue, Wrong> {
+    const HTTP: &[&str] = &["h2c", "h2", "http"];
+    let lower = text.to_ascii_lowercase();
+    if lower == WEBSOCKET {
+        return Ok(HeaderValue::from_static(WEBSOCKET));
+    }
+    let mut parts = lower.split('/');
+    let is_token = |part: &str| {
+        let is_good = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+        !part.is_empty() && part.chars().all(is_good)
+    };
+    let name = parts.next().unwrap_or_default();
+    if HTTP.contains(&name) {
+        return Err(Wrong::new(
+            "a protocol other than HTTP, which `protocols` of the listener tells",
+        ));
+    }
+    let is_good = is_token(name) && parts.next().is_none_or(is_token) && parts.next().is_none();
+    let value = HeaderValue::from_str(text).ok().filter(|_| is_good);
+    value.ok_or_else(|| Wrong::new("`websocket` or the name of a protocol, such as `spdy/3.1`"))
 }
 
 pub(super) fn read_server(text: &str) -> Result<Option<HeaderValue>, Wrong> {

@@ -7,16 +7,16 @@ use std::sync::Arc;
 use http::HeaderName;
 
 use super::Checker;
-use super::address::{read_header, read_listen, read_network, read_server, read_via};
+use super::address::{read_header, read_listen, read_network, read_server, read_upgrade, read_via};
 use super::names::read_name;
 use crate::config::checked::{
     Http2, Limits, Listener, MessageHeaders, Name, Network, PathRules, PingTimes, ProxyProtocol,
-    Timeouts,
+    Timeouts, Upgrades,
 };
 use crate::config::place::below;
 use crate::config::raw::{
     RawHttp2, RawLimits, RawListener, RawMessageHeaders, RawPathRules, RawProxyProtocol,
-    RawTimeouts,
+    RawTimeouts, RawUpgrades,
 };
 
 impl Checker<'_> {
@@ -44,6 +44,7 @@ impl Checker<'_> {
         let tcp = self.tcp(&below(at, "tcp"), &raw.tcp);
         let tls = raw.tls.as_ref();
         let tls = tls.and_then(|tls| self.listener_tls(&below(at, "tls"), tls, &protocols));
+        let upgrades = self.upgrades(&below(at, "upgrades"), &raw.upgrades);
         let limits = self.limits(&below(at, "limits"), &raw.limits);
         let timeouts = self.timeouts(&below(at, "timeouts"), &raw.timeouts);
         let headers = self.message_headers(&below(at, "headers"), &raw.headers);
@@ -64,6 +65,7 @@ impl Checker<'_> {
             protocols,
             http2,
             tcp,
+            upgrades,
             limits,
             timeouts,
             headers,
@@ -162,6 +164,15 @@ impl Checker<'_> {
                 every: self.time(at, "ping_every", raw.ping_every),
                 timeout: self.time(at, "ping_timeout", raw.ping_timeout),
             },
+        }
+    }
+
+    fn upgrades(&mut self, at: &str, raw: &RawUpgrades) -> Upgrades {
+        let lifetime = raw.max_lifetime;
+        Upgrades {
+            protocols: self.texts(at, "protocols", &raw.protocols, read_upgrade),
+            idle: self.time(at, "idle", raw.idle),
+            max_lifetime: lifetime.map(|lifetime| self.time(at, "max_lifetime", lifetime)),
         }
     }
 

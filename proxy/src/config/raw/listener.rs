@@ -8,6 +8,7 @@ use super::proxy_protocol::RawProxyProtocol;
 use super::tcp::RawTcp;
 use super::tls::RawListenerTls;
 use super::units::{GIB, HOUR, KIB, MIB, MINUTE, Size, Time};
+use crate::config::checked::WEBSOCKET;
 use crate::config::checked::{ClientCertificateField, EncodedSlashes, ForwardedStyle, Protocol};
 
 /// An address on which clients connect, and what is done with their requests.
@@ -72,6 +73,9 @@ pub(in crate::config) struct RawListener {
     /// How connections of TCP are used. For `protocols: [tcp]` only.
     #[serde(default)]
     pub(in crate::config) tcp: RawTcp,
+    /// Connections that go on in another protocol, such as WebSocket.
+    #[serde(default)]
+    pub(in crate::config) upgrades: RawUpgrades,
     /// What one client may ask for.
     #[serde(default)]
     pub(in crate::config) limits: RawLimits,
@@ -126,6 +130,39 @@ impl Default for RawHttp2 {
             max_resets: 1_000,
             ping_every: Time(30_000),
             ping_timeout: Time(20_000),
+        }
+    }
+}
+
+/// Connections that go on in another protocol (`Upgrade`, over HTTP/2 extended
+/// CONNECT).
+///
+/// Filters take part in the handshake as in any request, and may refuse it. What
+/// follows goes by them, in both directions, until one of the two ends it.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(rename = "Upgrades")]
+pub(in crate::config) struct RawUpgrades {
+    /// What clients may ask for: `websocket`, or another protocol by its name in
+    /// `Upgrade`, such as `spdy/3.1`. A wish for any other is passed over. Over HTTP/2
+    /// there is WebSocket only.
+    #[schemars(with = "Vec<String>")]
+    pub(in crate::config) protocols: Items<String>,
+    /// Without a byte in either direction. Then both connections are closed.
+    pub(in crate::config) idle: Time<100, { 720 * HOUR }>,
+    /// From the handshake. Without this key they live for as long as both sides keep
+    /// them.
+    #[schemars(with = "Time<100, { 8760 * HOUR }>")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) max_lifetime: Option<Time<100, { 8760 * HOUR }>>,
+}
+
+impl Default for RawUpgrades {
+    fn default() -> Self {
+        Self {
+            protocols: vec![Some(WEBSOCKET.to_owned())],
+            idle: Time(3_600_000),
+            max_lifetime: None,
         }
     }
 }

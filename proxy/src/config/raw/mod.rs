@@ -36,7 +36,7 @@ pub(super) use filter::{
     RawAbortOn, RawCanary, RawFilter, RawFilterLimits, RawGrants, RawProbation, RawRoute, RawShadow,
 };
 pub(super) use listener::{
-    RawHttp2, RawLimits, RawListener, RawMessageHeaders, RawPathRules, RawTimeouts,
+    RawHttp2, RawLimits, RawListener, RawMessageHeaders, RawPathRules, RawTimeouts, RawUpgrades,
 };
 pub(super) use proxy_protocol::RawProxyProtocol;
 pub(super) use registry::RawRegistry;

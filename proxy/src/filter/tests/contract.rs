@@ -61,7 +61,7 @@ fn other_components_are_refused() {
     for (export, message) in [
         ("background@0.2.0", "is not the version served here (0.1.0)"),
         ("hand-over@0.2.0", "is not the version served here (0.1.0)"),
-        ("connection-filter@0.1.0", "is a connection filter"),
+        ("connection-filter@0.1.0", "does not fit the contract: "),
     ] {
         let text = format!(
             "(component (instance $empty) (export \"lockgate:filter/{export}\" (instance $empty)))"

@@ -5,13 +5,18 @@ use http::response::Parts;
 use http::{Method, StatusCode, Version};
 
 use super::length::{content_length, is_chunked};
+use crate::http::Upgrade;
 use crate::http::framing::is_bodiless;
 
 /// Refuses an answer that could be read in two ways, or that nobody asked for.
 /// The connection must be dropped with it.
-pub fn check_answer(parts: &Parts, method: &Method) -> Result<(), &'static str> {
+pub fn check_answer(
+    parts: &Parts,
+    method: &Method,
+    upgrade: Option<&Upgrade>,
+) -> Result<(), &'static str> {
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-        return Err("unasked 101");
+        upgrade.ok_or("unasked 101")?.check_answer(&parts.headers)?;
     }
     let length = content_length(&parts.headers)?;
     if parts.headers.contains_key(TRANSFER_ENCODING) {
@@ -57,7 +62,7 @@ mod tests {
             response = response.header(*name, *value);
         }
         let (parts, ()) = response.body(()).unwrap().into_parts();
-        check_answer(&parts, &method)
+        check_answer(&parts, &method, None)
     }
 
     const CL: &str = "content-length";

@@ -96,6 +96,7 @@ pub const fn continue_100() -> &'static [u8] {
 /// The version is always this proxy's own (RFC 9110 section 6.2).
 fn write_status_line(out: &mut BytesMut, status: StatusCode) {
     let canned: &[u8] = match status {
+        StatusCode::SWITCHING_PROTOCOLS => b"HTTP/1.1 101 Switching Protocols\r\n",
         StatusCode::OK => b"HTTP/1.1 200 OK\r\n",
         StatusCode::CREATED => b"HTTP/1.1 201 Created\r\n",
         StatusCode::NO_CONTENT => b"HTTP/1.1 204 No Content\r\n",
@@ -135,6 +136,9 @@ fn write_framing(out: &mut BytesMut, how: AnswerFraming, connection: Persistence
             connection
         }
         AnswerFraming::None => connection,
+        AnswerFraming::Switch => {
+            return out.extend_from_slice(b"connection: upgrade\r\n");
+        }
         AnswerFraming::Close => Persistence::Close,
     };
     match connection {

@@ -1,13 +1,14 @@
 //! What the fields of a request head say about its body and its connection.
 
-use http::header::{CONNECTION, EXPECT, UPGRADE};
-use http::{HeaderMap, Version};
+use http::header::{CONNECTION, EXPECT};
+use http::{HeaderMap, Method, Version};
 
 use super::length::request_framing;
 use crate::error::ErrorKind;
 use crate::http::Framing;
 use crate::http::error::HeadError;
 use crate::http::hop::{is_token, list};
+use crate::http::upgrade;
 
 /// What `Connection`, `Content-Length`, `Expect`, `Transfer-Encoding` and `Upgrade`
 /// say.
@@ -16,6 +17,8 @@ pub(super) struct Facts {
     pub keep_alive: bool,
     /// Whether a body comes and the client waits for `100 Continue` before it.
     pub expects_continue: bool,
+    /// Whether another protocol is asked for.
+    pub asks_upgrade: bool,
 }
 
 impl Facts {
@@ -25,32 +28,23 @@ impl Facts {
             framing: Framing::None,
             keep_alive: version == Version::HTTP_11,
             expects_continue: false,
+            asks_upgrade: false,
         }
     }
 }
 
-pub(super) fn read_facts(version: Version, headers: &HeaderMap) -> Result<Facts, HeadError> {
+pub(super) fn read_facts(
+    version: Version,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Facts, HeadError> {
     let framing = request_framing(version, headers)?;
-    refuse_websocket(version, headers)?;
     Ok(Facts {
         framing,
         keep_alive: read_keep_alive(version, headers),
         expects_continue: read_expect(version, headers)? && framing != Framing::None,
+        asks_upgrade: upgrade::read_asks(version, method, headers, framing)?,
     })
-}
-
-/// Every other `Upgrade` is hop-by-hop and simply goes. HTTP/1.0 has none.
-fn refuse_websocket(version: Version, headers: &HeaderMap) -> Result<(), HeadError> {
-    let asks = version == Version::HTTP_11
-        && headers.contains_key(UPGRADE)
-        && list(headers, UPGRADE).any(|protocol| is_token(protocol, "websocket"));
-    if asks {
-        return Err(HeadError::new(
-            ErrorKind::NotImplemented,
-            "websocket is not served",
-        ));
-    }
-    Ok(())
 }
 
 /// Whether `Expect: 100-continue` is asked for (RFC 9110 section 10.1.1).

@@ -57,7 +57,7 @@ fn read_head(
         may_be_disguised,
     } = read_fields(&head, fields)?;
     let facts = if has_facts {
-        read_facts(version, &headers)?
+        read_facts(version, &method, &headers)?
     } else {
         Facts::of_no_field(version)
     };
@@ -74,6 +74,7 @@ fn read_head(
         framing: facts.framing,
         keep_alive: facts.keep_alive,
         expects_continue: facts.expects_continue,
+        asks_upgrade: facts.asks_upgrade,
         may_be_disguised,
     })
 }

@@ -1,17 +1,18 @@
 //! The head of a request that came over HTTP/2.
 
 use bytes::Bytes;
+use h2::ext::Protocol;
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method};
 
-use crate::config::{Limits, PathRules};
+use crate::config::{Limits, PathRules, WEBSOCKET};
 use crate::error::ErrorKind;
 use crate::http::authority::{is_same, read_authority};
 use crate::http::disguise::may_be_disguised;
 use crate::http::h1::{content_length, read_expect, with_plain_length};
-use crate::http::{Framing, HeadError, ParsedRequest, RequestHead, path};
+use crate::http::{Framing, HeadError, ParsedRequest, RequestHead, path, upgrade};
 
 /// Checks a head by the rules for those of HTTP/1. `scheme` is the connection's:
 /// `:scheme` is only what the client calls it. `ends` says that no body follows.
@@ -27,14 +28,19 @@ pub fn read_request(
         uri,
         version,
         mut headers,
+        extensions,
         ..
     } = parts;
-    if method == Method::CONNECT {
+    let protocol = extensions.get::<Protocol>();
+    if method == Method::CONNECT && protocol.is_none_or(|protocol| protocol.as_str() != WEBSOCKET) {
         return Err(HeadError::new(
             ErrorKind::NotImplemented,
             "CONNECT is not served",
         ));
     }
+    let asks_upgrade = protocol.is_some();
+    // The same in HTTP/1 is a GET.
+    let method = if asks_upgrade { Method::GET } else { method };
     if headers.len() > limits.max_headers {
         return Err(HeadError::new(ErrorKind::HeadTooLarge, "too many fields"));
     }
@@ -43,9 +49,15 @@ pub fn read_request(
     let authority = join_authority(uri.authority(), host)?;
     let path = read_path(uri.path_and_query(), &method, limits, rules)?;
     join_cookies(&mut headers)?;
-    let framing = framing(&headers, ends)?;
+    let framing = match asks_upgrade {
+        true => Framing::None,
+        false => framing(&headers, ends)?,
+    };
     let expects_continue =
         headers.contains_key(EXPECT) && read_expect(version, &headers)? && framing != Framing::None;
+    if asks_upgrade {
+        upgrade::write_websocket(&mut headers)?;
+    }
     Ok(ParsedRequest {
         head: RequestHead {
             method,
@@ -58,6 +70,7 @@ pub fn read_request(
         framing,
         keep_alive: true,
         expects_continue,
+        asks_upgrade,
         may_be_disguised,
     })
 }

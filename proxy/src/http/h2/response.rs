@@ -1,6 +1,8 @@
 //! Heads of answers on their way to a client of HTTP/2.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, SERVER, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, DATE, SEC_WEBSOCKET_ACCEPT, SERVER, TE, TRANSFER_ENCODING, UPGRADE,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use crate::http::h1::OwnFields;
@@ -33,6 +35,12 @@ pub fn answer_head(head: &ResponseHead, how: AnswerFraming, own: OwnFields<'_>) 
         AnswerFraming::None if head.status != StatusCode::NO_CONTENT => {}
         AnswerFraming::None | AnswerFraming::Chunked | AnswerFraming::Close => {
             headers.remove(CONTENT_LENGTH);
+        }
+        // The answer to extended CONNECT (RFC 8441 section 5).
+        AnswerFraming::Switch => {
+            *response.status_mut() = StatusCode::OK;
+            headers.remove(CONTENT_LENGTH);
+            headers.remove(SEC_WEBSOCKET_ACCEPT);
         }
     }
     if !headers.contains_key(DATE) {

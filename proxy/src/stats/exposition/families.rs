@@ -76,6 +76,15 @@ pub fn listeners(
         ),
         &rows,
         |stats| &stats.connections_active,
+    )?;
+    gauge(
+        page,
+        &Head::of(
+            "lockgate_tunnels_active",
+            "Connections and streams that went on in another protocol and are open.",
+        ),
+        &rows,
+        |stats| &stats.tunnels_active,
     )
 }
 

@@ -33,6 +33,7 @@ fn busy() -> Arc<Stats> {
         listener.bytes_out.add(1024);
         listener.tcp_connections.add(2);
         listener.connections_active.add(3);
+        listener.tunnels_active.add(2);
         cluster.of(worker).requests.add(5);
         cluster.of(worker).errors(1).add(1);
         cluster
@@ -96,6 +97,7 @@ fn workers_are_added_up_in_a_text_that_keeps_the_format() {
         2048.0,
     );
     check(&format!("lockgate_connections_active{{{listener}}}"), 6.0);
+    check(&format!("lockgate_tunnels_active{{{listener}}}"), 4.0);
     check(
         &format!("lockgate_tcp_connections_total{{{listener}}}"),
         4.0,

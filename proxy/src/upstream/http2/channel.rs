@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::{Rc, Weak};
-use std::task::Poll;
+use std::task::{Poll, Waker};
 
 use bytes::Bytes;
 use h2::client::{Builder, Connection, SendRequest};
@@ -32,6 +32,10 @@ pub(in crate::upstream) struct Channel {
     max_streams: usize,
     /// No new streams: it has ended, or the origin said that it will.
     is_closed: Cell<bool>,
+    /// By when the origin has said whether it takes extended CONNECT.
+    told_by: Instant,
+    /// Of who waits for that.
+    untold: RefCell<Waker>,
     pub expires: Instant,
     pub idle_since: Cell<Instant>,
 }
@@ -40,6 +44,20 @@ impl Channel {
     /// A handle for one more stream.
     pub fn sender(&self) -> SendRequest<Bytes> {
         self.sender.clone()
+    }
+
+    /// Whether the origin takes extended CONNECT (RFC 8441). Of a new connection its
+    /// settings are waited for, of which only those that say so are told.
+    pub async fn takes_extended_connect(&self) -> bool {
+        let mut alarm = Alarm::default();
+        poll_fn(|context| {
+            if self.sender.is_extended_connect_protocol_enabled() {
+                return Poll::Ready(true);
+            }
+            self.untold.borrow_mut().clone_from(context.waker());
+            alarm.poll_until(context, self.told_by).map(|()| false)
+        })
+        .await
     }
 
     pub fn begin(&self) {
@@ -181,6 +199,8 @@ pub(in crate::upstream) async fn open(
         active: Cell::new(0),
         max_streams: config.max_streams as usize,
         is_closed: Cell::new(false),
+        told_by: Instant::now() + cluster.timeouts.connect,
+        untold: RefCell::new(Waker::noop().clone()),
         expires,
         idle_since: Cell::new(Instant::now()),
     });
@@ -202,7 +222,10 @@ async fn drive(
             }
             return Poll::Ready(());
         }
-        let is_busy = channel.upgrade().is_some_and(|channel| !channel.is_idle());
+        let is_busy = channel.upgrade().is_some_and(|channel| {
+            channel.untold.borrow().wake_by_ref();
+            !channel.is_idle()
+        });
         let lost = pings
             .as_mut()
             .is_some_and(|pings| pings.poll_lost(context, &mut alarm, &config.pings, is_busy));

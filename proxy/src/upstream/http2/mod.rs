@@ -4,10 +4,12 @@
 //! a request needs of it is a handle; the last handle that goes closes it.
 
 mod channel;
+mod duplex;
 mod pump;
 mod send;
 mod stream;
 
 pub(super) use channel::{Channel, Channels, open};
+pub use duplex::Duplex;
 pub(super) use send::{StreamLease, classify, send};
 pub use stream::{poll_room, poll_stream};

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use h2::{Reason, RecvStream};
-use http::header::{HOST, TE, TRANSFER_ENCODING};
+use h2::ext::Protocol;
+use h2::{Reason, RecvStream, SendStream};
+use http::header::{CONNECTION, HOST, SEC_WEBSOCKET_KEY, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{Authority, Parts, Scheme};
-use http::{HeaderValue, Request, Response, StatusCode, Uri, request};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, request};
 use tokio::time::Instant;
 
 use super::channel::Channel;
@@ -19,7 +20,7 @@ use super::pump::{Pump, Sent};
 use crate::cluster::Endpoint;
 use crate::deadline::Alarm;
 use crate::error::{ErrorKind, ProxyError};
-use crate::http::ResponseHead;
+use crate::http::{ResponseHead, Upgrade};
 use crate::upstream::body::RequestBody;
 use crate::upstream::forward::{Asked, Failed};
 use crate::upstream::pool::{Pick, WorkerEndpoint};
@@ -33,6 +34,8 @@ pub(in crate::upstream) struct StreamLease {
     channel: Rc<Channel>,
     pick: Pick,
     pub pump: Option<Pump>,
+    /// The way to the origin, of a request that asked for another protocol.
+    pub opened: Option<SendStream<Bytes>>,
     pub alarm: Alarm,
     pub reused: bool,
 }
@@ -44,6 +47,7 @@ impl StreamLease {
             channel,
             pick,
             pump: None,
+            opened: None,
             alarm: Alarm::default(),
             reused,
         }
@@ -72,10 +76,21 @@ pub(in crate::upstream) async fn send(
     now: Instant,
 ) -> Result<(Response<RecvStream>, StreamLease), Failed> {
     let (head, body) = request.into_parts();
-    let ends = matches!(body, RequestBody::Empty);
+    let is_empty = matches!(body, RequestBody::Empty);
     // Copied, because it may have to be asked again.
-    let http2 = to_http2(&head, lease.channel.scheme.clone())?;
-    let sent = lease.channel.sender().send_request(http2, ends);
+    let mut request = to_http2(&head, lease.channel.scheme.clone())?;
+    if let Some(upgrade) = asked.upgrade {
+        if !lease.channel.takes_extended_connect().await {
+            let why = "the origin does not take extended CONNECT";
+            return Err(Failed::Final(ProxyError::because(
+                ErrorKind::BadAnswer,
+                why,
+            )));
+        }
+        to_extended_connect(&mut request, upgrade)?;
+    }
+    let ends = is_empty && asked.upgrade.is_none();
+    let sent = lease.channel.sender().send_request(request, ends);
     let (response, stream) = match sent {
         Ok(sent) => sent,
         Err(error) => {
@@ -86,7 +101,10 @@ pub(in crate::upstream) async fn send(
         }
     };
     let mut answer_deadline = match body {
-        RequestBody::Empty => Some(now + asked.timeouts.answer),
+        RequestBody::Empty => {
+            lease.opened = (!ends).then_some(stream);
+            Some(now + asked.timeouts.answer)
+        }
         RequestBody::Stream(body) => {
             lease.pump = Some(Pump::start(body, stream, asked.timeouts.idle));
             None
@@ -136,7 +154,10 @@ pub(in crate::upstream) async fn send(
     })
     .await;
     match received {
-        Ok(Ok(response)) => {
+        Ok(Ok(mut response)) => {
+            if let Some(upgrade) = asked.upgrade {
+                to_answer_of_http1(&mut response, upgrade);
+            }
             if let Some(pump) = &lease.pump {
                 pump.answered();
             }
@@ -146,7 +167,7 @@ pub(in crate::upstream) async fn send(
             if !error.is_reset() {
                 lease.channel.close();
             }
-            match ends && (is_unseen(&error) || asked.repeatable && error.is_io()) {
+            match is_empty && (is_unseen(&error) || asked.repeatable && error.is_io()) {
                 true => Err(dead(head, RequestBody::Empty, error)),
                 false => Err(Failed::Final(classify(error))),
             }
@@ -195,6 +216,25 @@ fn to_http2(head: &request::Parts, scheme: Scheme) -> Result<Request<()>, Failed
     *request.uri_mut() = Uri::from_parts(parts).map_err(internal)?;
     *request.headers_mut() = headers;
     Ok(request)
+}
+
+/// In the place of a handshake of HTTP/1 (RFC 8441 section 4).
+fn to_extended_connect(request: &mut Request<()>, upgrade: &Upgrade) -> Result<(), Failed> {
+    for name in [CONNECTION, UPGRADE, SEC_WEBSOCKET_KEY] {
+        request.headers_mut().remove(name);
+    }
+    let protocol = upgrade.protocol.to_str().map_err(internal)?;
+    request.extensions_mut().insert(Protocol::from(protocol));
+    *request.method_mut() = Method::CONNECT;
+    Ok(())
+}
+
+/// What accepts extended CONNECT, as HTTP/1 would say it.
+fn to_answer_of_http1(response: &mut Response<RecvStream>, upgrade: &Upgrade) {
+    if response.status().is_success() {
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        upgrade.write_answer(response.headers_mut());
+    }
 }
 
 fn internal(error: impl std::error::Error + Send + Sync + 'static) -> Failed {

@@ -100,6 +100,7 @@ fn request(method: Method, body: RequestBody) -> UpstreamRequest {
         path: "/path?query".parse().unwrap(),
         headers,
         body,
+        upgrade: None,
     }
 }
 

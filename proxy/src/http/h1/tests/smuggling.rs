@@ -309,14 +309,6 @@ fn what_is_not_served_says_so() {
     ] {
         check_line(line, ErrorKind::NotImplemented);
     }
-    check_lines(
-        b"Connection: upgrade\r\nUpgrade: websocket",
-        ErrorKind::NotImplemented,
-    );
-    check_lines(
-        b"Connection: upgrade\r\nUpgrade: h2c, WebSocket",
-        ErrorKind::NotImplemented,
-    );
     check_lines(b"Expect: 200-ok", ErrorKind::ExpectationFailed);
     check_lines(b"Expect: 100-continue, more", ErrorKind::ExpectationFailed);
     check_lines(

@@ -8,21 +8,21 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::config::{Name, Protocol};
+use super::Local;
+use crate::config::{Listener, Name, Protocol};
 use crate::deadline::Alarm;
 use crate::drain::Watcher;
 use crate::error::{ErrorKind, ProxyError};
-use crate::exchange::Local;
 use crate::listener::Socket;
-use crate::snapshot::{WorkerListener, WorkerSnapshot};
+use crate::snapshot::WorkerSnapshot;
 
 /// The bounds of one connection. They follow the listener through reloads.
 pub struct Bounds {
     local: Rc<Local>,
     socket: Arc<Socket>,
+    of: Of,
     /// The generation that the rest is of.
     generation: u64,
-    cluster: Option<Name>,
     began: Instant,
     idle: Duration,
     max_lifetime: Option<Duration>,
@@ -33,27 +33,68 @@ pub struct Bounds {
     alarm: Alarm,
 }
 
+/// What the connection is, which tells the keys that bound it.
+enum Of {
+    /// One of TCP, which leads to this cluster.
+    Tcp(Option<Name>),
+    /// One that was of HTTP. A filter may have said how long it may be silent.
+    Upgrade { idle: Option<Duration> },
+}
+
+impl Of {
+    /// Silence and life, while its listener is still for such connections.
+    fn times(&self, config: &Listener) -> Option<(Duration, Option<Duration>)> {
+        match self {
+            Of::Tcp(cluster) if config.speaks(Protocol::Tcp) && config.cluster == *cluster => {
+                Some((config.tcp.idle, config.tcp.max_lifetime))
+            }
+            Of::Tcp(_) => None,
+            Of::Upgrade { idle } => {
+                let idle = idle.map(|idle| idle.min(config.timeouts.longest));
+                let idle = idle.unwrap_or(config.upgrades.idle);
+                Some((idle, config.upgrades.max_lifetime))
+            }
+        }
+    }
+}
+
 impl Bounds {
-    pub fn new(
+    pub fn of_tcp(
         local: &Rc<Local>,
         snapshot: &WorkerSnapshot,
-        listener: &WorkerListener,
-        socket: Arc<Socket>,
+        socket: &Arc<Socket>,
+        cluster: Option<Name>,
     ) -> Self {
-        let config = &listener.shared.config;
+        Self::new(local, snapshot, socket, Of::Tcp(cluster))
+    }
+
+    /// `idle` is what a filter said.
+    pub fn of_upgrade(
+        local: &Rc<Local>,
+        snapshot: &WorkerSnapshot,
+        socket: &Arc<Socket>,
+        idle: Option<Duration>,
+    ) -> Self {
+        Self::new(local, snapshot, socket, Of::Upgrade { idle })
+    }
+
+    fn new(local: &Rc<Local>, snapshot: &WorkerSnapshot, socket: &Arc<Socket>, of: Of) -> Self {
         let now = Instant::now();
-        Self {
+        let mut bounds = Self {
             local: local.clone(),
-            socket,
+            socket: socket.clone(),
+            of,
             generation: snapshot.shared.generation,
-            cluster: config.cluster.clone(),
             began: now,
-            idle: config.tcp.idle,
-            max_lifetime: config.tcp.max_lifetime,
+            // Those of its listener follow.
+            idle: snapshot.shared.config.drain_timeout,
+            max_lifetime: None,
             ends: None,
             active: now,
             alarm: Alarm::default(),
-        }
+        };
+        bounds.go_by(snapshot);
+        bounds
     }
 
     /// Runs `work` for as long as the connection may last.
@@ -101,15 +142,19 @@ impl Bounds {
             return;
         }
         self.generation = snapshot.shared.generation;
+        self.go_by(&snapshot);
+    }
+
+    fn go_by(&mut self, snapshot: &WorkerSnapshot) {
         let listener = snapshot.listener(&self.socket);
-        let config = listener.map(|listener| &listener.shared.config);
-        match config.filter(|config| config.speaks(Protocol::Tcp)) {
-            Some(config) if config.cluster == self.cluster => {
-                self.idle = config.tcp.idle;
-                self.max_lifetime = config.tcp.max_lifetime;
+        let times = listener.and_then(|listener| self.of.times(&listener.shared.config));
+        match times {
+            Some((idle, max_lifetime)) => {
+                self.idle = idle;
+                self.max_lifetime = max_lifetime;
                 self.ends = None;
             }
-            Some(_) | None => {
+            None => {
                 let limit = snapshot.shared.config.drain_timeout;
                 self.ends.get_or_insert_with(|| Instant::now() + limit);
             }

@@ -5,17 +5,37 @@ use std::task::Poll;
 
 use bytes::BytesMut;
 
+use tokio::io::{AsyncRead, AsyncWrite};
+
 use super::bounds::Bounds;
 use crate::client::Stream;
 use crate::drain::Watcher;
 use crate::error::{ErrorKind, ProxyError};
 use crate::pump::{Broken, Passed, Pump};
-use crate::upstream::Opaque;
+use crate::upstream::{Duplex, Opaque};
+
+/// A client's side that can be broken off in a way that shows.
+pub trait Side: AsyncRead + AsyncWrite + Unpin {
+    /// Has it end so that nobody takes that for an end.
+    fn reset(&mut self);
+}
+
+impl Side for Stream {
+    fn reset(&mut self) {
+        self.set_reset();
+    }
+}
+
+impl Side for Duplex {
+    fn reset(&mut self) {
+        Duplex::reset(self);
+    }
+}
 
 /// Passes bytes until both sides have ended, telling `count` of all that has passed
 /// whenever some did. What one side breaks off is broken off to the other.
 pub async fn relay(
-    (mut stream, read): (Stream, BytesMut),
+    (mut client, read): (impl Side, BytesMut),
     mut origin: Opaque,
     watcher: &Watcher,
     bounds: &mut Bounds,
@@ -25,7 +45,7 @@ pub async fn relay(
     let mut passed = Passed::default();
     let ended = poll_fn(|context| {
         watcher.attend(context);
-        let outcome = pump.poll(context, &mut stream, &mut origin);
+        let outcome = pump.poll(context, &mut client, &mut origin);
         if pump.passed() != passed {
             passed = pump.passed();
             count(passed);
@@ -44,16 +64,9 @@ pub async fn relay(
             Err(ProxyError::with(ErrorKind::ClientGone, error))
         }
         Ok(Err(Broken::Origin(error))) => {
-            reset(&stream);
+            client.reset();
             Err(origin.failed(ProxyError::with(ErrorKind::UpstreamReset, error)))
         }
         Err(kind) => Err(kind.into()),
-    }
-}
-
-/// Has a client's connection end so that nobody takes that for an end.
-pub fn reset(stream: &Stream) {
-    if let Err(error) = stream.set_reset() {
-        tracing::debug!(%error, "a client's connection is closed and not reset");
     }
 }

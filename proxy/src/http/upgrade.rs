@@ -1,0 +1,269 @@
+//! Requests that ask for another protocol on their connection (RFC 9110 section 7.8),
+//! which is nearly always WebSocket (RFC 6455, over HTTP/2 RFC 8441).
+//!
+//! Whatever version carries it, the exchange sees the handshake in HTTP/1.1's form: a
+//! request with `Upgrade`, an answer of status 101.
+
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use http::{HeaderMap, HeaderValue, Method, Version};
+
+use super::error::HeadError;
+use super::framing::Framing;
+use super::hop::{is_token, list};
+use crate::config::WEBSOCKET;
+use crate::error::ErrorKind;
+
+/// The only version there is (RFC 6455 section 4.1).
+pub const WEBSOCKET_VERSION: HeaderValue = HeaderValue::from_static("13");
+
+/// RFC 6455 section 1.3.
+const ACCEPT_SALT: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+/// Bytes of a WebSocket key.
+const KEY_BYTES: usize = 16;
+
+/// The protocol that a connection is to go on in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upgrade {
+    pub protocol: HeaderValue,
+    /// What the answer to the handshake has to say, where it is one of WebSocket.
+    accept: Option<HeaderValue>,
+}
+
+/// Whether a head of HTTP/1 asks for another protocol. Without `upgrade` among the
+/// options of `Connection`, and with a body, it does not: such a field simply goes.
+/// A handshake of WebSocket that breaks a rule is refused.
+pub(super) fn read_asks(
+    version: Version,
+    method: &Method,
+    headers: &HeaderMap,
+    framing: Framing,
+) -> Result<bool, HeadError> {
+    let asks = version == Version::HTTP_11
+        && headers.contains_key(UPGRADE)
+        && list(headers, CONNECTION).any(|option| is_token(option, "upgrade"));
+    if !asks {
+        return Ok(false);
+    }
+    let has_body = !matches!(framing, Framing::None | Framing::Length(0));
+    if list(headers, UPGRADE).any(|protocol| is_token(protocol, WEBSOCKET)) {
+        check_websocket(method, headers, has_body)?;
+    }
+    Ok(!has_body)
+}
+
+/// RFC 6455 section 4.2.1.
+fn check_websocket(method: &Method, headers: &HeaderMap, has_body: bool) -> Result<(), HeadError> {
+    if *method != Method::GET || has_body {
+        return Err(HeadError::bad(
+            "a WebSocket handshake that is no GET, or has a body",
+        ));
+    }
+    let mut versions = list(headers, SEC_WEBSOCKET_VERSION);
+    if !versions.any(|version| *version == *WEBSOCKET_VERSION.as_bytes()) {
+        return Err(HeadError::new(
+            ErrorKind::UpgradeRequired,
+            "a WebSocket version other than 13",
+        ));
+    }
+    let mut keys = headers.get_all(SEC_WEBSOCKET_KEY).iter();
+    let is_key = |key: &HeaderValue| {
+        let key = STANDARD.decode(key.as_bytes());
+        key.is_ok_and(|key| key.len() == KEY_BYTES)
+    };
+    match (keys.next(), keys.next()) {
+        (Some(key), None) if is_key(key) => Ok(()),
+        _ => Err(HeadError::bad("a WebSocket handshake without one key")),
+    }
+}
+
+/// Puts the fields on a head that make it a WebSocket handshake of HTTP/1.
+pub(super) fn write_websocket(headers: &mut HeaderMap) -> Result<(), HeadError> {
+    let version = headers.get(SEC_WEBSOCKET_VERSION);
+    if version.is_some_and(|version| version != WEBSOCKET_VERSION) {
+        return Err(HeadError::new(
+            ErrorKind::UpgradeRequired,
+            "a WebSocket version other than 13",
+        ));
+    }
+    let key = STANDARD.encode(fastrand::u128(..).to_be_bytes());
+    let key = HeaderValue::try_from(key).map_err(|_| HeadError::bad("no WebSocket key"))?;
+    headers.insert(SEC_WEBSOCKET_KEY, key);
+    headers.insert(SEC_WEBSOCKET_VERSION, WEBSOCKET_VERSION);
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static(WEBSOCKET));
+    Ok(())
+}
+
+impl Upgrade {
+    /// The first protocol of those that are asked for which is among these.
+    pub fn choose(headers: &HeaderMap, allowed: &[HeaderValue]) -> Option<Self> {
+        let protocol = list(headers, UPGRADE).find_map(|asked| {
+            let is_it = |allowed: &&HeaderValue| allowed.as_bytes().eq_ignore_ascii_case(asked);
+            allowed.iter().find(is_it)
+        })?;
+        let key = match is_token(protocol.as_bytes(), WEBSOCKET) {
+            true => Some(headers.get(SEC_WEBSOCKET_KEY)?),
+            false => None,
+        };
+        Some(Self {
+            protocol: protocol.clone(),
+            accept: key.map(accept),
+        })
+    }
+
+    /// Refuses an answer of status 101 that is not to what was asked.
+    pub fn check_answer(&self, headers: &HeaderMap) -> Result<(), &'static str> {
+        let mut protocols = list(headers, UPGRADE);
+        let is_asked = |protocol: &[u8]| protocol.eq_ignore_ascii_case(self.protocol.as_bytes());
+        if !protocols.next().is_some_and(is_asked) || protocols.next().is_some() {
+            return Err("switches to another protocol than was asked for");
+        }
+        match &self.accept {
+            Some(accept) if headers.get(SEC_WEBSOCKET_ACCEPT) != Some(accept) => {
+                Err("an answer to another WebSocket handshake")
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Puts the fields on a head that make it an answer of HTTP/1.
+    pub fn write_answer(&self, headers: &mut HeaderMap) {
+        headers.insert(UPGRADE, self.protocol.clone());
+        if let Some(accept) = &self.accept {
+            headers.insert(SEC_WEBSOCKET_ACCEPT, accept.clone());
+        }
+    }
+}
+
+/// RFC 6455 section 4.2.2, step 5.
+fn accept(key: &HeaderValue) -> HeaderValue {
+    let salted = [key.as_bytes(), ACCEPT_SALT].concat();
+    let accept = STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, &salted));
+    HeaderValue::try_from(accept).unwrap_or(HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderName;
+
+    use super::*;
+
+    const KEY: (&str, &str) = ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+    const VERSION: (&str, &str) = ("sec-websocket-version", "13");
+    const ASKS: [(&str, &str); 2] = [
+        ("connection", "keep-alive, Upgrade"),
+        ("upgrade", "WebSocket"),
+    ];
+
+    fn map(lines: &[&[(&'static str, &'static str)]]) -> HeaderMap {
+        let lines = lines.iter().copied().flatten();
+        lines
+            .map(|(name, value)| {
+                let name = HeaderName::from_static(name);
+                (name, HeaderValue::from_static(value))
+            })
+            .fold(HeaderMap::new(), |mut map, (name, value)| {
+                map.append(name, value);
+                map
+            })
+    }
+
+    fn asks(headers: &HeaderMap) -> Result<bool, ErrorKind> {
+        let asks = read_asks(Version::HTTP_11, &Method::GET, headers, Framing::None);
+        asks.map_err(|error| error.kind)
+    }
+
+    #[test]
+    fn who_asks_for_another_protocol() {
+        assert_eq!(asks(&map(&[&ASKS, &[KEY, VERSION]])), Ok(true));
+        let other = [("connection", "upgrade"), ("upgrade", "tcp")];
+        assert_eq!(asks(&map(&[&other])), Ok(true));
+        // Of another hop, or of a version that has none.
+        assert_eq!(asks(&map(&[&ASKS[1..], &[KEY, VERSION]])), Ok(false));
+        let headers = map(&[&ASKS]);
+        let old = read_asks(Version::HTTP_10, &Method::GET, &headers, Framing::None);
+        assert!(!old.unwrap());
+        // The body would have to come first.
+        let headers = map(&[&other]);
+        let body = read_asks(Version::HTTP_11, &Method::POST, &headers, Framing::Chunked);
+        assert!(!body.unwrap());
+    }
+
+    #[test]
+    fn handshakes_that_break_a_rule() {
+        let check = |lines: &[(&'static str, &'static str)], wanted| {
+            assert_eq!(asks(&map(&[&ASKS, lines])), Err(wanted), "{lines:?}");
+        };
+        check(&[VERSION], ErrorKind::BadRequest);
+        check(&[VERSION, KEY, KEY], ErrorKind::BadRequest);
+        check(
+            &[VERSION, ("sec-websocket-key", "c2hvcnQ=")],
+            ErrorKind::BadRequest,
+        );
+        check(
+            &[VERSION, ("sec-websocket-key", "no base64, 24 characters")],
+            ErrorKind::BadRequest,
+        );
+        check(&[KEY], ErrorKind::UpgradeRequired);
+        check(
+            &[KEY, ("sec-websocket-version", "8")],
+            ErrorKind::UpgradeRequired,
+        );
+        let headers = map(&[&ASKS, &[KEY, VERSION]]);
+        for (method, framing) in [
+            (Method::POST, Framing::None),
+            (Method::GET, Framing::Length(1)),
+        ] {
+            let refused = read_asks(Version::HTTP_11, &method, &headers, framing);
+            assert_eq!(refused.unwrap_err().kind, ErrorKind::BadRequest);
+        }
+    }
+
+    #[test]
+    fn example_of_rfc_6455() {
+        let headers = map(&[&ASKS, &[KEY, VERSION]]);
+        let allowed = ["spdy/3.1", "websocket"].map(HeaderValue::from_static);
+        let upgrade = Upgrade::choose(&headers, &allowed).unwrap();
+        assert_eq!(upgrade.protocol, "websocket");
+        let mut answer = HeaderMap::new();
+        upgrade.write_answer(&mut answer);
+        assert_eq!(
+            answer["sec-websocket-accept"],
+            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+        );
+        assert_eq!(upgrade.check_answer(&answer), Ok(()));
+        answer.insert(SEC_WEBSOCKET_ACCEPT, HeaderValue::from_static("another"));
+        assert!(upgrade.check_answer(&answer).is_err());
+        assert!(
+            upgrade
+                .check_answer(&map(&[&[("upgrade", "tcp")]]))
+                .is_err()
+        );
+        assert!(Upgrade::choose(&headers, &allowed[..1]).is_none());
+    }
+
+    #[test]
+    fn the_first_that_is_allowed_is_chosen() {
+        let headers = map(&[&[("upgrade", "h2c, TCP"), ("upgrade", "spdy/3.1")]]);
+        let allowed = ["spdy/3.1", "tcp"].map(HeaderValue::from_static);
+        let upgrade = Upgrade::choose(&headers, &allowed).unwrap();
+        assert_eq!(upgrade.protocol, "tcp");
+        let mut answer = HeaderMap::new();
+        upgrade.write_answer(&mut answer);
+        assert_eq!(answer, map(&[&[("upgrade", "tcp")]]));
+    }
+
+    #[test]
+    fn what_is_written_is_a_handshake() {
+        let mut headers = HeaderMap::new();
+        write_websocket(&mut headers).unwrap();
+        assert_eq!(asks(&headers), Ok(true));
+        let mut old = map(&[&[("sec-websocket-version", "8")]]);
+        assert!(write_websocket(&mut old).is_err());
+    }
+}
