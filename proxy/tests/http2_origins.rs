@@ -187,6 +187,20 @@ fn what_an_origin_has_not_looked_at_is_sent_again() {
     assert_eq!(client.answer().status, 200);
 }
 
+#[test]
+fn an_origin_that_refuses_all_streams_gets_no_more_connections() {
+    let origin = Http2Origin::start(|_, mut respond| async move {
+        respond.send_reset(h2::Reason::REFUSED_STREAM);
+    });
+    let proxy = proxy_to(&origin, "");
+    let mut client = proxy.connect();
+    for _ in 0..20 {
+        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+        assert_eq!(client.answer().status, 502);
+    }
+    assert_eq!(origin.connections(), 1);
+}
+
 /// GOAWAY: what is under way ends well, what comes goes to a new connection.
 #[test]
 fn an_origin_that_drains_loses_nothing() {

@@ -143,14 +143,19 @@ impl Channels {
         self.open.borrow_mut().push(channel);
     }
 
-    /// Waits while another request makes a connection; then it is this one's turn,
-    /// unless there is room.
+    /// Waits while another request makes a connection; then it is this one's turn.
+    /// Gives a connection that has room instead, wherever there is one.
     pub async fn turn(&self) -> Result<Connecting, Rc<Channel>> {
-        while self.turn.is_taken.get() {
-            self.turn.is_over.notified().await;
+        loop {
+            // Also for a stream that was refused: an origin that refuses many has no use
+            // for more connections.
             if let Some(channel) = self.with_room(Instant::now()) {
                 return Err(channel);
             }
+            if !self.turn.is_taken.get() {
+                break;
+            }
+            self.turn.is_over.notified().await;
         }
         self.turn.is_taken.set(true);
         Ok(Connecting(self.turn.clone()))
