@@ -2,7 +2,7 @@
 //!
 //! `ARCHITECTURE.md` tells how the parts fit; each folder's `mod.rs` tells what
 //! lives there. A module uses only what stands below it:
-//! `cli`, `app`, `demo`, `project` / `control` / `worker`, `jobs`, `cases`, `listener`,
+//! `cli`, `app`, `demo`, `project` / `control` / `worker`, `jobs`, `cases`, `certs`, `listener`,
 //! `downstream` / `tcp` / `exchange` / `snapshot` / `filter`, `upstream` / `cluster`, `secrets`,
 //! `components`, `state`, `tls` / `config` / `http`, `client`, `deadline`, `drain`, `error`, `stats`,
 //! `console`, `cache`, `digest`, `private`, `proxy_protocol`, `pump`.
@@ -10,6 +10,7 @@
 pub mod app;
 pub mod cache;
 pub mod cases;
+pub mod certs;
 pub mod cli;
 pub mod client;
 pub mod cluster;

@@ -11,7 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["demo", "project"],
     &["app"],
     &["control"],
-    &["worker", "jobs", "cases"],
+    &["worker", "jobs", "cases", "certs"],
     &["downstream"],
     &["tcp"],
     &["exchange"],

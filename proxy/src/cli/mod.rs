@@ -6,6 +6,7 @@
 
 mod admin;
 mod build;
+mod certs;
 mod check;
 mod compile;
 mod decide;
@@ -74,6 +75,9 @@ enum Command {
     /// Work with filter components.
     #[command(subcommand)]
     Filter(Filter),
+    /// Work with certificates.
+    #[command(subcommand)]
+    Certs(Certs),
     /// Ask a running Lockgate to reload, and print what came of it.
     Reload(reload::Options),
     /// Show what each filter of a running Lockgate does and costs, again and again.
@@ -93,6 +97,18 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Subcommand)]
+enum Certs {
+    /// Tell who would fail if new certificates took the place of configured ones.
+    ///
+    /// Endpoints of clusters with TLS are asked live by a HEAD, with what is configured
+    /// and with what is new. Nothing is changed.
+    ///
+    /// Exits with 0 if none would fail, 1 if one would or cannot be asked, 2 if arguments
+    /// or files are bad.
+    Rehearse(certs::Rehearse),
 }
 
 #[derive(Subcommand)]
@@ -170,6 +186,7 @@ pub fn main() -> ExitCode {
         Command::Filter(Filter::Lock { config }) => lock::lock(&config),
         Command::Filter(Filter::Promote(options)) => decide::decide(&options, Verdict::Promoted),
         Command::Filter(Filter::Abort(options)) => decide::decide(&options, Verdict::Aborted),
+        Command::Certs(Certs::Rehearse(options)) => certs::rehearse(&options),
         Command::Reload(options) => reload::reload(&options),
         Command::Top(options) => top::top(&options),
         Command::Compile { give_way } => compile::compile(give_way),

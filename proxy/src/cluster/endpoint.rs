@@ -55,6 +55,16 @@ impl From<(Address, u32)> for Found {
     }
 }
 
+impl From<&Endpoint> for Found {
+    fn from(endpoint: &Endpoint) -> Self {
+        Self {
+            address: endpoint.address.clone(),
+            host: Some(endpoint.tls_name.clone()),
+            weight: endpoint.weight,
+        }
+    }
+}
+
 impl Found {
     /// Names of addresses are asked for by nobody, and one that stands for none is in no
     /// certificate.

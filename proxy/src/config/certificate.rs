@@ -1,5 +1,9 @@
 //! Certificates, keys and revocation lists as files have them.
 
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::RootCertStore;
@@ -12,6 +16,12 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
 use x509_parser::time::ASN1Time;
+
+use super::tls::Certificate;
+use crate::digest::Digest;
+
+/// Of one file.
+const MAX_BYTES: u64 = 4 << 20;
 
 /// RSA keys that are shorter can be broken by those who can pay for it.
 const MIN_RSA_BITS: usize = 2048;
@@ -53,6 +63,22 @@ pub struct Facts {
     pub names: Vec<String>,
     /// Since 1970, in seconds.
     pub expires: u64,
+}
+
+/// A whole file, if it is one and not too large.
+pub fn read_bytes(file: &Path) -> Result<Vec<u8>, Unfit> {
+    // Asked before it is opened, because opening a pipe waits for its writer.
+    if !fs::metadata(file)?.is_file() {
+        return Err(std::io::Error::other("it is no regular file").into());
+    }
+    let mut bytes = Vec::new();
+    File::open(file)?
+        .take(MAX_BYTES + 1)
+        .read_to_end(&mut bytes)?;
+    match u64::try_from(bytes.len()).is_ok_and(|length| length <= MAX_BYTES) {
+        true => Ok(bytes),
+        false => Err(Unfit::TooLarge),
+    }
 }
 
 /// The certificates of a file, at least one.
@@ -134,17 +160,28 @@ pub fn look(chain: &[CertificateDer<'_>], now: SystemTime) -> Result<Facts, Unfi
     })
 }
 
-/// A chain with the key of its first certificate.
+/// A chain, which was looked at, with the key of its first certificate.
 pub fn pair(
+    file: PathBuf,
     chain: Vec<CertificateDer<'static>>,
+    facts: Facts,
     key: &PrivateKeyDer<'_>,
     staple: Option<Vec<u8>>,
-) -> Result<CertifiedKey, Unfit> {
+) -> Result<Certificate, Unfit> {
+    let mut content: Vec<u8> = chain.iter().flat_map(|der| der.to_vec()).collect();
+    content.extend_from_slice(key.secret_der());
+    content.extend_from_slice(staple.as_deref().unwrap_or_default());
     let key = any_supported_type(key).map_err(Unfit::OddKey)?;
     let mut certified = CertifiedKey::new(chain, key);
     certified.keys_match().map_err(|_| Unfit::Mismatch)?;
     certified.ocsp = staple;
-    Ok(certified)
+    Ok(Certificate {
+        names: facts.names,
+        expires: facts.expires,
+        certified: Arc::new(certified),
+        digest: Digest::of(&content),
+        file,
+    })
 }
 
 /// Names of hosts. What a subject calls itself beside them counts for no client.

@@ -15,7 +15,7 @@ pub mod cases;
 pub mod filter_config;
 
 mod case_file;
-mod certificate;
+pub mod certificate;
 mod check;
 mod checked;
 mod files;

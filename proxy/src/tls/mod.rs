@@ -22,4 +22,4 @@ pub use facts::{PeerFacts, TlsFacts};
 pub use failure::Failure;
 pub use handshake::accept;
 pub use hello::{Hello, HelloReader};
-pub use server::{Server, SetupError};
+pub use server::{Server, SetupError, client_verifier};

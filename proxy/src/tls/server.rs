@@ -58,7 +58,7 @@ impl Server {
         };
         let provider = Arc::new(provider(configured));
         let client = configured.client.as_ref();
-        let verifier = client.map(|client| verifier(client, &provider));
+        let verifier = client.map(client_verifier);
         let verifier = verifier.transpose()?;
         let config = config(configured, provider, verifier.clone(), tickets.clone())?;
         Ok(Arc::new(Self {
@@ -116,15 +116,17 @@ fn provider(configured: &ListenerTls) -> CryptoProvider {
     provider
 }
 
-fn verifier(
+/// Who checks the certificates of clients by these rules.
+pub fn client_verifier(
     client: &ClientCertificates,
-    provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, SetupError> {
     let mut roots = RootCertStore::empty();
     for root in &client.roots {
         roots.add(root.clone())?;
     }
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+    // Suites and groups have no say in it.
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
         .with_crls(client.revoked.iter().cloned())
         .enforce_revocation_expiration();
     let builder = match client.mode {

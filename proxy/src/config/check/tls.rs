@@ -2,10 +2,7 @@
 //! told from the configuration alone.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::SupportedCipherSuite;
@@ -18,10 +15,6 @@ use crate::config::checked::Protocol;
 use crate::config::place::below;
 use crate::config::raw::{RawCertificate, RawClientCertificates, RawListenerTls};
 use crate::config::tls::{Certificate, ClientCertificates, Group, ListenerTls, MinVersion};
-use crate::digest::Digest;
-
-/// Of one file.
-const MAX_BYTES: u64 = 4 << 20;
 
 /// A certificate that has less time left is warned about.
 const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
@@ -133,20 +126,8 @@ impl Checker<'_> {
         };
         let ((chain, facts), key) = (chain?, key?);
         self.expires_soon(&chain_at, &file, facts.expires, now);
-        let mut content = chain
-            .iter()
-            .flat_map(|der| der.iter().copied())
-            .collect::<Vec<u8>>();
-        content.extend_from_slice(key.secret_der());
-        content.extend_from_slice(staple.as_deref().unwrap_or_default());
-        match certificate::pair(chain, &key, staple) {
-            Ok(certified) => Some(Certificate {
-                names: facts.names,
-                expires: facts.expires,
-                certified: Arc::new(certified),
-                digest: Digest::of(&content),
-                file,
-            }),
+        match certificate::pair(file, chain, facts, &key, staple) {
+            Ok(certificate) => Some(certificate),
             Err(unfit) => {
                 self.unfit(&key_at, &key_file, &unfit, KEY);
                 None
@@ -212,7 +193,7 @@ impl Checker<'_> {
             return (file, None);
         }
         self.read_files.push(file.clone());
-        match read_bytes(&file).and_then(|bytes| read(&bytes)) {
+        match certificate::read_bytes(&file).and_then(|bytes| read(&bytes)) {
             Ok(good) => (file, Some(good)),
             Err(unfit) => {
                 self.unfit(pointer, &file, &unfit, wanted);
@@ -251,19 +232,4 @@ fn read_group(text: &str) -> Result<Group, Wrong> {
         let names: Vec<_> = known().map(|group| name(&group)).collect();
         Wrong::new(format!("one of `{}`", names.join("`, `")))
     })
-}
-
-fn read_bytes(file: &Path) -> Result<Vec<u8>, Unfit> {
-    // Asked before it is opened, because opening a pipe waits for its writer.
-    if !fs::metadata(file)?.is_file() {
-        return Err(std::io::Error::other("it is no regular file").into());
-    }
-    let mut bytes = Vec::new();
-    File::open(file)?
-        .take(MAX_BYTES + 1)
-        .read_to_end(&mut bytes)?;
-    match u64::try_from(bytes.len()).is_ok_and(|length| length <= MAX_BYTES) {
-        true => Ok(bytes),
-        false => Err(Unfit::TooLarge),
-    }
 }
