@@ -15,9 +15,10 @@ use std::process::{Command, exit};
 use sha2::{Digest, Sha256};
 
 /// By what name a configuration asks for them, and the package of each.
-const SHIPPED: [(&str, &str); 7] = [
+const SHIPPED: [(&str, &str); 8] = [
     ("lockgate:router", "lockgate-router"),
     ("lockgate:auth", "lockgate-auth"),
+    ("lockgate:authz", "lockgate-authz"),
     ("lockgate:mirror", "lockgate-mirror"),
     ("lockgate:fault", "lockgate-fault"),
     ("lockgate:rate-limit", "lockgate-rate-limit"),
@@ -29,13 +30,15 @@ const PREBUILT: &str = "LOCKGATE_FILTERS_DIR";
 
 /// What the guests are made of, from the workspace's root. Their tests and
 /// their READMEs are not.
-const SOURCES: [&str; 20] = [
+const SOURCES: [&str; 22] = [
     "Cargo.toml",
     "Cargo.lock",
     "filters/router/Cargo.toml",
     "filters/router/src",
     "filters/auth/Cargo.toml",
     "filters/auth/src",
+    "filters/authz/Cargo.toml",
+    "filters/authz/src",
     "filters/mirror/Cargo.toml",
     "filters/mirror/src",
     "filters/fault/Cargo.toml",

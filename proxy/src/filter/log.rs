@@ -12,6 +12,10 @@ use super::state::{HostState, Phase, Remark};
 /// The `target` of every line of a guest.
 pub const TARGET: &str = "lockgate::guest";
 
+/// The `target` of lines about what was decided: those with the field of that name. Who
+/// keeps them asks for them apart from everything else that guests say.
+pub const AUDIT: &str = "audit";
+
 /// The field that says which part of a configuration a warning is about.
 const CONFIG_AT: &str = "config_at";
 const MAX_REMARKS: usize = 100;
@@ -43,17 +47,37 @@ impl LogBudget {
 /// Whether a line of this level would be kept: in the log, or as a remark on a
 /// configuration, which is wanted however little is logged.
 pub fn is_wanted(state: &HostState, level: Level) -> bool {
-    state.owner.granted.lines.is_some() || is_enabled(level) || may_be_remark(state, level)
+    let lines = &state.owner.granted.lines;
+    // Of an audit or not: that is only known with its fields.
+    let is_kept = || is_enabled(level, false) || is_enabled(level, true);
+    lines.is_some() || is_kept() || may_be_remark(state, level)
 }
 
-fn is_enabled(level: Level) -> bool {
-    match level {
-        Level::TRACE => tracing::enabled!(target: TARGET, Level::TRACE),
-        Level::DEBUG => tracing::enabled!(target: TARGET, Level::DEBUG),
-        Level::INFO => tracing::enabled!(target: TARGET, Level::INFO),
-        Level::WARN => tracing::enabled!(target: TARGET, Level::WARN),
-        Level::ERROR => tracing::enabled!(target: TARGET, Level::ERROR),
+/// The call for a line of this level and target, of which both are known to the compiler.
+macro_rules! by_level {
+    ($level:expr, $is_audit:expr, $call:ident) => {
+        match ($level, $is_audit) {
+            (Level::TRACE, false) => $call!(TARGET, Level::TRACE),
+            (Level::DEBUG, false) => $call!(TARGET, Level::DEBUG),
+            (Level::INFO, false) => $call!(TARGET, Level::INFO),
+            (Level::WARN, false) => $call!(TARGET, Level::WARN),
+            (Level::ERROR, false) => $call!(TARGET, Level::ERROR),
+            (Level::TRACE, true) => $call!(AUDIT, Level::TRACE),
+            (Level::DEBUG, true) => $call!(AUDIT, Level::DEBUG),
+            (Level::INFO, true) => $call!(AUDIT, Level::INFO),
+            (Level::WARN, true) => $call!(AUDIT, Level::WARN),
+            (Level::ERROR, true) => $call!(AUDIT, Level::ERROR),
+        }
+    };
+}
+
+fn is_enabled(level: Level, is_audit: bool) -> bool {
+    macro_rules! enabled {
+        ($target:expr, $level:expr) => {
+            tracing::enabled!(target: $target, $level)
+        };
     }
+    by_level!(level, is_audit, enabled)
 }
 
 /// Writes one line of the guest.
@@ -67,7 +91,8 @@ pub fn emit(state: &mut HostState, level: Level, message: &str, fields: &[(Strin
     let fields = masked(fields, secrets);
     note(state, level, message, &fields);
     let kept = &owner.granted.lines;
-    if kept.is_none() && !is_enabled(level) {
+    let is_audit = fields.iter().any(|(key, _)| key == AUDIT);
+    if kept.is_none() && !is_enabled(level, is_audit) {
         return;
     }
     let max_bytes = state.owner.limits.max_log_bytes;
@@ -84,17 +109,11 @@ pub fn emit(state: &mut HostState, level: Level, message: &str, fields: &[(Strin
     let route = view.and_then(|view| view.decisions.route.as_deref());
     let trace_id = view.map(|view| &*view.trace_id);
     macro_rules! write {
-        ($level:expr) => {
-            tracing::event!(target: TARGET, $level, filter, route, trace_id, fields, "{message}")
+        ($target:expr, $level:expr) => {
+            tracing::event!(target: $target, $level, filter, route, trace_id, fields, "{message}")
         };
     }
-    match level {
-        Level::TRACE => write!(Level::TRACE),
-        Level::DEBUG => write!(Level::DEBUG),
-        Level::INFO => write!(Level::INFO),
-        Level::WARN => write!(Level::WARN),
-        Level::ERROR => write!(Level::ERROR),
-    }
+    by_level!(level, is_audit, write)
 }
 
 /// The fields without secrets that the filter may see; most see none.

@@ -1,0 +1,23 @@
+//! `lockgate:authz`: who may do what.
+//!
+//! `config` is what the operator writes and `check` makes the `Authz` of it, which
+//! `filter` lets act. A `rule` has conditions; `pattern` and `network` are what texts and
+//! addresses are compared with, `subject` is who a request is from, and `audit` writes
+//! down what was denied.
+
+mod audit;
+mod check;
+mod condition;
+mod config;
+mod filter;
+mod network;
+mod pattern;
+mod rule;
+mod subject;
+#[cfg(test)]
+mod tests;
+
+pub use config::Config;
+pub use filter::Authz;
+
+lockgate_sdk::export!(Authz, name = "lockgate:authz");
