@@ -5,7 +5,15 @@ mod header;
 #[path = "../../proxy/src/proxy_protocol/introduction.rs"]
 mod introduction;
 
+#[path = "../../proxy/src/proxy_protocol/version.rs"]
+mod version;
+#[path = "../../proxy/src/proxy_protocol/write.rs"]
+#[allow(dead_code, reason = "nothing is written to sockets")]
+mod write;
+
 pub use introduction::Introduction;
+pub use version::Version;
+pub use write::Ends;
 
 use header::{Begin, begin_of, parse};
 

@@ -19,6 +19,7 @@ use super::place::Places;
 pub use super::secret::{NoSecret, Secret, SecretBytes, SecretSource};
 use super::tls::{ClusterTls, ListenerTls};
 use super::trust::TrustedKey;
+use crate::proxy_protocol::Version;
 
 /// A name given in the configuration: unique among its kind, never empty.
 pub type Name = Arc<str>;
@@ -679,6 +680,8 @@ pub struct Cluster {
     pub protocol: ClusterProtocol,
     /// `None`: without TLS.
     pub tls: Option<ClusterTls>,
+    /// In which its connections begin with a header that tells whose they are.
+    pub proxy_protocol: Option<Version>,
     pub http2: UpstreamHttp2,
     pub pool: PoolLimits,
     pub timeouts: ClusterTimeouts,

@@ -28,6 +28,7 @@ use crate::http::forwarded::Peer;
 use crate::http::h1::{HeadScanner, parse_request};
 use crate::http::h2::PREFACE;
 use crate::listener::Socket;
+use crate::proxy_protocol;
 use crate::snapshot::{WorkerListener, WorkerSnapshot};
 use crate::tcp::{self, TcpClient};
 use crate::tls::TlsFacts;
@@ -85,6 +86,10 @@ async fn open(local: &Rc<Local>, accepted: Accepted) -> Option<Opened> {
     let (socket_peer, socket) = (accepted.peer, accepted.socket.clone());
     let Introduced { peer, read } = introduce(local, &accepted).await?;
     let (stream, tls) = establish(local, accepted, &read).await?;
+    let peer = match local.snapshot().tells_clients {
+        true => with_ends(peer, socket_peer, &stream),
+        false => peer,
+    };
     Some(Opened {
         stream,
         read,
@@ -93,6 +98,19 @@ async fn open(local: &Rc<Local>, accepted: Accepted) -> Option<Opened> {
         tls,
         socket,
     })
+}
+
+/// Both ends as the client sees them, or as a PROXY header tells of them.
+fn with_ends(peer: Peer, socket_peer: SocketAddr, stream: &Stream) -> Peer {
+    let told = peer.introduction();
+    let told = told.and_then(|told| Some((told.client()?, told.destination()?)));
+    let own = || Some((socket_peer, stream.local_address().ok()?));
+    match told.or_else(own) {
+        Some((source, destination)) => {
+            peer.with_ends(proxy_protocol::Ends::new(source, destination))
+        }
+        None => peer,
+    }
 }
 
 async fn serve_http(local: Rc<Local>, opened: Opened, watcher: Watcher) {

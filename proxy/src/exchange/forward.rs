@@ -129,7 +129,7 @@ async fn forward(
         client.outgoing.ask_for_body().await?;
         upload.was_asked_for = true;
     }
-    let progress = Progress::default();
+    let progress = Progress::of_client(scene.peer.ends());
     let request = UpstreamRequest {
         method: course.view.request.method.clone(),
         path: course.view.request.path.clone(),

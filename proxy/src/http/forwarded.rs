@@ -13,7 +13,7 @@ use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::{ForwardedStyle, Network};
-use crate::proxy_protocol::Introduction;
+use crate::proxy_protocol::{Ends, Introduction};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -39,6 +39,8 @@ pub struct Peer {
     introduction: Option<Arc<Introduction>>,
     /// What filters of connections found out about it, by name.
     facts: Arc<[(String, String)]>,
+    /// For origins that are told whose connection it is.
+    ends: Option<Ends>,
 }
 
 impl Peer {
@@ -51,7 +53,20 @@ impl Peer {
             text: text.expect("an address is visible ASCII"),
             introduction: None,
             facts: Arc::default(),
+            ends: None,
         }
+    }
+
+    /// The same, and how origins are told of it.
+    pub fn with_ends(self, ends: Ends) -> Self {
+        Self {
+            ends: Some(ends),
+            ..self
+        }
+    }
+
+    pub fn ends(&self) -> Option<Ends> {
+        self.ends
     }
 
     /// The same, and what filters of connections found out about it.

@@ -22,6 +22,8 @@ pub struct WorkerSnapshot {
     pub listeners: Vec<WorkerListener>,
     clusters: HashMap<Name, Rc<WorkerCluster>>,
     filters: Vec<(Arc<LoadedFilter>, Rc<WorkerFilter>)>,
+    /// Whether any origin is told whose connections it gets.
+    pub tells_clients: bool,
     /// Where filters send their calls, if any may make one.
     pub calls: Option<Calls>,
     /// Until somebody makes them.
@@ -77,7 +79,9 @@ impl WorkerSnapshot {
         let may_call = |filter: &(Arc<LoadedFilter>, _)| !filter.0.block().grants.call.is_empty();
         let channel = filters.iter().any(may_call);
         let (calls, asked_calls) = channel.then(mpsc::unbounded_channel).unzip();
+        let mut all = shared.clusters.iter();
         Rc::new(Self {
+            tells_clients: all.any(|cluster| cluster.config.proxy_protocol.is_some()),
             shared,
             listeners,
             clusters,

@@ -106,6 +106,7 @@ fn begin(local: &Rc<Local>, client: &TcpClient) -> Option<Begun> {
     let snapshot: Rc<WorkerSnapshot> = local.snapshot();
     let listener = snapshot.listener(&client.socket)?;
     let mut facts = Facts::of(listener);
+    facts.progress = Progress::of_client(client.peer.ends());
     let cluster = match &client.cluster {
         None => listener.cluster.clone(),
         Some(name) => {

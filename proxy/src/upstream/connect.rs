@@ -4,6 +4,7 @@ use std::io;
 use std::rc::Rc;
 
 use smallvec::SmallVec;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout_at};
 
@@ -16,6 +17,7 @@ use super::worker_cluster::WorkerCluster;
 use crate::cluster::Address;
 use crate::config::ClusterProtocol;
 use crate::error::{ErrorKind, ProxyError};
+use crate::proxy_protocol::{self, Ends};
 use crate::tls;
 
 /// Endpoints that are tried for one request, as long as it may be sent.
@@ -63,7 +65,7 @@ pub(super) async fn connect(
     deadline: Option<Instant>,
     progress: &Progress,
 ) -> Result<Way, ProxyError> {
-    let open = async |pick: &Pick| open(cluster, pick, deadline).await;
+    let open = async |pick: &Pick| open(cluster, pick, deadline, progress.client).await;
     let (opened, pick) = reach(cluster, pick, tried, deadline, progress, open).await?;
     Ok(opened.lend(cluster, pick))
 }
@@ -76,7 +78,7 @@ pub(super) async fn connect_alone(
 ) -> Result<(Socket, Pick), ProxyError> {
     let limit = cluster.cluster().config.timeouts.connect;
     let open = async |pick: &Pick| {
-        let opening = open_socket(cluster, pick, tls::Use::Opaque);
+        let opening = open_socket(cluster, pick, tls::Use::Opaque, progress.client);
         match tokio::time::timeout(limit, opening).await {
             Ok(opened) => opened,
             Err(_) => Err(ErrorKind::ConnectTimeout.into()),
@@ -152,6 +154,7 @@ async fn open(
     cluster: &WorkerCluster,
     pick: &Pick,
     deadline: Option<Instant>,
+    client: Option<Ends>,
 ) -> Result<Opened, ProxyError> {
     let now = Instant::now();
     let config = &cluster.cluster().config;
@@ -160,7 +163,7 @@ async fn open(
     let (deadline, late) = whole.map_or(own, |whole| std::cmp::min_by_key(own, whole, |at| at.0));
     let opening = async {
         match config.protocol {
-            ClusterProtocol::Http1 => open_http1(cluster, pick, now).await,
+            ClusterProtocol::Http1 => open_http1(cluster, pick, now, client).await,
             ClusterProtocol::Http2 => open_http2(cluster, pick, now).await,
             ClusterProtocol::Auto => open_either(cluster, pick, now).await,
         }
@@ -175,20 +178,23 @@ async fn open_http1(
     cluster: &WorkerCluster,
     pick: &Pick,
     now: Instant,
+    client: Option<Ends>,
 ) -> Result<Opened, ProxyError> {
-    let socket = open_socket(cluster, pick, tls::Use::Http).await?;
-    speak_http1(cluster, socket, now).await
+    let socket = open_socket(cluster, pick, tls::Use::Http, client).await?;
+    let mut connection = speak_http1(cluster, socket, now).await?;
+    connection.client = cluster.told(client);
+    Ok(Opened::Http1(connection))
 }
 
 async fn speak_http1(
     cluster: &WorkerCluster,
     socket: Socket,
     now: Instant,
-) -> Result<Opened, ProxyError> {
+) -> Result<Box<Connection>, ProxyError> {
     let expires = cluster.pool.expiry(now);
     let max_head_bytes = cluster.cluster().config.max_head_bytes;
     let opened = Connection::open(&cluster.builder, max_head_bytes, socket, expires).await;
-    opened.map(Opened::Http1).map_err(failed)
+    opened.map_err(failed)
 }
 
 /// Requests that come together share the first connection that is made.
@@ -201,7 +207,7 @@ async fn open_http2(
         Ok(turn) => turn,
         Err(channel) => return Ok(Opened::Shared(channel)),
     };
-    let socket = open_socket(cluster, pick, tls::Use::Http).await?;
+    let socket = open_socket(cluster, pick, tls::Use::Http, None).await?;
     speak_http2(cluster, pick, socket, now).await
 }
 
@@ -223,12 +229,12 @@ async fn open_either(
     };
     // Meanwhile it may have said so to the one before.
     let _turn = turn.filter(|_| !is_http1());
-    let socket = open_socket(cluster, pick, tls::Use::Http).await?;
+    let socket = open_socket(cluster, pick, tls::Use::Http, None).await?;
     let speaks_http2 = socket.speaks_http2();
     endpoint.chose_http1.set(!speaks_http2);
     match speaks_http2 {
         true => speak_http2(cluster, pick, socket, now).await,
-        false => speak_http1(cluster, socket, now).await,
+        false => speak_http1(cluster, socket, now).await.map(Opened::Http1),
     }
 }
 
@@ -272,14 +278,20 @@ fn is_endpoints_fault(failure: &ProxyError) -> bool {
     failure.kind != ErrorKind::AnswerTimeout && !code.is_some_and(|code| OWN.contains(&code))
 }
 
-/// A socket, and TLS on it where the cluster has that.
+/// A socket, and TLS on it where the cluster has that; before all, the header that tells
+/// whose connection it is, where the origin wants one.
 async fn open_socket(
     cluster: &WorkerCluster,
     pick: &Pick,
     used: tls::Use,
+    client: Option<Ends>,
 ) -> Result<Socket, ProxyError> {
     let endpoint = &pick.endpoint.shared;
-    let plain = open_plain(&endpoint.address).await.map_err(failed)?;
+    let mut plain = open_plain(&endpoint.address).await.map_err(failed)?;
+    if let Some(version) = cluster.cluster().config.proxy_protocol {
+        let header = proxy_protocol::header(version, client);
+        plain.write_all(&header).await.map_err(failed)?;
+    }
     let Some(client) = &cluster.cluster().tls else {
         return Ok(plain);
     };

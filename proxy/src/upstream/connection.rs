@@ -27,6 +27,7 @@ use super::socket::Socket;
 use super::wire::{Wire, WireState};
 use crate::deadline::Alarm;
 use crate::http::ResponseHead;
+use crate::proxy_protocol::Ends;
 
 /// Large enough for a fast body, small enough to have many.
 const MAX_READ_BUFFER: usize = 64 * 1024;
@@ -57,6 +58,8 @@ pub(super) struct Connection {
     pub alarm: Alarm,
     pub expires: Instant,
     pub idle_since: Instant,
+    /// Whose it is, where the origin was told.
+    pub client: Option<Ends>,
 }
 
 type Driver = http1::Connection<Wire, RequestBody>;
@@ -102,6 +105,7 @@ impl Connection {
             alarm: Alarm::default(),
             idle_since: expires,
             expires,
+            client: None,
         }))
     }
 

@@ -177,7 +177,7 @@ async fn reuse(
         .pick(now)
         .ok_or_else(|| ProxyError::new(ErrorKind::NoEndpoint))?;
     let endpoint = Rc::clone(&pick.endpoint);
-    let Some(way) = way_that_is_there(cluster, &endpoint, now) else {
+    let Some(way) = way_that_is_there(cluster, &endpoint, asked.progress, now) else {
         return Box::pin(fresh(cluster, pick, request, asked)).await;
     };
     asked.progress.tried(&endpoint.shared);
@@ -217,14 +217,23 @@ enum There {
 fn way_that_is_there(
     cluster: &WorkerCluster,
     endpoint: &WorkerEndpoint,
+    progress: &Progress,
     now: Instant,
 ) -> Option<There> {
     match cluster.cluster().config.protocol {
-        ClusterProtocol::Http1 => endpoint.checkout(&cluster.pool, now).map(There::Http1),
+        ClusterProtocol::Http1 => {
+            let client = cluster.told(progress.client);
+            let connection = endpoint.checkout(&cluster.pool, client, now);
+            connection.map(There::Http1)
+        }
         ClusterProtocol::Http2 => endpoint.channels.with_room(now).map(There::Http2),
         ClusterProtocol::Auto => {
             let channel = endpoint.channels.with_room(now).map(There::Http2);
-            channel.or_else(|| endpoint.checkout(&cluster.pool, now).map(There::Http1))
+            channel.or_else(|| {
+                endpoint
+                    .checkout(&cluster.pool, None, now)
+                    .map(There::Http1)
+            })
         }
     }
 }

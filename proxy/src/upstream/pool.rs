@@ -13,6 +13,7 @@ use super::http2::{Channel, Channels};
 use crate::cluster::{Cluster, Endpoint};
 use crate::config::PoolLimits;
 use crate::error::ProxyError;
+use crate::proxy_protocol::Ends;
 use crate::stats::ClusterStats;
 
 /// An endpoint with what one worker knows about it.
@@ -57,10 +58,18 @@ impl WorkerEndpoint {
         self.active.get()
     }
 
-    /// The idle connection that was used last, if one is still good.
-    pub fn checkout(&self, pool: &Pool, now: Instant) -> Option<Box<Connection>> {
+    /// The idle connection of this client that was used last, if one is still good.
+    pub fn checkout(
+        &self,
+        pool: &Pool,
+        client: Option<Ends>,
+        now: Instant,
+    ) -> Option<Box<Connection>> {
         loop {
-            let connection = self.idle.borrow_mut().pop()?;
+            let mut idle = self.idle.borrow_mut();
+            let last = idle.iter().rposition(|idle| idle.client == client)?;
+            let connection = idle.remove(last);
+            drop(idle);
             pool.stats().connections_idle.sub(1);
             if !connection.is_closed() && !pool.is_too_old(&connection, now) {
                 return Some(connection);

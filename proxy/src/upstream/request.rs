@@ -11,6 +11,7 @@ use http_body::Body;
 use super::body::RequestBody;
 use crate::cluster::Endpoint;
 use crate::http::{ResponseHead, Upgrade};
+use crate::proxy_protocol::Ends;
 
 /// What is known of a request while its answer is awaited, and if none comes.
 #[derive(Debug, Default)]
@@ -19,9 +20,19 @@ pub struct Progress {
     pub interim: RefCell<Vec<ResponseHead>>,
     endpoint: RefCell<Option<Arc<Endpoint>>>,
     tries: Cell<u32>,
+    /// Whose request it is, for origins that are told so.
+    pub(super) client: Option<Ends>,
 }
 
 impl Progress {
+    /// Of a client's request.
+    pub fn of_client(client: Option<Ends>) -> Self {
+        Self {
+            client,
+            ..Self::default()
+        }
+    }
+
     /// It is tried there now.
     pub(super) fn tried(&self, endpoint: &Arc<Endpoint>) {
         *self.endpoint.borrow_mut() = Some(Arc::clone(endpoint));

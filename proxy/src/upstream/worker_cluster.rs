@@ -17,6 +17,7 @@ use super::connection;
 use super::pool::{Pick, Pool, WorkerEndpoint};
 use crate::cluster::{Cluster, EndpointSet};
 use crate::config::Name;
+use crate::proxy_protocol::Ends;
 use crate::stats::ClusterStats;
 
 /// One cluster as one worker uses it. Carried over from snapshot to snapshot as
@@ -69,6 +70,12 @@ impl WorkerCluster {
 
     pub fn stats(&self) -> &ClusterStats {
         self.pool.stats()
+    }
+
+    /// The client that a connection belongs to, where the origin is told.
+    pub(super) fn told(&self, client: Option<Ends>) -> Option<Ends> {
+        self.cluster().config.proxy_protocol?;
+        client
     }
 
     /// To be called now and then: closes idle connections that are too old or

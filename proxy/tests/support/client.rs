@@ -43,6 +43,10 @@ impl Client {
         }
     }
 
+    pub fn local_address(&self) -> SocketAddr {
+        self.reader.get_ref().local_addr().unwrap()
+    }
+
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         self.reader.get_mut().write_all(bytes.as_ref()).unwrap();
         self

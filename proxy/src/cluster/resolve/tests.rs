@@ -14,6 +14,7 @@ fn cluster(addresses: Vec<EndpointAddress>) -> Arc<Cluster> {
         balance: Balance::RoundRobin,
         protocol: ClusterProtocol::Http1,
         tls: None,
+        proxy_protocol: None,
         http2: UpstreamHttp2 {
             max_streams: 8,
             stream_window: 1 << 16,

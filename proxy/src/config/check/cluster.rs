@@ -6,7 +6,7 @@ use super::Checker;
 use super::address::read_endpoint;
 use super::names::read_name;
 use crate::config::checked::{
-    Cluster, ClusterTimeouts, Endpoint, PingTimes, PoolLimits, UpstreamHttp2,
+    Cluster, ClusterProtocol, ClusterTimeouts, Endpoint, PingTimes, PoolLimits, UpstreamHttp2,
 };
 use crate::config::place::below;
 use crate::config::raw::{RawCluster, RawEndpoint, RawUpstreamHttp2};
@@ -28,6 +28,14 @@ impl Checker<'_> {
         };
         let tls = raw.tls.as_ref();
         let tls = tls.map(|tls| self.cluster_tls(&below(at, "tls"), tls, raw.protocol, &endpoints));
+        if raw.proxy_protocol.is_some() && raw.protocol != ClusterProtocol::Http1 {
+            let found = "`proxy_protocol` where requests of many clients share a connection";
+            self.mistake(
+                &below(at, "proxy_protocol"),
+                found,
+                "no such key, or `protocol: http1`",
+            );
+        }
         Some(Cluster {
             name: name?,
             endpoints,
@@ -35,6 +43,7 @@ impl Checker<'_> {
             protocol: raw.protocol,
             // One with a mistake is never built.
             tls: tls.flatten(),
+            proxy_protocol: raw.proxy_protocol,
             http2: self.upstream_http2(&below(at, "http2"), &raw.http2),
             pool,
             timeouts,

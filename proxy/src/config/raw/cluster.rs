@@ -9,6 +9,7 @@ use super::Items;
 use super::tls::RawClusterTls;
 use super::units::{HOUR, KIB, MIB, Size, Time};
 use crate::config::checked::{Balance, ClusterProtocol};
+use crate::proxy_protocol::Version;
 
 const WANTED: &str = "`host:port`, `unix:/path` or a map with `address`";
 
@@ -38,6 +39,12 @@ pub(in crate::config) struct RawCluster {
     #[schemars(with = "RawClusterTls")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::config) tls: Option<RawClusterTls>,
+    /// Begins connections with a PROXY header of this version, which tells whose they
+    /// are. Each then belongs to one client and carries no request of another. For TCP
+    /// and `protocol: http1`.
+    #[schemars(with = "Version")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) proxy_protocol: Option<Version>,
     /// How connections of HTTP/2 are used.
     #[serde(default)]
     pub(in crate::config) http2: RawUpstreamHttp2,

@@ -63,6 +63,17 @@ fn tcp() {
 }
 
 #[test]
+fn proxy_headers_to_origins() {
+    check_with_listener(
+        "clusters:\n- { name: a, endpoints: ['a:1'], protocol: http2, proxy_protocol: v1 }\n- { name: b, endpoints: ['a:1'], proxy_protocol: v3 }\n",
+        &[
+            "3:67: found `proxy_protocol` where requests of many clients share a connection, wanted no such key, or `protocol: http1`",
+            "4:50: found `v3`, wanted `v1` or `v2` (`v1` is near)",
+        ],
+    );
+}
+
+#[test]
 fn quantities() {
     check_with_listener(
         "drain_timeout: 30\nclusters:\n- name: a\n  endpoints: [a:1]\n  resolve_every: 10 s\n  refused_pause: 2h\n  max_head_bytes: 64KB\n  pool: { max_idle: -1, idle_timeout: 99999999999999999999h }\n",

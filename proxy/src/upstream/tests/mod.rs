@@ -56,6 +56,7 @@ fn config(addresses: impl IntoIterator<Item = EndpointAddress>) -> config::Clust
         balance: Balance::RoundRobin,
         protocol: ClusterProtocol::Http1,
         tls: None,
+        proxy_protocol: None,
         http2: UpstreamHttp2 {
             max_streams: 8,
             stream_window: 1 << 16,
