@@ -67,6 +67,16 @@ impl Pump {
         }
     }
 
+    /// Whether the origin has said all that it has to say, and it was passed on.
+    pub fn is_down_whole(&self) -> bool {
+        self.down.is_whole
+    }
+
+    /// The same of the client.
+    pub fn is_up_whole(&self) -> bool {
+        self.up.is_whole
+    }
+
     /// Ready once both directions are over. An end is passed on as one, and the other
     /// direction goes on without it. So it does where a side takes nothing more: it may
     /// have said something before.
@@ -118,6 +128,8 @@ struct Direction {
     /// The kernel tells of a reset once. It told whoever wrote there, so that what reads
     /// like the end is none.
     is_cut: bool,
+    /// Its end was passed on.
+    is_whole: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,6 +152,7 @@ impl Direction {
             progress: Progress::Open,
             passed: 0,
             is_cut: false,
+            is_whole: false,
         }
     }
 
@@ -171,6 +184,7 @@ impl Direction {
                     // One that is gone already needs not be told.
                     let _ = ready!(Pin::new(&mut *to).poll_shutdown(context));
                     self.progress = Progress::Over;
+                    self.is_whole = true;
                 }
                 Progress::Open => match self.poll_piece(context, from, to) {
                     Poll::Ready(Ok(0)) if self.is_cut => {

@@ -4,6 +4,7 @@ mod support;
 
 use std::future::poll_fn;
 use std::io::{BufReader, Write};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use h2::ext::Protocol;
@@ -14,6 +15,7 @@ use support::http2::{Http2, run, send};
 use support::http2_origin::{Http2Origin, answer};
 use support::python::{self, Peer};
 use support::{Origin, Proxy, read_head, within};
+use tokio::sync::Notify;
 
 fn yaml(endpoint: &str, protocol: &str, more: &str) -> String {
     format!(
@@ -214,6 +216,91 @@ fn an_origin_that_does_not_take_it_is_502() {
         let (response, _) = open(&mut client, connect("tcp")).await;
         assert_eq!(response.status(), 501);
     });
+}
+
+/// What looks like a yes of HTTP/2 is none, whoever says it.
+#[test]
+fn a_filter_that_answers_with_success_does_not_open_a_websocket() {
+    let origin = http1_echo("101 Switching Protocols");
+    let policy = |status: u16| {
+        yaml(&origin.address.to_string(), "http1", ", filters: [faults]")
+            + "filters:\n  faults:\n    component: lockgate:fault\n    config: "
+            + &format!("{{ abort: {{ status: {status}, percent: 100 }} }}\n")
+    };
+    for (status, wanted) in [(200, 500), (403, 403)] {
+        let proxy = Proxy::start(&policy(status));
+        run(async {
+            let mut client = Http2::connect(proxy.address()).await;
+            let (response, _) = open(&mut client, connect("websocket")).await;
+            assert_eq!(response.status(), wanted);
+        });
+    }
+}
+
+#[test]
+fn handshakes_that_come_at_once_wait_for_one_origin() {
+    let mut builder = h2::server::Builder::new();
+    builder.enable_connect_protocol();
+    let all_sent = Arc::new(Notify::new());
+    let gate = all_sent.clone();
+    let origin = Http2Origin::scripted(move |socket| {
+        let (builder, gate) = (builder.clone(), gate.clone());
+        async move {
+            // Its settings are late.
+            gate.notified().await;
+            let Ok(mut connection) = builder.handshake::<_, Bytes>(socket).await else {
+                return;
+            };
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                let head = Response::builder().body(()).unwrap();
+                respond.send_response(head, false).unwrap();
+                drop(request);
+            }
+        }
+    });
+    let proxy = Proxy::start(&format!(
+        "workers: 1\n{}",
+        yaml(
+            &origin.address.to_string(),
+            "http2, timeouts: { connect: 1m }",
+            ""
+        )
+    ));
+    run(async {
+        let mut client = Http2::connect(proxy.address()).await;
+        let mut opening = Vec::new();
+        for _ in 0..10 {
+            while !client.send.is_extended_connect_protocol_enabled() {
+                tokio::task::yield_now().await;
+            }
+            poll_fn(|context| client.send.poll_ready(context))
+                .await
+                .unwrap();
+            opening.push(
+                client
+                    .send
+                    .send_request(connect("websocket"), false)
+                    .unwrap(),
+            );
+        }
+        all_sent.notify_one();
+        for (response, _out) in opening {
+            assert_eq!(response.await.unwrap().status(), 200);
+        }
+    });
+    assert_eq!(origin.connections(), 1);
+}
+
+/// It has none (RFC 9113 section 8.6), and a client of HTTP/1 would go by it.
+#[test]
+fn a_101_of_an_origin_over_http2_is_502() {
+    let origin = Http2Origin::start(|_, mut respond| async move {
+        let switch = Response::builder().status(101).body(()).unwrap();
+        respond.send_informational(switch).ok();
+        answer(&mut respond, 200, "hello");
+    });
+    let proxy = proxy_to(origin.address, "http2");
+    assert_eq!(proxy.get("/").status, 502);
 }
 
 #[test]

@@ -334,13 +334,14 @@ async fn read_head(
         let mut scanner = HeadScanner::default();
         loop {
             if !reader.buffer.is_empty()
-                && let Some(request) = parse_request(
+                && let Some(mut request) = parse_request(
                     &mut reader.buffer,
                     &mut scanner,
                     &config.limits,
                     &config.path,
                 )?
             {
+                request.choose_upgrade(&config.upgrades.protocols)?;
                 return Ok(Some(request));
             }
             match reader.fill().await {

@@ -308,9 +308,14 @@ impl Shared {
             Some(_) => Scheme::HTTPS,
             None => Scheme::HTTP,
         };
-        match read_request(parts, ends, scheme, &config.limits, &config.path) {
+        let read = read_request(parts, ends, scheme, &config.limits, &config.path);
+        let chosen = read.and_then(|mut request| {
+            request.choose_upgrade(&config.upgrades.protocols)?;
+            Ok(request)
+        });
+        match chosen {
             // Since a reload, on a connection that was told that it may.
-            Ok(request) if request.asks_upgrade && !config.upgrades.has_websocket() => {
+            Ok(request) if request.asks_upgrade && request.upgrade.is_none() => {
                 let error = ErrorKind::NotImplemented.into();
                 let outgoing = Outgoing::http2(&sink);
                 exchange::refuse(&scene, error, Version::HTTP_2, outgoing).await;

@@ -60,10 +60,7 @@ pub fn begin(scene: &Scene<'_>, request: ParsedRequest) -> (Asked, Lendable) {
         keeps_alive: request.keep_alive,
         expects_continue: request.expects_continue,
         is_grpc: request.version == Version::HTTP_2 && grpc::is_call(&head.headers),
-        upgrade: match request.asks_upgrade {
-            true => Upgrade::choose(&head.headers, &config.upgrades.protocols),
-            false => None,
-        },
+        upgrade: request.upgrade,
         is_final: hop::count_down_max_forwards(&head.method, &mut head.headers)
             == MaxForwards::Final,
     };

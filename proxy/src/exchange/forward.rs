@@ -125,6 +125,10 @@ async fn forward(
         start_copies(scene, &course.view, &headers, upload);
     }
     let body = open_body(upload);
+    if asked.upgrade.is_some() && !matches!(body, RequestBody::Empty) {
+        let why = "a filter gave a body to a request that asks for another protocol";
+        return Err(ProxyError::because(ErrorKind::FilterFailed, why));
+    }
     if asked.expects_continue && !upload.was_asked_for && !upload.has_begun() {
         client.outgoing.ask_for_body().await?;
         upload.was_asked_for = true;
@@ -166,11 +170,6 @@ async fn forward(
         }
         answer => answer???,
     };
-    // Over HTTP/2 every such status says that another protocol follows.
-    if asked.upgrade.is_some() && asked.version == Version::HTTP_2 && answer.status.is_success() {
-        let why = "the origin answered in place of switching protocols";
-        return Err(ProxyError::because(ErrorKind::BadAnswer, why));
-    }
     facts.upstream = Some(answer.answer_time);
     facts.version = Some(answer.version);
     facts.reused = answer.reused;

@@ -1,7 +1,8 @@
 //! Both directions of one connection, within its bounds.
 
 use std::future::poll_fn;
-use std::task::Poll;
+use std::io;
+use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 
@@ -18,17 +19,28 @@ use crate::upstream::{Duplex, Opaque};
 pub trait Side: AsyncRead + AsyncWrite + Unpin {
     /// Has it end so that nobody takes that for an end.
     fn reset(&mut self);
+
+    /// Ready when it was broken off, where neither reading nor writing would tell.
+    fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()>;
 }
 
 impl Side for Stream {
     fn reset(&mut self) {
         self.set_reset();
     }
+
+    fn poll_gone(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
 }
 
 impl Side for Duplex {
     fn reset(&mut self) {
         Duplex::reset(self);
+    }
+
+    fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        Duplex::poll_gone(self, context)
     }
 }
 
@@ -51,8 +63,14 @@ pub async fn relay(
             count(passed);
             bounds.note_activity();
         }
-        match outcome {
-            Poll::Ready(outcome) => Poll::Ready(Ok(outcome)),
+        if let Poll::Ready(outcome) = outcome {
+            return Poll::Ready(Ok(outcome));
+        }
+        if client.poll_gone(context).is_ready() {
+            return Poll::Ready(Ok(Err(Broken::Client(gone()))));
+        }
+        match origin.poll_gone(context) {
+            Poll::Ready(()) => Poll::Ready(Ok(Err(Broken::Origin(gone())))),
             Poll::Pending => bounds.poll_over(context).map(Err),
         }
     })
@@ -60,13 +78,22 @@ pub async fn relay(
     match ended {
         Ok(Ok(())) => Ok(()),
         Ok(Err(Broken::Client(error))) => {
-            origin.reset();
+            // Whoever has said all may still be heard.
+            if !pump.is_up_whole() {
+                origin.reset();
+            }
             Err(ProxyError::with(ErrorKind::ClientGone, error))
         }
         Ok(Err(Broken::Origin(error))) => {
-            client.reset();
+            if !pump.is_down_whole() {
+                client.reset();
+            }
             Err(origin.failed(ProxyError::with(ErrorKind::UpstreamReset, error)))
         }
         Err(kind) => Err(kind.into()),
     }
+}
+
+fn gone() -> io::Error {
+    io::ErrorKind::ConnectionReset.into()
 }

@@ -2,10 +2,11 @@
 //! says which rule ended its request; causes stay in the log.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION};
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use super::answer::{Body, Outcome};
+use crate::config::WEBSOCKET;
 use crate::error::{ErrorKind, Origin};
 use crate::filter::Reply;
 use crate::http::{ResponseHead, upgrade};
@@ -29,6 +30,7 @@ pub fn of_error(kind: ErrorKind) -> Outcome {
     }
     if kind == ErrorKind::UpgradeRequired {
         headers.insert(SEC_WEBSOCKET_VERSION, upgrade::WEBSOCKET_VERSION);
+        headers.insert(UPGRADE, HeaderValue::from_static(WEBSOCKET));
     }
     let text = Bytes::from_static(text(kind).as_bytes());
     Outcome::Answer(ResponseHead { status, headers }, Body::Full(text))

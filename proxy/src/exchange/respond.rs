@@ -12,8 +12,9 @@ use super::midway::{Course, Midway};
 use super::upload::{Upload, alongside};
 use super::{Scene, forward};
 use crate::deadline::Alarm;
-use crate::error::ProxyError;
+use crate::error::{ErrorKind, ProxyError};
 use crate::filter::{Collect, Flow, View};
+use crate::http::ResponseHead;
 use crate::http::framing::is_bodiless;
 use crate::http::grpc;
 
@@ -43,11 +44,33 @@ pub async fn respond(
             Ok(Flow::Next) if asked.is_grpc && course.view.is_local => {
                 return Some(in_grpc(&mut course.view, body));
             }
-            Ok(Flow::Next) => return Some(body),
+            Ok(Flow::Next) => match looks_switched(asked, &course.view) {
+                Some(error) => forward::failed(error, facts),
+                None => return Some(body),
+            },
             Ok(other) => forward::decided(other, facts),
             Err(error) => forward::failed(error, facts),
         };
     }
+}
+
+/// Over HTTP/2 a status of success says that another protocol follows, where one was
+/// asked for (RFC 8441 section 5).
+fn looks_switched(asked: &Asked, view: &View) -> Option<ProxyError> {
+    let is_success = |head: &ResponseHead| head.status.is_success();
+    let is_wrong = asked.upgrade.is_some()
+        && asked.version == Version::HTTP_2
+        && view.response.as_ref().is_some_and(is_success);
+    is_wrong.then(|| match view.is_local {
+        true => ProxyError::because(
+            ErrorKind::FilterFailed,
+            "a filter answered with success in place of another protocol",
+        ),
+        false => ProxyError::because(
+            ErrorKind::BadAnswer,
+            "the origin answered in place of switching protocols",
+        ),
+    })
 }
 
 /// Runs the phases on one answer, collecting its body for those filters that ask

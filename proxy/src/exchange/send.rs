@@ -124,6 +124,8 @@ pub async fn send(
             after
         }
     };
+    // A handshake that was not sent whole is none.
+    let tunnel = tunnel.filter(|_| after == After::Switch);
     Sent {
         after,
         status: Some(status.as_u16()),

@@ -217,6 +217,8 @@ impl WorkerChain {
                 Some(_) => is_awaited = true,
                 None => slot.leave(),
             }
+            // What a shadow would be shown has no end in sight.
+            slot.recording = None;
         }
         is_awaited
     }

@@ -170,7 +170,9 @@ pub fn has_no_body(status: StatusCode) -> bool {
 /// A new status for an answer that is under way with the framing of `before`.
 pub fn changed_status(before: StatusCode, after: u16) -> Result<StatusCode, Refusal> {
     let after = status(after)?;
-    match has_no_body(before) == has_no_body(after) {
+    // What follows it is no body.
+    let has_end = before != StatusCode::SWITCHING_PROTOCOLS;
+    match has_end && has_no_body(before) == has_no_body(after) {
         true => Ok(after),
         false => Err(Refusal::Forbidden),
     }

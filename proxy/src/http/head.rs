@@ -1,9 +1,10 @@
 //! The heads of an exchange, whatever version of HTTP carried them.
 
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 
-use super::Framing;
+use super::error::HeadError;
+use super::{Framing, Upgrade};
 
 /// The head of a request as filters see it and origins get it.
 #[derive(Debug, Clone)]
@@ -38,6 +39,19 @@ pub struct ParsedRequest {
     pub expects_continue: bool,
     /// Whether the client wants to go on in another protocol, which `Upgrade` names.
     pub asks_upgrade: bool,
+    /// What it does go on in: see [`choose_upgrade`](Self::choose_upgrade).
+    pub upgrade: Option<Upgrade>,
     /// Whether a field may be another in [disguise](super::disguise).
     pub may_be_disguised: bool,
+}
+
+impl ParsedRequest {
+    /// Chooses the protocol that the connection is to go on in, among those that are
+    /// allowed. Without one, the wish is passed over.
+    pub fn choose_upgrade(&mut self, allowed: &[HeaderValue]) -> Result<(), HeadError> {
+        if self.asks_upgrade {
+            self.upgrade = Upgrade::choose(&self.head.method, &self.head.headers, allowed)?;
+        }
+        Ok(())
+    }
 }

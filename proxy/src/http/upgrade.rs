@@ -36,32 +36,17 @@ pub struct Upgrade {
 
 /// Whether a head of HTTP/1 asks for another protocol. Without `upgrade` among the
 /// options of `Connection`, and with a body, it does not: such a field simply goes.
-/// A handshake of WebSocket that breaks a rule is refused.
-pub(super) fn read_asks(
-    version: Version,
-    method: &Method,
-    headers: &HeaderMap,
-    framing: Framing,
-) -> Result<bool, HeadError> {
-    let asks = version == Version::HTTP_11
+pub(super) fn read_asks(version: Version, headers: &HeaderMap, framing: Framing) -> bool {
+    version == Version::HTTP_11
+        && matches!(framing, Framing::None | Framing::Length(0))
         && headers.contains_key(UPGRADE)
-        && list(headers, CONNECTION).any(|option| is_token(option, "upgrade"));
-    if !asks {
-        return Ok(false);
-    }
-    let has_body = !matches!(framing, Framing::None | Framing::Length(0));
-    if list(headers, UPGRADE).any(|protocol| is_token(protocol, WEBSOCKET)) {
-        check_websocket(method, headers, has_body)?;
-    }
-    Ok(!has_body)
+        && list(headers, CONNECTION).any(|option| is_token(option, "upgrade"))
 }
 
 /// RFC 6455 section 4.2.1.
-fn check_websocket(method: &Method, headers: &HeaderMap, has_body: bool) -> Result<(), HeadError> {
-    if *method != Method::GET || has_body {
-        return Err(HeadError::bad(
-            "a WebSocket handshake that is no GET, or has a body",
-        ));
+fn check_websocket(method: &Method, headers: &HeaderMap) -> Result<(), HeadError> {
+    if *method != Method::GET {
+        return Err(HeadError::bad("a WebSocket handshake that is no GET"));
     }
     let mut versions = list(headers, SEC_WEBSOCKET_VERSION);
     if !versions.any(|version| *version == *WEBSOCKET_VERSION.as_bytes()) {
@@ -100,20 +85,29 @@ pub(super) fn write_websocket(headers: &mut HeaderMap) -> Result<(), HeadError> 
 }
 
 impl Upgrade {
-    /// The first protocol of those that are asked for which is among these.
-    pub fn choose(headers: &HeaderMap, allowed: &[HeaderValue]) -> Option<Self> {
-        let protocol = list(headers, UPGRADE).find_map(|asked| {
+    /// The first protocol of those that a head asks for which is among these. A
+    /// handshake of WebSocket that breaks a rule is refused.
+    pub fn choose(
+        method: &Method,
+        headers: &HeaderMap,
+        allowed: &[HeaderValue],
+    ) -> Result<Option<Self>, HeadError> {
+        let chosen = list(headers, UPGRADE).find_map(|asked| {
             let is_it = |allowed: &&HeaderValue| allowed.as_bytes().eq_ignore_ascii_case(asked);
             allowed.iter().find(is_it)
-        })?;
-        let key = match is_token(protocol.as_bytes(), WEBSOCKET) {
-            true => Some(headers.get(SEC_WEBSOCKET_KEY)?),
-            false => None,
+        });
+        let Some(protocol) = chosen else {
+            return Ok(None);
         };
-        Some(Self {
+        let mut accepted = None;
+        if is_token(protocol.as_bytes(), WEBSOCKET) {
+            check_websocket(method, headers)?;
+            accepted = headers.get(SEC_WEBSOCKET_KEY).map(accept);
+        }
+        Ok(Some(Self {
             protocol: protocol.clone(),
-            accept: key.map(accept),
-        })
+            accept: accepted,
+        }))
     }
 
     /// Refuses an answer of status 101 that is not to what was asked.
@@ -173,31 +167,40 @@ mod tests {
             })
     }
 
-    fn asks(headers: &HeaderMap) -> Result<bool, ErrorKind> {
-        let asks = read_asks(Version::HTTP_11, &Method::GET, headers, Framing::None);
-        asks.map_err(|error| error.kind)
+    fn asks(headers: &HeaderMap) -> bool {
+        read_asks(Version::HTTP_11, headers, Framing::None)
+    }
+
+    fn choose(headers: &HeaderMap, allowed: &[&'static str]) -> Result<Option<Upgrade>, ErrorKind> {
+        let allowed: Vec<_> = allowed
+            .iter()
+            .copied()
+            .map(HeaderValue::from_static)
+            .collect();
+        Upgrade::choose(&Method::GET, headers, &allowed).map_err(|error| error.kind)
     }
 
     #[test]
     fn who_asks_for_another_protocol() {
-        assert_eq!(asks(&map(&[&ASKS, &[KEY, VERSION]])), Ok(true));
-        let other = [("connection", "upgrade"), ("upgrade", "tcp")];
-        assert_eq!(asks(&map(&[&other])), Ok(true));
+        let other = map(&[&[("connection", "upgrade"), ("upgrade", "tcp")]]);
+        assert!(asks(&map(&[&ASKS, &[KEY, VERSION]])));
+        assert!(asks(&other));
         // Of another hop, or of a version that has none.
-        assert_eq!(asks(&map(&[&ASKS[1..], &[KEY, VERSION]])), Ok(false));
-        let headers = map(&[&ASKS]);
-        let old = read_asks(Version::HTTP_10, &Method::GET, &headers, Framing::None);
-        assert!(!old.unwrap());
+        assert!(!asks(&map(&[&ASKS[1..], &[KEY, VERSION]])));
+        assert!(!read_asks(Version::HTTP_10, &other, Framing::None));
         // The body would have to come first.
-        let headers = map(&[&other]);
-        let body = read_asks(Version::HTTP_11, &Method::POST, &headers, Framing::Chunked);
-        assert!(!body.unwrap());
+        assert!(!read_asks(Version::HTTP_11, &other, Framing::Chunked));
+        assert!(!read_asks(Version::HTTP_11, &other, Framing::Length(1)));
+        assert!(read_asks(Version::HTTP_11, &other, Framing::Length(0)));
     }
 
     #[test]
     fn handshakes_that_break_a_rule() {
         let check = |lines: &[(&'static str, &'static str)], wanted| {
-            assert_eq!(asks(&map(&[&ASKS, lines])), Err(wanted), "{lines:?}");
+            let headers = map(&[&ASKS, lines]);
+            assert_eq!(choose(&headers, &["websocket"]), Err(wanted), "{lines:?}");
+            // Where it is not allowed, nobody looks.
+            assert_eq!(choose(&headers, &["tcp"]), Ok(None), "{lines:?}");
         };
         check(&[VERSION], ErrorKind::BadRequest);
         check(&[VERSION, KEY, KEY], ErrorKind::BadRequest);
@@ -215,20 +218,16 @@ mod tests {
             ErrorKind::UpgradeRequired,
         );
         let headers = map(&[&ASKS, &[KEY, VERSION]]);
-        for (method, framing) in [
-            (Method::POST, Framing::None),
-            (Method::GET, Framing::Length(1)),
-        ] {
-            let refused = read_asks(Version::HTTP_11, &method, &headers, framing);
-            assert_eq!(refused.unwrap_err().kind, ErrorKind::BadRequest);
-        }
+        let allowed = [HeaderValue::from_static("websocket")];
+        let refused = Upgrade::choose(&Method::POST, &headers, &allowed);
+        assert_eq!(refused.unwrap_err().kind, ErrorKind::BadRequest);
     }
 
     #[test]
     fn example_of_rfc_6455() {
         let headers = map(&[&ASKS, &[KEY, VERSION]]);
-        let allowed = ["spdy/3.1", "websocket"].map(HeaderValue::from_static);
-        let upgrade = Upgrade::choose(&headers, &allowed).unwrap();
+        let upgrade = choose(&headers, &["spdy/3.1", "websocket"]);
+        let upgrade = upgrade.unwrap().unwrap();
         assert_eq!(upgrade.protocol, "websocket");
         let mut answer = HeaderMap::new();
         upgrade.write_answer(&mut answer);
@@ -244,14 +243,12 @@ mod tests {
                 .check_answer(&map(&[&[("upgrade", "tcp")]]))
                 .is_err()
         );
-        assert!(Upgrade::choose(&headers, &allowed[..1]).is_none());
     }
 
     #[test]
     fn the_first_that_is_allowed_is_chosen() {
         let headers = map(&[&[("upgrade", "h2c, TCP"), ("upgrade", "spdy/3.1")]]);
-        let allowed = ["spdy/3.1", "tcp"].map(HeaderValue::from_static);
-        let upgrade = Upgrade::choose(&headers, &allowed).unwrap();
+        let upgrade = choose(&headers, &["spdy/3.1", "tcp"]).unwrap().unwrap();
         assert_eq!(upgrade.protocol, "tcp");
         let mut answer = HeaderMap::new();
         upgrade.write_answer(&mut answer);
@@ -262,7 +259,8 @@ mod tests {
     fn what_is_written_is_a_handshake() {
         let mut headers = HeaderMap::new();
         write_websocket(&mut headers).unwrap();
-        assert_eq!(asks(&headers), Ok(true));
+        assert!(asks(&headers));
+        assert!(choose(&headers, &["websocket"]).unwrap().is_some());
         let mut old = map(&[&[("sec-websocket-version", "8")]]);
         assert!(write_websocket(&mut old).is_err());
     }

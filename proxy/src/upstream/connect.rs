@@ -9,6 +9,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout_at};
 
 use super::connection::Connection;
+use super::forward::Asked;
 use super::http2::{self, Channel, StreamLease};
 use super::pool::{Lease, Pick, WorkerEndpoint};
 use super::request::Progress;
@@ -62,10 +63,10 @@ pub(super) async fn connect(
     cluster: &WorkerCluster,
     pick: Pick,
     tried: &mut Tried,
-    deadline: Option<Instant>,
-    progress: &Progress,
+    asked: &Asked<'_>,
 ) -> Result<Way, ProxyError> {
-    let open = async |pick: &Pick| open(cluster, pick, deadline, progress.client).await;
+    let (deadline, progress) = (asked.try_deadline, asked.progress);
+    let open = async |pick: &Pick| open(cluster, pick, asked).await;
     let (opened, pick) = reach(cluster, pick, tried, deadline, progress, open).await?;
     Ok(opened.lend(cluster, pick))
 }
@@ -153,18 +154,23 @@ impl Opened {
 async fn open(
     cluster: &WorkerCluster,
     pick: &Pick,
-    deadline: Option<Instant>,
-    client: Option<Ends>,
+    asked: &Asked<'_>,
 ) -> Result<Opened, ProxyError> {
     let now = Instant::now();
     let config = &cluster.cluster().config;
+    let (deadline, client) = (asked.try_deadline, asked.progress.client);
     let own = (now + config.timeouts.connect, ErrorKind::ConnectTimeout);
     let whole = deadline.map(|deadline| (deadline, ErrorKind::AnswerTimeout));
     let (deadline, late) = whole.map_or(own, |whole| std::cmp::min_by_key(own, whole, |at| at.0));
     let opening = async {
         match config.protocol {
-            ClusterProtocol::Http1 => open_http1(cluster, pick, now, client).await,
+            ClusterProtocol::Http1 => open_http1(cluster, pick, now, tls::Use::Http, client).await,
             ClusterProtocol::Http2 => open_http2(cluster, pick, now).await,
+            // Many speak HTTP/2 and take another protocol by HTTP/1 only, which is what an
+            // endpoint speaks that is asked for nothing.
+            ClusterProtocol::Auto if asked.upgrade.is_some() => {
+                open_http1(cluster, pick, now, tls::Use::Opaque, None).await
+            }
             ClusterProtocol::Auto => open_either(cluster, pick, now).await,
         }
     };
@@ -178,9 +184,10 @@ async fn open_http1(
     cluster: &WorkerCluster,
     pick: &Pick,
     now: Instant,
+    used: tls::Use,
     client: Option<Ends>,
 ) -> Result<Opened, ProxyError> {
-    let socket = open_socket(cluster, pick, tls::Use::Http, client).await?;
+    let socket = open_socket(cluster, pick, used, client).await?;
     let mut connection = speak_http1(cluster, socket, now).await?;
     connection.client = cluster.told(client);
     Ok(Opened::Http1(connection))

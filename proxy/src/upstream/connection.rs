@@ -49,7 +49,7 @@ pub(super) struct Connection {
     driver: Option<Driver>,
     pub wire: Rc<RefCell<WireState>>,
     /// It has ended in HTTP, and goes on in another protocol.
-    switched: Option<Driver>,
+    switched: Option<Box<Driver>>,
     request_body: Option<BodyWatch>,
     inner_waker: Waker,
     inner_wakes: Arc<Flag>,
@@ -209,7 +209,7 @@ impl Connection {
 
 struct Driven<'a> {
     driver: &'a mut Option<Driver>,
-    switched: &'a mut Option<Driver>,
+    switched: &'a mut Option<Box<Driver>>,
     wire: &'a RefCell<WireState>,
 }
 
@@ -221,7 +221,9 @@ impl Driven<'_> {
         let end = ready!(Pin::new(driving).poll(cx));
         let driver = self.driver.take();
         match end {
-            Ok(()) if self.wire.borrow().answers.has_switched() => *self.switched = driver,
+            Ok(()) if self.wire.borrow().answers.has_switched() => {
+                *self.switched = driver.map(Box::new)
+            }
             Ok(()) => {}
             Err(error) => tracing::debug!(%error, "upstream connection closed"),
         }

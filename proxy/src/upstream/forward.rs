@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use h2::RecvStream;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
 use http::response::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
@@ -75,7 +75,11 @@ pub async fn forward(
         timeouts,
         try_deadline: timeouts.try_timeout.map(|timeout| start + timeout),
     };
-    let request = to_hyper(request.method, request.path, request.headers, request.body);
+    let mut headers = request.headers;
+    if request.upgrade.is_some() {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    }
+    let request = to_hyper(request.method, request.path, headers, request.body);
     let answered = match reuse(cluster, request, &asked, start).await {
         Ok(answered) => answered,
         Err(error) => return Err(active.failed(error)),
@@ -177,7 +181,7 @@ async fn reuse(
         .pick(now)
         .ok_or_else(|| ProxyError::new(ErrorKind::NoEndpoint))?;
     let endpoint = Rc::clone(&pick.endpoint);
-    let Some(way) = way_that_is_there(cluster, &endpoint, asked.progress, now) else {
+    let Some(way) = way_that_is_there(cluster, &endpoint, asked, now) else {
         return Box::pin(fresh(cluster, pick, request, asked)).await;
     };
     asked.progress.tried(&endpoint.shared);
@@ -217,18 +221,21 @@ enum There {
 fn way_that_is_there(
     cluster: &WorkerCluster,
     endpoint: &WorkerEndpoint,
-    progress: &Progress,
+    asked: &Asked<'_>,
     now: Instant,
 ) -> Option<There> {
     match cluster.cluster().config.protocol {
         ClusterProtocol::Http1 => {
-            let client = cluster.told(progress.client);
+            let client = cluster.told(asked.progress.client);
             let connection = endpoint.checkout(&cluster.pool, client, now);
             connection.map(There::Http1)
         }
         ClusterProtocol::Http2 => endpoint.channels.with_room(now).map(There::Http2),
         ClusterProtocol::Auto => {
-            let channel = endpoint.channels.with_room(now).map(There::Http2);
+            let channel = match asked.upgrade {
+                Some(_) => None,
+                None => endpoint.channels.with_room(now).map(There::Http2),
+            };
             channel.or_else(|| {
                 endpoint
                     .checkout(&cluster.pool, None, now)
@@ -257,8 +264,7 @@ async fn fresh(
     let mut tried = Tried::default();
     loop {
         let start = Instant::now();
-        let deadline = asked.try_deadline;
-        let way = connect(cluster, pick, &mut tried, deadline, asked.progress).await?;
+        let way = connect(cluster, pick, &mut tried, asked).await?;
         let endpoint = Rc::clone(way.worker_endpoint());
         let connected = Instant::now();
         let sent = match way {

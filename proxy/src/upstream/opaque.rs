@@ -102,6 +102,14 @@ impl Opaque {
         }
     }
 
+    /// Ready when it was broken off, where neither reading nor writing would tell.
+    pub fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match &mut self.way {
+            Way::Socket { .. } => Poll::Pending,
+            Way::Stream { stream, .. } => stream.poll_gone(context),
+        }
+    }
+
     /// Closes it so that nobody takes that for an end.
     pub fn reset(mut self) {
         match &mut self.way {

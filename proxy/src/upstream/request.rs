@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use http_body::Body;
@@ -74,9 +74,6 @@ pub(super) fn to_hyper(
     body: RequestBody,
 ) -> Request<RequestBody> {
     set_framing(&mut headers, &method, &body);
-    if headers.contains_key(UPGRADE) {
-        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    }
     let mut request = Request::new(body);
     *request.method_mut() = method;
     *request.uri_mut() = Uri::from(path);

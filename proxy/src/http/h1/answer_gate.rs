@@ -164,7 +164,8 @@ fn line_feed(rest: &[u8]) -> Result<usize, &'static str> {
     }
 }
 
-/// A 101 counts as interim here. Nobody asks for one, and `check_answer` refuses it.
+/// A 101 counts as interim here. Where one was asked for, this gate is taken away with
+/// its head; elsewhere it is refused.
 fn after_head(class: u8) -> Place {
     if class == b'1' {
         Place::StatusLine {

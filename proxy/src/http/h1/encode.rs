@@ -1,7 +1,7 @@
 //! Writing answers.
 
 use bytes::BytesMut;
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, SERVER, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, SERVER, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 
 use super::trailers::remove_forbidden_trailers;
@@ -51,7 +51,7 @@ pub fn encode_response(
     out.reserve(128 + head.headers.len() * 64);
     write_status_line(out, head.status);
     let keeps_length = how == AnswerFraming::None && head.status != StatusCode::NO_CONTENT;
-    let mut has_date = false;
+    let (mut has_date, mut has_upgrade) = (false, false);
     for (name, value) in &head.headers {
         let is_kept = match *name {
             CONNECTION | TRANSFER_ENCODING => false,
@@ -59,6 +59,10 @@ pub fn encode_response(
             SERVER => own.server.is_none(),
             DATE => {
                 has_date = true;
+                true
+            }
+            UPGRADE => {
+                has_upgrade = true;
                 true
             }
             _ => true,
@@ -74,6 +78,9 @@ pub fn encode_response(
         write_field(out, &SERVER, server);
     }
     write_framing(out, how, connection);
+    if has_upgrade {
+        out.extend_from_slice(b"connection: upgrade\r\n");
+    }
     out.extend_from_slice(b"\r\n");
 }
 
@@ -136,9 +143,7 @@ fn write_framing(out: &mut BytesMut, how: AnswerFraming, connection: Persistence
             connection
         }
         AnswerFraming::None => connection,
-        AnswerFraming::Switch => {
-            return out.extend_from_slice(b"connection: upgrade\r\n");
-        }
+        AnswerFraming::Switch => Persistence::KeepAlive,
         AnswerFraming::Close => Persistence::Close,
     };
     match connection {

@@ -1,7 +1,7 @@
 //! What the fields of a request head say about its body and its connection.
 
 use http::header::{CONNECTION, EXPECT};
-use http::{HeaderMap, Method, Version};
+use http::{HeaderMap, Version};
 
 use super::length::request_framing;
 use crate::error::ErrorKind;
@@ -33,17 +33,13 @@ impl Facts {
     }
 }
 
-pub(super) fn read_facts(
-    version: Version,
-    method: &Method,
-    headers: &HeaderMap,
-) -> Result<Facts, HeadError> {
+pub(super) fn read_facts(version: Version, headers: &HeaderMap) -> Result<Facts, HeadError> {
     let framing = request_framing(version, headers)?;
     Ok(Facts {
         framing,
         keep_alive: read_keep_alive(version, headers),
         expects_continue: read_expect(version, headers)? && framing != Framing::None,
-        asks_upgrade: upgrade::read_asks(version, method, headers, framing)?,
+        asks_upgrade: upgrade::read_asks(version, headers, framing),
     })
 }
 

@@ -57,7 +57,7 @@ fn read_head(
         may_be_disguised,
     } = read_fields(&head, fields)?;
     let facts = if has_facts {
-        read_facts(version, &method, &headers)?
+        read_facts(version, &headers)?
     } else {
         Facts::of_no_field(version)
     };
@@ -75,6 +75,7 @@ fn read_head(
         keep_alive: facts.keep_alive,
         expects_continue: facts.expects_continue,
         asks_upgrade: facts.asks_upgrade,
+        upgrade: None,
         may_be_disguised,
     })
 }

@@ -71,6 +71,7 @@ pub fn read_request(
         keep_alive: true,
         expects_continue,
         asks_upgrade,
+        upgrade: None,
         may_be_disguised,
     })
 }

@@ -2,8 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::{Rc, Weak};
-use std::task::{Poll, Waker};
+use std::task::Poll;
 
 use bytes::Bytes;
 use h2::client::{Builder, Connection, SendRequest};
@@ -12,7 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::config::{Cluster, UpstreamHttp2};
-use crate::deadline::Alarm;
+use crate::deadline::{Alarm, before};
 use crate::pings::Pings;
 use crate::upstream::socket::Socket;
 
@@ -21,6 +22,14 @@ use crate::upstream::socket::Socket;
 const UNTOLD_STREAMS: usize = 100;
 /// Of one stream's request, what is kept for an origin that does not take it.
 const SEND_BUFFER: usize = 64 * 1024;
+
+/// What an origin says of extended CONNECT.
+pub(in crate::upstream) enum Told {
+    Takes,
+    TakesNot,
+    /// The connection ended before it said so.
+    Gone,
+}
 
 /// A connection. It lives as long as something holds it and its origin lets it.
 pub(in crate::upstream) struct Channel {
@@ -34,8 +43,8 @@ pub(in crate::upstream) struct Channel {
     is_closed: Cell<bool>,
     /// By when the origin has said whether it takes extended CONNECT.
     told_by: Instant,
-    /// Of who waits for that.
-    untold: RefCell<Waker>,
+    /// Told whenever something came, for who waits for that.
+    moved: Notify,
     pub expires: Instant,
     pub idle_since: Cell<Instant>,
 }
@@ -48,16 +57,22 @@ impl Channel {
 
     /// Whether the origin takes extended CONNECT (RFC 8441). Of a new connection its
     /// settings are waited for, of which only those that say so are told.
-    pub async fn takes_extended_connect(&self) -> bool {
+    pub async fn takes_extended_connect(&self, deadline: Option<Instant>) -> Told {
+        let until = deadline.map_or(self.told_by, |deadline| deadline.min(self.told_by));
         let mut alarm = Alarm::default();
-        poll_fn(|context| {
+        loop {
+            let mut moved = pin!(self.moved.notified());
+            moved.as_mut().enable();
             if self.sender.is_extended_connect_protocol_enabled() {
-                return Poll::Ready(true);
+                return Told::Takes;
             }
-            self.untold.borrow_mut().clone_from(context.waker());
-            alarm.poll_until(context, self.told_by).map(|()| false)
-        })
-        .await
+            if self.is_closed.get() {
+                return Told::Gone;
+            }
+            if before(&mut alarm, until, moved).await.is_none() {
+                return Told::TakesNot;
+            }
+        }
     }
 
     pub fn begin(&self) {
@@ -205,7 +220,7 @@ pub(in crate::upstream) async fn open(
         max_streams: config.max_streams as usize,
         is_closed: Cell::new(false),
         told_by: Instant::now() + cluster.timeouts.connect,
-        untold: RefCell::new(Waker::noop().clone()),
+        moved: Notify::new(),
         expires,
         idle_since: Cell::new(Instant::now()),
     });
@@ -228,7 +243,7 @@ async fn drive(
             return Poll::Ready(());
         }
         let is_busy = channel.upgrade().is_some_and(|channel| {
-            channel.untold.borrow().wake_by_ref();
+            channel.moved.notify_waiters();
             !channel.is_idle()
         });
         let lost = pings
@@ -243,5 +258,6 @@ async fn drive(
     .await;
     if let Some(channel) = channel.upgrade() {
         channel.close();
+        channel.moved.notify_waiters();
     }
 }

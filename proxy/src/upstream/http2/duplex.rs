@@ -32,6 +32,11 @@ impl Duplex {
         }
     }
 
+    /// Ready when the other end has broken it off, or its connection is gone.
+    pub fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.sent.poll_reset(context).map(drop)
+    }
+
     pub fn reset(&mut self) {
         self.sent.send_reset(Reason::CANCEL);
     }

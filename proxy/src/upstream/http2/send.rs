@@ -15,7 +15,7 @@ use http::uri::{Authority, Parts, Scheme};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, request};
 use tokio::time::Instant;
 
-use super::channel::Channel;
+use super::channel::{Channel, Told};
 use super::pump::{Pump, Sent};
 use crate::cluster::Endpoint;
 use crate::deadline::Alarm;
@@ -53,6 +53,21 @@ impl StreamLease {
         }
     }
 
+    /// A stream that was opened for another protocol, which the origin does not take,
+    /// ends: broken off, it would count among what floods are made of.
+    fn end_unless_switched(&mut self, status: StatusCode) {
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            return;
+        }
+        let ended = self
+            .opened
+            .take()
+            .map(|mut opened| opened.send_data(Bytes::new(), true));
+        if let Some(Err(error)) = ended {
+            tracing::debug!(%error, "the end of a request was not sent");
+        }
+    }
+
     pub fn endpoint(&self) -> &Arc<Endpoint> {
         &self.pick.endpoint.shared
     }
@@ -80,12 +95,22 @@ pub(in crate::upstream) async fn send(
     // Copied, because it may have to be asked again.
     let mut request = to_http2(&head, lease.channel.scheme.clone())?;
     if let Some(upgrade) = asked.upgrade {
-        if !lease.channel.takes_extended_connect().await {
-            let why = "the origin does not take extended CONNECT";
-            return Err(Failed::Final(ProxyError::because(
-                ErrorKind::BadAnswer,
-                why,
-            )));
+        match lease
+            .channel
+            .takes_extended_connect(asked.try_deadline)
+            .await
+        {
+            Told::Takes => {}
+            Told::Gone => {
+                return Err(dead(head, body, Reason::REFUSED_STREAM.into()));
+            }
+            Told::TakesNot => {
+                let why = "the origin does not take extended CONNECT";
+                return Err(Failed::Final(ProxyError::because(
+                    ErrorKind::BadAnswer,
+                    why,
+                )));
+            }
         }
         to_extended_connect(&mut request, upgrade)?;
     }
@@ -122,6 +147,10 @@ pub(in crate::upstream) async fn send(
                 )));
             }
             let (parts, ()) = head.into_parts();
+            if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+                let why = "a 101 over HTTP/2, which has none";
+                return Poll::Ready(Err(ProxyError::because(ErrorKind::BadAnswer, why)));
+            }
             // The client was told to go on by ourselves.
             if parts.status != StatusCode::CONTINUE {
                 asked.progress.interim.borrow_mut().push(ResponseHead {
@@ -157,6 +186,7 @@ pub(in crate::upstream) async fn send(
         Ok(Ok(mut response)) => {
             if let Some(upgrade) = asked.upgrade {
                 to_answer_of_http1(&mut response, upgrade);
+                lease.end_unless_switched(response.status());
             }
             if let Some(pump) = &lease.pump {
                 pump.answered();
