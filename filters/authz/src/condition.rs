@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use lockgate_sdk::authority::host_of;
 use lockgate_sdk::prelude::*;
 
 use crate::network::Network;
@@ -68,10 +69,7 @@ impl Test {
                 let method = request.method();
                 wanted.iter().any(|wanted| **wanted == *method)
             }
-            Test::Host(wanted) => {
-                let host = without_port(&request.authority()).to_ascii_lowercase();
-                any(wanted, host.as_bytes())
-            }
+            Test::Host(wanted) => any(wanted, host_of(&request.authority()).as_bytes()),
             Test::Path(wanted) => {
                 let target = request.path();
                 let path = target.split('?').next().unwrap_or_default();
@@ -95,11 +93,4 @@ fn is_one(wanted: &[Glob], found: Option<String>) -> bool {
 
 fn any(wanted: &[Glob], found: &[u8]) -> bool {
     wanted.iter().any(|glob| glob.matches(found))
-}
-
-fn without_port(authority: &str) -> &str {
-    match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
-        _ => authority,
-    }
 }

@@ -106,6 +106,9 @@ fn each_condition_looks_at_its_part() {
             get("/").authority("a.EXAMPLE.org:8443"),
             get("/").authority("[::1]:80"),
             get("/").authority("[::1]"),
+            get("/").authority("[0:0::1]:80"),
+            get("/").authority("a.example.org."),
+            get("/").authority("a.example.org.:80"),
         ],
         &[
             get("/").authority("example.org"),

@@ -1,6 +1,5 @@
 //! Host names: of requests, and the patterns that match them.
 
-use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
 /// RFC 1035 §2.3.4. A longer name can have no route of its own.
@@ -30,7 +29,7 @@ impl HostPattern {
         check_host(&lower).map(|host| HostPattern::Exact(host.into()))
     }
 
-    /// Whether this host, as `host_of` gives it, matches.
+    /// Whether this host, as `lockgate_sdk::authority` gives it, matches.
     pub fn matches(&self, host: &str) -> bool {
         match self {
             HostPattern::Exact(name) => host == &**name,
@@ -88,43 +87,9 @@ fn check_name(name: &str) -> Result<(), String> {
     }
 }
 
-/// The host of an authority in the form to compare: lower case, without port
-/// and without the dot that may end a name, addresses in their shortest form.
-/// One host must not have a second spelling that walks around its routes.
-pub fn host_of(authority: &str) -> Cow<'_, str> {
-    if authority.starts_with('[') {
-        let host = authority.split_inclusive(']').next().unwrap_or(authority);
-        return check_host(host).map_or(Cow::Borrowed(host), Cow::Owned);
-    }
-    let name = authority.split(':').next().unwrap_or(authority);
-    let name = name.strip_suffix('.').unwrap_or(name);
-    match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        true => Cow::Owned(name.to_ascii_lowercase()),
-        false => Cow::Borrowed(name),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn hosts_of_authorities() {
-        for (authority, expected) in [
-            ("example.com", "example.com"),
-            ("Example.COM:8080", "example.com"),
-            ("example.com.", "example.com"),
-            ("example.com.:80", "example.com"),
-            ("[::1]", "[::1]"),
-            ("[0:0::0001]:443", "[::1]"),
-            ("[::FFFF]", "[::ffff]"),
-            ("[garbage", "[garbage"),
-            ("10.0.0.1:80", "10.0.0.1"),
-            ("", ""),
-        ] {
-            assert_eq!(host_of(authority), expected, "{authority}");
-        }
-    }
 
     #[test]
     fn patterns() {

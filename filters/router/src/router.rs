@@ -1,10 +1,10 @@
 //! The filter: finds the route of a request and does what it says.
 
+use lockgate_sdk::authority::host_of;
 use lockgate_sdk::{Request, prelude::*, random};
 
 use crate::config::Config;
 use crate::edits::Field;
-use crate::host::host_of;
 use crate::index::Index;
 use crate::matching::{Conditions, Facts, Fields};
 use crate::mistakes::{Mistake, Place};

@@ -48,6 +48,7 @@
 
 #![deny(missing_docs, unsafe_code)]
 
+pub mod authority;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 #[allow(missing_docs, unsafe_code, reason = "generated")]
