@@ -9,10 +9,10 @@ use lockgate_sdk::prelude::*;
 use crate::condition::{Condition, Test};
 use crate::config::{ConditionConfig, Config, RuleConfig, Texts};
 use crate::filter::Authz;
-use crate::network::Network;
-use crate::pattern::{Glob, Segments};
+use crate::pattern::Glob;
 use crate::rule::Rule;
 use crate::subject::Identity;
+use crate::text::{self, Wanted};
 
 const MAX_NAME_BYTES: usize = 64;
 
@@ -35,17 +35,12 @@ pub fn check(config: Config) -> Result<Authz, ConfigErrors> {
                 identity: &identity,
                 errors: &mut errors,
             };
+            let mut condition = |key: &str, config: Option<ConditionConfig>| {
+                config.map(|config| place.condition(&config, &format!("{at}/{key}")))
+            };
             Rule {
-                when: place.condition(&rule.when, &format!("{at}/when")),
-                unless: rule.unless.map(|unless| {
-                    let at = format!("{at}/unless");
-                    let condition = place.condition(&unless, &at);
-                    if condition.0.is_empty() {
-                        let message = "without a condition it takes away every request";
-                        place.errors.push(ConfigError::at(at, message));
-                    }
-                    condition
-                }),
+                when: condition("when", rule.when).unwrap_or_default(),
+                unless: condition("unless", rule.unless),
                 name: rule.name,
             }
         });
@@ -87,35 +82,58 @@ struct Place<'a> {
 impl Place<'_> {
     fn condition(&mut self, config: &ConditionConfig, at: &str) -> Condition {
         let mut tests = Vec::new();
-        let mut globs = |key: &str, texts: &Option<Texts>, test: fn(Vec<Glob>) -> Test| {
-            let texts = texts.as_ref();
-            let globs = texts.map(|texts| self.each(texts, &format!("{at}/{key}"), glob));
-            tests.extend(globs.map(test));
-        };
-        globs("san", &config.san, Test::San);
-        globs("peer_subject", &config.peer_subject, Test::PeerSubject);
-        globs("subject", &config.subject, Test::Subject);
-        globs("host", &config.host, Test::Host);
         let place = |key: &str| format!("{at}/{key}");
+        if let Some(texts) = &config.san {
+            tests.push(Test::San(self.each(texts, &place("san"), text::san)));
+        }
+        if let Some(texts) = &config.peer_subject {
+            tests.push(Test::PeerSubject(self.each(
+                texts,
+                &place("peer_subject"),
+                text::glob,
+            )));
+        }
+        if let Some(texts) = &config.subject {
+            tests.push(Test::Subject(self.each(
+                texts,
+                &place("subject"),
+                text::glob,
+            )));
+        }
+        if let Some(texts) = &config.host {
+            tests.push(Test::Host(self.each(texts, &place("host"), text::host)));
+        }
         if let Some(texts) = &config.spiffe {
-            tests.push(Test::Spiffe(self.each(texts, &place("spiffe"), spiffe)));
+            tests.push(Test::Spiffe(self.each(
+                texts,
+                &place("spiffe"),
+                text::spiffe,
+            )));
         }
         if let Some(texts) = &config.path {
-            tests.push(Test::Path(self.each(texts, &place("path"), path)));
+            tests.push(Test::Path(self.each(texts, &place("path"), text::path)));
         }
         if let Some(texts) = &config.method {
-            tests.push(Test::Method(self.each(texts, &place("method"), method)));
+            tests.push(Test::Method(self.each(
+                texts,
+                &place("method"),
+                text::method,
+            )));
         }
         if let Some(texts) = &config.address {
-            tests.push(Test::Address(self.each(texts, &place("address"), network)));
+            tests.push(Test::Address(self.each(
+                texts,
+                &place("address"),
+                text::network,
+            )));
         }
-        for (name, globs) in self.by_name(&config.claims, &place("claims")) {
+        for (name, globs) in self.by_name(config.claims.as_ref(), &place("claims")) {
             tests.push(Test::Claim(self.identity.claim(name), globs));
         }
-        for (name, globs) in self.by_name(&config.claim_items, &place("claim_items")) {
+        for (name, globs) in self.by_name(config.claim_items.as_ref(), &place("claim_items")) {
             tests.push(Test::ClaimItem(self.identity.claim(name), globs));
         }
-        for (name, globs) in self.by_name(&config.headers, &place("headers")) {
+        for (name, globs) in self.by_name(config.headers.as_ref(), &place("headers")) {
             let name = name.to_ascii_lowercase();
             if !field::is_name(&name) {
                 let message = format!("`{name}` is not a field name");
@@ -123,30 +141,34 @@ impl Place<'_> {
             }
             tests.push(Test::Header(name, globs));
         }
+        if *config == ConditionConfig::default() {
+            let message = "wanted at least one condition: `{}` would hold for every request";
+            self.errors.push(ConfigError::at(at, message));
+        }
         Condition(tests)
     }
 
+    /// Nothing without names would hold for every request, and nobody means that either.
     fn by_name<'c>(
         &mut self,
-        config: &'c BTreeMap<String, Texts>,
+        config: Option<&'c BTreeMap<String, Texts>>,
         at: &str,
     ) -> Vec<(&'c str, Vec<Glob>)> {
-        let named = config.iter();
+        if config.is_some_and(BTreeMap::is_empty) {
+            let message = "wanted at least one name: `{}` would hold for every request";
+            self.errors.push(ConfigError::at(at, message));
+        }
+        let named = config.into_iter().flatten();
         let named = named.map(|(name, texts)| {
             let escaped = name.replace('~', "~0").replace('/', "~1");
-            let globs = self.each(texts, &format!("{at}/{escaped}"), glob);
+            let globs = self.each(texts, &format!("{at}/{escaped}"), text::glob);
             (name.as_str(), globs)
         });
         named.collect()
     }
 
     /// What the texts stand for. An empty list would never fit, and nobody means that.
-    fn each<T>(
-        &mut self,
-        texts: &Texts,
-        at: &str,
-        read: fn(&str) -> Result<T, &'static str>,
-    ) -> Vec<T> {
+    fn each<T>(&mut self, texts: &Texts, at: &str, read: fn(&str) -> Result<T, Wanted>) -> Vec<T> {
         let mut all = Vec::new();
         for (below, text) in texts.items() {
             match read(text) {
@@ -164,36 +186,4 @@ impl Place<'_> {
         }
         all
     }
-}
-
-fn glob(text: &str) -> Result<Glob, &'static str> {
-    Ok(Glob::new(text))
-}
-
-fn spiffe(text: &str) -> Result<Segments, &'static str> {
-    let wanted = "a SPIFFE ID, in which `**` stands at the end alone: `spiffe://domain/path`";
-    match text.starts_with("spiffe://") {
-        true => Segments::new(text).ok_or(wanted),
-        false => Err(wanted),
-    }
-}
-
-fn path(text: &str) -> Result<Segments, &'static str> {
-    let wanted = "a path: it begins with `/`, has no query, and `**` at the end alone";
-    match text.starts_with('/') && !text.contains(['?', '#']) {
-        true => Segments::new(text).ok_or(wanted),
-        false => Err(wanted),
-    }
-}
-
-fn method(text: &str) -> Result<String, &'static str> {
-    match field::is_name(&text.to_ascii_lowercase()) {
-        true => Ok(text.to_owned()),
-        false => Err("a method"),
-    }
-}
-
-fn network(text: &str) -> Result<Network, &'static str> {
-    Network::read(text)
-        .ok_or("a network such as `10.0.0.0/8`, from its first address, or an address")
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lockgate_sdk::given;
 use lockgate_sdk::prelude::*;
 
 /// Decides who may do what. A request that a rule of `deny` is about is denied, whatever
@@ -33,52 +34,78 @@ pub struct RuleConfig {
     /// have the same.
     #[schemars(regex(pattern = r"^[A-Za-z0-9_.-]{1,64}$"))]
     pub name: String,
-    /// Which requests it is about: all of the conditions hold. Without any, every request.
-    #[serde(default)]
-    pub when: ConditionConfig,
-    /// Which of these it is not about: all of these conditions hold. Without any, none.
+    /// Which requests it is about: all of the conditions hold. Default: every
+    /// request.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "ConditionConfig")]
+    pub when: Option<ConditionConfig>,
+    /// Which of these it is not about: all of these conditions hold. Default: none.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "ConditionConfig")]
     pub unless: Option<ConditionConfig>,
 }
 
-/// Conditions. Of a list one has to fit; what a request does not have fits nothing.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+/// Conditions, at least one. Of a list one has to fit; what a request does not have fits nothing.
+#[derive(Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1))]
 pub struct ConditionConfig {
     /// The SPIFFE ID of the client's certificate. `*` stands for anything within a segment,
     /// and `/**` at the end for everything below.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Texts")]
     pub spiffe: Option<Texts>,
-    /// A name of the client's certificate, as in `DNS:a.example.org` and `URI:urn:a`. `*`
-    /// stands for anything.
+    /// A name of the client's certificate with its kind, as in `DNS:a.example.org` and
+    /// `URI:urn:a`. `*` stands for anything.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Texts")]
     pub san: Option<Texts>,
     /// The subject of the client's certificate, as in `CN=a,O=b`. `*` stands for anything.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Texts")]
     pub peer_subject: Option<Texts>,
     /// Who was authenticated. `*` stands for anything.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Texts")]
     pub subject: Option<Texts>,
     /// Claims of who was authenticated, by name. `*` stands for anything.
-    #[serde(default)]
-    pub claims: BTreeMap<String, Texts>,
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "BTreeMap<String, Texts>", extend("minProperties" = 1))]
+    pub claims: Option<BTreeMap<String, Texts>>,
     /// Claims that are lists, or words with blanks between them, by name: one of the items
     /// has to fit. `*` stands for anything.
-    #[serde(default)]
-    pub claim_items: BTreeMap<String, Texts>,
-    /// The method. `GET` does not include `HEAD`.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "BTreeMap<String, Texts>", extend("minProperties" = 1))]
+    pub claim_items: Option<BTreeMap<String, Texts>>,
+    /// The method, in its case. `GET` does not include `HEAD`.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Texts")]
     pub method: Option<Texts>,
-    /// The host that is asked for, without its port. `*` stands for anything.
+    /// The host that is asked for, in lower case, without its port. `*` stands for
+    /// anything, outside of addresses in brackets.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Texts")]
     pub host: Option<Texts>,
-    /// The path without the query. `*` stands for anything within a segment, and `/**` at
-    /// the end for everything below: `/a/**` takes `/a`, `/a/` and `/a/b`.
+    /// The path without the query, in its normal form. `*` stands for anything within a
+    /// segment, and `/**` at the end for everything below: `/a/**` takes `/a`, `/a/` and
+    /// `/a/b`.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Texts")]
     pub path: Option<Texts>,
     /// Header fields by name. `*` stands for anything. Of a field with several values one
     /// has to fit.
-    #[serde(default)]
-    pub headers: BTreeMap<String, Texts>,
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "BTreeMap<String, Texts>", extend("minProperties" = 1))]
+    pub headers: Option<BTreeMap<String, Texts>>,
     /// The client's address: a network such as `10.0.0.0/8`, or an address.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Texts")]
     pub address: Option<Texts>,
 }
 
 /// One text or several.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "wanted a text or a list of texts")]
 pub enum Texts {
     /// This one.
     One(String),

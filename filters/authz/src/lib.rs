@@ -1,7 +1,7 @@
 //! `lockgate:authz`: who may do what.
 //!
-//! `config` is what the operator writes and `check` makes the `Authz` of it, which
-//! `filter` lets act. A `rule` has conditions; `pattern` and `network` are what texts and
+//! `config` is what the operator writes and `check` makes the `Authz` of it, with `text`
+//! for what stands in conditions; `filter` lets it act. A `rule` has conditions; `pattern` and `network` are what texts and
 //! addresses are compared with, `subject` is who a request is from, and `audit` writes
 //! down what was denied.
 
@@ -16,6 +16,7 @@ mod rule;
 mod subject;
 #[cfg(test)]
 mod tests;
+mod text;
 
 pub use config::Config;
 pub use filter::Authz;

@@ -227,7 +227,15 @@ fn every_mistake_is_told_with_its_place() {
         "allow": [
             { "name": "a", "when": { "path": ["a", "/b?c", "/**/d"], "spiffe": "urn:a" } },
             { "name": "a", "unless": {} },
-            { "name": "a b", "when": { "address": ["10.0.0.1/8"], "method": "G T" } },
+            {
+                "name": "a b",
+                "when": {
+                    "address": ["10.0.0.1/8"],
+                    "method": "delete",
+                    "host": ["a", "A:80"],
+                    "san": "a.example.org",
+                },
+            },
         ],
         "deny": [{ "name": "d", "when": { "claims": { "x/y": [] }, "headers": { "a b": "c" } } }],
         "identity": "",
@@ -245,10 +253,59 @@ fn every_mistake_is_told_with_its_place() {
         "/allow/1/name",
         "/allow/1/unless",
         "/allow/2/name",
+        "/allow/2/when/san",
+        "/allow/2/when/host/1",
         "/allow/2/when/method",
         "/allow/2/when/address/0",
     ];
     assert_eq!(places, wanted, "{errors}");
+}
+
+#[test]
+fn what_would_hold_for_everybody_by_mistake_is_refused() {
+    for (rule, place) in [
+        (json!({ "when": {} }), "/when"),
+        (json!({ "when": null }), "/when"),
+        (json!({ "unless": {} }), "/unless"),
+        (json!({ "unless": null }), "/unless"),
+        (json!({ "when": { "subject": null } }), "/when/subject"),
+        (
+            json!({ "when": { "path": null, "method": "GET" } }),
+            "/when/path",
+        ),
+        (json!({ "when": { "subject": [] } }), "/when/subject"),
+        (json!({ "when": { "subject": [null] } }), "/when/subject"),
+        (json!({ "when": { "claims": null } }), "/when/claims"),
+        (json!({ "when": { "claims": {} } }), "/when/claims"),
+        (
+            json!({ "when": { "claims": { "a": null } } }),
+            "/when/claims/a",
+        ),
+        (
+            json!({ "when": { "claim_items": {} } }),
+            "/when/claim_items",
+        ),
+        (json!({ "when": { "headers": {} } }), "/when/headers"),
+    ] {
+        let mut rule = rule;
+        rule["name"] = "one".into();
+        let errors = Harness::<Authz>::new(json!({ "allow": [rule] })).err();
+        let errors = errors.unwrap_or_else(|| panic!("{rule} passes"));
+        let places: Vec<_> = errors.iter().map(|error| error.at.as_str()).collect();
+        assert_eq!(places, [format!("/allow/0{place}")], "{errors}");
+    }
+}
+
+/// The proxy asks the schema first.
+#[test]
+fn the_schema_has_no_null_and_no_empty_condition() {
+    let schema: Value = serde_json::from_str(&lockgate_sdk::schema::<Config>()).unwrap();
+    assert!(!schema.to_string().contains("null"), "{schema:#}");
+    let condition = &schema["$defs"]["ConditionConfig"];
+    assert_eq!(condition["minProperties"], 1, "{schema:#}");
+    for key in ["claims", "claim_items", "headers"] {
+        assert_eq!(condition["properties"][key]["minProperties"], 1, "{key}");
+    }
 }
 
 #[test]

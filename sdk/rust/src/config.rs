@@ -1,7 +1,8 @@
 //! Configuration: from JSON to the filter's type, and its schema.
 
 use schemars::JsonSchema;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer};
 use serde_path_to_error::{Path, Segment};
 
 use crate::{ConfigError, ConfigErrors};
@@ -9,6 +10,35 @@ use crate::{ConfigError, ConfigErrors};
 /// The JSON Schema of a configuration, as `describe` gives it to the proxy.
 pub fn schema<C: JsonSchema>() -> String {
     schemars::schema_for!(C).as_value().to_string()
+}
+
+/// For `deserialize_with` of an optional key: one that is written has a value.
+/// `null` is refused, which is what YAML makes of a key with nothing behind
+/// it. Taken for a key that is left out, a forgotten value would turn a
+/// condition into none at all.
+///
+/// ```
+/// use lockgate_sdk::prelude::*;
+///
+/// #[derive(Deserialize, JsonSchema)]
+/// struct Config {
+///     /// Whom to let in. Without it, everybody.
+///     #[serde(default, deserialize_with = "lockgate_sdk::given")]
+///     #[schemars(with = "String")]
+///     subject: Option<String>,
+/// }
+/// ```
+pub fn given<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    match Option::deserialize(deserializer)? {
+        Some(value) => Ok(Some(value)),
+        None => Err(D::Error::custom(
+            "a value is missing: give one, or leave the key out",
+        )),
+    }
 }
 
 /// Decode a configuration; a mistake carries its place.

@@ -83,7 +83,7 @@ mod trailers;
 mod wants;
 
 pub use body::{Body, BodyVerdict, Overflow, Transform};
-pub use config::schema;
+pub use config::{given, schema};
 pub use connection::{Admission, Connection, ConnectionFilter, ConnectionWants};
 pub use error::{ConfigError, ConfigErrors, Error, HeadError, MetricError, RouteError};
 pub use exchange::{Exchange, Timeout};
