@@ -53,9 +53,11 @@ impl Rule {
         let identities = rule.identities.map(|identities| {
             let identities = identities.into_iter().enumerate();
             let checked = identities.map(|(place, text)| {
-                if !text.starts_with("spiffe://") || text.trim_end_matches('*').contains('*') {
-                    let message =
-                        format!("`{text}` is no SPIFFE ID such as spiffe://a/b or spiffe://a/*");
+                if !Identity::is_legal(&text) {
+                    let message = format!(
+                        "`{text}` is no SPIFFE ID such as spiffe://a/b or spiffe://a/*: \
+                         `*` may only stand last, behind a slash"
+                    );
                     errors.push(ConfigError::at(at("identities", place), message));
                 }
                 Identity::new(text)
@@ -89,6 +91,20 @@ impl Rule {
 }
 
 impl Identity {
+    /// `spiffe://example.org*` would also take `spiffe://example.org.evil/`, and
+    /// `spiffe://*` everybody.
+    fn is_legal(text: &str) -> bool {
+        let Some(id) = text.strip_prefix("spiffe://") else {
+            return false;
+        };
+        match id.strip_suffix('*') {
+            Some(beginning) => {
+                beginning.len() > 1 && beginning.ends_with('/') && !beginning.contains('*')
+            }
+            None => !id.is_empty() && !id.contains('*'),
+        }
+    }
+
     fn new(text: String) -> Self {
         match text.strip_suffix('*') {
             Some(beginning) => Self::Begins(beginning.to_owned()),

@@ -80,7 +80,15 @@ fn a_dry_run_only_tells() {
 fn every_mistake_has_its_place() {
     let config = json!({
         "deny": [{ "clients": ["10.0.0.1/8"] }],
-        "allow": [{}, { "identities": ["web", "spiffe://a/*/b"] }],
+        "allow": [{}, { "identities": [
+            "web",
+            "spiffe://a/*/b",
+            "spiffe://a/**",
+            "spiffe://example.org*",
+            "spiffe://*",
+            "spiffe:///*",
+            "spiffe://a/*",
+        ] }],
     });
     let errors = Gate::<L4Authz>::new(config).err().unwrap();
     let at: Vec<_> = errors.0.iter().map(|error| error.at.as_str()).collect();
@@ -88,8 +96,26 @@ fn every_mistake_has_its_place() {
         "/deny/0/clients/0",
         "/allow/1/identities/0",
         "/allow/1/identities/1",
+        "/allow/1/identities/2",
+        "/allow/1/identities/3",
+        "/allow/1/identities/4",
+        "/allow/1/identities/5",
     ];
     assert_eq!(at, wanted);
+}
+
+/// It would be about everybody.
+#[test]
+fn a_key_without_a_value_is_refused() {
+    let schema: Value = serde_json::from_str(&lockgate_sdk::schema::<Config>()).unwrap();
+    for key in ["clients", "identities", "ports"] {
+        let described = &schema["$defs"]["RuleConfig"]["properties"][key];
+        assert!(!described.to_string().contains("null"), "{described}");
+        let config = json!({ "allow": [{ key: null }] });
+        let errors = Gate::<L4Authz>::new(config).err().unwrap();
+        let at: Vec<_> = errors.iter().map(|error| error.at.as_str()).collect();
+        assert_eq!(at, [format!("/allow/0/{key}")]);
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
-//! The configuration as it is written.
+//! The configuration as it is written. `skip_serializing_if` keeps `default: null` out of the
+//! schema of keys for which `null` is refused.
 
+use lockgate_sdk::given;
 use lockgate_sdk::prelude::*;
 
 /// Sends connections to clusters. The first route that a connection matches takes it; one
@@ -35,16 +37,25 @@ pub struct RouteConfig {
 pub struct MatchConfig {
     /// The name that the client asks for in its TLS handshake is one of these.
     /// `*.example.com` is every name below `example.com`.
-    #[schemars(length(min = 1))]
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Vec<String>", length(min = 1))]
+    #[schemars(skip_serializing_if = "Option::is_none")]
     pub sni: Option<Vec<String>>,
     /// The client's address is one of these, or in one of these ranges: `10.0.0.0/8`.
-    #[schemars(length(min = 1))]
+    /// `::/0` is every address, those of IPv4 too.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Vec<String>", length(min = 1))]
+    #[schemars(skip_serializing_if = "Option::is_none")]
     pub clients: Option<Vec<String>>,
     /// It came to one of these addresses of this machine, or ranges of them.
-    #[schemars(length(min = 1))]
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Vec<String>", length(min = 1))]
+    #[schemars(skip_serializing_if = "Option::is_none")]
     pub destinations: Option<Vec<String>>,
     /// It came to one of these ports of this machine.
-    #[schemars(length(min = 1), inner(range(min = 1)))]
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Vec<u16>", length(min = 1), inner(range(min = 1)))]
+    #[schemars(skip_serializing_if = "Option::is_none")]
     pub ports: Option<Vec<u16>>,
 }
 

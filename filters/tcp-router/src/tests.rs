@@ -92,6 +92,16 @@ fn every_mistake_has_its_place() {
     assert_eq!(at, wanted);
 }
 
+/// It would take every connection.
+#[test]
+fn a_key_without_a_value_is_refused() {
+    for key in ["sni", "clients", "destinations", "ports"] {
+        let config = json!({ "routes": [{ "match": { key: null }, "cluster": "a" }] });
+        let errors = Gate::<TcpRouter>::new(config).err().unwrap();
+        assert_eq!(errors.0[0].at, format!("/routes/0/match/{key}"));
+    }
+}
+
 #[test]
 fn every_key_is_documented() {
     assert_eq!(
