@@ -1,5 +1,6 @@
 //! What a rule asks of a request.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use lockgate_sdk::authority::host_of;
@@ -30,9 +31,20 @@ pub enum Test {
     Address(Vec<Network>),
 }
 
+/// Which paths a request has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Paths {
+    /// The one that it has here.
+    One,
+    /// Also the one that origins see that leave out parameters: what stands behind a `;` in
+    /// a segment. For what is against a request, so that no parameter walks around it.
+    Both,
+}
+
 impl Condition {
-    pub fn holds(&self, exchange: &Exchange, identity: &Identity) -> bool {
-        self.0.iter().all(|test| test.holds(exchange, identity))
+    pub fn holds(&self, exchange: &Exchange, identity: &Identity, paths: Paths) -> bool {
+        let holds = |test: &Test| test.holds(exchange, identity, paths);
+        self.0.iter().all(holds)
     }
 
     /// The fields that it looks at.
@@ -46,7 +58,7 @@ impl Condition {
 }
 
 impl Test {
-    fn holds(&self, exchange: &Exchange, identity: &Identity) -> bool {
+    fn holds(&self, exchange: &Exchange, identity: &Identity, paths: Paths) -> bool {
         let request = exchange.request();
         match self {
             Test::Spiffe(wanted) => {
@@ -73,7 +85,8 @@ impl Test {
             Test::Path(wanted) => {
                 let target = request.path();
                 let path = target.split('?').next().unwrap_or_default();
-                wanted.iter().any(|segments| segments.matches(path))
+                let fits = |path: &str| wanted.iter().any(|segments| segments.matches(path));
+                fits(path) || (paths == Paths::Both && fits(&without_parameters(path)))
             }
             Test::Header(name, wanted) => {
                 let values = request.headers(name);
@@ -93,4 +106,43 @@ fn is_one(wanted: &[Glob], found: Option<String>) -> bool {
 
 fn any(wanted: &[Glob], found: &[u8]) -> bool {
     wanted.iter().any(|glob| glob.matches(found))
+}
+
+/// A segment of parameters alone is none: `/a/;x/b` leads to `/a/b`.
+fn without_parameters(path: &str) -> Cow<'_, str> {
+    if !path.contains(';') {
+        return Cow::Borrowed(path);
+    }
+    let mut bare = String::with_capacity(path.len());
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        let name = segment.split(';').next().unwrap_or(segment);
+        let is_gone = name.is_empty() && !segment.is_empty();
+        if !is_gone || segments.peek().is_none() {
+            bare.push('/');
+            bare.push_str(name);
+        }
+    }
+    Cow::Owned(bare)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_of_a_path() {
+        for (path, bare) in [
+            ("/", "/"),
+            ("/a/b", "/a/b"),
+            ("/a;x=1;y/b;z", "/a/b"),
+            ("/;x/a/;y/b", "/a/b"),
+            ("/a/;x", "/a/"),
+            ("/;x", "/"),
+            ("/a;x/", "/a/"),
+            ("/a//b;x", "/a//b"),
+        ] {
+            assert_eq!(without_parameters(path), bare, "{path}");
+        }
+    }
 }

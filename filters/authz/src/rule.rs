@@ -2,7 +2,7 @@
 
 use lockgate_sdk::prelude::*;
 
-use crate::condition::Condition;
+use crate::condition::{Condition, Paths};
 use crate::subject::Identity;
 
 /// What stands in records and metrics where no rule allowed a request.
@@ -23,9 +23,23 @@ pub enum Decision<'r> {
 }
 
 impl Rule {
-    fn is_about(&self, exchange: &Exchange, identity: &Identity) -> bool {
-        let holds = |condition: &Condition| condition.holds(exchange, identity);
-        holds(&self.when) && !self.unless.as_ref().is_some_and(holds)
+    fn denies(&self, exchange: &Exchange, identity: &Identity) -> bool {
+        self.is_about(exchange, identity, Paths::Both, Paths::One)
+    }
+
+    fn allows(&self, exchange: &Exchange, identity: &Identity) -> bool {
+        self.is_about(exchange, identity, Paths::One, Paths::Both)
+    }
+
+    fn is_about(
+        &self,
+        exchange: &Exchange,
+        identity: &Identity,
+        when: Paths,
+        unless: Paths,
+    ) -> bool {
+        let is_excepted = |condition: &Condition| condition.holds(exchange, identity, unless);
+        self.when.holds(exchange, identity, when) && !self.unless.as_ref().is_some_and(is_excepted)
     }
 
     /// The fields that it looks at.
@@ -42,11 +56,10 @@ pub fn decide<'r>(
     exchange: &Exchange,
     identity: &Identity,
 ) -> Decision<'r> {
-    let is_about = |rule: &&Rule| rule.is_about(exchange, identity);
-    if let Some(rule) = deny.iter().find(is_about) {
+    if let Some(rule) = deny.iter().find(|rule| rule.denies(exchange, identity)) {
         return Decision::Denied(&rule.name);
     }
-    match allow.iter().find(is_about) {
+    match allow.iter().find(|rule| rule.allows(exchange, identity)) {
         Some(rule) => Decision::Allowed(&rule.name),
         None => Decision::Denied(NO_RULE),
     }

@@ -178,6 +178,50 @@ fn what_denies_is_stronger_and_the_rest_is_denied() {
     );
 }
 
+/// Whatever is in front of a path, it is in the record.
+#[test]
+fn a_record_has_room_for_all() {
+    let long = "a".repeat(60_000);
+    let exchange = get("/pay")
+        .authority(&long)
+        .attribute("auth.subject", &long);
+    let outcome = harness(json!({})).request(exchange);
+    let fields = &outcome.logs[0].fields;
+    assert!(fields.contains(&("path".to_owned(), "/pay".to_owned())));
+    assert!(fields.iter().all(|(_, value)| value.len() <= 256));
+}
+
+/// Many origins leave them out.
+#[test]
+fn parameters_of_paths_walk_around_nothing() {
+    let mut harness = harness(json!({
+        "allow": [{
+            "name": "open",
+            "when": { "path": ["/internal/**", "/open/**", "/;*/**", "/internal;*/**"] },
+            "unless": { "path": "/open/closed/**" },
+        }],
+        "deny": [{
+            "name": "internal",
+            "when": { "path": ["/internal/**", "/a;b"] },
+            "unless": { "path": "/internal/health" },
+        }],
+    }));
+    let mut check = |path: &str, rule: &str| {
+        let outcome = harness.request(get(path));
+        assert_eq!(outcome.attribute("rule"), Some(rule), "{path}");
+    };
+    check("/open/a;x/b", "open");
+    check("/open/closed/a", "(none)");
+    check("/open/closed;x/a", "(none)");
+    check("/open;x/a", "(none)");
+    check("/internal/health", "open");
+    check("/internal/keys", "internal");
+    check("/internal;x/keys", "internal");
+    check("/internal;x/health", "internal");
+    check("/;x/internal/keys", "internal");
+    check("/a;b", "internal");
+}
+
 #[test]
 fn without_rules_nothing_passes() {
     assert_eq!(harness(json!({})).request(get("/")).reply().status, 403);
@@ -208,7 +252,7 @@ fn a_denial_is_one_record() {
             .map(|(name, value)| format!("{name}={value}"))
             .collect();
         let wanted = format!(
-            "audit={decision} rule=no-posts subject=ann spiffe=spiffe://a/b peer=CN=b \
+            "audit={decision} rule=no-posts subject=ann spiffe=spiffe://a/b peer=\"CN=b\" \
              address=192.0.2.1 method=POST host=shop.test path=/pay"
         );
         assert_eq!(fields.join(" "), wanted);
