@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
 
 use rcgen::{CertificateParams, KeyPair, SanType, SerialNumber};
 use support::admin::{metric, metric_sum};
@@ -295,6 +296,29 @@ fn sessions_are_resumed() {
     asked(&proxy).is_good("full");
     asked(&proxy).is_good("resumed");
     assert_eq!(origin.connections(), 2);
+}
+
+#[test]
+fn a_session_does_not_outlive_its_certificate() {
+    let scene = Scene::new();
+    let ends = SystemTime::now() + Duration::from_secs(3);
+    let key = KeyPair::generate().unwrap();
+    let pair = scene.authority.issue_with(&["127.0.0.1"], &key, |params| {
+        valid(params, -9, 9);
+        params.not_after = ends.into();
+    });
+    let origin = Serves::new(&pair).start();
+    let proxy = scene.start(&[origin.address.to_string()], "pool: { max_idle: 0 }, ", "");
+    asked(&proxy).is_good("full");
+    asked(&proxy).is_good("resumed");
+    within("it has expired", || {
+        let second = Duration::from_secs(1);
+        (SystemTime::now() > ends + second).then_some(())
+    });
+    let refused = proxy.get("/");
+    assert_eq!(refused.status, 502);
+    let why = refused.header("proxy-status");
+    assert_eq!(why, Some("lockgate; error=tls_protocol_error"));
 }
 
 #[test]

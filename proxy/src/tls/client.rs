@@ -19,17 +19,18 @@ pub struct Client {
     pub(super) config: Arc<ClientConfig>,
     /// The same where it is not HTTP that is spoken.
     pub(super) opaque: Arc<ClientConfig>,
+    pub(super) verifier: Arc<Verifier>,
 }
 
 impl Client {
     pub fn build(configured: &ClusterTls) -> Result<Arc<Self>, SetupError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let verifier = Verifier::new(&configured.verify, &provider)?;
+        let verifier = Arc::new(Verifier::new(&configured.verify, &provider)?);
         let builder = ClientConfig::builder_with_provider(provider);
         let builder = builder.with_protocol_versions(versions(configured.min_version))?;
         let builder = builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier));
+            .with_custom_certificate_verifier(verifier.clone());
         let certificate = configured.certificate.as_ref();
         let mut config = match certificate.map(|certificate| certificate.certified.clone()) {
             Some(own) => builder.with_client_cert_resolver(Arc::new(Own(own))),
@@ -45,6 +46,7 @@ impl Client {
             configured: configured.clone(),
             config: Arc::new(config),
             opaque,
+            verifier,
         }))
     }
 }

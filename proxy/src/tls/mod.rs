@@ -17,7 +17,7 @@ mod server;
 mod verifier;
 
 pub use client::Client;
-pub use connect::{NoTls, UpstreamTls, Use, connect, is_of_tls, speaks_http2};
+pub use connect::{NoTls, UpstreamTls, Use, connect, is_of_tls, refuses_certificate, speaks_http2};
 pub use facts::{PeerFacts, TlsFacts};
 pub use failure::Failure;
 pub use handshake::accept;

@@ -7,7 +7,7 @@ use super::body::BrokenBody;
 use super::interim::Refused;
 use super::wire::WireState;
 use crate::error::{ErrorKind, ProxyError};
-use crate::tls::is_of_tls;
+use crate::tls::{self, is_of_tls};
 
 /// Why there is no answer, or no more of its body.
 pub(super) fn classify(error: hyper::Error, wire: &WireState) -> ProxyError {
@@ -16,6 +16,13 @@ pub(super) fn classify(error: hyper::Error, wire: &WireState) -> ProxyError {
     }
     let kind = kind(&error);
     ProxyError::with(kind, error)
+}
+
+/// Whether an origin gave up because of the certificate that it was shown.
+pub(super) fn refuses_certificate(error: &ProxyError) -> bool {
+    let source = error.source.as_deref();
+    let broken = source.and_then(|source| find::<io::Error>(source));
+    broken.is_some_and(tls::refuses_certificate)
 }
 
 fn refusal(refused: Refused) -> ProxyError {

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::connection::Connection;
 use super::forward::Asked;
-use super::http2::{self, Channel, StreamLease};
+use super::http2::{self, Channel, Connecting, StreamLease, Waited};
 use super::pool::{Lease, Pick, WorkerEndpoint};
 use super::request::Progress;
 use super::socket::Socket;
@@ -210,11 +210,13 @@ async fn open_http2(
     pick: &Pick,
     now: Instant,
 ) -> Result<Opened, ProxyError> {
-    let _turn = match pick.endpoint.channels.turn().await {
-        Ok(turn) => turn,
-        Err(channel) => return Ok(Opened::Shared(channel)),
+    let turn = match pick.endpoint.channels.turn().await {
+        Waited::Turn(turn) => turn,
+        Waited::There(channel) => return Ok(Opened::Shared(channel)),
+        Waited::Failed => return Err(failed_before()),
     };
-    let socket = open_socket(cluster, pick, tls::Use::Http, None).await?;
+    let socket = open_socket(cluster, pick, tls::Use::Http, None).await;
+    let socket = socket.inspect_err(|_| turn.failed())?;
     speak_http2(cluster, pick, socket, now).await
 }
 
@@ -230,13 +232,15 @@ async fn open_either(
     let turn = match is_http1() {
         true => None,
         false => match endpoint.channels.turn().await {
-            Ok(turn) => Some(turn),
-            Err(channel) => return Ok(Opened::Shared(channel)),
+            Waited::Turn(turn) => Some(turn),
+            Waited::There(channel) => return Ok(Opened::Shared(channel)),
+            Waited::Failed => return Err(failed_before()),
         },
     };
     // Meanwhile it may have said so to the one before.
-    let _turn = turn.filter(|_| !is_http1());
-    let socket = open_socket(cluster, pick, tls::Use::Http, None).await?;
+    let turn = turn.filter(|_| !is_http1());
+    let socket = open_socket(cluster, pick, tls::Use::Http, None).await;
+    let socket = socket.inspect_err(|_| turn.iter().for_each(Connecting::failed))?;
     let speaks_http2 = socket.speaks_http2();
     endpoint.chose_http1.set(!speaks_http2);
     match speaks_http2 {
@@ -262,6 +266,12 @@ async fn speak_http2(
     let channel = opened.map_err(failed)?;
     pick.endpoint.keep_channel(channel.clone());
     Ok(Opened::Http2(channel))
+}
+
+/// Of one who waited for another's connection.
+fn failed_before() -> ProxyError {
+    let why = "the connection that it waited for was not made";
+    ProxyError::because(ErrorKind::ConnectFailed, why)
 }
 
 fn failed(error: impl std::error::Error + Send + Sync + 'static) -> ProxyError {

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::answer::{Answer, AnswerBody};
 use super::body::RequestBody;
-use super::classify::classify;
+use super::classify::{classify, refuses_certificate};
 use super::connect::{Tried, Way, connect};
 use super::connection::Connection;
 use super::http2::{self, Channel, StreamLease};
@@ -287,7 +287,8 @@ async fn fresh(
             Err(Failed::Final(error)) => return Err(error),
         };
         // With TLS 1.3 it is now that an endpoint says what it thinks of a certificate.
-        if why.kind == ErrorKind::UpstreamTlsFailed {
+        // What else it does not like may be one request's.
+        if refuses_certificate(&why) {
             let pause = cluster.cluster().config.refused_pause;
             endpoint.shared.refused(Instant::now(), pause);
         }

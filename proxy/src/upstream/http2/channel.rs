@@ -115,11 +115,29 @@ pub(in crate::upstream) struct Channels {
 #[derive(Default)]
 struct Turn {
     is_taken: Cell<bool>,
+    /// Connections that were not made.
+    failures: Cell<u64>,
     is_over: Notify,
 }
 
 /// A connection is being made. Dropping it wakes those that wait for it.
 pub(in crate::upstream) struct Connecting(Rc<Turn>);
+
+impl Connecting {
+    /// It cannot be made: those that wait need not try the same.
+    pub fn failed(&self) {
+        self.0.failures.set(self.0.failures.get() + 1);
+    }
+}
+
+/// What comes of waiting for a connection.
+pub(in crate::upstream) enum Waited {
+    /// It is to be made.
+    Turn(Connecting),
+    There(Rc<Channel>),
+    /// Who made one could not.
+    Failed,
+}
 
 impl Drop for Connecting {
     fn drop(&mut self) {
@@ -160,12 +178,16 @@ impl Channels {
 
     /// Waits while another request makes a connection; then it is this one's turn.
     /// Gives a connection that has room instead, wherever there is one.
-    pub async fn turn(&self) -> Result<Connecting, Rc<Channel>> {
+    pub async fn turn(&self) -> Waited {
+        let failures = self.turn.failures.get();
         loop {
             // Also for a stream that was refused: an origin that refuses many has no use
             // for more connections.
             if let Some(channel) = self.with_room(Instant::now()) {
-                return Err(channel);
+                return Waited::There(channel);
+            }
+            if self.turn.failures.get() != failures {
+                return Waited::Failed;
             }
             if !self.turn.is_taken.get() {
                 break;
@@ -173,7 +195,7 @@ impl Channels {
             self.turn.is_over.notified().await;
         }
         self.turn.is_taken.set(true);
-        Ok(Connecting(self.turn.clone()))
+        Waited::Turn(Connecting(self.turn.clone()))
     }
 
     /// Lets go of what has ended or is too old. Gives how many that were.
