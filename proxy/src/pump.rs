@@ -77,6 +77,11 @@ impl Pump {
         self.up.is_whole
     }
 
+    /// Whether all that either side has said was passed on, its end as well.
+    pub fn holds_nothing(&self) -> bool {
+        self.up.holds_nothing() && self.down.holds_nothing()
+    }
+
     /// Ready once both directions are over. An end is passed on as one, and the other
     /// direction goes on without it. So it does where a side takes nothing more: it may
     /// have said something before.
@@ -125,6 +130,8 @@ struct Direction {
     left: BytesMut,
     progress: Progress,
     passed: u64,
+    /// The other side took all of it, and has not sent all of it.
+    is_unsent: bool,
     /// The kernel tells of a reset once. It told whoever wrote there, so that what reads
     /// like the end is none.
     is_cut: bool,
@@ -151,9 +158,14 @@ impl Direction {
             left,
             progress: Progress::Open,
             passed: 0,
+            is_unsent: false,
             is_cut: false,
             is_whole: false,
         }
+    }
+
+    fn holds_nothing(&self) -> bool {
+        self.left.is_empty() && !self.is_unsent && self.progress != Progress::Ending
     }
 
     fn poll(
@@ -196,7 +208,9 @@ impl Direction {
                     Poll::Ready(Err(fault)) => return Poll::Ready(Err(fault)),
                     Poll::Pending => {
                         // TLS keeps some of what it took until it is told to send it.
-                        return match Pin::new(to).poll_flush(context) {
+                        let flushed = Pin::new(to).poll_flush(context);
+                        self.is_unsent = flushed.is_pending();
+                        return match flushed {
                             Poll::Ready(Err(error)) => Poll::Ready(Err(Fault::Write(error))),
                             Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
                         };

@@ -90,7 +90,18 @@ pub async fn relay(
             }
             Err(origin.failed(ProxyError::with(ErrorKind::UpstreamReset, error)))
         }
-        Err(kind) => Err(kind.into()),
+        Err(kind) => {
+            // Between two bytes silence may well be an end. Else neither side is to take
+            // what it has for the whole.
+            let is_quiet = kind == ErrorKind::IdleTimeout && pump.holds_nothing();
+            if !is_quiet && !pump.is_down_whole() {
+                client.reset();
+            }
+            if !is_quiet && !pump.is_up_whole() {
+                origin.reset();
+            }
+            Err(kind.into())
+        }
     }
 }
 
