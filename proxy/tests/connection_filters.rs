@@ -10,7 +10,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
 
 use serde_json::Value;
-use support::admin::{ask, metric_sum};
+use support::admin::{ask, metric, metric_sum};
 use support::filtered::check;
 use support::tls::{Authority, Speaks, TlsClient, put};
 use support::{Origin, Process, Proxy, Seen, within};
@@ -80,6 +80,14 @@ fn heard(address: SocketAddr) -> String {
     heard
 }
 
+/// Waits until the proxy has a connection.
+fn is_open(proxy: &Proxy, listener: &str) {
+    let active = format!("lockgate_connections_active{{listener=\"{listener}\"}}");
+    within("a connection is open", || {
+        (metric(proxy.admin(), &active) == 1.0).then_some(())
+    });
+}
+
 #[test]
 fn it_sees_the_facts_and_leaves_some() {
     let (proxy, _db) = gated("next", "");
@@ -119,6 +127,148 @@ fn it_sees_the_first_bytes_where_it_wants_to() {
     let (proxy, _db) = gated("preview", "");
     assert_eq!(heard(proxy.address()), "dbhello");
     assert_eq!(only(&proxy)["attributes"]["gate.preview"], "hell");
+}
+
+/// Who sends little at a time is not judged by that little.
+#[test]
+fn as_many_first_bytes_are_waited_for_as_it_wants() {
+    let db = echo("db");
+    let authority = Authority::new("root");
+    let listener = |name: &str, tls: &str| {
+        format!(
+            "- {{ name: {name}, address: '127.0.0.1:0', protocols: [tcp], cluster: db, \
+             detection: 60s, connection_filters: [gate] {tls} }}\n"
+        )
+    };
+    let folder = folder();
+    authority.issue(&["db.test"]).write(&folder, "db");
+    let tls = ", tls: { certificates: [{ chain: db.pem, key: db.key }] }";
+    let yaml = format!(
+        "{LOG}listeners:\n{}{}filters:\n{}clusters: [{{ name: db, endpoints: ['{}'] }}]\n",
+        listener("plain", ""),
+        listener("tls", tls),
+        gate("preview", ""),
+        db.address
+    );
+    let proxy = Proxy::start_in(folder, &yaml);
+    let mut client = support::Client::connect(proxy.listener("plain").unwrap());
+    client.send("h");
+    is_open(&proxy, "plain");
+    client.send("el").send("lo");
+    assert_eq!(client.exactly(7), b"dbhello");
+    client.finish().rest();
+    // A client that ends before has no more to show.
+    let mut client = support::Client::connect(proxy.listener("plain").unwrap());
+    client.send("he").finish();
+    assert_eq!(client.rest(), b"dbhe");
+
+    let config = Speaks::new(&authority).config();
+    let address = proxy.listener("tls").unwrap();
+    let mut client = TlsClient::connect(address, &config, "db.test").unwrap();
+    client.send("h");
+    is_open(&proxy, "tls");
+    client.send("ello");
+    assert_eq!(client.exactly(7), b"dbhello");
+    client.end();
+    let records = records(proxy.path(), 3);
+    let shown = records.iter();
+    let shown = shown.map(|record| record["attributes"]["gate.preview"].as_str());
+    let mut shown: Vec<_> = shown.map(Option::unwrap_or_default).collect();
+    // Each worker writes its own lines.
+    shown.sort_unstable();
+    assert_eq!(shown, ["he", "hell", "hell"]);
+}
+
+#[test]
+fn a_client_that_breaks_off_before_it_is_asked_about_is_told_of() {
+    let (db, other) = (echo("db"), echo("other"));
+    let listener = format!("detection: 60s\n  {TCP}");
+    let yaml = yaml(&listener, &gate("preview", ""), &db, &other);
+    let proxy = Proxy::start_in(folder(), &yaml);
+    let stream = TcpStream::connect(proxy.address()).unwrap();
+    is_open(&proxy, "web");
+    let socket = socket2::SockRef::from(&stream);
+    socket.set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    drop(stream);
+    assert_eq!(only(&proxy)["error"], "client_gone");
+    assert!(db.seen_now().is_none());
+}
+
+/// Whoever comes in while a reload changes who may, is asked about by the new rules.
+#[test]
+fn a_reload_lets_nobody_in_who_was_waiting() {
+    let (db, other) = (echo("db"), echo("other"));
+    let policy = |protocol: &str, cluster: &str, words: &str| {
+        let listener = format!(
+            "detection: 60s\n  protocols: [{protocol}]\n  cluster: {cluster}\n  \
+             connection_filters: [gate]"
+        );
+        yaml(&listener, &gate(words, ""), &db, &other)
+    };
+    for protocol in ["tcp", "http1"] {
+        let proxy = Proxy::start_in(folder(), &policy(protocol, "db", "preview"));
+        let mut client = proxy.connect();
+        client.send("he");
+        is_open(&proxy, "web");
+        proxy.edit(&policy(protocol, "other", "deny"));
+        assert!(proxy.reload().ok);
+        client.try_send("llo");
+        assert_eq!(client.rest(), b"", "{protocol}");
+        assert_eq!(only(&proxy)["error"], "connection_denied", "{protocol}");
+        // Of HTTP none is counted among those of TCP.
+        let of_tcp = "lockgate_tcp_connections_total{listener=\"web\"}";
+        let wanted = f64::from(u8::from(protocol == "tcp"));
+        assert_eq!(metric(proxy.admin(), of_tcp), wanted, "{protocol}");
+    }
+    let proxy = Proxy::start_in(folder(), &policy("tcp", "db", "preview"));
+    let mut client = proxy.connect();
+    client.send("he");
+    is_open(&proxy, "web");
+    proxy.edit(&policy("tcp", "other", "preview next"));
+    assert!(proxy.reload().ok);
+    client.send("llo");
+    assert_eq!(client.exactly(10), b"otherhello", "by the new rules it may");
+    assert!(db.seen_now().is_none() && other.seen_now().is_some());
+}
+
+/// Which certificate was asked for in a handshake is not to be made good later.
+#[test]
+fn a_reload_that_asks_for_certificates_closes_who_was_waiting_without_one() {
+    let (db, other) = (echo("db"), echo("other"));
+    let authority = Authority::new("root");
+    let folder = folder();
+    authority.issue(&["db.test"]).write(&folder, "db");
+    put(&folder.join("clients.pem"), authority.pem());
+    let policy = |client: &str| {
+        let tls = format!("tls: {{ certificates: [{{ chain: db.pem, key: db.key }}] {client} }}");
+        let listener = format!("detection: 60s\n  {tls}\n  {TCP}");
+        yaml(&listener, &gate("preview", ""), &db, &other)
+    };
+    let proxy = Proxy::start_in(folder, &policy(""));
+    let config = Speaks::new(&authority).config();
+    let mut client = TlsClient::connect(proxy.address(), &config, "db.test").unwrap();
+    client.send("he");
+    is_open(&proxy, "web");
+    proxy.edit(&policy(", client: { ca: [clients.pem] }"));
+    assert!(proxy.reload().ok);
+    client.try_send("llo").ok();
+    assert!(!client.rest().is_ok_and(|rest| !rest.is_empty()));
+    assert_eq!(only(&proxy)["error"], "draining");
+    assert!(db.seen_now().is_none());
+}
+
+/// A request of which nothing has come is not waited for by a drain.
+#[test]
+fn a_drain_ends_who_has_said_nothing_to_filters_of_http() {
+    let (db, other) = (echo("db"), echo("other"));
+    let listener = "cluster: db\n  detection: 60s\n  connection_filters: [gate]";
+    let yaml = yaml(listener, &gate("preview", ""), &db, &other);
+    let yaml = format!("drain_timeout: 60s\n{yaml}");
+    let mut process = Process::start_in(folder(), &yaml);
+    let mut silent = process.connect();
+    process.signal("TERM");
+    assert_eq!(silent.rest(), b"");
+    assert_eq!(process.exit_code(), Some(0));
 }
 
 /// A server that speaks first is heard all the same.

@@ -1,7 +1,10 @@
 //! Whether a connection may go on, and where to: what filters of connections say.
 
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use tokio::io::AsyncReadExt;
@@ -10,14 +13,22 @@ use super::connection::Opened;
 use crate::client::Stream;
 use crate::config::{self, Name, Protocol};
 use crate::deadline::{Alarm, within};
+use crate::drain::Watcher;
+use crate::error::{ErrorKind, ProxyError};
 use crate::exchange::Local;
-use crate::filter::{ConnectionChain, ConnectionFacts, Lendable, Participants, Refused, View};
+use crate::filter::{
+    ConnectionChain, ConnectionFacts, Lendable, LoadedFilter, Participants, Refused, View,
+};
+use crate::listener::Socket;
 use crate::snapshot::{WorkerListener, WorkerSnapshot};
 use crate::tcp;
 use crate::tls::{Hello, HelloReader};
 
 /// Of what filters do not need, more is read at once than they asked for.
 const READ_BYTES: usize = 4 * 1024;
+
+/// More than this nobody is shown of a connection, whatever a filter wants.
+const MAX_PREVIEW: usize = 64 * 1024;
 
 /// A connection that goes on.
 #[derive(Default)]
@@ -43,18 +54,45 @@ impl Parting {
 
 /// Asks the listener's filters of connections. `None` when the connection is to be
 /// closed, of which has been told then.
-pub async fn admit(local: &Local, opened: &mut Opened) -> Option<Admitted> {
-    let snapshot = local.snapshot();
-    let listener = snapshot.listener(&opened.socket)?;
-    if listener.connection_chain.is_empty() {
-        return Some(Admitted::default());
+pub async fn admit(local: &Local, watcher: &Watcher, opened: &mut Opened) -> Option<Admitted> {
+    loop {
+        let snapshot = local.snapshot();
+        let listener = snapshot.listener(&opened.socket)?;
+        if listener.connection_chain.is_empty() {
+            return Some(Admitted::default());
+        }
+        // Boxed, so that a connection does not carry room for it.
+        let admitted = Box::pin(ask(local, watcher, &snapshot, listener, opened)).await?;
+        if has_the_say(local, listener, &opened.socket) {
+            return Some(admitted);
+        }
+        // A reload put others in their place meanwhile. What those that were asked let
+        // in is theirs to refuse.
+        if let Some(parting) = admitted.parting {
+            parting.tell();
+        }
     }
-    // Boxed, so that a connection does not carry room for it.
-    Box::pin(ask(local, &snapshot, listener, opened)).await
+}
+
+/// Whether the filters that were asked are those of the current generation, asked about
+/// the same.
+fn has_the_say(local: &Local, asked: &WorkerListener, socket: &Arc<Socket>) -> bool {
+    let snapshot = local.snapshot();
+    let Some(now) = snapshot.listener(socket) else {
+        return false;
+    };
+    let (asked, now) = (&asked.shared, &now.shared);
+    let is_same = |(one, other): (&Arc<LoadedFilter>, &Arc<LoadedFilter>)| Arc::ptr_eq(one, other);
+    let (before, chain) = (&asked.connection_chain, &now.connection_chain);
+    before.len() == chain.len()
+        && before.iter().zip(chain).all(is_same)
+        && asked.config.name == now.config.name
+        && asked.config.speaks(Protocol::Tcp) == now.config.speaks(Protocol::Tcp)
 }
 
 async fn ask(
     local: &Local,
+    watcher: &Watcher,
     snapshot: &WorkerSnapshot,
     listener: &WorkerListener,
     opened: &mut Opened,
@@ -63,7 +101,24 @@ async fn ask(
     let config = &listener.shared.config;
     let sni = match chain.preview() {
         0 => None,
-        wanted => first_bytes(config, &mut opened.stream, &mut opened.read, wanted).await,
+        wanted => {
+            let waits = Waits {
+                config,
+                wanted: wanted.min(MAX_PREVIEW),
+                local,
+                watcher,
+            };
+            match waits
+                .first_bytes(&mut opened.stream, &mut opened.read)
+                .await
+            {
+                Ok(sni) => sni,
+                Err(error) => {
+                    give_up(local, listener, opened, &error);
+                    return None;
+                }
+            }
+        }
     };
     let mut view = Lendable::new(View {
         client_address: opened.peer.address(),
@@ -103,44 +158,83 @@ async fn ask(
 
 fn refuse(local: &Local, listener: &WorkerListener, opened: &Opened, refused: &Refused) {
     let peers = (&opened.peer, opened.socket_peer);
-    tcp::tell_refused(local, listener, peers, (&refused.filter, &refused.error));
+    let why = (Some(&refused.filter), &refused.error);
+    tcp::tell_refused(local, listener, peers, why);
     if refused.is_reset {
         opened.stream.set_reset();
     }
 }
 
-/// Waits for the first bytes, for as long as the listener does. Of a handshake that is
-/// passed on, the whole first message is waited for, and the name in it told.
-async fn first_bytes(
-    config: &config::Listener,
-    stream: &mut Stream,
-    read: &mut BytesMut,
+/// Ends a connection about which no filter was asked. Where there is HTTP, nothing is
+/// told of connections that end before a request.
+pub fn give_up(local: &Local, listener: &WorkerListener, opened: &Opened, error: &ProxyError) {
+    if listener.shared.config.speaks(Protocol::Tcp) {
+        let peers = (&opened.peer, opened.socket_peer);
+        tcp::tell_refused(local, listener, peers, (None, error));
+    }
+}
+
+/// How first bytes are waited for.
+struct Waits<'a> {
+    config: &'a config::Listener,
     wanted: usize,
-) -> Option<String> {
-    let mut hello = match stream {
-        Stream::Tcp(_) => Some(HelloReader::default()),
-        Stream::Tls(_) => None,
-    };
-    let mut name = None;
-    let reading = pin!(async {
-        loop {
-            if !read.is_empty() {
+    local: &'a Local,
+    watcher: &'a Watcher,
+}
+
+impl Waits<'_> {
+    /// Waits until as many are there as are wanted, for as long as the listener does, or
+    /// until the client ends. Of a handshake that is passed on, the whole first message
+    /// is waited for and no more, and the name in it told.
+    async fn first_bytes(
+        &self,
+        stream: &mut Stream,
+        read: &mut BytesMut,
+    ) -> Result<Option<String>, ProxyError> {
+        let mut hello = match stream {
+            Stream::Tcp(_) => Some(HelloReader::default()),
+            Stream::Tls(_) => None,
+        };
+        let waited = pin!(poll_fn(|context| {
+            loop {
                 match hello.as_mut().map(|hello| hello.look(read)) {
+                    Some(Hello::Complete(asked)) => return Poll::Ready(Ok(asked)),
                     Some(Hello::Incomplete) => {}
-                    Some(Hello::Complete(asked)) => return name = asked,
-                    Some(Hello::None) | None => return,
+                    Some(Hello::None) | None => {
+                        hello = None;
+                        if read.len() >= self.wanted {
+                            return Poll::Ready(Ok(None));
+                        }
+                    }
+                }
+                read.reserve(self.wanted.clamp(1, READ_BYTES));
+                match pin!(stream.read_buf(read)).poll(context) {
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Ok(None)),
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Ready(Err(error)) => {
+                        return Poll::Ready(Err(ProxyError::with(ErrorKind::ClientGone, error)));
+                    }
+                    Poll::Pending if self.is_over(context, read) => {
+                        return Poll::Ready(Err(ErrorKind::Draining.into()));
+                    }
+                    Poll::Pending => return Poll::Pending,
                 }
             }
-            read.reserve(wanted.clamp(1, READ_BYTES));
-            match stream.read_buf(read).await {
-                Ok(count) if count > 0 => {}
-                Ok(_) | Err(_) => return,
-            }
+        }));
+        let waited = within(&mut Alarm::default(), self.config.detection, waited).await;
+        if read.is_empty() {
+            *read = BytesMut::new();
         }
-    });
-    within(&mut Alarm::default(), config.detection, reading).await;
-    if read.is_empty() {
-        *read = BytesMut::new();
+        waited.unwrap_or(Ok(None))
     }
-    name
+
+    /// A drain lets connections of TCP go on until its limit, and ends others before
+    /// their first byte. Woken when there is one.
+    fn is_over(&self, context: &mut Context<'_>, read: &[u8]) -> bool {
+        let is_draining = self.watcher.poll_draining(context);
+        match self.config.speaks(Protocol::Tcp) {
+            true => self.local.drain.is_cut_off(),
+            false => is_draining && read.is_empty(),
+        }
+    }
 }

@@ -12,11 +12,12 @@ use bytes::{Buf, BytesMut};
 use http::Version;
 use tokio::net::TcpStream;
 
-use super::admit::{Admitted, admit};
+use super::admit::{Admitted, admit, give_up};
 use super::handshake::establish;
 use super::http2::{self, Http2Client};
 use super::introduce::{Introduced, introduce};
 use super::linger::linger;
+use super::terms::Terms;
 use crate::client::{Client, Rewound, Stream};
 use crate::config::Protocol;
 use crate::deadline::within;
@@ -54,10 +55,8 @@ pub struct Opened {
 /// Serves one connection to its end. Dropping it closes the connection at once.
 pub async fn serve(local: Rc<Local>, accepted: Accepted) {
     let watcher = Watcher::of_connection(local.drain.clone());
-    let Some(mut opened) = open(&local, accepted).await else {
-        return;
-    };
-    let Some(Admitted { cluster, parting }) = admit(&local, &mut opened).await else {
+    let Some((opened, Admitted { cluster, parting })) = come_in(&local, &watcher, accepted).await
+    else {
         return;
     };
     match speaks_tcp(&local, &opened.socket) {
@@ -82,6 +81,28 @@ pub async fn serve(local: Rc<Local>, accepted: Accepted) {
 
 /// Whatever comes before anything that the listener speaks. `None` when the connection
 /// is to be closed.
+async fn come_in(
+    local: &Rc<Local>,
+    watcher: &Watcher,
+    accepted: Accepted,
+) -> Option<(Opened, Admitted)> {
+    let terms = Terms::of(local, &accepted.socket)?;
+    let mut opened = open(local, accepted).await?;
+    let admitted = admit(local, watcher, &mut opened).await?;
+    if terms.still_hold(local, &opened.socket) {
+        return Some((opened, admitted));
+    }
+    tracing::debug!(peer = %opened.socket_peer, "closed, for a reload changed who may connect");
+    if let Some(listener) = local.snapshot().listener(&opened.socket) {
+        give_up(local, listener, &opened, &ErrorKind::Draining.into());
+    }
+    if let Some(parting) = admitted.parting {
+        parting.tell();
+    }
+    None
+}
+
+/// Learns whose connection it is.
 async fn open(local: &Rc<Local>, accepted: Accepted) -> Option<Opened> {
     let (socket_peer, socket) = (accepted.peer, accepted.socket.clone());
     let Introduced { peer, read } = introduce(local, &accepted).await?;

@@ -14,5 +14,6 @@ mod handshake;
 mod http2;
 mod introduce;
 mod linger;
+mod terms;
 
 pub use connection::{Accepted, serve};

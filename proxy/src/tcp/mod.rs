@@ -17,7 +17,7 @@ use bytes::BytesMut;
 use tokio::time::Instant;
 
 use crate::client::Stream;
-use crate::config::Name;
+use crate::config::{Name, Protocol};
 use crate::drain::Watcher;
 use crate::error::{ErrorKind, ProxyError};
 use crate::exchange::{Bounds, Local, relay};
@@ -46,6 +46,8 @@ struct Facts {
     started: SystemTime,
     began: Instant,
     listener: Name,
+    /// TCP is what the listener speaks. Filters refuse connections of others too.
+    is_opaque: bool,
     cluster: Option<Name>,
     /// That refused it.
     filter: Option<Name>,
@@ -67,15 +69,16 @@ pub async fn serve(local: Rc<Local>, client: TcpClient) {
     tell::tell(&local, (&peer, socket_peer), &facts, outcome.err().as_ref());
 }
 
-/// Tells of a connection that a filter refused.
+/// Tells of a connection that goes no further: a filter refused it, or it ended before
+/// one was asked.
 pub fn tell_refused(
     local: &Local,
     listener: &WorkerListener,
     (peer, socket_peer): (&Peer, SocketAddr),
-    (filter, error): (&Name, &ProxyError),
+    (filter, error): (Option<&Name>, &ProxyError),
 ) {
     let facts = Facts {
-        filter: Some(filter.clone()),
+        filter: filter.cloned(),
         cluster: None,
         ..Facts::of(listener)
     };
@@ -89,6 +92,7 @@ impl Facts {
             started: SystemTime::now(),
             began: Instant::now(),
             listener: config.name.clone(),
+            is_opaque: config.speaks(Protocol::Tcp),
             cluster: config.cluster.clone(),
             filter: None,
             stats: listener.shared.stats.clone(),

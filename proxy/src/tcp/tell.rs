@@ -16,7 +16,9 @@ pub fn tell(
 ) {
     let endpoint = facts.progress.endpoint();
     let stats = facts.stats.of(local.worker);
-    stats.tcp_connections.add(1);
+    if facts.is_opaque {
+        stats.tcp_connections.add(1);
+    }
     if let Some(error) = error {
         stats.errors(error.kind as usize).add(1);
     }
