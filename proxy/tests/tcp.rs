@@ -221,15 +221,16 @@ fn another_endpoint_takes_what_one_refuses() {
     let refused = refusing.local_addr().unwrap().as_socket().unwrap();
     let origin = echo();
     let proxy = Proxy::start(&yaml(&format!("'{refused}', '{}'", origin.address), ""));
-    for _ in 0..4 {
+    // Which of them is drawn first is chance.
+    within("the other was tried", || {
         talking(proxy.address()).finish().rest();
-    }
-    let failures = metric_sum(
-        proxy.admin(),
-        "lockgate_cluster_connect_failures_total",
-        "db",
-    );
-    assert!(failures >= 1.0, "{failures}");
+        let failures = metric_sum(
+            proxy.admin(),
+            "lockgate_cluster_connect_failures_total",
+            "db",
+        );
+        (failures >= 1.0).then_some(())
+    });
 
     let proxy = Proxy::start(&yaml(&format!("'{refused}'"), ""));
     assert!(proxy.connect().is_reset());
