@@ -214,7 +214,11 @@ impl WorkerChain {
         for (place, known) in self.places.iter().enumerate() {
             let slot = taken.slot(place);
             match part(known, Phase::Done, place, view, slot) {
-                Some(_) => is_awaited = true,
+                // The end may be days away, and so many instances there are not.
+                Some(_) => {
+                    is_awaited = true;
+                    slot.own = None;
+                }
                 None => slot.leave(),
             }
             // What a shadow would be shown has no end in sight.

@@ -9,10 +9,11 @@ use crate::config::place::below;
 use crate::config::raw::{RawListener, RawTcp};
 
 /// Keys of a listener that are about HTTP, those within others by their path.
-const HTTP_KEYS: [&[&str]; 15] = [
+const HTTP_KEYS: [&[&str]; 16] = [
     &["filters"],
     &["remove_request_headers"],
     &["http2"],
+    &["upgrades"],
     &["headers"],
     &["path"],
     &["timeouts", "idle"],
@@ -76,5 +77,62 @@ impl Checker<'_> {
                 );
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemars::{JsonSchema, schema_for};
+
+    use super::*;
+    use crate::config::raw::{RawLimits, RawTimeouts};
+
+    /// Keys of which some are about HTTP.
+    const PARTS: [&str; 2] = ["timeouts", "limits"];
+
+    /// Those that go with whatever is spoken, and the one of TCP.
+    const OTHERS: [&[&str]; 12] = [
+        &["name"],
+        &["address"],
+        &["tls"],
+        &["proxy_protocol"],
+        &["cluster"],
+        &["connection_filters"],
+        &["detection"],
+        &["protocols"],
+        &["tcp"],
+        &["timeouts", "handshake"],
+        &["limits", "max_connections"],
+        &["limits", "max_handshakes"],
+    ];
+
+    fn keys<T: JsonSchema>() -> Vec<String> {
+        let schema = json!(schema_for!(T));
+        let keys = schema["properties"].as_object().expect("an object's keys");
+        keys.keys().cloned().collect()
+    }
+
+    #[test]
+    fn of_each_key_it_is_known_what_it_is_about() {
+        let mut all: Vec<_> = keys::<RawListener>();
+        all.retain(|key| !PARTS.contains(&&**key));
+        all.extend(
+            keys::<RawTimeouts>()
+                .iter()
+                .map(|key| format!("timeouts.{key}")),
+        );
+        all.extend(
+            keys::<RawLimits>()
+                .iter()
+                .map(|key| format!("limits.{key}")),
+        );
+        all.sort();
+        let mut known: Vec<_> = HTTP_KEYS
+            .iter()
+            .chain(&OTHERS)
+            .map(|key| key.join("."))
+            .collect();
+        known.sort();
+        assert_eq!(all, known);
     }
 }
