@@ -8,7 +8,6 @@ mod introduction;
 #[path = "../../proxy/src/proxy_protocol/version.rs"]
 mod version;
 #[path = "../../proxy/src/proxy_protocol/write.rs"]
-#[allow(dead_code, reason = "nothing is written to sockets")]
 mod write;
 
 pub use introduction::Introduction;
@@ -16,6 +15,21 @@ pub use version::Version;
 pub use write::Ends;
 
 use header::{Begin, begin_of, parse};
+
+/// What is written for both ends of a stream is read as the same.
+pub fn write_and_read(introduction: &Introduction) {
+    let (Some(source), Some(destination)) = (introduction.client(), introduction.destination())
+    else {
+        return;
+    };
+    let ends = Ends::new(source, destination);
+    for version in [Version::V1, Version::V2] {
+        let read = read(&write::header(version, Some(ends))).expect("a whole header");
+        if let (Some(client), Some(to)) = (read.client(), read.destination()) {
+            assert_eq!(Ends::new(client, to), ends);
+        }
+    }
+}
 
 /// Reads the header that `bytes` begin with, after checking that no shorter beginning
 /// of them is taken for something else.

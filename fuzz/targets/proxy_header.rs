@@ -10,7 +10,7 @@ fuzz_target!(|bytes: &[u8]| {
     let Some(introduction) = proxy_protocol::read(bytes) else {
         return;
     };
-    introduction.client();
+    proxy_protocol::write_and_read(&introduction);
     for name in [
         "version",
         "source",

@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use lockgate_sdk::authority::host_of;
 use lockgate_sdk::prelude::*;
 
-use crate::network::Network;
 use crate::pattern::{Glob, Segments};
 use crate::subject::{self, Identity};
+use lockgate_sdk::network::Network;
 
 /// All of these hold.
 #[derive(Debug, Default)]

@@ -1,8 +1,8 @@
 //! `lockgate:authz`: who may do what.
 //!
 //! `config` is what the operator writes and `check` makes the `Authz` of it, with `text`
-//! for what stands in conditions; `filter` lets it act. A `rule` has conditions; `pattern` and `network` are what texts and
-//! addresses are compared with, `subject` is who a request is from, and `audit` writes
+//! for what stands in conditions; `filter` lets it act. A `rule` has conditions; `pattern`
+//! is what texts are compared with, `subject` is who a request is from, and `audit` writes
 //! down what was denied.
 
 mod audit;
@@ -10,7 +10,6 @@ mod check;
 mod condition;
 mod config;
 mod filter;
-mod network;
 mod pattern;
 mod rule;
 mod subject;

@@ -6,8 +6,8 @@ use std::net::Ipv6Addr;
 use lockgate_sdk::authority::host_of;
 use lockgate_sdk::field;
 
-use crate::network::Network;
 use crate::pattern::{Glob, Segments};
+use lockgate_sdk::network::Network;
 
 /// RFC 9110, section 9.3, and RFC 5789. Methods are told apart by their case.
 const METHODS: [&str; 9] = [
@@ -105,7 +105,8 @@ pub fn method(text: &str) -> Result<String, Wanted> {
 }
 
 pub fn network(text: &str) -> Result<Network, Wanted> {
-    Network::read(text)
+    text.parse::<Network>()
+        .ok()
         .ok_or("a network such as `10.0.0.0/8`, from its first address, or an address")
 }
 

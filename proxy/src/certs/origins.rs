@@ -1,7 +1,7 @@
 //! Endpoints, asked live.
 
 use std::error::Error as StdError;
-use std::fmt::Write as _;
+use std::iter::{once, successors};
 use std::sync::Arc;
 
 use http::header::{HOST, USER_AGENT};
@@ -193,11 +193,7 @@ fn stats() -> Arc<PerWorker<crate::stats::ClusterStats>> {
 }
 
 fn told(error: &ProxyError) -> String {
-    let mut told = error.kind.name().to_owned();
-    let mut next = error.source();
-    while let Some(error) = next {
-        write!(told, ": {error}").expect("a string takes every write");
-        next = error.source();
-    }
-    told
+    let causes = successors(error.source(), |&cause| cause.source());
+    let words = once(error.kind.name().to_owned()).chain(causes.map(ToString::to_string));
+    words.collect::<Vec<_>>().join(": ")
 }
