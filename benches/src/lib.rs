@@ -24,6 +24,7 @@ use lockgate::http::ParsedRequest;
 use lockgate::http::h1::{HeadScanner, parse_request};
 use lockgate::http::request_id::Hex;
 use lockgate::http::{RequestHead, ResponseHead};
+use lockgate::listener::Inherited;
 use lockgate::shipped::SHIPPED;
 use lockgate::snapshot::{Builder, Past, Snapshot, Sockets, WorkerSnapshot};
 use lockgate::stats::Stats;
@@ -179,6 +180,7 @@ pub fn build(configuration: &str, engine: &Arc<FilterEngine>, workers: usize) ->
         shipped: SHIPPED,
         workers,
         sockets: Sockets::Leave,
+        inherited: &Inherited::default(),
         state: None,
         past: &Past::default(),
         lock: None,
@@ -208,6 +210,7 @@ fn view(listener: &Listener) -> View {
         listener: listener.name.clone(),
         tls: None,
         introduction: None,
+        original_destination: None,
         request_id: HeaderValue::from_static("0190d5b2-7c3e-7f00-9d5e-3f1c0b6a9d8e"),
         trace_id: Hex::of(0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c),
         started: Instant::now(),

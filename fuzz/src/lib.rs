@@ -23,8 +23,11 @@ pub fn limits() -> Limits {
         max_headers: 20,
         max_target_bytes: 512,
         max_body_bytes: 1024,
+        min_body_rate: 0,
         max_requests: 1,
         max_connections: 1,
+        max_client_connections: 1,
+        client_ipv6_prefix: 64,
         max_handshakes: 1,
     }
 }

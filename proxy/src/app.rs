@@ -2,25 +2,28 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use anyhow::Context;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::config::{Admin, Config, Mistake, Mistakes};
+use crate::config::{Admin, Config, ListenAddress, Mistake, Mistakes};
 use crate::console::Exit;
-use crate::control::admin::{self, Command, ReloadOutcome};
+use crate::control::admin::{self, AdminState, Command, ReloadOutcome};
 use crate::control::log::LogHandle;
 use crate::control::reload::{self, Candidate, Loader};
 use crate::control::signals::Signals;
 use crate::control::status::Status;
+use crate::control::successor::{Predecessor, Program};
 use crate::control::versions::Versions;
-use crate::control::{self, Control, Ended, Resolving, Sources, log_target};
+use crate::control::{self, Control, Ended, Resolving, Sources, log_target, service};
 use crate::exchange::{AccessLog, AccessLogSink, AccessLogThread};
 use crate::filter::Compiler;
 use crate::jobs::Jobs;
+use crate::listener::Inherited;
+use crate::overload::{self, Load};
 use crate::snapshot::{Published, Sockets};
 use crate::state::Folder;
 use crate::stats::Stats;
@@ -38,6 +41,10 @@ pub struct Options {
     strict: bool,
     /// Where no `state_dir` is configured.
     state_dir: Option<PathBuf>,
+    inherited: Inherited,
+    /// How the process was started, so that another can take its place.
+    program: Option<Program>,
+    predecessor: Option<Predecessor>,
 }
 
 impl Options {
@@ -49,6 +56,9 @@ impl Options {
             compiler: Compiler::Here,
             strict: false,
             state_dir: None,
+            inherited: Inherited::default(),
+            program: None,
+            predecessor: None,
         }
     }
 
@@ -59,9 +69,19 @@ impl Options {
         self
     }
 
-    /// Obey SIGHUP, SIGTERM and SIGINT, log as the configuration says, and
-    /// compile in processes of this program, which has to be `lockgate`.
+    /// Let another process take this one's place, which is started as this one was.
+    pub fn replaceable(mut self) -> Self {
+        self.program = Program::of_this_process();
+        self
+    }
+
+    /// Obey SIGHUP, SIGUSR2, SIGTERM and SIGINT, log as the configuration says, take the sockets
+    /// that were passed, and compile in processes of this program, which has to be
+    /// `lockgate`.
     pub fn as_process(mut self) -> anyhow::Result<Self> {
+        let inherited = Inherited::from_environment();
+        self.inherited = inherited.context("cannot take the sockets that were passed")?;
+        self.predecessor = Predecessor::among(&self.inherited);
         self.signals = true;
         self.log = true;
         self.state_dir = reload::default_state_dir(&self.config);
@@ -76,6 +96,16 @@ pub enum StartError {
     Config(Mistakes),
     #[error(transparent)]
     Other(#[from] anyhow::Error),
+}
+
+impl StartError {
+    /// A line for each thing that is wrong.
+    fn told(&self) -> Vec<String> {
+        match self {
+            Self::Config(mistakes) => mistakes.iter().map(ToString::to_string).collect(),
+            Self::Other(error) => vec![format!("{error:#}")],
+        }
+    }
 }
 
 impl From<Mistake> for StartError {
@@ -104,7 +134,23 @@ pub struct App {
 
 impl App {
     /// Starts everything and returns once it serves.
-    pub fn start(options: Options) -> Result<Self, StartError> {
+    pub fn start(mut options: Options) -> Result<Self, StartError> {
+        let is_process = options.signals;
+        let predecessor = Arc::new(Mutex::new(options.predecessor.take()));
+        let started = Self::bring_up(options, &predecessor);
+        let untold = predecessor.lock().ok().and_then(|mut one| one.take());
+        match (&started, untold) {
+            (Err(error), Some(predecessor)) => predecessor.refuse(error.told()),
+            _ if is_process && started.is_ok() => service::serves(),
+            _ => {}
+        }
+        started
+    }
+
+    fn bring_up(
+        options: Options,
+        predecessor: &Arc<Mutex<Option<Predecessor>>>,
+    ) -> Result<Self, StartError> {
         let reading = reload::read_to_watch(&options.config);
         let sources = Sources::of(&reading);
         let draft = reading.attempt.draft;
@@ -129,6 +175,7 @@ impl App {
             cache_dir: reload::cache_dir(&loaded.config),
             stats: stats.clone(),
             workers,
+            inherited: options.inherited,
             state,
             strict: options.strict,
         });
@@ -154,6 +201,8 @@ impl App {
                     stats,
                     versions,
                     commands: commands.clone(),
+                    program: options.program,
+                    predecessor: predecessor.clone(),
                 };
                 move || control_thread(start, inbox, started)
             })
@@ -170,14 +219,17 @@ impl App {
         })
     }
 
-    /// The address that a listener is bound to.
+    /// The address that a listener is bound to, if on TCP.
     pub fn address(&self, listener: &str) -> Option<SocketAddr> {
         let snapshot = self.published.load();
         let listener = snapshot
             .listeners
             .iter()
             .find(|known| &*known.config.name == listener)?;
-        Some(listener.socket.as_ref()?.address)
+        match listener.socket.as_ref()?.address {
+            ListenAddress::Tcp(address) => Some(address),
+            ListenAddress::Unix(_) | ListenAddress::Systemd(_) => None,
+        }
     }
 
     /// The address that the admin server is bound to, if on TCP.
@@ -230,6 +282,9 @@ struct Start {
     stats: Arc<Stats>,
     versions: Versions,
     commands: mpsc::Sender<Command>,
+    program: Option<Program>,
+    /// Until it is told that this process could serve.
+    predecessor: Arc<Mutex<Option<Predecessor>>>,
 }
 
 type Started = Result<(Arc<Published>, Arc<Status>), StartError>;
@@ -297,17 +352,37 @@ async fn bring_up(start: Start) -> Result<(Control, Option<Signals>), StartError
             false => tracing::info!(why, "{standing}"),
         }
     }
+    let config = snapshot.config.clone();
     let mut versions = start.versions;
+    let status = Status::new(start.stats.clone(), &snapshot, versions.known());
+    let admin = match &config.admin {
+        Some(admin) => {
+            let state = status.admin_state(start.commands);
+            let server = bind_admin(admin, &config, state, &start.loader)?;
+            status.set_admin_address(server.address());
+            Some(server)
+        }
+        None => None,
+    };
+    let predecessor = start.predecessor.lock().ok().and_then(|mut one| one.take());
+    let told = match predecessor {
+        Some(predecessor) => {
+            let ready = predecessor.ready().await;
+            Some(ready.context("the process before this one does not hand over")?)
+        }
+        None => None,
+    };
+    // Nothing that others see has changed until here.
     control::serve_shared(&snapshot, &start.stats);
     versions.published(&snapshot, Instant::now());
-    let config = snapshot.config.clone();
-    let status = Status::new(start.stats.clone(), &snapshot, versions.known());
-    if let Some(admin) = &config.admin {
-        serve_admin(admin, &config, &status, start.commands)?;
+    for rest in start.loader.inherited.close_rest() {
+        tracing::warn!("a socket that was passed to this process is no listener's: {rest}");
     }
     let published = Arc::new(Published::new(snapshot.clone()));
     jobs.publish().await;
     let (stage, stages) = watch::channel(Stage::Running);
+    let load = Arc::new(Load::new(start.stats.delays.clone()));
+    watch_load(&load, &start.stats, &published);
     let mut workers = Vec::new();
     for index in 0..start.loader.workers {
         let log = match &start.sink {
@@ -324,6 +399,7 @@ async fn bring_up(start: Start) -> Result<(Control, Option<Signals>), StartError
             published: published.clone(),
             stage: stages.clone(),
             log,
+            load: load.clone(),
         });
         workers.push(worker.map_err(anyhow::Error::new)?);
     }
@@ -331,6 +407,13 @@ async fn bring_up(start: Start) -> Result<(Control, Option<Signals>), StartError
         if let Some(socket) = &listener.socket {
             tracing::info!(listener = %listener.config.name, address = %socket.address, "listening");
         }
+    }
+    // What may fail has been done: names are not taken from a process that goes on.
+    let admin = admin.map(admin::Server::start).transpose();
+    let admin = admin.map_err(anyhow::Error::new)?;
+    snapshot.sockets().for_each(|socket| socket.own_name());
+    if let Some(told) = told {
+        told.serves().await;
     }
     let control = Control {
         loader: start.loader,
@@ -343,26 +426,32 @@ async fn bring_up(start: Start) -> Result<(Control, Option<Signals>), StartError
         versions,
         log: start.process_log,
         sources: start.sources,
+        program: start.program,
+        admin,
     };
     Ok((control, signals))
 }
 
-fn serve_admin(
+fn watch_load(load: &Arc<Load>, stats: &Arc<Stats>, published: &Arc<Published>) {
+    let (load, stats, published) = (load.clone(), stats.clone(), published.clone());
+    tokio::task::spawn_local(async move {
+        let rules = || published.load().config.overload.clone();
+        overload::watch(&load, &stats, rules).await;
+    });
+}
+
+fn bind_admin(
     admin: &Admin,
     config: &Config,
-    status: &Status,
-    commands: mpsc::Sender<Command>,
-) -> Result<(), Mistake> {
-    let state = status.admin_state(commands);
-    let server = admin::Server::bind(&admin.address, state).map_err(|error| {
+    state: AdminState,
+    loader: &Loader,
+) -> Result<admin::Server, Mistake> {
+    admin::Server::bind(&admin.address, state, &loader.inherited).map_err(|error| {
         Mistake::at(
             &config.places,
             "/admin/address",
             error.to_string(),
             "an address that can be listened on",
         )
-    })?;
-    status.set_admin_address(server.address());
-    tokio::task::spawn_local(server.run());
-    Ok(())
+    })
 }

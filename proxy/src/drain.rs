@@ -3,12 +3,16 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Waker};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// What a worker's connections watch. Only its own thread touches it.
 #[derive(Default)]
 pub struct Drain {
     draining: Cell<bool>,
     cut_off: Cell<bool>,
+    last_request: Cell<Option<Instant>>,
     connections: Cell<usize>,
     waiting: RefCell<Waiting>,
 }
@@ -20,14 +24,21 @@ struct Waiting {
 }
 
 impl Drain {
-    /// From now on connections end after the exchange they are in.
-    pub fn begin(&self) {
+    /// From now on connections end after the exchange they are in. Those without one wait
+    /// so long for their last request.
+    pub fn begin(&self, patience: Duration) {
+        self.last_request.set(Some(Instant::now() + patience));
         self.draining.set(true);
         self.wake();
     }
 
     pub fn is_draining(&self) -> bool {
         self.draining.get()
+    }
+
+    /// Until when a connection without a request waits for its last one.
+    pub fn last_request(&self) -> Option<Instant> {
+        self.last_request.get()
     }
 
     /// The time is up: exchanges end where they are.

@@ -57,6 +57,8 @@ kinds! {
     BadBody Downstream 400 "bad_body";
     HeadTimeout Downstream 408 "head_timeout";
     BodyTimeout Downstream 408 "body_timeout";
+    /// The body came, but more slowly than a client may.
+    BodyTooSlow Downstream 408 "body_too_slow";
     BodyTooLarge Downstream 413 "body_too_large";
     TargetTooLong Downstream 414 "target_too_long";
     ExpectationFailed Downstream 417 "expectation_failed";
@@ -69,6 +71,8 @@ kinds! {
     ClientGone Downstream 499 "client_gone";
     /// The client stopped reading the answer.
     ClientStalled Downstream 499 "client_stalled";
+    /// It read, but more slowly than it may.
+    ClientTooSlow Downstream 499 "client_too_slow";
     /// No filter routed it and the listener has no cluster.
     NoRoute Downstream 404 "no_route";
     FilterFailed Filter 500 "filter_failed";
@@ -93,6 +97,8 @@ kinds! {
     UpstreamStalled Upstream 504 "upstream_stalled";
     TotalTimeout Internal 504 "total_timeout";
     Draining Internal 503 "draining";
+    /// The process has more than it can carry.
+    Overloaded Internal 503 "overloaded";
     /// A connection on which nothing came for too long.
     IdleTimeout Internal 0 "idle_timeout";
     /// A connection that was open for as long as it may be.

@@ -4,8 +4,8 @@
 //! lives there. A module uses only what stands below it:
 //! `cli`, `app`, `demo`, `project` / `control` / `worker`, `jobs`, `cases`, `certs`, `listener`,
 //! `downstream` / `tcp` / `exchange` / `snapshot` / `filter`, `upstream` / `cluster`, `secrets`,
-//! `components`, `state`, `tls` / `config` / `http`, `client`, `deadline`, `drain`, `error`, `stats`,
-//! `console`, `cache`, `digest`, `private`, `proxy_protocol`, `pump`.
+//! `components`, `state`, `overload`, `tls` / `config` / `http`, `client`, `deadline`, `drain`, `error`, `stats`,
+//! `console`, `cache`, `pace`, `digest`, `private`, `proxy_protocol`, `pump`.
 
 pub mod app;
 pub mod cache;
@@ -30,6 +30,8 @@ pub mod http;
 pub mod jobs;
 pub mod listener;
 pub mod memory;
+pub mod overload;
+pub mod pace;
 pub mod pings;
 pub mod private;
 pub mod project;
@@ -39,6 +41,7 @@ pub mod secrets;
 pub mod shared;
 pub mod shipped;
 pub mod snapshot;
+mod socket_option;
 pub mod state;
 pub mod stats;
 pub mod tcp;

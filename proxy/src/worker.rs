@@ -3,7 +3,7 @@
 //! Takes published snapshots and the drain's stages; gives exchanges. It never
 //! writes to what it reads, and takes no lock that another thread holds.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
@@ -14,9 +14,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinSet, LocalSet};
 
+use crate::config::Protocol;
 use crate::downstream;
 use crate::exchange::{AccessLog, Local};
-use crate::listener::{AcceptLoop, Socket};
+use crate::listener::{AcceptLoop, Room, Socket};
+use crate::overload::Load;
 use crate::snapshot::Published;
 use crate::stats::{Gauge, ListenerStats, PerWorker};
 
@@ -30,9 +32,11 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     Running,
-    /// Finish what is under way, until then.
+    /// Finish what is under way, until then. Connections without a request wait so long
+    /// for one.
     Draining {
         until: Instant,
+        patience: Duration,
     },
 }
 
@@ -50,6 +54,7 @@ pub struct WorkerSetup {
     pub published: Arc<Published>,
     pub stage: watch::Receiver<Stage>,
     pub log: AccessLog,
+    pub load: Arc<Load>,
 }
 
 /// Starts the thread.
@@ -61,22 +66,36 @@ pub fn spawn(setup: WorkerSetup) -> io::Result<JoinHandle<Drained>> {
     std::thread::Builder::new()
         .name(format!("worker-{}", setup.index))
         .spawn(move || {
+            let _guard = LetGo(setup.published.clone());
             let tasks = LocalSet::new();
             tasks.block_on(&runtime, run(setup))
         })
 }
 
+/// Where a worker panics, its sockets close with it, and the kernel gives connections to
+/// the others; copies that are kept for an upgrade would take them, and nobody accepts.
+struct LetGo(Arc<Published>);
+
+impl Drop for LetGo {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.load().sockets().for_each(|socket| socket.forget());
+        }
+    }
+}
+
 async fn run(setup: WorkerSetup) -> Drained {
     let mut generations = setup.published.watch();
     let mut stage = setup.stage;
-    let local = Local::new(setup.index, &setup.published, setup.log);
+    let local = Local::new(setup.index, &setup.published, setup.log, setup.load);
     let mut listeners = Listeners::default();
     listeners.follow(&local);
+    tokio::task::spawn_local(measure_delay(local.clone()));
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = tick.tick() => local.tick(tokio::time::Instant::now()),
+            _ = tick.tick() => local.tick(),
             changed = generations.changed() => {
                 if changed.is_err() {
                     return Drained::Clean;
@@ -86,7 +105,9 @@ async fn run(setup: WorkerSetup) -> Drained {
             changed = stage.changed() => {
                 let stage = *stage.borrow_and_update();
                 match stage {
-                    Stage::Draining { until } => return drain(&local, listeners, until).await,
+                    Stage::Draining { until, patience } => {
+                        return drain(&local, listeners, until, patience).await;
+                    }
                     Stage::Running if changed.is_err() => return Drained::Clean,
                     Stage::Running => {}
                 }
@@ -95,14 +116,30 @@ async fn run(setup: WorkerSetup) -> Drained {
     }
 }
 
+/// In a task of its own, which waits its turn behind the connections' as each of them
+/// does. Ends with the worker.
+async fn measure_delay(local: Rc<Local>) {
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let due = tick.tick().await;
+        local.note_delay(due.elapsed());
+    }
+}
+
 /// Stops accepting, then waits for the connections to end.
-async fn drain(local: &Rc<Local>, listeners: Listeners, until: Instant) -> Drained {
+async fn drain(
+    local: &Rc<Local>,
+    listeners: Listeners,
+    until: Instant,
+    patience: Duration,
+) -> Drained {
     listeners.close().await;
-    local.drain.begin();
+    local.drain.begin(patience);
     let mut tick = tokio::time::interval(Duration::from_millis(10));
     while local.drain.connections() > 0 && Instant::now() < until {
         tick.tick().await;
-        local.tick(tokio::time::Instant::now());
+        local.tick();
     }
     let open = local.drain.connections();
     if open > 0 {
@@ -112,7 +149,7 @@ async fn drain(local: &Rc<Local>, listeners: Listeners, until: Instant) -> Drain
             tick.tick().await;
         }
     }
-    local.tick(tokio::time::Instant::now());
+    local.tick();
     match open {
         0 => Drained::Clean,
         open => Drained::CutOff(open),
@@ -123,7 +160,7 @@ async fn drain(local: &Rc<Local>, listeners: Listeners, until: Instant) -> Drain
 #[derive(Default)]
 struct Listeners {
     loops: JoinSet<()>,
-    open: HashMap<*const Socket, (Arc<Socket>, Rc<Notify>)>,
+    open: HashMap<*const Socket, (Arc<Socket>, Vec<Rc<Notify>>)>,
 }
 
 impl Listeners {
@@ -138,8 +175,8 @@ impl Listeners {
             .map(|(key, _)| *key)
             .collect();
         for key in gone {
-            if let Some((_, stop)) = self.open.remove(&key) {
-                stop.notify_one();
+            if let Some((_, stops)) = self.open.remove(&key) {
+                stops.iter().for_each(|stop| stop.notify_one());
             }
         }
         for listener in &snapshot.listeners {
@@ -156,22 +193,25 @@ impl Listeners {
         if self.open.contains_key(&key) {
             return;
         }
-        match AcceptLoop::new(socket.clone(), local.worker) {
-            Ok(Some(accept)) => {
-                let stop = Rc::new(Notify::new());
-                self.open.insert(key, (socket.clone(), stop.clone()));
-                self.loops
-                    .spawn_local(accept_on(local.clone(), accept, socket, stop));
-            }
-            Ok(None) => {}
-            Err(error) => {
-                tracing::error!(%error, address = %socket.address, "cannot serve a listener");
+        let mut stops = Vec::new();
+        for accept in AcceptLoop::all(&socket, local.worker, &local.load) {
+            match accept {
+                Ok(accept) => {
+                    let stop = Rc::new(Notify::new());
+                    stops.push(stop.clone());
+                    let accepting = accept_on(local.clone(), accept, socket.clone(), stop);
+                    self.loops.spawn_local(accepting);
+                }
+                Err(error) => {
+                    tracing::error!(%error, address = %socket.address, "cannot serve a listener");
+                }
             }
         }
+        self.open.insert(key, (socket, stops));
     }
 
     async fn close(mut self) {
-        for (_, stop) in self.open.values() {
+        for stop in self.open.values().flat_map(|(_, stops)| stops) {
             stop.notify_one();
         }
         while self.loops.join_next().await.is_some() {}
@@ -188,12 +228,22 @@ async fn accept_on(local: Rc<Local>, accept: AcceptLoop, socket: Arc<Socket>, st
         return;
     };
     let worker = local.worker;
-    let limit = RefCell::new(0);
-    let current_limit = || {
-        if let Some(listener) = local.snapshot().listener(&socket) {
-            *limit.borrow_mut() = listener.shared.config.limits.max_connections;
+    let room = Cell::new(Room::default());
+    let current_room = || {
+        let snapshot = local.snapshot();
+        if let Some(listener) = snapshot.listener(&socket) {
+            let config = &listener.shared.config;
+            room.set(Room {
+                of_listener: config.limits.max_connections,
+                of_process: snapshot.shared.config.max_connections,
+                // A connection of TCP is what a request is of HTTP.
+                is_overloaded: match config.speaks(Protocol::Tcp) {
+                    true => local.sheds(),
+                    false => local.refuses(),
+                },
+            });
         }
-        *limit.borrow()
+        room.get()
     };
     let take = |stream, peer, permit| {
         // A reload may have given the listener another name.
@@ -210,7 +260,7 @@ async fn accept_on(local: Rc<Local>, accept: AcceptLoop, socket: Arc<Socket>, st
         });
     };
     accept
-        .run(stats.of(worker), current_limit, stop.notified(), take)
+        .run(stats.of(worker), current_room, stop.notified(), take)
         .await;
 }
 

@@ -279,6 +279,7 @@ fn what_cannot_be_rehearsed_is_told() {
         &[&whole, "--against", &config, "--clients", &clients],
         &["goes with new"],
     );
+    bad(&[&new, "--against", &config], &["nothing was asked"]);
     let (code, told) = rehearse(&["--help"]);
     assert!(code == 0 && told.contains("Exits with 0"), "{told}");
 }

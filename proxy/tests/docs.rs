@@ -74,11 +74,10 @@ fn every_whole_configuration_is_good() {
         whole.extend(found.into_iter().filter(|(_, text)| is_whole(text)));
     }
     for entry in fs::read_dir(root().join("examples")).unwrap() {
-        let path = entry.unwrap().path().join("lockgate.yaml");
-        whole.push((
-            path.display().to_string(),
-            fs::read_to_string(&path).unwrap(),
-        ));
+        for path in files_in(&entry.unwrap().path(), "yaml") {
+            let text = fs::read_to_string(&path).unwrap();
+            whole.push((path.display().to_string(), text));
+        }
     }
     assert!(whole.len() >= 4, "{whole:?}");
     for (name, text) in whole {
@@ -104,7 +103,9 @@ fn load_with_certificates(text: &str) -> Result<config::Loaded, config::Mistakes
         .write(&certs, "edge-rsa");
     authority.issue(&["*.edge.test"]).write(&certs, "wildcard");
     fs::write(certs.join("wildcard.ocsp"), "staple").unwrap();
-    authority.issue(&["proxy.test"]).write(&certs, "proxy");
+    for name in ["proxy", "web", "payments"] {
+        authority.issue(&["proxy.test"]).write(&certs, name);
+    }
     for name in ["clients.pem", "partners.pem", "mesh.pem"] {
         fs::write(certs.join(name), authority.pem()).unwrap();
     }

@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use support::admin::ask_unix;
 use support::process::lockgate;
 use support::{Client, Origin, Process, Proxy, within};
 
@@ -222,4 +223,38 @@ fn a_bad_configuration_does_not_start() {
     assert_eq!(output.status.code(), Some(2));
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(told.contains("lockgate.yaml:"), "{told}");
+}
+
+/// Whoever balances over several looks at `/ready` from time to time.
+#[test]
+fn a_lame_duck_serves_on_and_is_not_ready() {
+    let origin = Origin::saying("body");
+    let folder = Proxy::folder();
+    let socket = folder.join("admin.sock");
+    let admin = format!("admin: {{ address: 'unix:{}' }}\n", socket.display());
+    let yaml = |lame_duck| format!("lame_duck: {lame_duck}\n{admin}{}", policy(&origin, "20s"));
+    let mut process = Process::start_in(folder, &yaml("1h"));
+    let mut kept = process.connect();
+    kept.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n");
+    assert_eq!(kept.answer().status, 200);
+    process.signal("TERM");
+    process.logged("serving on, not ready any more");
+    within("it says that it is not ready", || {
+        let ready = ask_unix(&socket, "GET", "/ready");
+        (ready.status == 503 && ready.text() == "draining\n").then_some(())
+    });
+    kept.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n");
+    assert_eq!(kept.answer().header("connection"), None);
+    assert_eq!(process.get("/").header("connection"), None);
+    within("a second signal is taken", || {
+        process.signal("TERM");
+        process.log().contains("a second signal came").then_some(())
+    });
+    assert_eq!(process.exit_code(), Some(1));
+
+    let mut process = Process::start_in(Proxy::folder(), &yaml("10ms"));
+    process.signal("TERM");
+    assert_eq!(process.exit_code(), Some(0));
+    process.logged("serving on, not ready any more");
+    process.logged("drained");
 }

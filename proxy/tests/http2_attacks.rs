@@ -3,6 +3,7 @@
 
 mod support;
 
+use support::admin::metric_sum;
 use support::http2::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RST_STREAM, RawFrame,
     RawHttp2, SETTINGS, WINDOW_UPDATE, get, literals, run,
@@ -11,6 +12,11 @@ use support::{Origin, Proxy, Seen, read_head, within};
 
 const PROTOCOL_ERROR: u32 = 1;
 const ENHANCE_YOUR_CALM: u32 = 11;
+
+const PRIORITY: u8 = 2;
+const UNKNOWN: u8 = 0xbb;
+
+const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
 const HEAD: [(&str, &str); 4] = [
     (":method", "GET"),
@@ -164,7 +170,8 @@ fn a_body_that_is_not_as_long_as_it_says_is_no_request() {
 #[test]
 fn streams_that_are_opened_to_be_broken_off_cost_the_connection() {
     let origin = Origin::saying("hello");
-    let proxy = proxy_to(&origin, ", http2: { max_resets: 50 }");
+    let proxy = with_admin(&origin, ", http2: { max_resets: 50 }");
+    let mut other = proxy.connect();
     let mut client = RawHttp2::connect(proxy.address());
     for number in 0..20_000 {
         let stream = 2 * number + 1;
@@ -176,25 +183,48 @@ fn streams_that_are_opened_to_be_broken_off_cost_the_connection() {
     }
     let last = client.read_one_of(&[GOAWAY]).expect("it is told");
     assert_eq!(last.code(), ENHANCE_YOUR_CALM);
-    assert_eq!(proxy.get("/").status, 200);
+    // The codec has a limit of its own on those that nobody has looked at yet.
+    assert_eq!(ended(&proxy, "resets") + ended(&proxy, "protocol"), 1.0);
+    assert_eq!(other.send(GET).answer().status, 200);
+}
+
+/// Each of them has reached the origin, where its work ends as well.
+#[test]
+fn streams_that_are_broken_off_at_work_cost_the_connection() {
+    let (origin, _release) = Origin::holding("there");
+    let proxy = with_admin(&origin, ", http2: { max_resets: 20 }");
+    let mut other = proxy.connect();
+    let mut client = RawHttp2::connect(proxy.address());
+    let held = [&HEAD[..3], &[(":path", "/held")]].concat();
+    for number in 0..21 {
+        let stream = 2 * number + 1;
+        client.head(stream, END_STREAM, &held);
+        origin.seen();
+        client.send(&RawFrame::new(RST_STREAM, 0, stream, 8_u32.to_be_bytes()));
+    }
+    let last = client.read_one_of(&[GOAWAY]).expect("it is told");
+    assert_eq!(last.code(), ENHANCE_YOUR_CALM);
+    assert_eq!(ended(&proxy, "resets"), 1.0);
+    assert_eq!(other.send(GET).answer().status, 200);
 }
 
 #[test]
 fn a_head_without_end_costs_its_connection() {
     let origin = Origin::saying("hello");
-    let proxy = proxy_to(&origin, ", limits: { max_head_bytes: 8KiB }");
-    let mut client = RawHttp2::connect(proxy.address());
-    client.send(&RawFrame::new(HEADERS, END_STREAM, 1, literals(&HEAD)));
-    let filler = literals(&[("x", &"1".repeat(1000))]);
-    let mut sent = 0;
-    while sent < 64 << 20 {
-        sent += filler.len();
-        if !client.send(&RawFrame::new(CONTINUATION, 0, 1, filler.clone())) {
-            break;
+    let proxy = with_admin(&origin, ", limits: { max_head_bytes: 8KiB }");
+    let mut other = proxy.connect();
+    // Empty ones too, which make no head any larger.
+    for filler in [literals(&[("x", &"1".repeat(1000))]), Vec::new()] {
+        let mut client = RawHttp2::connect(proxy.address());
+        client.send(&RawFrame::new(HEADERS, END_STREAM, 1, literals(&HEAD)));
+        let mut sent = 0;
+        while client.send(&RawFrame::new(CONTINUATION, 0, 1, filler.clone())) {
+            sent += filler.len() + 9;
+            assert!(sent < 32 << 20, "nobody stopped it");
         }
     }
-    assert!(sent < 32 << 20, "nobody stopped it");
-    assert_eq!(proxy.get("/").status, 200);
+    assert_eq!(ended(&proxy, "protocol"), 2.0);
+    assert_eq!(other.send(GET).answer().status, 200);
 }
 
 /// A head of many references to one large entry of the table is as large as what
@@ -233,16 +263,19 @@ fn no_more_streams_than_allowed_are_served_at_once() {
     release.send(()).unwrap();
 }
 
-/// Frames that ask for an answer, from a client that reads none: what waits for it
-/// does not grow without end, and others are served.
+/// Frames that carry nothing, some of which ask for an answer, from a client that reads
+/// none: its connection ends, and others are served.
 #[test]
 fn floods_of_control_frames_cost_only_their_connection() {
     let origin = Origin::saying("hello");
-    let proxy = proxy_to(&origin, "");
+    let proxy = with_admin(&origin, "");
+    let mut other = proxy.connect();
     for frame in [
         RawFrame::new(PING, 0, 0, [0; 8]),
         RawFrame::new(SETTINGS, 0, 0, []),
         RawFrame::new(WINDOW_UPDATE, 0, 0, 1_u32.to_be_bytes()),
+        RawFrame::new(PRIORITY, 0, 1, [0, 0, 0, 0, 0]),
+        RawFrame::new(UNKNOWN, 0, 0, []),
         RawFrame::new(DATA, 0, 1, []),
     ] {
         let mut client = RawHttp2::connect(proxy.address());
@@ -251,13 +284,43 @@ fn floods_of_control_frames_cost_only_their_connection() {
             client.head(1, 0, &post);
         }
         client.set_write_timeout();
-        for _ in 0..300_000 {
-            if !client.send(&frame) {
-                break;
+        let mut sent = 0;
+        while client.send(&frame) {
+            sent += 1;
+            assert!(sent < 1_000_000, "nobody stopped it: {frame:?}");
+        }
+        assert_eq!(other.send(GET).answer().status, 200);
+    }
+    // The codec has a limit of its own on empty DATA, which is reached before.
+    assert_eq!(
+        ended(&proxy, "control_frames") + ended(&proxy, "protocol"),
+        6.0
+    );
+    assert!(ended(&proxy, "control_frames") >= 5.0);
+}
+
+/// Whoever takes what it is sent may say so as often as it takes something.
+#[test]
+fn room_for_what_was_sent_is_no_flood() {
+    let origin = Origin::saying(&"x".repeat(100_000));
+    let proxy = with_admin(&origin, ", http2: { max_control_frames: 100 }");
+    let mut client = RawHttp2::connect(proxy.address());
+    for stream in [1, 3, 5] {
+        client.head(stream, END_STREAM, &HEAD);
+        let mut left = 100_000;
+        while left > 0 {
+            let data = client.read_one_of(&[DATA, RST_STREAM, GOAWAY]).unwrap();
+            assert_eq!(data.kind, DATA, "{data:?}");
+            left -= data.payload.len();
+            let pieces = data.payload.len() / 100;
+            for _ in 0..pieces {
+                for of in [0, stream] {
+                    client.send(&RawFrame::new(WINDOW_UPDATE, 0, of, 100_u32.to_be_bytes()));
+                }
             }
         }
-        assert_eq!(proxy.get("/").status, 200);
     }
+    assert_eq!(ended(&proxy, "control_frames"), 0.0);
 }
 
 /// A client that gives no room at all is answered once it does, refusals among it.
@@ -326,7 +389,7 @@ fn closed_by_peer(stream: &std::net::TcpStream) -> bool {
 #[test]
 fn a_client_that_does_not_answer_pings_is_let_go() {
     let (origin, _release) = Origin::holding("there");
-    let proxy = proxy_to(
+    let proxy = with_admin(
         &origin,
         ", http2: { ping_every: 100ms, ping_timeout: 100ms }",
     );
@@ -335,4 +398,54 @@ fn a_client_that_does_not_answer_pings_is_let_go() {
     client.head(1, END_STREAM, &held);
     assert!(client.read_one_of(&[PING]).is_some());
     assert_eq!(client.read_one_of(&[HEADERS]), None, "the connection ends");
+    assert_eq!(ended(&proxy, "ping"), 1.0);
+}
+
+/// Room for a byte now and then, or a byte of a body: each in time, and too little.
+#[test]
+fn streams_that_trickle_are_broken_off() {
+    let origin = Origin::saying(&"x".repeat(100_000));
+    let proxy = with_admin(
+        &origin,
+        ", timeouts: { body: 2s }, limits: { min_body_rate: 1MiB }",
+    );
+    const INITIAL_WINDOW_SIZE: [u8; 6] = [0, 4, 0, 0, 0, 0];
+    for (is_reader, error) in [(true, "client_too_slow"), (false, "body_too_slow")] {
+        let mut client = RawHttp2::connect(proxy.address());
+        let (flags, piece) = match is_reader {
+            true => {
+                client.send(&RawFrame::new(SETTINGS, 0, 0, INITIAL_WINDOW_SIZE));
+                let room = RawFrame::new(WINDOW_UPDATE, 0, 1, 1_u32.to_be_bytes());
+                (END_STREAM, room)
+            }
+            false => (0, RawFrame::new(DATA, 0, 1, [b'x'])),
+        };
+        let method = if is_reader { "GET" } else { "POST" };
+        client.head(1, flags, &[&[(":method", method)], &HEAD[1..]].concat());
+        within("the proxy loses patience", || {
+            client.send(&piece);
+            (failed(&proxy, error) == 1.0).then_some(())
+        });
+        assert_eq!(proxy.get("/").status, 200);
+    }
+}
+
+fn with_admin(origin: &Origin, more: &str) -> Proxy {
+    Proxy::start(&format!(
+        "admin: {{ address: '127.0.0.1:0' }}\n\
+         listeners: [{{ name: web, address: '127.0.0.1:0', cluster: origin{more} }}]\n\
+         clusters: [{{ name: origin, endpoints: ['{}'] }}]\n",
+        origin.address
+    ))
+}
+
+/// Connections that the proxy ended for this reason, once there are any.
+fn ended(proxy: &Proxy, reason: &str) -> f64 {
+    let label = format!("reason=\"{reason}\"");
+    metric_sum(proxy.admin(), "lockgate_connections_ended_total", &label)
+}
+
+fn failed(proxy: &Proxy, error: &str) -> f64 {
+    let label = format!("error=\"{error}\"");
+    metric_sum(proxy.admin(), "lockgate_request_errors_total", &label)
 }

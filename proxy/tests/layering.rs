@@ -17,12 +17,27 @@ const LAYERS: &[&[&str]] = &[
     &["exchange"],
     &["snapshot"],
     &["filter", "upstream", "listener", "shipped"],
-    &["cluster", "secrets", "components", "state", "pings"],
+    &[
+        "cluster",
+        "secrets",
+        "components",
+        "state",
+        "pings",
+        "overload",
+    ],
     &["tls"],
     &["config"],
     &["http", "client", "drain"],
-    &["error", "stats", "console", "deadline", "memory", "cache"],
-    &["shared", "digest", "private", "proxy_protocol", "pump"],
+    &["error", "stats", "console", "pace", "memory", "cache"],
+    &[
+        "deadline",
+        "shared",
+        "digest",
+        "private",
+        "proxy_protocol",
+        "pump",
+        "socket_option",
+    ],
 ];
 
 /// The codec reads its limits from the checked configuration's shapes, and the

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use support::admin::metric_sum;
-use support::{Origin, Proxy, Seen, read_request, within};
+use support::{Client, Origin, Proxy, Seen, read_request, within};
 
 /// A proxy whose listener has `more` keys.
 fn proxy_to(origin: &Origin, more: &str) -> Proxy {
@@ -67,7 +67,7 @@ fn check_trickle(proxy: &Proxy, begin: &str) {
 #[test]
 fn a_connection_that_says_nothing_is_closed_without_a_word() {
     let origin = Origin::saying("ok");
-    let proxy = proxy_to(&origin, "timeouts: { idle: 50ms }");
+    let proxy = proxy_with_admin(&origin, "", "timeouts: { idle: 50ms }");
     assert_eq!(proxy.connect().rest(), b"");
     let mut client = proxy.connect();
     assert_eq!(
@@ -78,6 +78,8 @@ fn a_connection_that_says_nothing_is_closed_without_a_word() {
         200
     );
     assert_eq!(client.rest(), b"");
+    let ended = "lockgate_connections_ended_total";
+    assert_eq!(metric_sum(proxy.admin(), ended, "reason=\"idle\""), 2.0);
 }
 
 #[test]
@@ -105,6 +107,74 @@ fn a_body_that_trickles_is_answered_408() {
     let head = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\n";
     check_trickle(&proxy, head);
     assert_eq!(origin.seen_now(), None);
+}
+
+/// Each byte in time, and yet too few of them. The rate is the reason, and not that
+/// everything has its end.
+#[test]
+fn a_body_that_comes_too_slowly_is_answered_408() {
+    let origin = Origin::saying("ok");
+    let keys = "timeouts: { body: 2s }, limits: { min_body_rate: 1MiB }";
+    let proxy = proxy_with_admin(&origin, "", keys);
+    let mut other = proxy.connect();
+    let head = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\n";
+    check_trickle(&proxy, head);
+    assert_eq!(failed(&proxy, "body_too_slow"), 1.0);
+    assert_eq!(origin.seen_now(), None);
+    assert_eq!(other.send(GET).answer().status, 200);
+}
+
+#[test]
+fn a_slow_body_is_as_good_as_any_where_no_rate_is_wanted() {
+    let origin = Origin::saying("ok");
+    let proxy = proxy_to(&origin, "limits: { min_body_rate: 0 }");
+    let mut client = proxy.connect();
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 200\r\n\r\n");
+    for _ in 0..200 {
+        client.send("y");
+    }
+    assert_eq!(client.answer().status, 200);
+    assert_eq!(origin.seen().body.len(), 200);
+}
+
+/// An answer without end, taken piece by piece and too slowly.
+#[test]
+fn a_client_that_reads_too_slowly_is_given_up() {
+    let origin = Origin::scripted(|mut stream, seen| {
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let request = support::read_head(&mut reader).unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\n").unwrap();
+        if request.line.contains("/short") {
+            stream.write_all(b"content-length: 2\r\n\r\nok").unwrap();
+            return;
+        }
+        stream.write_all(b"connection: close\r\n\r\n").unwrap();
+        while stream.write_all(&[b'x'; 65536]).is_ok() {}
+        seen.send(Seen::named("cut off")).ok();
+    });
+    let keys = "timeouts: { body: 2s }, limits: { min_body_rate: 1GiB }";
+    let proxy = proxy_with_admin(&origin, "", keys);
+    let mut stream = TcpStream::connect(proxy.address()).unwrap();
+    let patience = Duration::from_millis(5);
+    stream.set_read_timeout(Some(patience)).unwrap();
+    stream.write_all(GET.as_bytes()).unwrap();
+    let mut piece = vec![0; 64 << 10];
+    let line = within("the proxy loses patience", || {
+        let _taken = stream.read(&mut piece).unwrap_or(0);
+        std::thread::sleep(patience);
+        origin.seen_now()
+    });
+    assert_eq!(line.line, "cut off");
+    assert_eq!(proxy.get("/short").status, 200);
+    within("it is counted", || {
+        (failed(&proxy, "client_too_slow") == 1.0).then_some(())
+    });
+}
+
+/// Exchanges that failed in this way.
+fn failed(proxy: &Proxy, error: &str) -> f64 {
+    let label = format!("error=\"{error}\"");
+    metric_sum(proxy.admin(), "lockgate_request_errors_total", &label)
 }
 
 /// Nobody waits for the answer any more, so the origin is left alone too.
@@ -247,22 +317,145 @@ fn a_client_that_asks_to_close_is_obeyed() {
     assert_eq!(client.rest(), b"");
 }
 
+const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+
+const ADMIN: &str = "admin: { address: '127.0.0.1:0' }";
+
+/// A proxy with an admin address and `more` at the top, whose listener has `keys`.
+fn proxy_with_admin(origin: &Origin, more: &str, keys: &str) -> Proxy {
+    Proxy::start(&format!(
+        "{ADMIN}\n{more}\n\
+         listeners: [{{ name: web, address: '127.0.0.1:0', cluster: origin, {keys} }}]\n\
+         clusters: [{{ name: origin, endpoints: ['{}'] }}]\n",
+        origin.address
+    ))
+}
+
+/// Connections that were closed as they came, by whose limit.
+fn refused(proxy: &Proxy, limit: &str) -> f64 {
+    let label = format!("limit=\"{limit}\"");
+    metric_sum(proxy.admin(), "lockgate_connections_refused_total", &label)
+}
+
 /// Over all workers; and a place that comes free can be taken.
 #[test]
 fn connections_beyond_the_limit_are_closed() {
     let origin = Origin::saying("ok");
-    let proxy = proxy_to(&origin, "limits: { max_connections: 4 }");
-    let request = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    let proxy = proxy_with_admin(&origin, "", "limits: { max_connections: 4 }");
     let mut clients: Vec<_> = (0..4).map(|_| proxy.connect()).collect();
     for client in &mut clients {
-        assert_eq!(client.send(request).answer().status, 200);
+        assert_eq!(client.send(GET).answer().status, 200);
     }
     assert_eq!(proxy.connect().rest(), b"");
-    assert_eq!(clients[0].send(request).answer().status, 200);
+    assert_eq!(clients[0].send(GET).answer().status, 200);
+    assert_eq!(refused(&proxy, "listener"), 1.0);
     clients.pop();
+    a_place_comes_free(|| proxy.connect());
+}
+
+/// Whether a further connection is served, sooner or later.
+fn a_place_comes_free(connect: impl Fn() -> Client) {
     within("a place comes free", || {
-        let mut client = proxy.connect();
+        let mut client = connect();
         client.try_send("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
         (!client.rest().is_empty()).then_some(())
     });
+}
+
+#[test]
+fn connections_of_all_listeners_together_are_limited() {
+    let origin = Origin::saying("ok");
+    let proxy = Proxy::start(&format!(
+        "{ADMIN}\nmax_connections: 3\n\
+         listeners:\n\
+         - {{ name: web, address: '127.0.0.1:0', cluster: origin }}\n\
+         - {{ name: other, address: '127.0.0.1:0', cluster: origin }}\n\
+         clusters: [{{ name: origin, endpoints: ['{}'] }}]\n",
+        origin.address
+    ));
+    let other = proxy.listener("other").unwrap();
+    let mut clients = vec![
+        proxy.connect(),
+        Client::connect(other),
+        Client::connect(other),
+    ];
+    for client in &mut clients {
+        assert_eq!(client.send(GET).answer().status, 200);
+    }
+    assert_eq!(proxy.connect().rest(), b"");
+    assert_eq!(Client::connect(other).rest(), b"");
+    assert_eq!(clients[0].send(GET).answer().status, 200);
+    assert_eq!(refused(&proxy, "process"), 2.0);
+    clients.pop();
+    a_place_comes_free(|| proxy.connect());
+}
+
+/// A flood from one address is turned away, and whoever comes from another is served.
+#[test]
+fn connections_of_one_client_are_limited() {
+    let origin = Origin::saying("ok");
+    let proxy = proxy_with_admin(&origin, "", "limits: { max_client_connections: 2 }");
+    let mut own: Vec<_> = (0..2).map(|_| proxy.connect()).collect();
+    for client in &mut own {
+        assert_eq!(client.send(GET).answer().status, 200);
+    }
+    let mut other = Client::connect_from([127, 0, 0, 2], proxy.address());
+    assert_eq!(other.send(GET).answer().status, 200);
+    for _ in 0..500 {
+        assert_eq!(proxy.connect().rest(), b"");
+    }
+    assert_eq!(other.send(GET).answer().status, 200);
+    assert_eq!(own[0].send(GET).answer().status, 200);
+    assert_eq!(refused(&proxy, "client"), 500.0);
+    own.pop();
+    a_place_comes_free(|| proxy.connect());
+}
+
+/// Behind a balancer it is the client of the header who is counted, by IPv6 with all of
+/// its network, and the balancer itself is not.
+#[test]
+fn clients_behind_a_balancer_are_counted_each() {
+    let origin = Origin::saying("ok");
+    let keys = "proxy_protocol: { from: [127.0.0.0/8] }, limits: { max_client_connections: 1 }";
+    let proxy = proxy_with_admin(&origin, "", keys);
+    let connect = |line: &str| {
+        let mut client = proxy.connect();
+        client.try_send(format!("PROXY {line}\r\n{GET}"));
+        client
+    };
+    let mut held = Vec::new();
+    for (line, is_served) in [
+        ("TCP4 192.0.2.1 192.0.2.9 1 443", true),
+        ("TCP4 192.0.2.1 192.0.2.9 2 443", false),
+        ("TCP4 192.0.2.2 192.0.2.9 3 443", true),
+        ("TCP6 2001:db8::1 2001:db8::9 4 443", true),
+        ("TCP6 2001:db8::2 2001:db8::9 5 443", false),
+        ("TCP6 2001:db8:0:1::1 2001:db8::9 6 443", true),
+        ("UNKNOWN", true),
+        ("UNKNOWN", true),
+        // A client that happens to have an address like a balancer's is one.
+        ("TCP4 127.0.0.9 192.0.2.9 7 443", true),
+        ("TCP4 127.0.0.9 192.0.2.9 8 443", false),
+    ] {
+        let mut client = connect(line);
+        match is_served {
+            true => {
+                assert_eq!(client.answer().status, 200, "{line}");
+                held.push(client);
+            }
+            false => assert_eq!(client.rest(), b"", "{line}"),
+        }
+    }
+    assert_eq!(refused(&proxy, "client"), 3.0);
+}
+
+#[test]
+fn trusted_hops_bring_as_many_connections_as_they_like() {
+    let origin = Origin::saying("ok");
+    let keys = "headers: { trusted_hops: [127.0.0.1] }, limits: { max_client_connections: 1 }";
+    let proxy = proxy_to(&origin, keys);
+    let mut clients: Vec<_> = (0..3).map(|_| proxy.connect()).collect();
+    for client in &mut clients {
+        assert_eq!(client.send(GET).answer().status, 200);
+    }
 }

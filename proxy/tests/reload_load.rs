@@ -4,18 +4,13 @@
 mod support;
 
 use std::hash::{BuildHasher, RandomState};
-use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use support::admin::{ask_unix, json};
-use support::{Client, Origin, Process, Proxy, within};
+use support::load::{Connections, Load};
+use support::{Origin, Process, Proxy, within};
 
-const CLIENTS: usize = 3;
 /// Until caches and pools have what they need.
 const WARM_UP: usize = 40;
 
@@ -26,7 +21,7 @@ fn many_reloads_under_load_lose_no_request() {
     let folder = Proxy::folder();
     write_component(&folder, 0);
     let process = Process::start_in(folder.clone(), &policy(&folder, &origin, 0));
-    let load = Load::start(process.address());
+    let load = Load::start(process.address(), Connections::Kept);
     let began = Instant::now();
     let mut slowest = Duration::ZERO;
     let mut warm = 0;
@@ -132,65 +127,4 @@ fn resident(id: u32) -> u64 {
         .find(|line| line.starts_with("VmRSS:"))
         .unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
-/// Clients that go on asking, and what became of it.
-struct Load {
-    over: Arc<AtomicBool>,
-    good: Arc<AtomicU64>,
-    clients: Vec<JoinHandle<Vec<String>>>,
-}
-
-impl Load {
-    fn start(address: SocketAddr) -> Self {
-        let (over, good) = (
-            Arc::new(AtomicBool::new(false)),
-            Arc::new(AtomicU64::new(0)),
-        );
-        let client = |_| {
-            let (over, good) = (over.clone(), good.clone());
-            std::thread::spawn(move || ask_until(&over, &good, address))
-        };
-        let clients = (0..CLIENTS).map(client).collect();
-        let load = Self {
-            over,
-            good,
-            clients,
-        };
-        within("there is load", || {
-            (load.good.load(Ordering::Relaxed) > 0).then_some(())
-        });
-        load
-    }
-
-    fn stop(self) -> (u64, Vec<String>) {
-        self.over.store(true, Ordering::Relaxed);
-        let lost = self
-            .clients
-            .into_iter()
-            .flat_map(|client| client.join().unwrap());
-        let lost = lost.collect();
-        (self.good.load(Ordering::Relaxed), lost)
-    }
-}
-
-/// Some requests on each connection, because both are to survive.
-fn ask_until(over: &AtomicBool, good: &AtomicU64, address: SocketAddr) -> Vec<String> {
-    let mut lost = Vec::new();
-    while !over.load(Ordering::Relaxed) {
-        let connection = AssertUnwindSafe(|| {
-            let mut client = Client::connect(address);
-            for _ in 0..100 {
-                client.send("GET / HTTP/1.1\r\nhost: test\r\nx-api-key: secret-key-a\r\n\r\n");
-                let answer = client.answer();
-                assert_eq!((answer.status, &*answer.text()), (200, "body"));
-                good.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-        if let Err(panic) = catch_unwind(connection) {
-            let told = panic.downcast_ref::<String>().cloned();
-            lost.push(told.unwrap_or_else(|| "no answer".to_owned()));
-        }
-    }
-    lost
 }

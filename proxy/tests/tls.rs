@@ -312,6 +312,30 @@ fn no_suite_in_common_is_told() {
 }
 
 #[test]
+fn configured_suites_are_taken_in_their_order() {
+    let order = "[TLS_CHACHA20_POLY1305_SHA256, TLS_AES_128_GCM_SHA256]";
+    let ours = format!("      cipher_suites: {order}\n");
+    for (more, wanted) in [
+        (&*ours, cipher_suite::TLS13_CHACHA20_POLY1305_SHA256),
+        ("", cipher_suite::TLS13_AES_128_GCM_SHA256),
+    ] {
+        let scene = Scene::new();
+        let proxy = scene.start(&["edge"], more, "");
+        let theirs = Speaks {
+            suites: Some(vec![
+                cipher_suite::TLS13_AES_128_GCM_SHA256,
+                cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+            ]),
+            ..scene.speaks()
+        };
+        let config = theirs.config();
+        let client = TlsClient::connect(proxy.address(), &config, "edge.test").unwrap();
+        let suite = client.connection().negotiated_cipher_suite();
+        assert_eq!(suite, Some(wanted));
+    }
+}
+
+#[test]
 fn a_group_is_agreed_on_that_no_quantum_computer_undoes() {
     let scene = Scene::new();
     let proxy = scene.start(&["edge"], "", "");
@@ -374,18 +398,47 @@ fn handshakes_that_come_to_nothing_are_counted() {
 fn handshakes_under_way_are_limited() {
     let scene = Scene::new();
     let proxy = scene.start(&["edge"], "", "    limits: { max_handshakes: 1 }\n");
-    let mut slow = Client::connect(proxy.address());
-    slow.send(b"\x16");
-    // Until the slow one is under way, others may pass.
     let config = scene.speaks().config();
+    // Until a slow one is under way, others may pass, and may be why it is refused itself.
+    let mut slow = Vec::new();
     within("another is refused", || {
+        let mut client = Client::connect(proxy.address());
+        client.try_send(b"\x16");
+        slow.push(client);
         get(proxy.address(), &config, "edge.test").err()
     });
     failed(&proxy, "limit");
-    slow.finish().rest();
+    drop(slow);
     within("there is room again", || {
         get(proxy.address(), &config, "edge.test").ok()
     });
+}
+
+/// Handshakes that are begun and never ended take what there is for them, and nothing
+/// else: who is in is served, and so are others as soon as there is room.
+#[test]
+fn a_flood_of_handshakes_costs_nobody_who_is_in() {
+    let scene = Scene::new();
+    let proxy = scene.start(&["edge"], "", "    limits: { max_handshakes: 4 }\n");
+    let config = scene.speaks().config();
+    let mut inside = TlsClient::connect(proxy.address(), &config, "edge.test").unwrap();
+    assert_eq!(inside.get("/before").status, 200);
+    // The beginning of a ClientHello.
+    let begun = || {
+        let mut client = Client::connect(proxy.address());
+        client.try_send(b"\x16\x03\x01\x02\x00\x01");
+        client
+    };
+    let flood: Vec<_> = (0..100).map(|_| begun()).collect();
+    within("the rest is refused", || {
+        (failures(&proxy, "limit") >= 96.0).then_some(())
+    });
+    assert_eq!(inside.get("/meanwhile").status, 200);
+    drop(flood);
+    within("there is room again", || {
+        get(proxy.address(), &config, "edge.test").ok()
+    });
+    failed(&proxy, "closed");
 }
 
 #[test]

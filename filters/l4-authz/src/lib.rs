@@ -52,7 +52,10 @@ impl ConnectionFilter for L4Authz {
         let who = Who {
             client: client.parse().ok(),
             identity: connection.attribute("tls.peer.spiffe"),
-            port: (connection.attribute("destination.port")).and_then(|port| port.parse().ok()),
+            // Where a rule of the firewall redirected it, what it was meant for counts.
+            port: (connection.attribute("original_destination.port"))
+                .or_else(|| connection.attribute("destination.port"))
+                .and_then(|port| port.parse().ok()),
         };
         let (is_allowed, rule) = self.decide(&who);
         let decision = match (is_allowed, self.dry_run) {

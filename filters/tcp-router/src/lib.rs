@@ -46,8 +46,13 @@ impl ConnectionFilter for TcpRouter {
         let facts = Facts {
             sni: fact("tls.sni").map(|name| name.to_ascii_lowercase()),
             client: connection.client_address().parse().ok(),
-            destination: fact("destination.address").and_then(|address| address.parse().ok()),
-            port: fact("destination.port").and_then(|port| port.parse().ok()),
+            // Where a rule of the firewall redirected it, what it was meant for counts.
+            destination: (fact("original_destination.address"))
+                .or_else(|| fact("destination.address"))
+                .and_then(|address| address.parse().ok()),
+            port: (fact("original_destination.port"))
+                .or_else(|| fact("destination.port"))
+                .and_then(|port| port.parse().ok()),
         };
         let Some(route) = self.routes.iter().find(|route| route.takes(&facts)) else {
             return Ok(Admission::Next);

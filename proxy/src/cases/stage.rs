@@ -13,6 +13,7 @@ use crate::config::{self, Config, Name};
 use crate::exchange::{AccessLog, Local};
 use crate::filter::LoadedFilter;
 use crate::http::via::Via;
+use crate::overload::Load;
 use crate::snapshot::{Listener, Published, Snapshot, WorkerSnapshot};
 use crate::stats::{Gauge, PerWorker, Stats};
 
@@ -53,8 +54,9 @@ impl Stage {
         let config = Arc::new(config);
         let stats = Stats::new(1);
         let nothing = Published::new(Arc::new(empty(&config)));
+        let load = Arc::new(Load::new(stats.delays.clone()));
         Self {
-            local: Local::new(0, &nothing, AccessLog::off()),
+            local: Local::new(0, &nothing, AccessLog::off(), load),
             config,
             loaded,
             stats,

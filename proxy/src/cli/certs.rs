@@ -66,6 +66,11 @@ pub fn rehearse(options: &Rehearse) -> anyhow::Result<Exit> {
         },
     };
     let endpoints = endpoints(&config, &new, &options.cluster)?;
+    if endpoints.all + clients.all == 0 {
+        let why =
+            "nothing was asked: no cluster or listener that is meant goes by such certificates";
+        return refused(why.to_owned());
+    }
     let tell = |what: &str, count: &Count| format!("{} of {} {what}", count.bad, count.all);
     let mut summary = tell("endpoints", &endpoints);
     if options.clients.is_some() {

@@ -18,6 +18,7 @@ mod reload;
 mod run;
 mod test;
 mod top;
+mod upgrade;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -43,8 +44,8 @@ enum Command {
     /// Serve by a configuration file, until SIGTERM.
     ///
     /// SIGHUP, a change of any file that was read, and `lockgate reload` load
-    /// it anew; a bad file changes nothing. SIGTERM drains, a second one ends
-    /// at once.
+    /// it anew; a bad file changes nothing. SIGUSR2 and `lockgate upgrade` replace the
+    /// program. SIGTERM drains, a second one ends at once.
     ///
     /// A filter that cannot be built at the start is replaced by its last good
     /// version, where one is known; with --strict the start is refused instead.
@@ -80,6 +81,13 @@ enum Command {
     Certs(Certs),
     /// Ask a running Lockgate to reload, and print what came of it.
     Reload(reload::Options),
+    /// Have a running Lockgate replaced by the program as it is on the disk now.
+    ///
+    /// It starts a new process with its own arguments, hands the listening sockets over
+    /// once that serves, and drains; no connection is refused or reset. A new process
+    /// that fails to start changes nothing, and what it says is printed. SIGUSR2 does
+    /// the same.
+    Upgrade(upgrade::Options),
     /// Show what each filter of a running Lockgate does and costs, again and again.
     ///
     /// A terminal has one table that changes; anything else one after the other.
@@ -188,6 +196,7 @@ pub fn main() -> ExitCode {
         Command::Filter(Filter::Abort(options)) => decide::decide(&options, Verdict::Aborted),
         Command::Certs(Certs::Rehearse(options)) => certs::rehearse(&options),
         Command::Reload(options) => reload::reload(&options),
+        Command::Upgrade(options) => upgrade::upgrade(&options),
         Command::Top(options) => top::top(&options),
         Command::Compile { give_way } => compile::compile(give_way),
         Command::Version { json } => version(json),

@@ -4,11 +4,18 @@ use std::path::Path;
 
 use crate::app::{App, Options, StartError};
 use crate::console::Exit;
-use crate::memory;
+use crate::{memory, overload};
 
 pub fn run(config: &Path, strict: bool) -> anyhow::Result<Exit> {
     memory::use_small_pages();
-    let app = match App::start(Options::new(config).strict(strict).as_process()?) {
+    // Where that is denied, it goes on with what it has, and `lockgate_max_fds` tells.
+    overload::raise_limit().ok();
+    let app = match App::start(
+        Options::new(config)
+            .strict(strict)
+            .as_process()?
+            .replaceable(),
+    ) {
         Ok(app) => app,
         Err(StartError::Config(mistakes)) => {
             eprintln!("{mistakes}");

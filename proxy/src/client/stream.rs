@@ -16,6 +16,7 @@ pub type TlsStream = tokio_rustls::server::TlsStream<TcpStream>;
 /// A connection as bytes in both directions, whatever is below them.
 #[derive(Debug)]
 pub enum Stream {
+    /// Or a Unix socket, which is used in the same way and has no addresses.
     Tcp(TcpStream),
     /// Boxed: its state is a hundred times a socket's.
     Tls(Box<TlsStream>),
@@ -30,9 +31,35 @@ impl Stream {
         }
     }
 
-    /// Where the client connected to.
-    pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.tcp().local_addr()
+    /// Where the client connected to; `None` for a Unix socket.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        self.tcp().local_addr().ok()
+    }
+
+    /// Where the client wanted to go before a rule of the firewall redirected it to
+    /// `listener`, if one did.
+    pub fn original_destination(
+        &self,
+        listener: SocketAddr,
+        is_transparent: bool,
+    ) -> Option<SocketAddr> {
+        let canonical =
+            |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
+        let socket = SockRef::from(self.tcp());
+        let local = canonical(self.local_address()?);
+        let told = match local.is_ipv4() {
+            true => socket.original_dst_v4(),
+            false => socket.original_dst_v6(),
+        };
+        // Where nothing was redirected the kernel tells nothing, or the address itself: to
+        // go there would be to come here again.
+        let told = told.ok().and_then(|told| told.as_socket()).map(canonical);
+        let own = [local, canonical(listener)];
+        match told.filter(|told| !own.contains(told)) {
+            Some(told) => Some(told),
+            // TPROXY leaves the address as it was.
+            None => (is_transparent && local.port() != listener.port()).then_some(local),
+        }
     }
 
     /// Has the connection end by a reset when it is dropped: nobody takes that for an

@@ -9,8 +9,9 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use super::io::Io;
-use crate::deadline::{Alarm, within};
+use crate::deadline::Alarm;
 use crate::error::{ErrorKind, ProxyError};
+use crate::pace::{Late, Pace};
 
 /// Up to here a chunk is copied behind the head, so that both leave in one
 /// system call; a larger one is written from where it lies.
@@ -23,8 +24,8 @@ pub struct Writer {
     pub(super) io: Io,
     /// Encoded and not yet written.
     pub buffer: BytesMut,
-    /// How long the client may take no byte; set by each exchange.
-    pub stall: Duration,
+    /// How slowly the client may take bytes; set by each exchange.
+    pub pace: Pace,
     alarm: Alarm,
     /// Something was written in part and will never be written whole: whatever
     /// came behind it would be taken for the rest.
@@ -36,7 +37,7 @@ impl Writer {
         Self {
             io,
             buffer: BytesMut::new(),
-            stall: DEFAULT_STALL,
+            pace: Pace::new(DEFAULT_STALL, 0),
             alarm: Alarm::default(),
             is_torn: false,
         }
@@ -77,10 +78,16 @@ impl Writer {
                 .await?
             {
                 0 => return Err(ErrorKind::ClientGone.into()),
-                count => bytes = &bytes[count..],
+                count => {
+                    self.pace.moved(count as u64);
+                    bytes = &bytes[count..];
+                }
             }
         }
-        while !self.in_time(Io::poll_flush).await? {}
+        while !self.in_time(Io::poll_flush).await? {
+            // Counted above, when TLS took it.
+            self.pace.moved(0);
+        }
         self.is_torn = false;
         Ok(())
     }
@@ -91,10 +98,11 @@ impl Writer {
         mut step: impl FnMut(&Io, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Result<T, ProxyError> {
         let step = pin!(poll_fn(|context| step(&self.io, context)));
-        match within(&mut self.alarm, self.stall, step).await {
-            Some(Ok(done)) => Ok(done),
-            Some(Err(error)) => Err(ProxyError::with(ErrorKind::ClientGone, error)),
-            None => Err(ErrorKind::ClientStalled.into()),
+        match self.pace.keep(&mut self.alarm, None, step).await {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(error)) => Err(ProxyError::with(ErrorKind::ClientGone, error)),
+            Err(Late::Silent) => Err(ErrorKind::ClientStalled.into()),
+            Err(Late::Slow) => Err(ErrorKind::ClientTooSlow.into()),
         }
     }
 

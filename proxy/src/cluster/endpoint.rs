@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::clock;
 use super::inside::Inside;
 use super::schedule::schedule;
-use crate::config::Name;
+use crate::config::{Name, unix_name};
 
 /// Where an endpoint listens, resolved.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -29,7 +29,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Address::Socket(address) => address.fmt(f),
-            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+            Address::Unix(path) => write!(f, "unix:{}", unix_name(path)),
             Address::Inside(inside) => write!(f, "inside:{}", inside.name),
         }
     }

@@ -170,6 +170,8 @@ fn all_addresses(config: &config::Cluster, resolved: &[Vec<SocketAddr>]) -> Vec<
             EndpointAddress::Socket(address) => {
                 all.push((Address::Socket(*address), weight).into());
             }
+            // Known for each connection alone.
+            EndpointAddress::OriginalDestination => {}
             EndpointAddress::Unix(path) => all.push((Address::Unix(path.clone()), weight).into()),
             EndpointAddress::Host { host, .. } => {
                 // Without TLS it is one endpoint, by whichever name it was found.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +15,10 @@ use serde::{Deserialize, Serialize};
 
 use super::cases::Case;
 pub use super::oci::Reference;
+use super::overload::Overload;
 use super::place::Places;
 pub use super::secret::{NoSecret, Secret, SecretBytes, SecretSource};
+use super::socket::{ClusterSocket, ListenerSocket};
 use super::tls::{ClusterTls, ListenerTls};
 use super::trust::TrustedKey;
 use crate::proxy_protocol::Version;
@@ -37,10 +39,15 @@ pub struct Config {
     pub max_cache_bytes: u64,
     /// Where what is known of filter versions outlives the process.
     pub state_dir: Option<PathBuf>,
+    /// How long a stop serves on before it drains.
+    pub lame_duck: Duration,
     /// How long a drain waits for exchanges before it ends them.
     pub drain_timeout: Duration,
     /// Generations that may be alive at once; a reload beyond it is refused.
     pub max_generations: NonZeroUsize,
+    /// Connections of all listeners, over all workers.
+    pub max_connections: usize,
+    pub overload: Overload,
     pub listeners: Vec<Listener>,
     pub filters: Vec<Filter>,
     pub clusters: Vec<Cluster>,
@@ -118,7 +125,8 @@ pub enum AccessLogTarget {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Listener {
     pub name: Name,
-    pub address: SocketAddr,
+    pub address: ListenAddress,
+    pub socket: ListenerSocket,
     pub tls: Option<ListenerTls>,
     /// Without it PROXY headers are not read.
     pub proxy_protocol: Option<ProxyProtocol>,
@@ -141,6 +149,40 @@ pub struct Listener {
     pub timeouts: Timeouts,
     pub headers: MessageHeaders,
     pub path: PathRules,
+}
+
+/// Where a listener listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenAddress {
+    Tcp(SocketAddr),
+    /// A file, or a name of the kernel's own (abstract), which begins with NUL.
+    Unix(PathBuf),
+    /// On sockets of this name that the process was started with.
+    Systemd(Name),
+}
+
+impl std::fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", unix_name(path)),
+            Self::Systemd(name) => write!(f, "systemd:{name}"),
+        }
+    }
+}
+
+/// Whether a Unix socket is in no file system.
+pub fn is_abstract(path: &Path) -> bool {
+    path.as_os_str().as_encoded_bytes().starts_with(b"\0")
+}
+
+/// As it is written behind `unix:`.
+pub fn unix_name(path: &Path) -> String {
+    let path = path.display().to_string();
+    match path.strip_prefix('\0') {
+        Some(name) => format!("@{name}"),
+        None => path,
+    }
 }
 
 impl Listener {
@@ -218,6 +260,8 @@ pub struct Http2 {
     pub connection_window: u32,
     /// Streams that a client may break off within ten seconds.
     pub max_resets: u32,
+    /// Frames that carry nothing and that it may send within ten seconds.
+    pub max_control_frames: u32,
     pub pings: PingTimes,
 }
 
@@ -232,10 +276,16 @@ pub struct Limits {
     pub max_target_bytes: usize,
     /// Request body in bytes. Beyond it: 413.
     pub max_body_bytes: u64,
+    /// Bytes a second that a client has to send or take of a body; 0 where any will do.
+    pub min_body_rate: u64,
     /// Requests of one connection; the last is answered with `Connection: close`.
     pub max_requests: u64,
     /// Connections of this listener, over all workers.
     pub max_connections: usize,
+    /// The same of one client.
+    pub max_client_connections: usize,
+    /// By how many first bits addresses of IPv6 are those of one client.
+    pub client_ipv6_prefix: u8,
     /// TLS handshakes under way, over all workers.
     pub max_handshakes: usize,
 }
@@ -685,12 +735,21 @@ pub struct Cluster {
     pub http2: UpstreamHttp2,
     pub pool: PoolLimits,
     pub timeouts: ClusterTimeouts,
+    pub socket: ClusterSocket,
     /// How often host names are resolved again.
     pub resolve_every: Duration,
     /// How long an endpoint that refused a connection is passed over.
     pub refused_pause: Duration,
     /// Bytes of an answer's head.
     pub max_head_bytes: usize,
+}
+
+impl Cluster {
+    /// Whether connections go to where clients wanted to go.
+    pub fn follows_clients(&self) -> bool {
+        let mut endpoints = self.endpoints.iter();
+        endpoints.any(|endpoint| endpoint.address == EndpointAddress::OriginalDestination)
+    }
 }
 
 /// What an origin speaks.
@@ -730,7 +789,10 @@ pub enum EndpointAddress {
         host: String,
         port: u16,
     },
+    /// As in [`ListenAddress::Unix`].
     Unix(PathBuf),
+    /// Where each client wanted to go before it was redirected here.
+    OriginalDestination,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

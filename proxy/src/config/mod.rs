@@ -22,10 +22,12 @@ mod files;
 mod gather;
 mod mistake;
 mod oci;
+mod overload;
 mod place;
 mod raw;
 mod reference;
 mod secret;
+mod socket;
 mod structure;
 mod tls;
 mod trust;
@@ -42,8 +44,10 @@ pub use case_file::{case_schema, load_cases, load_cases_text};
 pub use checked::*;
 pub use mistake::{Mistake, Mistakes, Tone, What, in_order};
 pub use oci::{NoReference, Version};
+pub use overload::{Marks, Overload};
 pub use place::{Place, Places, below, related};
 pub use reference::reference;
+pub use socket::{Account, ClusterSocket, KeepAlive, ListenerSocket, SocketFileRules};
 pub use tls::{
     Certificate, ClientCertificates, ClientMode, ClusterTls, ListenerTls, MinVersion, PeerName,
     Roots, UnknownName, Verify,
@@ -244,8 +248,11 @@ fn finish(gathered: Gathered, checked: Checked) -> (Result<Loaded, Mistakes>, Op
         cache_dir: process.cache_dir,
         max_cache_bytes: process.max_cache_bytes,
         state_dir: process.state_dir,
+        lame_duck: process.lame_duck,
         drain_timeout: process.drain_timeout,
         max_generations: process.max_generations,
+        max_connections: process.max_connections,
+        overload: process.overload,
         listeners,
         filters,
         clusters,

@@ -10,10 +10,14 @@ use tokio::sync::{mpsc, oneshot};
 use super::Sources;
 use super::admin::{Command, Decide, ReloadOutcome};
 use super::signals::{Signal, Signals};
+use super::upgrade::UpgradeOutcome;
 use super::watch::Watch;
 
 /// Who waits for what comes of a reload.
 pub type Reply = oneshot::Sender<ReloadOutcome>;
+
+/// Who waits for what comes of an upgrade.
+pub type UpgradeReply = oneshot::Sender<UpgradeOutcome>;
 
 /// What there is to do next.
 pub enum Asked {
@@ -22,6 +26,10 @@ pub enum Asked {
         replies: Vec<Reply>,
     },
     Decide(Decide),
+    /// To have another process take over.
+    Upgrade {
+        reply: Option<UpgradeReply>,
+    },
     /// To look at files that have changed.
     Look(Vec<PathBuf>),
     Drain,
@@ -38,6 +46,8 @@ pub struct Inbox {
     waiting: Vec<Reply>,
     /// The same for canaries.
     decisions: VecDeque<Decide>,
+    /// The same for upgrades.
+    upgrades: VecDeque<UpgradeReply>,
     /// A reload found no room for one more generation.
     is_owed: bool,
     /// A configuration was refused, and any file may be what was wrong with it.
@@ -56,6 +66,7 @@ impl Inbox {
             watch,
             waiting: Vec::new(),
             decisions: VecDeque::new(),
+            upgrades: VecDeque::new(),
             is_owed: false,
             to_mend: false,
         }
@@ -70,14 +81,19 @@ impl Inbox {
         if !self.waiting.is_empty() {
             return Asked::by_command(mem::take(&mut self.waiting));
         }
+        if let Some(reply) = self.upgrades.pop_front() {
+            return Asked::Upgrade { reply: Some(reply) };
+        }
         tokio::select! {
             command = self.commands.recv() => match command {
                 Some(Command::Reload { reply }) => Asked::by_command(vec![reply]),
                 Some(Command::Decide(decide)) => Asked::Decide(decide),
+                Some(Command::Upgrade { reply }) => Asked::Upgrade { reply: Some(reply) },
                 Some(Command::Drain) | None => Asked::Drain,
             },
             signal = next_signal(&mut self.signals) => match signal {
                 Signal::Reload => Asked::unasked("SIGHUP"),
+                Signal::Upgrade => Asked::Upgrade { reply: None },
                 Signal::Drain => Asked::Drain,
             },
             files = changed(&self.watch) => Asked::Look(files),
@@ -88,9 +104,27 @@ impl Inbox {
     /// Waits for a drain and nothing else. Whatever asks for a reload meanwhile
     /// is kept for [`Inbox::next`], also when the future is dropped.
     pub async fn drain(&mut self) {
+        let Self {
+            commands,
+            signals,
+            waiting,
+            decisions,
+            upgrades,
+            ..
+        } = self;
+        let command = async {
+            loop {
+                match commands.recv().await {
+                    Some(Command::Reload { reply }) => waiting.push(reply),
+                    Some(Command::Decide(decide)) => decisions.push_back(decide),
+                    Some(Command::Upgrade { reply }) => upgrades.push_back(reply),
+                    Some(Command::Drain) | None => return,
+                }
+            }
+        };
         tokio::select! {
-            () = drain_command(&mut self.commands, &mut self.waiting, &mut self.decisions) => {}
-            () = drain_signal(&mut self.signals) => {}
+            () = command => {}
+            () = drain_signal(signals) => {}
         }
     }
 
@@ -148,20 +182,6 @@ pub async fn drain_signal(signals: &mut Option<Signals>) {
     match signals {
         Some(signals) => signals.drain().await,
         None => std::future::pending().await,
-    }
-}
-
-async fn drain_command(
-    commands: &mut mpsc::Receiver<Command>,
-    waiting: &mut Vec<Reply>,
-    decisions: &mut VecDeque<Decide>,
-) {
-    loop {
-        match commands.recv().await {
-            Some(Command::Reload { reply }) => waiting.push(reply),
-            Some(Command::Decide(decide)) => decisions.push_back(decide),
-            Some(Command::Drain) | None => return,
-        }
     }
 }
 

@@ -12,8 +12,12 @@ mod inbox;
 pub mod log;
 pub mod log_target;
 pub mod reload;
+pub mod service;
 pub mod signals;
 pub mod status;
+mod stop;
+pub mod successor;
+pub mod upgrade;
 pub mod versions;
 mod watch;
 
@@ -35,9 +39,11 @@ use crate::state::{Decision, Verdict};
 use crate::stats::Stats;
 use crate::worker::{Drained, Stage};
 use admin::{Command, Decide, ReloadOutcome};
-use inbox::{Asked, Inbox, drain_signal};
+use inbox::{Asked, Inbox};
 use reload::{Candidate, Loader};
 use signals::Signals;
+use stop::Stop;
+use successor::Program;
 use versions::{Event, Versions};
 use watch::Watch;
 
@@ -47,10 +53,6 @@ const FIRST_LOOKUP: Duration = Duration::from_secs(5);
 /// How often it is looked whether there is room for one more generation: the
 /// last exchange of one tells nobody.
 const ROOM_LOOK: Duration = Duration::from_secs(1);
-
-/// Signals to stop that come so close together are one: `timeout` and terminals
-/// signal a process and its group.
-const TOGETHER: Duration = Duration::from_millis(100);
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +79,9 @@ pub struct Control {
     pub log: Option<log::LogHandle>,
     /// What the first snapshot was read from.
     pub sources: Sources,
+    /// How this process was started, if it is one that can be replaced.
+    pub program: Option<Program>,
+    pub admin: Option<admin::Serving>,
 }
 
 /// What a configuration was read from: what the watch looks after.
@@ -143,7 +148,7 @@ impl Control {
     ) -> Ended {
         let mut inbox = Inbox::new(commands, signals, self.start_watch());
         self.sweep_cache();
-        loop {
+        let why = loop {
             let published = self.published.load();
             let room = room(&self.published, &self.status);
             let asked = tokio::select! {
@@ -155,6 +160,11 @@ impl Control {
             };
             drop(published);
             let (why, replies) = match asked {
+                Asked::Upgrade { reply } => match self.upgrade(&mut inbox, reply).await {
+                    Some(false) => continue,
+                    Some(true) => break Stop::HandedOver,
+                    None => break Stop::Asked,
+                },
                 Asked::Decide(decide) => {
                     self.decide(decide).await;
                     continue;
@@ -163,20 +173,20 @@ impl Control {
                 Asked::Look(files) => match self.look(&files, &mut inbox).await {
                     Some(Looked::ForReload) => ("a file changed", Vec::new()),
                     Some(Looked::AtSecrets) => continue,
-                    None => break,
+                    None => break Stop::Asked,
                 },
-                Asked::Drain => break,
+                Asked::Drain => break Stop::Asked,
             };
             let Some(outcome) = self.reload(why, &mut inbox).await else {
                 tracing::info!(why, "a reload was given up to drain");
-                break;
+                break Stop::Asked;
             };
             for reply in replies {
                 // Who asked may have gone away meanwhile.
                 reply.send(outcome.clone()).ok();
             }
-        }
-        self.drain(inbox).await
+        };
+        self.stop(why, inbox).await
     }
 
     fn start_watch(&self) -> Option<Watch> {
@@ -223,6 +233,7 @@ impl Control {
     /// a drain was asked for before: what was built is dropped then.
     async fn reload(&mut self, why: &'static str, inbox: &mut Inbox) -> Option<ReloadOutcome> {
         let began = Instant::now();
+        service::reloads();
         let (before, prepared) = loop {
             let before = self.published.load();
             let past = self.versions.past();
@@ -264,6 +275,7 @@ impl Control {
         self.status.record(&outcome, why, began.elapsed());
         self.sweep_cache();
         memory::give_back();
+        service::serves();
         Some(outcome)
     }
 
@@ -295,6 +307,11 @@ impl Control {
     /// Exchanges that begin from now on run by this.
     fn serve(&mut self, snapshot: Arc<Snapshot>) {
         serve_shared(&snapshot, &self.loader.stats);
+        for socket in self.published.load().sockets() {
+            if !snapshot.sockets().any(|kept| Arc::ptr_eq(kept, socket)) {
+                socket.let_go();
+            }
+        }
         self.published.publish(snapshot.clone());
         self.versions.published(&snapshot, Instant::now());
         self.status.show(&snapshot);
@@ -399,33 +416,6 @@ impl Control {
         next.note(standing);
         self.go_on_with(next).await;
     }
-
-    async fn drain(self, inbox: Inbox) -> Ended {
-        let snapshot = self.published.load();
-        let limit = snapshot.config.drain_timeout;
-        tracing::info!(?limit, "draining");
-        self.status.drain(&snapshot);
-        drop(snapshot);
-        // The watch ends last, because that may wait for a disk.
-        let (mut signals, _watch) = inbox.close();
-        self.stage.send_replace(Stage::Draining {
-            until: Instant::now() + limit,
-        });
-        let (workers, jobs) = (self.workers, self.jobs);
-        let joined = tokio::task::spawn_blocking(move || {
-            let joined: Vec<_> = workers.into_iter().map(JoinHandle::join).collect();
-            // Exchanges to the last one had what jobs learn.
-            jobs.stop();
-            joined
-        });
-        tokio::select! {
-            joined = joined => ended(joined.unwrap_or_default()),
-            () = second_drain(&mut signals) => {
-                tracing::warn!("ending at once: a second signal came");
-                Ended::AtOnce
-            }
-        }
-    }
 }
 
 /// What filters share and what they measure outlives a reload; its limits and its form
@@ -507,27 +497,6 @@ fn read_again(secrets: &[Arc<Secret>]) {
     secrets.iter().for_each(|secret| secret.read_again());
 }
 
-fn ended(workers: Vec<std::thread::Result<Drained>>) -> Ended {
-    let mut open = 0;
-    for worker in workers {
-        match worker {
-            Ok(Drained::Clean) => {}
-            Ok(Drained::CutOff(count)) => open += count,
-            Err(_) => tracing::error!("a worker panicked"),
-        }
-    }
-    match open {
-        0 => {
-            tracing::info!("drained");
-            Ended::Drained
-        }
-        open => {
-            tracing::warn!(open, "the drain limit was reached with connections open");
-            Ended::CutOff(open)
-        }
-    }
-}
-
 /// What came of looking at files that changed.
 enum Looked {
     /// They were secrets and nothing else.
@@ -564,20 +533,6 @@ impl Refused {
         let mistake = Mistake::at(places, "", found, "one that can");
         Self::Failed(mistake.with_hint(Some("a fault of Lockgate's own; please report it".into())))
     }
-}
-
-/// Being asked to stop once more. A reload makes no sense any more.
-async fn second_drain(signals: &mut Option<Signals>) {
-    let mut together = std::pin::pin!(tokio::time::sleep(TOGETHER));
-    loop {
-        tokio::select! {
-            // What came in time is one with the first, even if it is seen late.
-            biased;
-            () = drain_signal(signals) => {}
-            () = &mut together => break,
-        }
-    }
-    drain_signal(signals).await;
 }
 
 #[cfg(test)]

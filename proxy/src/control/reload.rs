@@ -14,6 +14,7 @@ use crate::components::{self, Components};
 use crate::config::{self, ComponentSource, Config, Draft, Mistake, Mistakes};
 use crate::digest::Digest;
 use crate::filter::{Compiler, EngineOptions, FilterEngine, LoadedFilter};
+use crate::listener::Inherited;
 use crate::snapshot::lock::{self, Lock};
 use crate::snapshot::{Builder, Origin, Past, Snapshot, Sockets};
 use crate::state::{Folder, Records};
@@ -35,6 +36,8 @@ pub struct Loader {
     pub cache_dir: Option<PathBuf>,
     pub stats: Arc<Stats>,
     pub workers: usize,
+    /// Sockets that the process was started with.
+    pub inherited: Inherited,
     /// Where what is known of filter versions outlives the process.
     pub state: Option<Arc<Folder>>,
     /// Whether a start is refused that would need a last good version.
@@ -150,6 +153,7 @@ impl Loader {
             cache_dir: cache_dir(config),
             stats: Stats::new(1),
             workers: 1,
+            inherited: Inherited::default(),
             state: None,
             strict: true,
         }
@@ -210,6 +214,7 @@ impl Loader {
             shipped: crate::shipped::SHIPPED,
             workers: self.workers,
             sockets,
+            inherited: &self.inherited,
             state: self.state.as_deref(),
             past,
             lock,

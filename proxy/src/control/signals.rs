@@ -9,6 +9,8 @@ use tokio::signal::unix::{self, SignalKind};
 pub enum Signal {
     /// SIGHUP.
     Reload,
+    /// SIGUSR2.
+    Upgrade,
     /// SIGTERM or SIGINT. Another one, during the drain, means at once.
     Drain,
 }
@@ -22,6 +24,7 @@ pub struct Signals {
     /// Log rotation is used to send it, and without a handler it would end the
     /// process. The access log notices by itself that its file was renamed.
     user: unix::Signal,
+    upgrade: unix::Signal,
 }
 
 impl Signals {
@@ -32,6 +35,7 @@ impl Signals {
             terminate: unix::signal(SignalKind::terminate())?,
             interrupt: unix::signal(SignalKind::interrupt())?,
             user: unix::signal(SignalKind::user_defined1())?,
+            upgrade: unix::signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -42,12 +46,13 @@ impl Signals {
                 Some(()) = self.terminate.recv() => return Signal::Drain,
                 Some(()) = self.interrupt.recv() => return Signal::Drain,
                 Some(()) = self.hangup.recv() => return Signal::Reload,
+                Some(()) = self.upgrade.recv() => return Signal::Upgrade,
                 Some(()) = self.user.recv() => {}
             }
         }
     }
 
-    /// The next signal that asks to stop. A SIGHUP stays for [`Signals::next`].
+    /// The next signal that asks to stop. The others stay for [`Signals::next`].
     /// Dropping the future loses none.
     pub async fn drain(&mut self) {
         tokio::select! {
@@ -65,7 +70,7 @@ mod tests {
 
     /// One test for all of them, because signals reach the whole process.
     #[tokio::test]
-    async fn signals_ask_for_reload_and_drain() {
+    async fn signals_ask_for_reload_upgrade_and_drain() {
         let mut signals = Signals::new().unwrap();
         raise("USR1");
         raise("HUP");
@@ -76,6 +81,8 @@ mod tests {
         assert_eq!(signals.next().await, Signal::Reload);
         raise("INT");
         assert_eq!(signals.next().await, Signal::Drain);
+        raise("USR2");
+        assert_eq!(signals.next().await, Signal::Upgrade);
         raise("HUP");
         raise("TERM");
         signals.drain().await;

@@ -108,7 +108,8 @@ impl Status {
             .process
             .generation
             .set(snapshot.generation as i64);
-        self.store_view(snapshot, Readiness::Ready);
+        let readiness = self.view.load().readiness;
+        self.store_view(snapshot, readiness);
     }
 
     /// A reload ended, in whichever way.
@@ -145,7 +146,8 @@ impl Status {
         }
     }
 
-    pub fn drain(&self, snapshot: &Arc<Snapshot>) {
+    /// New exchanges should be sent elsewhere from now on.
+    pub fn stop(&self, snapshot: &Arc<Snapshot>) {
         self.store_view(snapshot, Readiness::Draining);
     }
 
@@ -332,8 +334,11 @@ fn settings(config: &Config) -> impl PartialEq {
         config.cache_dir.clone(),
         config.max_cache_bytes,
         config.state_dir.clone(),
+        config.lame_duck,
         config.drain_timeout,
         config.max_generations,
+        config.max_connections,
+        config.overload.clone(),
     )
 }
 

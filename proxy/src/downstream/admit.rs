@@ -8,8 +8,10 @@ use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use tokio::io::AsyncReadExt;
+use tokio::time::Instant;
 
 use super::connection::Opened;
+use super::patience::last_request;
 use crate::client::Stream;
 use crate::config::{self, Name, Protocol};
 use crate::deadline::{Alarm, within};
@@ -56,7 +58,7 @@ impl Parting {
 /// closed, of which has been told then.
 pub async fn admit(local: &Local, watcher: &Watcher, opened: &mut Opened) -> Option<Admitted> {
     loop {
-        let snapshot = local.snapshot();
+        let snapshot = local.snapshot_for(&opened.socket);
         let listener = snapshot.listener(&opened.socket)?;
         if listener.connection_chain.is_empty() {
             return Some(Admitted::default());
@@ -77,7 +79,7 @@ pub async fn admit(local: &Local, watcher: &Watcher, opened: &mut Opened) -> Opt
 /// Whether the filters that were asked are those of the current generation, asked about
 /// the same.
 fn has_the_say(local: &Local, asked: &WorkerListener, socket: &Arc<Socket>) -> bool {
-    let snapshot = local.snapshot();
+    let snapshot = local.snapshot_for(socket);
     let Some(now) = snapshot.listener(socket) else {
         return false;
     };
@@ -125,8 +127,9 @@ async fn ask(
         listener: config.name.clone(),
         tls: opened.tls.clone(),
         introduction: opened.peer.introduction().cloned(),
+        original_destination: opened.peer.original_destination(),
         connection: Some(Box::new(ConnectionFacts {
-            destination: opened.stream.local_address().ok()?,
+            destination: opened.stream.local_address(),
             sni,
             is_opaque: config.speaks(Protocol::Tcp),
         })),
@@ -182,6 +185,13 @@ struct Waits<'a> {
     watcher: &'a Watcher,
 }
 
+/// When a drain ends who has said nothing.
+#[derive(Default)]
+struct Last {
+    until: Option<Instant>,
+    alarm: Alarm,
+}
+
 impl Waits<'_> {
     /// Waits until as many are there as are wanted, for as long as the listener does, or
     /// until the client ends. Of a handshake that is passed on, the whole first message
@@ -195,6 +205,7 @@ impl Waits<'_> {
             Stream::Tcp(_) => Some(HelloReader::default()),
             Stream::Tls(_) => None,
         };
+        let mut last = Last::default();
         let waited = pin!(poll_fn(|context| {
             loop {
                 match hello.as_mut().map(|hello| hello.look(read)) {
@@ -214,7 +225,7 @@ impl Waits<'_> {
                     Poll::Ready(Err(error)) => {
                         return Poll::Ready(Err(ProxyError::with(ErrorKind::ClientGone, error)));
                     }
-                    Poll::Pending if self.is_over(context, read) => {
+                    Poll::Pending if self.is_over(context, read, &mut last) => {
                         return Poll::Ready(Err(ErrorKind::Draining.into()));
                     }
                     Poll::Pending => return Poll::Pending,
@@ -228,13 +239,17 @@ impl Waits<'_> {
         waited.unwrap_or(Ok(None))
     }
 
-    /// A drain lets connections of TCP go on until its limit, and ends others before
-    /// their first byte. Woken when there is one.
-    fn is_over(&self, context: &mut Context<'_>, read: &[u8]) -> bool {
+    /// Woken when it is. A drain lets connections of TCP go on until its limit, and gives
+    /// others the time that is theirs for a first byte.
+    fn is_over(&self, context: &mut Context<'_>, read: &[u8], last: &mut Last) -> bool {
         let is_draining = self.watcher.poll_draining(context);
-        match self.config.speaks(Protocol::Tcp) {
-            true => self.local.drain.is_cut_off(),
-            false => is_draining && read.is_empty(),
+        if self.local.drain.is_cut_off() {
+            return true;
         }
+        if !is_draining || !read.is_empty() || self.config.speaks(Protocol::Tcp) {
+            return false;
+        }
+        let until = last.until.get_or_insert_with(|| last_request(self.local));
+        last.alarm.poll_until(context, *until).is_ready()
     }
 }

@@ -17,9 +17,11 @@ use super::handshake::establish;
 use super::http2::{self, Http2Client};
 use super::introduce::{Introduced, introduce};
 use super::linger::linger;
+use super::patience::Patience;
+use super::place::{Place, take_place};
 use super::terms::Terms;
 use crate::client::{Client, Rewound, Stream};
-use crate::config::Protocol;
+use crate::config::{ListenAddress, Protocol};
 use crate::deadline::within;
 use crate::drain::Watcher;
 use crate::error::{ErrorKind, ProxyError};
@@ -31,6 +33,7 @@ use crate::http::h2::PREFACE;
 use crate::listener::Socket;
 use crate::proxy_protocol;
 use crate::snapshot::{WorkerListener, WorkerSnapshot};
+use crate::stats::Ending;
 use crate::tcp::{self, TcpClient};
 use crate::tls::TlsFacts;
 
@@ -50,6 +53,7 @@ pub struct Opened {
     pub peer: Peer,
     pub tls: Option<Arc<TlsFacts>>,
     pub socket: Arc<Socket>,
+    pub place: Place,
 }
 
 /// Serves one connection to its end. Dropping it closes the connection at once.
@@ -70,6 +74,7 @@ pub async fn serve(local: Rc<Local>, accepted: Accepted) {
                 watcher,
                 cluster,
             };
+            let _place = opened.place;
             Box::pin(tcp::serve(local, client)).await;
         }
         false => serve_http(local, opened, watcher).await,
@@ -93,7 +98,7 @@ async fn come_in(
         return Some((opened, admitted));
     }
     tracing::debug!(peer = %opened.socket_peer, "closed, for a reload changed who may connect");
-    if let Some(listener) = local.snapshot().listener(&opened.socket) {
+    if let Some(listener) = local.snapshot_for(&opened.socket).listener(&opened.socket) {
         give_up(local, listener, &opened, &ErrorKind::Draining.into());
     }
     if let Some(parting) = admitted.parting {
@@ -106,11 +111,14 @@ async fn come_in(
 async fn open(local: &Rc<Local>, accepted: Accepted) -> Option<Opened> {
     let (socket_peer, socket) = (accepted.peer, accepted.socket.clone());
     let Introduced { peer, read } = introduce(local, &accepted).await?;
+    let place = take_place(local, &socket, &peer)?;
     let (stream, tls) = establish(local, accepted, &read).await?;
     let peer = match local.snapshot().tells_clients {
         true => with_ends(peer, socket_peer, &stream),
         false => peer,
     };
+    let wanted = original_destination(local, &socket, &stream);
+    let peer = peer.with_original_destination(wanted);
     Some(Opened {
         stream,
         read,
@@ -118,14 +126,33 @@ async fn open(local: &Rc<Local>, accepted: Accepted) -> Option<Opened> {
         peer,
         tls,
         socket,
+        place,
     })
+}
+
+/// Where the client wanted to go before it was redirected here, where that may be asked.
+fn original_destination(
+    local: &Local,
+    socket: &Arc<Socket>,
+    stream: &Stream,
+) -> Option<SocketAddr> {
+    let ListenAddress::Tcp(address) = socket.address else {
+        return None;
+    };
+    let snapshot = local.snapshot_for(socket);
+    let listener = &snapshot.listener(socket)?.shared;
+    let has_filters = !(listener.chain.is_empty() && listener.connection_chain.is_empty());
+    match has_filters || snapshot.follows_clients {
+        true => stream.original_destination(address, socket.rules.transparent),
+        false => None,
+    }
 }
 
 /// Both ends as the client sees them, or as a PROXY header tells of them.
 fn with_ends(peer: Peer, socket_peer: SocketAddr, stream: &Stream) -> Peer {
     let told = peer.introduction();
     let told = told.and_then(|told| Some((told.client()?, told.destination()?)));
-    let own = || Some((socket_peer, stream.local_address().ok()?));
+    let own = || Some((socket_peer, stream.local_address()?));
     match told.or_else(own) {
         Some((source, destination)) => {
             peer.with_ends(proxy_protocol::Ends::new(source, destination))
@@ -135,6 +162,7 @@ fn with_ends(peer: Peer, socket_peer: SocketAddr, stream: &Stream) -> Peer {
 }
 
 async fn serve_http(local: Rc<Local>, opened: Opened, watcher: Watcher) {
+    let _place = opened.place;
     let mut connection = Connection {
         client: Client::begun(opened.stream, opened.read),
         watcher,
@@ -163,7 +191,7 @@ async fn serve_http(local: Rc<Local>, opened: Opened, watcher: Watcher) {
 }
 
 fn speaks_tcp(local: &Local, socket: &Arc<Socket>) -> bool {
-    let snapshot = local.snapshot();
+    let snapshot = local.snapshot_for(socket);
     let listener = snapshot.listener(socket);
     listener.is_some_and(|listener| listener.shared.config.speaks(Protocol::Tcp))
 }
@@ -193,7 +221,7 @@ impl Connection {
         if !self.wait(local).await {
             return Next::After(After::Close);
         }
-        let snapshot = local.snapshot();
+        let snapshot = local.snapshot_for(&self.socket);
         let Some(listener) = snapshot.listener(&self.socket) else {
             return Next::After(After::Close);
         };
@@ -257,40 +285,48 @@ impl Connection {
     }
 
     /// Waits for the first byte of a request; false when the connection is to
-    /// be closed instead: idle for too long, draining, its listener removed.
+    /// be closed instead: idle for too long, draining, its listener removed, too much to
+    /// carry.
     async fn wait(&mut self, local: &Rc<Local>) -> bool {
-        let mut deadline = None;
+        let mut patience = Patience::default();
         loop {
             skip_empty_lines(&mut self.client.reader.buffer);
             if !self.client.reader.buffer.is_empty() {
                 return true;
             }
-            if !self.wait_for_bytes(local, &mut deadline).await {
+            if !self.wait_for_bytes(local, &mut patience).await {
                 return false;
             }
         }
     }
 
-    async fn wait_for_bytes(
-        &mut self,
-        local: &Rc<Local>,
-        deadline: &mut Option<tokio::time::Instant>,
-    ) -> bool {
-        let Some(idle) = idle_timeout(local, &self.socket) else {
-            return false;
-        };
+    async fn wait_for_bytes(&mut self, local: &Rc<Local>, patience: &mut Patience) -> bool {
         let (reader, alarm) = (&mut self.client.reader, &mut self.client.alarm);
-        let (watcher, socket) = (&self.watcher, &self.socket);
+        let (watcher, socket, requests) = (&self.watcher, &self.socket, self.requests);
         let mut first = pin!(reader.first());
         poll_fn(|context| {
             if let Poll::Ready(first) = first.as_mut().poll(context) {
                 return Poll::Ready(first.is_ok_and(|count| count > 0));
             }
-            if watcher.poll_draining(context) || idle_timeout(local, socket).is_none() {
+            let is_draining = watcher.poll_draining(context);
+            // One that has yet to be of use is left.
+            let is_spare = requests > 0 && local.closes();
+            if local.drain.is_cut_off() {
                 return Poll::Ready(false);
             }
-            let deadline = *deadline.get_or_insert_with(|| tokio::time::Instant::now() + idle);
-            alarm.poll_until(context, deadline).map(|()| false)
+            let until = patience.until(local, socket, is_draining || is_spare);
+            let is_over = alarm.poll_until(context, until).is_ready();
+            match (is_over, is_draining, is_spare) {
+                (true, false, true) => local.count_end(socket, Ending::Overload),
+                (true, false, false) if !patience.is_leaving() => {
+                    local.count_end(socket, Ending::Idle);
+                }
+                _ => {}
+            }
+            match is_over {
+                true => Poll::Ready(false),
+                false => Poll::Pending,
+            }
         })
         .await
     }
@@ -393,11 +429,4 @@ fn skip_empty_lines(buffer: &mut BytesMut) {
     while buffer.starts_with(b"\r\n") {
         buffer.advance(2);
     }
-}
-
-/// `None` once the listener is gone.
-fn idle_timeout(local: &Local, socket: &Arc<Socket>) -> Option<Duration> {
-    let snapshot = local.snapshot();
-    let listener = snapshot.listener(socket)?;
-    Some(listener.shared.config.timeouts.idle)
 }

@@ -26,7 +26,7 @@ const PLAIN_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
 /// Shakes hands where the listener wants it. `None` when nothing came of that. What was
 /// read before is no beginning of a handshake.
 pub async fn establish(local: &Rc<Local>, accepted: Accepted, read: &[u8]) -> Option<Established> {
-    let snapshot = local.snapshot();
+    let snapshot = local.snapshot_for(&accepted.socket);
     let listener = snapshot.listener(&accepted.socket)?;
     match &listener.shared.tls {
         None => Some((Stream::Tcp(accepted.stream), None)),

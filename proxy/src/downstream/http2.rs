@@ -20,6 +20,7 @@ use http::{Request, Version};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
+use super::frames::{Counted, Flooded};
 use crate::config::Listener;
 use crate::deadline::{Alarm, within};
 use crate::drain::Watcher;
@@ -29,6 +30,7 @@ use crate::http::forwarded::Peer;
 use crate::http::h2::read_request;
 use crate::listener::Socket;
 use crate::pings::Pings;
+use crate::stats::Ending;
 use crate::tls::TlsFacts;
 use crate::upstream::Duplex;
 
@@ -64,6 +66,10 @@ struct Shared {
     max_open: usize,
     /// Streams that the client broke off.
     resets: Resets,
+    /// Whether it sent too many frames that carry nothing.
+    flooded: Flooded,
+    /// Bytes of bodies that moved, in either direction.
+    moved: Rc<Cell<u64>>,
     /// The connection's task, woken when the last stream ends or one is broken off.
     task: RefCell<Waker>,
 }
@@ -74,16 +80,21 @@ pub(super) async fn serve<S>(local: Rc<Local>, client: Http2Client<S>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let snapshot = local.snapshot();
+    let snapshot = local.snapshot_for(&client.socket);
     let Some(listener) = snapshot.listener(&client.socket) else {
         return;
     };
     let config = &listener.shared.config;
     let mut alarm = Alarm::default();
-    let handshake = builder(config).handshake(client.stream);
+    let stream = Counted::new(client.stream, config.http2.max_control_frames);
+    let flooded = stream.flooded();
+    let handshake = builder(config).handshake(stream);
     let mut connection = match within(&mut alarm, config.timeouts.head, pin!(handshake)).await {
         Some(Ok(connection)) => connection,
         Some(Err(error)) => {
+            if error.is_library() {
+                local.count_end(&client.socket, Ending::Protocol);
+            }
             return tracing::debug!(peer = %client.socket_peer, %error, "no HTTP/2 handshake");
         }
         None => {
@@ -102,6 +113,8 @@ where
             open: Cell::new(0),
             max_open: config.http2.max_streams as usize,
             resets: Resets::default(),
+            flooded,
+            moved: Rc::default(),
             task: RefCell::new(Waker::noop().clone()),
         }),
         watcher: client.watcher,
@@ -131,7 +144,7 @@ fn builder(config: &Listener) -> server::Builder {
 }
 
 struct Connection<S> {
-    frames: server::Connection<S, Bytes>,
+    frames: server::Connection<Counted<S>, Bytes>,
     pings: Option<Pings>,
     shared: Rc<Shared>,
     watcher: Watcher,
@@ -163,6 +176,9 @@ where
                 Poll::Ready(Some(Err(error))) => {
                     let peer = self.shared.socket_peer;
                     tracing::debug!(%peer, %error, "HTTP/2 connection lost");
+                    if error.is_library() {
+                        self.shared.count_end(Ending::Protocol);
+                    }
                     return Poll::Ready(());
                 }
                 Poll::Ready(None) => return Poll::Ready(()),
@@ -185,6 +201,7 @@ where
             {
                 let peer = self.shared.socket_peer;
                 tracing::debug!(%peer, "no answer to a ping");
+                self.shared.count_end(Ending::Ping);
                 return Poll::Ready(());
             }
             return match self.closing.is_some() {
@@ -192,6 +209,7 @@ where
                 false => {
                     let ended = self.poll_end(context, config.timeouts.idle);
                     if ended.is_ready() {
+                        self.shared.count_end(Ending::Idle);
                         self.close();
                         continue;
                     }
@@ -205,9 +223,17 @@ where
     fn told_to_end(&mut self, context: &mut Context<'_>, config: Option<&Listener>) -> bool {
         let is_draining = self.watcher.poll_draining(context);
         let max_resets = config.map(|config| config.http2.max_resets);
-        if !self.is_cut && max_resets.is_some_and(|max| self.shared.resets.lately() > max) {
-            let peer = self.shared.socket_peer;
-            tracing::debug!(%peer, "the client broke too many streams off");
+        let is_resetting = max_resets.is_some_and(|max| self.shared.resets.lately() > max);
+        let abuse = match () {
+            () if self.is_cut => None,
+            () if is_resetting => Some(Ending::Resets),
+            () if self.shared.flooded.is_so() => Some(Ending::ControlFrames),
+            () => None,
+        };
+        if let Some(abuse) = abuse {
+            let (peer, reason) = (self.shared.socket_peer, abuse.name());
+            tracing::debug!(%peer, reason, "the client sent too much of what is good for nothing");
+            self.shared.count_end(abuse);
             self.frames.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
             self.is_cut = true;
             self.closing = Some(Instant::now());
@@ -220,7 +246,11 @@ where
             self.close();
             return true;
         };
-        if is_draining || self.requests >= config.limits.max_requests {
+        let is_spare = self.requests > 0 && self.shared.local.closes();
+        if is_draining || is_spare || self.requests >= config.limits.max_requests {
+            if is_spare && !is_draining {
+                self.shared.count_end(Ending::Overload);
+            }
             self.close();
             return true;
         }
@@ -254,6 +284,10 @@ where
 }
 
 impl Shared {
+    fn count_end(&self, ending: Ending) {
+        self.local.count_end(&self.socket, ending);
+    }
+
     /// Serves one request in a task of its own.
     fn begin(self: &Rc<Self>, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
         self.open.set(self.open.get() + 1);
@@ -285,7 +319,7 @@ impl Shared {
         request: Request<RecvStream>,
         mut respond: SendResponse<Bytes>,
     ) -> Option<(Tunnel, Duplex)> {
-        let snapshot = self.local.snapshot();
+        let snapshot = self.local.snapshot_for(&self.socket);
         let Some(listener) = snapshot.listener(&self.socket) else {
             respond.send_reset(Reason::REFUSED_STREAM);
             return None;
@@ -303,7 +337,7 @@ impl Shared {
         let config = &listener.shared.config;
         let (parts, mut body) = request.into_parts();
         let ends = body.is_end_stream();
-        let sink = Http2Sink::new(respond);
+        let sink = Http2Sink::new(respond, self.moved.clone());
         let scheme = match self.tls {
             Some(_) => Scheme::HTTPS,
             None => Scheme::HTTP,

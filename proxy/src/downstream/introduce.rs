@@ -22,7 +22,7 @@ pub struct Introduced {
 /// Reads the PROXY header where the listener wants one. `None` when the connection is
 /// to be closed.
 pub async fn introduce(local: &Local, accepted: &Accepted) -> Option<Introduced> {
-    let snapshot = local.snapshot();
+    let snapshot = local.snapshot_for(&accepted.socket);
     let listener = snapshot.listener(&accepted.socket)?;
     let address = accepted.peer.ip();
     let mut bytes = BytesMut::new();

@@ -10,10 +10,13 @@
 
 mod admit;
 mod connection;
+mod frames;
 mod handshake;
 mod http2;
 mod introduce;
 mod linger;
+mod patience;
+mod place;
 mod terms;
 
 pub use connection::{Accepted, serve};

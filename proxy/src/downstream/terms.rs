@@ -14,7 +14,7 @@ pub struct Terms(Arc<Listener>);
 impl Terms {
     /// `None` where the listener is gone.
     pub fn of(local: &Local, socket: &Arc<Socket>) -> Option<Self> {
-        let snapshot = local.snapshot();
+        let snapshot = local.snapshot_for(socket);
         let listener = snapshot.listener(socket)?;
         Some(Self(listener.shared.clone()))
     }
@@ -22,7 +22,7 @@ impl Terms {
     /// Whether those of now are the same. By others the client may be somebody else, or
     /// nobody, and there is no asking it again.
     pub fn still_hold(&self, local: &Local, socket: &Arc<Socket>) -> bool {
-        let snapshot = local.snapshot();
+        let snapshot = local.snapshot_for(socket);
         let Some(now) = snapshot.listener(socket) else {
             return false;
         };

@@ -16,6 +16,7 @@ use crate::http::disguise::remove_disguised;
 use crate::http::forwarded::{self, Client};
 use crate::http::hop::{self, MaxForwards};
 use crate::http::{Framing, ParsedRequest, Upgrade, grpc, request_id, trace};
+use crate::pace::Pace;
 
 static FORWARDING: [HeaderName; 5] = forwarded::FIELDS;
 
@@ -113,6 +114,7 @@ pub fn begin(scene: &Scene<'_>, request: ParsedRequest) -> (Asked, Lendable) {
         listener: config.name.clone(),
         tls: scene.tls.cloned(),
         introduction: scene.peer.introduction().cloned(),
+        original_destination: scene.peer.original_destination(),
         request_id,
         trace_id: trace.trace_id(),
         started: scene.started,
@@ -150,10 +152,16 @@ fn protected(config: &Listener) -> impl Iterator<Item = &HeaderName> + Clone {
     own.chain(removed).chain(&FORWARDING)
 }
 
+/// How slow the client may be, in either direction.
+pub fn pace(scene: &Scene<'_>) -> Pace {
+    let config = &scene.listener.shared.config;
+    Pace::new(config.timeouts.body, config.limits.min_body_rate)
+}
+
 /// The request's body, not yet going anywhere.
 pub fn upload<'a>(scene: &Scene<'a>, asked: &Asked, incoming: Incoming<'a>) -> Upload<'a> {
     let config = &scene.listener.shared.config;
-    let source = Source::new(incoming, asked.framing, config);
+    let source = Source::new(incoming, asked.framing, config, pace(scene));
     let mut upload = Upload::new(source, asked.framing);
     if asked.framing.exceeds(config.limits.max_body_bytes) {
         upload.give_up();

@@ -133,7 +133,7 @@ async fn forward(
         client.outgoing.ask_for_body().await?;
         upload.was_asked_for = true;
     }
-    let progress = Progress::of_client(scene.peer.ends());
+    let progress = Progress::of_client(scene.peer);
     let request = UpstreamRequest {
         method: course.view.request.method.clone(),
         path: course.view.request.path.clone(),
@@ -262,7 +262,7 @@ fn timeouts_for(
 /// A call of gRPC where that is spoken. It may be silent for as long as it lasts: pings
 /// tell that either end is there.
 fn is_call(asked: &Asked, cluster: &WorkerCluster) -> bool {
-    asked.is_grpc && cluster.cluster().config.protocol == ClusterProtocol::Http2
+    asked.is_grpc && cluster.cluster().config.protocol != ClusterProtocol::Http1
 }
 
 /// Methods that may be sent twice (RFC 9110 section 9.2.2).

@@ -12,11 +12,12 @@ use http::{HeaderMap, HeaderName};
 use super::Http2Sink;
 use crate::client::Reader;
 use crate::config::Listener;
-use crate::deadline::{Alarm, within};
+use crate::deadline::Alarm;
 use crate::error::{ErrorKind, ProxyError};
 use crate::http::Framing;
 use crate::http::disguise::remove_disguised;
 use crate::http::h1::{BodyDecoder, Decoded, remove_forbidden_trailers};
+use crate::pace::{Late, Pace};
 use crate::upstream::{Frame, poll_stream};
 
 /// Where requests come from.
@@ -31,8 +32,8 @@ pub struct Source<'a> {
     coding: Coding<'a>,
     /// Fields that clients may not set, in trailers either.
     removed: &'a [HeaderName],
-    /// How long the client may send no byte.
-    timeout: Duration,
+    /// How slowly the client may send it.
+    pace: Pace,
     alarm: Alarm,
     /// Body bytes so far.
     bytes: u64,
@@ -48,7 +49,7 @@ enum Coding<'a> {
 }
 
 impl<'a> Source<'a> {
-    pub fn new(incoming: Incoming<'a>, framing: Framing, config: &'a Listener) -> Self {
+    pub fn new(incoming: Incoming<'a>, framing: Framing, config: &'a Listener, pace: Pace) -> Self {
         let max_body = config.limits.max_body_bytes;
         let is_empty = matches!(framing, Framing::None | Framing::Length(0));
         let (coding, done) = match incoming {
@@ -62,7 +63,7 @@ impl<'a> Source<'a> {
         Self {
             coding,
             removed: &config.remove_request_headers,
-            timeout: config.timeouts.body,
+            pace,
             alarm: Alarm::default(),
             bytes: 0,
             length: match framing {
@@ -98,8 +99,9 @@ impl<'a> Source<'a> {
         length.map_or(0, |length| length.saturating_sub(self.bytes))
     }
 
+    /// How long the client may send no byte.
     pub fn set_timeout(&mut self, timeout: Duration) {
-        self.timeout = timeout;
+        self.pace = Pace::of_silence(timeout);
     }
 
     /// No more than this may still be read.
@@ -114,12 +116,17 @@ impl<'a> Source<'a> {
         }
         let part = match &mut self.coding {
             Coding::Http1(reader, decoder) => {
-                read_http1(reader, decoder, &mut self.alarm, self.timeout).await?
+                read_http1(reader, decoder, &mut self.alarm, &mut self.pace).await?
             }
-            Coding::Http2(stream, _) => {
-                let mut part = pin!(poll_fn(|context| poll_http2(stream, context)));
-                let part = within(&mut self.alarm, self.timeout, part.as_mut()).await;
-                part.ok_or(ErrorKind::BodyTimeout)??
+            Coding::Http2(stream, sink) => {
+                let meter = sink.meter();
+                let part = pin!(poll_fn(|context| poll_http2(stream, context)));
+                let part = self.pace.keep(&mut self.alarm, Some(meter), part).await;
+                let part = part.map_err(late)??;
+                if let Some(Frame::Data(bytes)) = &part {
+                    self.pace.moved_on(meter, bytes.len() as u64);
+                }
+                part
             }
         };
         Ok(match part {
@@ -185,7 +192,7 @@ async fn read_http1(
     reader: &mut Reader,
     decoder: &mut BodyDecoder,
     alarm: &mut Alarm,
-    timeout: Duration,
+    pace: &mut Pace,
 ) -> Result<Option<Frame>, ProxyError> {
     loop {
         match decoder.decode(&mut reader.buffer)? {
@@ -194,18 +201,25 @@ async fn read_http1(
             Decoded::End => return Ok(None),
             Decoded::NeedMore => {}
         }
-        match within(alarm, timeout, pin!(reader.fill_body())).await {
-            None => return Err(ErrorKind::BodyTimeout.into()),
+        match pace.keep(alarm, None, pin!(reader.fill_body())).await {
+            Err(reason) => return Err(late(reason).into()),
             // It may have closed one way only and still read the answer.
-            Some(Ok(0)) => {
+            Ok(Ok(0)) => {
                 return Err(ProxyError::because(
                     ErrorKind::BadBody,
                     "the client closed in the middle of its body",
                 ));
             }
-            Some(Ok(_)) => {}
-            Some(Err(error)) => return Err(ProxyError::with(ErrorKind::ClientGone, error)),
+            Ok(Ok(count)) => pace.moved(count as u64),
+            Ok(Err(error)) => return Err(ProxyError::with(ErrorKind::ClientGone, error)),
         }
+    }
+}
+
+fn late(late: Late) -> ErrorKind {
+    match late {
+        Late::Silent => ErrorKind::BodyTimeout,
+        Late::Slow => ErrorKind::BodyTooSlow,
     }
 }
 

@@ -196,12 +196,15 @@ async fn run(scene: &Scene<'_>, asked: &Asked, view: Lendable, client: Ends<'_>)
         mut outgoing,
         alarm,
     } = client;
-    outgoing.set_stall(scene.listener.shared.config.timeouts.body);
+    outgoing.set_pace(begin::pace(scene));
     let outgoing = &mut outgoing;
     let mut upload = begin::upload(scene, asked, incoming);
 
     let towards = Towards { outgoing, alarm };
-    let flow = pin!(ask::ask(scene, asked, &mut course, &mut upload, towards)).await;
+    let flow = match scene.local.sheds() {
+        true => Err(ErrorKind::Overloaded.into()),
+        false => pin!(ask::ask(scene, asked, &mut course, &mut upload, towards)).await,
+    };
     facts.decided = flow.as_ref().ok().map(Decided::by);
     let towards = Towards { outgoing, alarm };
     let outcome = match flow {

@@ -1,8 +1,9 @@
 //! The answer's way to the client, whatever version of HTTP carries it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -12,10 +13,11 @@ use h2::{Reason, SendStream};
 use http::HeaderMap;
 
 use crate::client::Writer;
-use crate::deadline::{Alarm, within};
+use crate::deadline::Alarm;
 use crate::error::{ErrorKind, ProxyError};
 use crate::http::h1::{self, OwnFields, Persistence, remove_forbidden_trailers};
 use crate::http::{AnswerFraming, ResponseHead, h2 as http2};
+use crate::pace::{Late, Pace};
 use crate::upstream;
 
 /// What was encoded and not yet written may grow to this before it is.
@@ -35,16 +37,16 @@ impl<'a> Outgoing<'a> {
         Outgoing::Http2(Http2Writer {
             sink,
             pending: None,
-            stall: DEFAULT_STALL,
+            pace: Pace::new(DEFAULT_STALL, 0),
             alarm: Alarm::default(),
         })
     }
 
-    /// How long the client may take nothing.
-    pub fn set_stall(&mut self, stall: Duration) {
+    /// How slowly the client may take it.
+    pub fn set_pace(&mut self, pace: Pace) {
         match self {
-            Outgoing::Http1(writer) => writer.stall = stall,
-            Outgoing::Http2(writer) => writer.stall = stall,
+            Outgoing::Http1(writer) => writer.pace = pace,
+            Outgoing::Http2(writer) => writer.pace = pace,
         }
     }
 
@@ -156,7 +158,11 @@ impl<'a> Outgoing<'a> {
 
 /// The way back of one stream. The request's body looks at it too, since it alone
 /// tells that the client gave the stream up.
-pub struct Http2Sink(RefCell<Sink>);
+pub struct Http2Sink {
+    sink: RefCell<Sink>,
+    /// Bytes of bodies that moved on the connection, in either direction.
+    meter: Rc<Cell<u64>>,
+}
 
 enum Sink {
     /// No final answer yet.
@@ -167,13 +173,21 @@ enum Sink {
 }
 
 impl Http2Sink {
-    pub fn new(respond: SendResponse<Bytes>) -> Self {
-        Self(RefCell::new(Sink::Waiting(respond)))
+    /// `meter` is that of the connection.
+    pub fn new(respond: SendResponse<Bytes>, meter: Rc<Cell<u64>>) -> Self {
+        Self {
+            sink: RefCell::new(Sink::Waiting(respond)),
+            meter,
+        }
+    }
+
+    pub fn meter(&self) -> &Cell<u64> {
+        &self.meter
     }
 
     /// The way back, once another protocol goes on in it.
     pub fn into_stream(self) -> Option<SendStream<Bytes>> {
-        match self.0.into_inner() {
+        match self.sink.into_inner() {
             Sink::Open(stream) => Some(stream),
             Sink::Waiting(_) | Sink::Ended => None,
         }
@@ -181,7 +195,7 @@ impl Http2Sink {
 
     /// Ready once the client has given the stream up, or its connection is gone.
     pub fn poll_reset(&self, context: &mut Context<'_>) -> Poll<()> {
-        match &mut *self.0.borrow_mut() {
+        match &mut *self.sink.borrow_mut() {
             Sink::Waiting(respond) => respond.poll_reset(context).map(drop),
             Sink::Open(stream) => stream.poll_reset(context).map(drop),
             Sink::Ended => Poll::Pending,
@@ -191,7 +205,7 @@ impl Http2Sink {
     /// Breaks the stream off, in a way that cannot be taken for the end of an
     /// answer. Of one that has ended there is nothing left to break.
     pub fn reset(&self) {
-        match &mut *self.0.borrow_mut() {
+        match &mut *self.sink.borrow_mut() {
             Sink::Waiting(respond) => respond.send_reset(Reason::CANCEL),
             Sink::Open(stream) => stream.send_reset(Reason::INTERNAL_ERROR),
             Sink::Ended => {}
@@ -205,13 +219,13 @@ pub struct Http2Writer<'a> {
     /// The last part, kept until it is known whether another follows: the frame that
     /// carries it can end the body then.
     pending: Option<Bytes>,
-    stall: Duration,
+    pace: Pace,
     alarm: Alarm,
 }
 
 impl Http2Writer<'_> {
     fn interim(&mut self, head: &ResponseHead) -> Result<(), ProxyError> {
-        match &mut *self.sink.0.borrow_mut() {
+        match &mut *self.sink.sink.borrow_mut() {
             Sink::Waiting(respond) => respond
                 .send_informational(http2::interim_head(head))
                 .map_err(gone),
@@ -226,7 +240,7 @@ impl Http2Writer<'_> {
         own: OwnFields<'_>,
     ) -> Result<(), ProxyError> {
         let ends = matches!(how, AnswerFraming::None | AnswerFraming::Length(0));
-        let sink = &mut *self.sink.0.borrow_mut();
+        let sink = &mut *self.sink.sink.borrow_mut();
         if let Sink::Waiting(respond) = sink {
             let head = http2::answer_head(head, how, own);
             let stream = respond.send_response(head, ends).map_err(gone)?;
@@ -243,9 +257,15 @@ impl Http2Writer<'_> {
             let piece = {
                 let wanted = bytes.len();
                 let room = pin!(poll_fn(|context| self.sink.poll_room(wanted, context)));
-                let room = within(&mut self.alarm, self.stall, room).await;
-                let room = room.ok_or(ErrorKind::ClientStalled)??;
-                bytes.split_to(room.min(wanted))
+                let meter = self.sink.meter();
+                let room = self.pace.keep(&mut self.alarm, Some(meter), room).await;
+                let room = room.map_err(|late| match late {
+                    Late::Silent => ErrorKind::ClientStalled,
+                    Late::Slow => ErrorKind::ClientTooSlow,
+                })??;
+                let piece = bytes.split_to(room.min(wanted));
+                self.pace.moved_on(meter, piece.len() as u64);
+                piece
             };
             let is_last = bytes.is_empty();
             if is_last {
@@ -278,7 +298,7 @@ impl Http2Sink {
         wanted: usize,
         context: &mut Context<'_>,
     ) -> Poll<Result<usize, ProxyError>> {
-        let Sink::Open(stream) = &mut *self.0.borrow_mut() else {
+        let Sink::Open(stream) = &mut *self.sink.borrow_mut() else {
             return Poll::Ready(Err(ErrorKind::ClientGone.into()));
         };
         let room = ready!(upstream::poll_room(stream, wanted, context));
@@ -286,7 +306,7 @@ impl Http2Sink {
     }
 
     fn send(&self, bytes: Bytes, ends: bool) -> Result<(), ProxyError> {
-        let sink = &mut *self.0.borrow_mut();
+        let sink = &mut *self.sink.borrow_mut();
         match sink {
             Sink::Open(stream) => stream.send_data(bytes, ends).map_err(gone)?,
             Sink::Ended if bytes.is_empty() => {}
@@ -299,7 +319,7 @@ impl Http2Sink {
     }
 
     fn send_trailers(&self, trailers: HeaderMap) -> Result<(), ProxyError> {
-        let sink = &mut *self.0.borrow_mut();
+        let sink = &mut *self.sink.borrow_mut();
         let Sink::Open(stream) = sink else {
             return Err(ErrorKind::Internal.into());
         };

@@ -25,8 +25,16 @@ pub fn of_error(kind: ErrorKind) -> Outcome {
         HeaderValue::from_static("text/plain; charset=utf-8"),
     );
     headers.insert(PROXY_STATUS, proxy_status(kind));
-    if kind == ErrorKind::NoEndpoint || kind == ErrorKind::FilterUnavailable {
-        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    match kind {
+        ErrorKind::NoEndpoint | ErrorKind::FilterUnavailable => {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        // Not all at once.
+        ErrorKind::Overloaded => {
+            let seconds = ["1", "2", "3", "4", "5"][fastrand::usize(..5)];
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(seconds));
+        }
+        _ => {}
     }
     if kind == ErrorKind::UpgradeRequired {
         headers.insert(SEC_WEBSOCKET_VERSION, upgrade::WEBSOCKET_VERSION);
@@ -88,7 +96,7 @@ fn text(kind: ErrorKind) -> &'static str {
         ErrorKind::BadPath => "the path is not acceptable\n",
         ErrorKind::BadBody => "the request's body is malformed\n",
         ErrorKind::HeadTimeout => "the request's head took too long\n",
-        ErrorKind::BodyTimeout => "the request's body took too long\n",
+        ErrorKind::BodyTimeout | ErrorKind::BodyTooSlow => "the request's body took too long\n",
         ErrorKind::BodyTooLarge => "the request's body is too large\n",
         ErrorKind::TargetTooLong => "the request's target is too long\n",
         ErrorKind::ExpectationFailed => "the expectation cannot be met\n",
@@ -96,7 +104,9 @@ fn text(kind: ErrorKind) -> &'static str {
         ErrorKind::HeadTooLarge => "the request's head is too large\n",
         ErrorKind::NotImplemented => "this is not served here\n",
         ErrorKind::BadVersion => "this version of HTTP is not served here\n",
-        ErrorKind::ClientGone | ErrorKind::ClientStalled => "the client is gone\n",
+        ErrorKind::ClientGone | ErrorKind::ClientStalled | ErrorKind::ClientTooSlow => {
+            "the client is gone\n"
+        }
         ErrorKind::NoRoute => "nothing is configured for this request\n",
         ErrorKind::FilterFailed => "a filter failed\n",
         ErrorKind::FilterUnavailable => "a filter is not available\n",
@@ -116,6 +126,7 @@ fn text(kind: ErrorKind) -> &'static str {
         ErrorKind::UpstreamStalled => "the origin stopped in the middle of its answer\n",
         ErrorKind::TotalTimeout => "the request took too long\n",
         ErrorKind::Draining => "shutting down\n",
+        ErrorKind::Overloaded => "too much is asked of this proxy now\n",
         ErrorKind::Internal => "something went wrong in the proxy\n",
     }
 }

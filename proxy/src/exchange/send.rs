@@ -91,6 +91,8 @@ pub async fn send(
     };
     let keep_alive = scene.keep_alive
         && !scene.local.drain.is_draining()
+        && !scene.local.closes()
+        && (scene.local).goes_on(scene.snapshot, scene.listener.shared.socket.as_ref())
         && how != AnswerFraming::Close
         && may_finish(asked, upload);
     let local_length = body.length().filter(|_| course.view.is_local);
@@ -206,7 +208,10 @@ async fn cut_off(
     outgoing: &mut Outgoing<'_>,
     alarm: &mut Alarm,
 ) -> After {
-    let is_there = !matches!(kind, ErrorKind::ClientGone | ErrorKind::ClientStalled);
+    let is_there = !matches!(
+        kind,
+        ErrorKind::ClientGone | ErrorKind::ClientStalled | ErrorKind::ClientTooSlow
+    );
     if asked.is_grpc
         && is_there
         && let Ok(status) = StatusCode::from_u16(kind.status())

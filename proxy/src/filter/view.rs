@@ -35,6 +35,8 @@ pub struct View {
     pub tls: Option<Arc<TlsFacts>>,
     /// Of a connection that a PROXY header introduced.
     pub introduction: Option<Arc<Introduction>>,
+    /// Where the client wanted to go before it was redirected here.
+    pub original_destination: Option<SocketAddr>,
     /// Visible ASCII.
     pub request_id: HeaderValue,
     pub trace_id: Hex,
@@ -67,8 +69,8 @@ pub struct View {
 /// What is known of a connection before anything on it is understood.
 #[derive(Debug, Clone)]
 pub struct ConnectionFacts {
-    /// Where the client connected to.
-    pub destination: SocketAddr,
+    /// Where the client connected to; `None` for a Unix socket.
+    pub destination: Option<SocketAddr>,
     /// What it asked for in a TLS handshake that is passed on.
     pub sni: Option<String>,
     /// It is passed on as it is.
@@ -78,9 +80,10 @@ pub struct ConnectionFacts {
 impl ConnectionFacts {
     /// By the names that filters ask for.
     pub fn attribute(&self, name: &str) -> Option<String> {
+        let destination = self.destination;
         match name {
-            "destination.address" => Some(self.destination.ip().to_canonical().to_string()),
-            "destination.port" => Some(self.destination.port().to_string()),
+            "destination.address" => Some(destination?.ip().to_canonical().to_string()),
+            "destination.port" => Some(destination?.port().to_string()),
             "tls.sni" => self.sni.clone(),
             _ => None,
         }
@@ -179,6 +182,7 @@ impl View {
             listener: "".into(),
             tls: None,
             introduction: None,
+            original_destination: None,
             request_id: HeaderValue::from_static(""),
             trace_id: Hex::of(0),
             connection: None,
@@ -209,6 +213,7 @@ impl View {
             listener: self.listener.clone(),
             tls: self.tls.clone(),
             introduction: self.introduction.clone(),
+            original_destination: self.original_destination,
             request_id: self.request_id.clone(),
             trace_id: self.trace_id,
             connection: self.connection.clone(),

@@ -41,20 +41,39 @@ pub struct Peer {
     facts: Arc<[(String, String)]>,
     /// For origins that are told whose connection it is.
     ends: Option<Ends>,
+    /// Where it wanted to go before it was redirected here.
+    original_destination: Option<SocketAddr>,
 }
 
 impl Peer {
     pub fn new(address: IpAddr) -> Self {
         // A dual-stack socket shows IPv4 peers as ::ffff:a.b.c.d.
         let address = address.to_canonical();
-        let text = HeaderValue::try_from(address.to_string());
+        let text = match address.is_unspecified() {
+            // By a Unix socket (RFC 7239, section 6.3).
+            true => Ok(HeaderValue::from_static("unknown")),
+            false => HeaderValue::try_from(address.to_string()),
+        };
         Self {
             address,
             text: text.expect("an address is visible ASCII"),
             introduction: None,
             facts: Arc::default(),
             ends: None,
+            original_destination: None,
         }
+    }
+
+    /// The same, and where it wanted to go before it was redirected here.
+    pub fn with_original_destination(self, original_destination: Option<SocketAddr>) -> Self {
+        Self {
+            original_destination,
+            ..self
+        }
+    }
+
+    pub fn original_destination(&self) -> Option<SocketAddr> {
+        self.original_destination
     }
 
     /// The same, and how origins are told of it.
@@ -355,6 +374,7 @@ fn append_to_list(headers: &mut HeaderMap, name: HeaderName, member: HeaderValue
 fn forwarded_element(peer: IpAddr, scheme: &Scheme, authority: Option<&Authority>) -> String {
     let mut element = String::with_capacity(64);
     let written = match peer {
+        unknown if unknown.is_unspecified() => write!(element, "for=unknown"),
         IpAddr::V4(address) => write!(element, "for={address}"),
         IpAddr::V6(address) => write!(element, "for=\"[{address}]\""),
     };

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::cluster::Cluster;
 use crate::config::Name;
-use crate::upstream::WorkerCluster;
+use crate::upstream::{Sweep, WorkerCluster};
 
 /// Those of one generation.
 #[derive(Debug, Default)]
@@ -40,6 +40,8 @@ impl Pools {
 
     /// To be called now and then.
     pub fn sweep(&self, now: Instant) {
-        self.0.values().for_each(|cluster| cluster.sweep(now));
+        self.0
+            .values()
+            .for_each(|cluster| cluster.sweep(now, Sweep::Old));
     }
 }

@@ -7,15 +7,16 @@ use super::versions::{Build, Filters};
 use super::{Listener, Past, Snapshot, references};
 use crate::cluster::Cluster;
 use crate::components::Components;
-use crate::config::{self, Config, Doubts, Draft, Mistake};
+use crate::config::{self, Config, Doubts, Draft, ListenAddress, Mistake};
 use crate::filter::{FilterEngine, LoadedFilter};
 use crate::http::via::Via;
-use crate::listener::{self, Socket};
+use crate::listener::{self, Inherited, Socket};
 use crate::secrets::Secret;
 use crate::shipped::Shipped;
 use crate::state;
 use crate::stats::{Gauge, PerWorker, Stats};
 use crate::tls;
+use crate::upstream;
 
 /// Whether sockets are bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub struct Builder<'a> {
     pub shipped: &'static [Shipped],
     pub workers: usize,
     pub sockets: Sockets,
+    /// Sockets that the process was started with.
+    pub inherited: &'a Inherited,
     /// What outlives the process, where anything does.
     pub state: Option<&'a state::Folder>,
     /// The versions that are known to be good, or to be bad.
@@ -82,10 +85,16 @@ impl Builder<'_> {
         let (more, remarks) = references::check(&config, &Doubts::none(), &known);
         mistakes.extend(more);
         warnings.extend(remarks);
-        let mut listeners = Vec::new();
+        let mut listeners: Vec<Arc<Listener>> = Vec::new();
         if mistakes.is_empty() {
             for listener in &config.listeners {
-                match self.listener(&config, listener, &filters, before) {
+                let known = known_socket(listener, before, &listeners);
+                warnings.extend(
+                    known
+                        .as_ref()
+                        .and_then(|known| unchanged(&config, listener, known)),
+                );
+                match self.listener(&config, listener, &filters, before, known) {
                     Ok(listener) => listeners.push(Arc::new(listener)),
                     Err(mistake) => mistakes.push(mistake),
                 }
@@ -140,9 +149,10 @@ impl Builder<'_> {
         listener: &config::Listener,
         filters: &[Arc<LoadedFilter>],
         before: Option<&Snapshot>,
+        known: Option<Arc<Socket>>,
     ) -> Result<Listener, Mistake> {
         let tls = self.tls(config, listener, before)?;
-        let socket = self.socket(listener, before).map_err(|error| {
+        let socket = self.socket(listener, known).map_err(|error| {
             Mistake::at(
                 &config.places,
                 &pointer_of(config, listener, "address"),
@@ -193,27 +203,20 @@ impl Builder<'_> {
         Ok(Some(server))
     }
 
-    /// The socket of the same address, if there is one.
+    /// A socket to go on with, or a new one.
     fn socket(
         &self,
         listener: &config::Listener,
-        before: Option<&Snapshot>,
+        known: Option<Arc<Socket>>,
     ) -> Result<Option<Arc<Socket>>, listener::BindError> {
         if self.sockets == Sockets::Leave {
             return Ok(None);
         }
-        let known = before
-            .into_iter()
-            .flat_map(|before| &before.listeners)
-            .filter(|known| listener.address.port() != 0 || known.config.name == listener.name)
-            .filter_map(|known| known.socket.clone())
-            .find(|socket| socket.wanted == listener.address);
-        match known {
-            Some(socket) => Ok(Some(socket)),
-            None => {
-                listener::bind(listener.address, self.workers).map(|socket| Some(Arc::new(socket)))
-            }
+        if known.is_some() {
+            return Ok(known);
         }
+        let socket = listener::bind(listener, self.workers, self.inherited)?;
+        Ok(Some(Arc::new(socket)))
     }
 
     fn clusters(
@@ -227,6 +230,19 @@ impl Builder<'_> {
             let known = before.and_then(|before| before.cluster(&cluster.name));
             if let Some(known) = known.filter(|known| known.config == *cluster) {
                 return Some(known.clone());
+            }
+            if self.sockets == Sockets::Bind
+                && let Err((key, error)) = upstream::try_out(&cluster.socket)
+            {
+                let pointer = format!("/clusters/{index}/socket/{key}");
+                let wanted = "what the kernel lets this process have";
+                mistakes.push(Mistake::at(
+                    &config.places,
+                    &pointer,
+                    error.to_string(),
+                    wanted,
+                ));
+                return None;
             }
             let tls = cluster.tls.as_ref().map(tls::Client::build).transpose();
             match tls {
@@ -244,6 +260,33 @@ impl Builder<'_> {
         });
         clusters.collect()
     }
+}
+
+/// What is said where options of a socket would have to change that stays.
+fn unchanged(config: &Config, listener: &config::Listener, known: &Socket) -> Option<Mistake> {
+    let pointer = pointer_of(config, listener, "socket");
+    let found = "options other than those that this address was opened with";
+    let wanted = "the same: they count from the next start";
+    (known.rules != listener.socket).then(|| Mistake::at(&config.places, &pointer, found, wanted))
+}
+
+/// The socket of the same address, if there is one that none of `listeners` has.
+fn known_socket(
+    listener: &config::Listener,
+    before: Option<&Snapshot>,
+    listeners: &[Arc<Listener>],
+) -> Option<Arc<Socket>> {
+    let any_port = matches!(listener.address, ListenAddress::Tcp(address) if address.port() == 0);
+    let is_free = |socket: &Arc<Socket>| {
+        let mut others = listeners.iter().filter_map(|other| other.socket.as_ref());
+        !others.any(|other| Arc::ptr_eq(other, socket))
+    };
+    before?
+        .listeners
+        .iter()
+        .filter(|known| !any_port || known.config.name == listener.name)
+        .filter_map(|known| known.socket.clone())
+        .find(|socket| socket.listens_at(&listener.address) && is_free(socket))
 }
 
 fn pointer_of(config: &Config, listener: &config::Listener, key: &str) -> String {

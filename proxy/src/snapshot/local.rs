@@ -24,6 +24,8 @@ pub struct WorkerSnapshot {
     filters: Vec<(Arc<LoadedFilter>, Rc<WorkerFilter>)>,
     /// Whether any origin is told whose connections it gets.
     pub tells_clients: bool,
+    /// Whether any cluster goes to where clients wanted to go.
+    pub follows_clients: bool,
     /// Where filters send their calls, if any may make one.
     pub calls: Option<Calls>,
     /// Until somebody makes them.
@@ -79,8 +81,13 @@ impl WorkerSnapshot {
         let may_call = |filter: &(Arc<LoadedFilter>, _)| !filter.0.block().grants.call.is_empty();
         let channel = filters.iter().any(may_call);
         let (calls, asked_calls) = channel.then(mpsc::unbounded_channel).unzip();
+        let follows_clients = shared
+            .clusters
+            .iter()
+            .any(|cluster| cluster.config.follows_clients());
         let mut all = shared.clusters.iter();
         Rc::new(Self {
+            follows_clients,
             tells_clients: all.any(|cluster| cluster.config.proxy_protocol.is_some()),
             shared,
             listeners,
@@ -113,6 +120,15 @@ impl WorkerSnapshot {
                 .as_ref()
                 .is_some_and(|own| Arc::ptr_eq(own, socket))
         })
+    }
+
+    /// Whether a listener is among these that `next` has not.
+    pub fn has_listeners_beside(&self, next: &Self) -> bool {
+        let mut sockets = self
+            .listeners
+            .iter()
+            .filter_map(|listener| listener.shared.socket.as_ref());
+        sockets.any(|socket| next.listener(socket).is_none())
     }
 
     /// Makes an instance of each filter ready, so that no request waits for it.

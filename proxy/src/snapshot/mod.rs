@@ -91,6 +91,11 @@ impl Snapshot {
             .find(|cluster| &*cluster.config.name == name)
     }
 
+    pub fn sockets(&self) -> impl Iterator<Item = &Arc<Socket>> {
+        let listeners = self.listeners.iter();
+        listeners.filter_map(|listener| listener.socket.as_ref())
+    }
+
     pub fn filter(&self, name: &str) -> Option<&Arc<LoadedFilter>> {
         self.filters.iter().find(|filter| &**filter.name() == name)
     }

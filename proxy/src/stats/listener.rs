@@ -1,7 +1,9 @@
 //! What one listener did on one worker.
 
 use super::counter::{Counter, Gauge, Histogram};
+use super::ending::Endings;
 use super::proxy_header::ProxyHeaders;
+use super::refusal::Refusals;
 use super::tls::TlsStats;
 
 /// Room for every kind of error, by its index in the list of kinds.
@@ -22,8 +24,10 @@ pub struct ListenerStats {
     pub connections_active: Gauge,
     /// Exchanges that go on in another protocol.
     pub tunnels_active: Gauge,
-    /// Closed at once, because the listener had as many as it may.
-    pub connections_refused: Counter,
+    /// Closed as they came, because there were as many as may be.
+    pub connections_refused: Refusals,
+    /// Ended later, by the proxy itself.
+    pub connections_ended: Endings,
     pub accept_errors: Counter,
     /// Connections of TCP that are over.
     pub tcp_connections: Counter,
@@ -100,7 +104,8 @@ impl Default for ListenerStats {
             connections_opened: Counter::default(),
             connections_active: Gauge::default(),
             tunnels_active: Gauge::default(),
-            connections_refused: Counter::default(),
+            connections_refused: Refusals::default(),
+            connections_ended: Endings::default(),
             accept_errors: Counter::default(),
             tcp_connections: Counter::default(),
             tls: TlsStats::default(),

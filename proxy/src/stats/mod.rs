@@ -10,13 +10,16 @@
 pub mod bill;
 pub mod cluster;
 pub mod counter;
+pub mod ending;
 pub mod exposition;
 pub mod filter;
 pub mod guest;
 pub mod job;
 pub mod listener;
+pub mod overload;
 pub mod process;
 pub mod proxy_header;
+pub mod refusal;
 pub mod shadow;
 pub mod tls;
 
@@ -28,12 +31,15 @@ pub use bill::Bill;
 pub use cluster::ClusterStats;
 
 pub use counter::{Counter, Gauge, Histogram, PerWorker};
+pub use ending::{Ending, Endings};
 pub use filter::FilterStats;
 pub use guest::GuestMetrics;
 pub use job::JobStats;
 pub use listener::{ListenerStats, StatusClass};
+pub use overload::WorkerDelay;
 pub use process::ProcessStats;
 pub use proxy_header::{HeaderOutcome, ProxyHeaders};
+pub use refusal::{Refusal, Refusals};
 pub use shadow::ShadowStats;
 pub use tls::{HandshakeFailure, TlsStats};
 
@@ -45,6 +51,7 @@ pub struct Stats {
     /// Lines of the access log that were given up, because the disk or the
     /// reader of the standard output did not keep up.
     pub access_log_dropped: Arc<PerWorker<Counter>>,
+    pub delays: Arc<PerWorker<WorkerDelay>>,
     /// What filters share, which outlives reloads like the series do.
     pub shared: Spaces,
     workers: usize,
@@ -85,6 +92,7 @@ impl Stats {
         Arc::new(Self {
             process: ProcessStats::default(),
             access_log_dropped: Arc::new(PerWorker::new(workers, Counter::default)),
+            delays: Arc::new(PerWorker::new(workers, WorkerDelay::default)),
             shared: Spaces::default(),
             workers,
             listeners: Mutex::default(),

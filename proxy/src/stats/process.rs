@@ -4,7 +4,10 @@ use std::fs;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustix::process::{Resource, getrlimit};
+
 use super::counter::{Counter, Gauge};
+use super::overload::OverloadStats;
 
 /// Written by the control thread, but where another is named.
 #[derive(Debug)]
@@ -18,6 +21,7 @@ pub struct ProcessStats {
     /// Lines of the access log that could not be written. While its target is
     /// being changed it has two writers, the threads of the old and the new.
     pub access_log_lost: AtomicU64,
+    pub overload: OverloadStats,
     started: SystemTime,
 }
 
@@ -29,6 +33,7 @@ impl Default for ProcessStats {
             generation: Gauge::default(),
             live_generations: Gauge::default(),
             access_log_lost: AtomicU64::new(0),
+            overload: OverloadStats::default(),
             started: SystemTime::now(),
         }
     }
@@ -54,11 +59,21 @@ fn resident_of(status: &str) -> Option<u64> {
     kibibytes.checked_mul(1024)
 }
 
-/// File descriptors in use, where the system tells. The one that is opened to
-/// count them is left out.
+/// File descriptors in use, where the system tells. Kernels since 6.2 do so at once; with
+/// others they are counted, without the one that this takes.
 pub fn open_descriptors() -> Option<u64> {
-    let count = fs::read_dir("/proc/self/fd").ok()?.count();
-    u64::try_from(count).ok()?.checked_sub(1)
+    match fs::metadata("/proc/self/fd").ok()?.len() {
+        0 => {
+            let count = fs::read_dir("/proc/self/fd").ok()?.count();
+            u64::try_from(count).ok()?.checked_sub(1)
+        }
+        count => Some(count),
+    }
+}
+
+/// How many there may be; `None` without a limit.
+pub fn max_descriptors() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
 }
 
 #[cfg(test)]

@@ -107,10 +107,10 @@ type Begun = (Facts, Option<Rc<WorkerCluster>>, Bounds);
 
 /// Nothing that stays of it holds the snapshot.
 fn begin(local: &Rc<Local>, client: &TcpClient) -> Option<Begun> {
-    let snapshot: Rc<WorkerSnapshot> = local.snapshot();
+    let snapshot: Rc<WorkerSnapshot> = local.snapshot_for(&client.socket);
     let listener = snapshot.listener(&client.socket)?;
     let mut facts = Facts::of(listener);
-    facts.progress = Progress::of_client(client.peer.ends());
+    facts.progress = Progress::of_client(&client.peer);
     let cluster = match &client.cluster {
         None => listener.cluster.clone(),
         Some(name) => {

@@ -83,6 +83,8 @@ fn config(
     let mut config = builder.with_cert_resolver(Arc::new(Choice::new(configured)));
     let spoken = PROTOCOLS.iter();
     let spoken = spoken.filter(|(protocol, _)| configured.protocols.contains(protocol));
+    // Without them the client's order counts: it knows what it has hardware for.
+    config.ignore_client_order = configured.cipher_suites.is_some();
     config.alpn_protocols = spoken.map(|(_, id)| id.to_vec()).collect();
     // Sessions are in tickets or nowhere: a store would be locked by all workers.
     config.session_storage = Arc::new(NoServerSessionStorage {});

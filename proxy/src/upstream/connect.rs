@@ -5,18 +5,19 @@ use std::rc::Rc;
 
 use smallvec::SmallVec;
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::connection::Connection;
 use super::forward::Asked;
 use super::http2::{self, Channel, Connecting, StreamLease, Waited};
+use super::options;
 use super::pool::{Lease, Pick, WorkerEndpoint};
 use super::request::Progress;
 use super::socket::Socket;
 use super::worker_cluster::WorkerCluster;
 use crate::cluster::Address;
-use crate::config::ClusterProtocol;
+use crate::config::{ClusterProtocol, ClusterSocket};
 use crate::error::{ErrorKind, ProxyError};
 use crate::proxy_protocol::{self, Ends};
 use crate::tls;
@@ -304,7 +305,8 @@ async fn open_socket(
     client: Option<Ends>,
 ) -> Result<Socket, ProxyError> {
     let endpoint = &pick.endpoint.shared;
-    let mut plain = open_plain(&endpoint.address).await.map_err(failed)?;
+    let rules = &cluster.cluster().config.socket;
+    let mut plain = open_plain(&endpoint.address, rules).await.map_err(failed)?;
     if let Some(version) = cluster.cluster().config.proxy_protocol {
         let header = proxy_protocol::header(version, client);
         plain.write_all(&header).await.map_err(failed)?;
@@ -318,12 +320,11 @@ async fn open_socket(
     }
 }
 
-async fn open_plain(address: &Address) -> io::Result<Socket> {
+async fn open_plain(address: &Address, rules: &ClusterSocket) -> io::Result<Socket> {
     match address {
         Address::Socket(address) => {
-            let socket = TcpStream::connect(address).await?;
-            socket.set_nodelay(true)?;
-            Ok(Socket::Tcp(socket))
+            let socket = options::socket(*address, rules)?;
+            Ok(Socket::Tcp(socket.connect(*address).await?))
         }
         Address::Unix(path) => Ok(Socket::Unix(UnixStream::connect(path).await?)),
         Address::Inside(inside) => inside.connect().map(Socket::Inside),

@@ -178,7 +178,7 @@ async fn reuse(
     now: Instant,
 ) -> Result<Answered, ProxyError> {
     let pick = cluster
-        .pick(now)
+        .pick(now, asked.progress)
         .ok_or_else(|| ProxyError::new(ErrorKind::NoEndpoint))?;
     let endpoint = Rc::clone(&pick.endpoint);
     let Some(way) = way_that_is_there(cluster, &endpoint, asked, now) else {

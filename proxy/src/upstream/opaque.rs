@@ -57,7 +57,7 @@ pub async fn reach_opaque(
     progress: &Progress,
 ) -> Result<Opaque, ProxyError> {
     let active = Active::begin(&cluster.pool);
-    let Some(pick) = cluster.pick(Instant::now()) else {
+    let Some(pick) = cluster.pick(Instant::now(), progress) else {
         return Err(active.failed(ErrorKind::NoEndpoint.into()));
     };
     match connect_alone(cluster, pick, progress).await {

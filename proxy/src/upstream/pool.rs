@@ -93,16 +93,24 @@ impl WorkerEndpoint {
         Ok(())
     }
 
-    /// Closes idle connections that are too old, and finds those that the
-    /// origin has closed.
-    pub fn sweep(&self, pool: &Pool, now: Instant) {
+    /// Whether nothing is kept or under way.
+    pub fn is_unused(&self) -> bool {
+        self.active() == 0 && self.idle.borrow().is_empty() && self.channels.is_empty()
+    }
+
+    /// Closes idle connections, and finds those that the origin has closed.
+    pub fn sweep(&self, pool: &Pool, now: Instant, what: Sweep) {
         let mut idle = self.idle.borrow_mut();
         let before = idle.len();
-        idle.retain_mut(|connection| !pool.is_too_old(connection, now) && connection.is_alive());
+        idle.retain_mut(|connection| {
+            what == Sweep::Old && !pool.is_too_old(connection, now) && connection.is_alive()
+        });
         let closed = before - idle.len();
         pool.stats().connections_idle.sub(closed as i64);
-        let old = |channel: &Channel| pool.is_past(channel.expires, channel.idle_since.get(), now);
-        let closed = closed + self.channels.sweep(old);
+        let goes = |channel: &Channel| {
+            what == Sweep::Idle || pool.is_past(channel.expires, channel.idle_since.get(), now)
+        };
+        let closed = closed + self.channels.sweep(goes);
         pool.stats().connections_expired.add(closed as u64);
     }
 
@@ -115,6 +123,15 @@ impl WorkerEndpoint {
         let closed = closed + self.channels.retire();
         pool.stats().connections_expired.add(closed as u64);
     }
+}
+
+/// Which idle connections are closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sweep {
+    /// Those that are too old.
+    Old,
+    /// All: what they take is needed for something else.
+    Idle,
 }
 
 struct Discarded;

@@ -1,6 +1,7 @@
 //! What is asked of an origin.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -10,6 +11,7 @@ use http_body::Body;
 
 use super::body::RequestBody;
 use crate::cluster::Endpoint;
+use crate::http::forwarded::Peer;
 use crate::http::{ResponseHead, Upgrade};
 use crate::proxy_protocol::Ends;
 
@@ -22,13 +24,16 @@ pub struct Progress {
     tries: Cell<u32>,
     /// Whose request it is, for origins that are told so.
     pub(super) client: Option<Ends>,
+    /// Where the client wanted to go, for clusters that go there.
+    pub(super) destination: Option<SocketAddr>,
 }
 
 impl Progress {
     /// Of a client's request.
-    pub fn of_client(client: Option<Ends>) -> Self {
+    pub fn of_client(client: &Peer) -> Self {
         Self {
-            client,
+            client: client.ends(),
+            destination: client.original_destination(),
             ..Self::default()
         }
     }

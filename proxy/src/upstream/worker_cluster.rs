@@ -14,7 +14,9 @@ use tokio::time::Instant;
 
 use super::balance::{Balancer, Candidates};
 use super::connection;
-use super::pool::{Pick, Pool, WorkerEndpoint};
+use super::destinations::Destinations;
+use super::pool::{Pick, Pool, Sweep, WorkerEndpoint};
+use super::request::Progress;
 use crate::cluster::{Cluster, EndpointSet};
 use crate::config::Name;
 use crate::proxy_protocol::Ends;
@@ -26,6 +28,8 @@ pub struct WorkerCluster {
     pub(super) pool: Rc<Pool>,
     pub(super) builder: http1::Builder,
     choice: RefCell<Choice>,
+    /// Where the client says which endpoint it is.
+    destinations: Option<Destinations>,
 }
 
 struct Choice {
@@ -56,6 +60,7 @@ impl WorkerCluster {
                 balancer: Balancer::new(cluster.config.balance, &mut rng),
                 rng,
             }),
+            destinations: cluster.config.follows_clients().then(Destinations::default),
             pool: Rc::new(Pool { cluster, worker }),
         })
     }
@@ -78,18 +83,25 @@ impl WorkerCluster {
         client
     }
 
-    /// To be called now and then: closes idle connections that are too old or
-    /// that the origin has closed.
-    pub fn sweep(&self, now: Instant) {
+    /// To be called now and then: closes idle connections, and those that the origin has
+    /// closed.
+    pub fn sweep(&self, now: Instant, what: Sweep) {
         let mut choice = self.choice.borrow_mut();
         choice.follow(&self.pool);
         for endpoint in &choice.endpoints {
-            endpoint.sweep(&self.pool, now);
+            endpoint.sweep(&self.pool, now, what);
+        }
+        if let Some(destinations) = &self.destinations {
+            destinations.sweep(&self.pool, now, what);
         }
     }
 
-    /// `None` when the cluster has no endpoint.
-    pub(super) fn pick(&self, now: Instant) -> Option<Pick> {
+    /// `None` when the cluster has no endpoint for it.
+    pub(super) fn pick(&self, now: Instant, progress: &Progress) -> Option<Pick> {
+        if let Some(destinations) = &self.destinations {
+            let picked = destinations.pick(progress.destination?, &self.pool)?;
+            return Some(Pick::new(picked));
+        }
         let mut choice = self.choice.borrow_mut();
         choice.follow(&self.pool);
         choice.pick(now, &[]).map(Pick::new)
@@ -121,6 +133,9 @@ impl Drop for WorkerCluster {
     fn drop(&mut self) {
         for endpoint in &self.choice.get_mut().endpoints {
             endpoint.retire(&self.pool);
+        }
+        if let Some(destinations) = &self.destinations {
+            destinations.retire(&self.pool);
         }
     }
 }

@@ -213,6 +213,17 @@ impl RawHttp2 {
         ));
     }
 
+    /// A request for `/`.
+    pub fn get(&mut self, stream: u32) {
+        let fields = [
+            (":method", "GET"),
+            (":scheme", "http"),
+            (":authority", "test"),
+            (":path", "/"),
+        ];
+        self.head(stream, END_STREAM, &fields);
+    }
+
     /// The next frame; `None` at the end of the connection.
     pub fn read(&mut self) -> Option<RawFrame> {
         let mut head = [0; 9];

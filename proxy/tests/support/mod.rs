@@ -7,6 +7,7 @@ mod client;
 pub mod filtered;
 pub mod http2;
 pub mod http2_origin;
+pub mod load;
 mod origin;
 pub mod process;
 mod proxy;

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex};
 use super::proxy::{Proxy, whole, within, write};
 use super::{Answer, Client};
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_lockgate");
+
 /// Of the log of a proxy whose test failed.
 const LAST_LINES: usize = 60;
 
@@ -31,10 +33,25 @@ impl Process {
         process
     }
 
+    /// Starts with no more file descriptors than these, of which its own limit is fewer.
+    pub fn start_limited_in(folder: PathBuf, yaml: &str, descriptors: usize) -> Self {
+        let mut command = lockgate_by("sh");
+        let limits = format!("ulimit -Sn 64 && ulimit -Hn {descriptors} && exec \"$0\" \"$@\"");
+        command.args(["-c", &limits, PROGRAM, "run", "--config"]);
+        let process = Self::spawn_by(command, folder, yaml);
+        process.logged("listening");
+        process
+    }
+
     /// Starts, whether it comes to serve or not.
     pub fn spawn_in(folder: PathBuf, yaml: &str) -> Self {
+        Self::spawn_by(lockgate(&["run", "--config"]), folder, yaml)
+    }
+
+    /// The same by a command that the path of the configuration is still to be told.
+    pub fn spawn_by(mut command: Command, folder: PathBuf, yaml: &str) -> Self {
         write(&folder, yaml);
-        let mut child = lockgate(&["run", "--config"])
+        let mut child = command
             .arg(folder.join("lockgate.yaml"))
             .stderr(Stdio::piped())
             .spawn()
@@ -120,8 +137,15 @@ impl Drop for Process {
 
 /// The program with these arguments, not yet started.
 pub fn lockgate(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lockgate"));
-    command.args(arguments).stdin(Stdio::null());
+    let mut command = lockgate_by(PROGRAM);
+    command.args(arguments);
+    command
+}
+
+/// The program, started by another or by itself.
+fn lockgate_by(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.stdin(Stdio::null());
     // Not that of whoever runs the tests.
     command.env(
         "XDG_STATE_HOME",

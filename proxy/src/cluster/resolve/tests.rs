@@ -35,6 +35,7 @@ fn cluster(addresses: Vec<EndpointAddress>) -> Arc<Cluster> {
             idle: Duration::from_secs(1),
         },
         resolve_every: Duration::from_secs(1),
+        socket: Default::default(),
         refused_pause: Duration::from_secs(1),
         max_head_bytes: 8192,
     };

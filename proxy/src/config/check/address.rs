@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use http::{HeaderName, HeaderValue};
 
-use crate::config::checked::{AdminAddress, EndpointAddress, Network, WEBSOCKET};
+use crate::config::checked::{AdminAddress, EndpointAddress, ListenAddress, Network, WEBSOCKET};
 
 /// A text is not what was wanted.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,17 +28,38 @@ impl Wrong {
 }
 
 /// An address to listen on.
-pub(super) fn read_listen(text: &str) -> Result<SocketAddr, Wrong> {
+pub(super) fn read_listen(text: &str) -> Result<ListenAddress, Wrong> {
+    if let Some(name) = text.strip_prefix("systemd:") {
+        return read_descriptor(name);
+    }
+    if let Some(name) = text.strip_prefix("unix:") {
+        return read_unix(name).map(ListenAddress::Unix);
+    }
     let hint = || match text.strip_prefix(':').map(str::parse::<u16>) {
         Some(Ok(port)) => Some(format!(
             "`0.0.0.0:{port}` is every IPv4 address of the machine"
         )),
-        _ => scheme_hint(text).or_else(|| brackets_hint(text)),
+        _ => hint_for(text),
     };
-    text.parse().map_err(|_| {
-        Wrong::new("an IP address with a port, such as `0.0.0.0:8080` or `[::]:8080`")
-            .with_hint(hint())
+    text.parse().map(ListenAddress::Tcp).map_err(|_| {
+        Wrong::new(
+            "an IP address with a port, such as `0.0.0.0:8080`, `unix:/path`, or `systemd:NAME`",
+        )
+        .with_hint(hint())
     })
+}
+
+/// A name as systemd has them (`FileDescriptorName=`).
+fn read_descriptor(name: &str) -> Result<ListenAddress, Wrong> {
+    let is_good = |c: char| c.is_ascii() && !c.is_ascii_control() && c != ':';
+    // With a slash begin the names under which one Lockgate passes sockets to the next.
+    let is_free = !name.starts_with('/');
+    match is_free && (1..=255).contains(&name.len()) && name.chars().all(is_good) {
+        true => Ok(ListenAddress::Systemd(name.into())),
+        false => Err(Wrong::new(
+            "the name of a socket after `systemd:`: ASCII without `:` and without `/` at its beginning, 255 characters at most",
+        )),
+    }
 }
 
 pub(super) fn read_admin(text: &str) -> Result<AdminAddress, Wrong> {
@@ -46,19 +67,19 @@ pub(super) fn read_admin(text: &str) -> Result<AdminAddress, Wrong> {
         Some(path) => absolute(path).map(AdminAddress::Unix),
         None => text.parse().map(AdminAddress::Tcp).map_err(|_| {
             Wrong::new("`unix:/path` or an IP address with a port, such as `127.0.0.1:9901`")
-                .with_hint(scheme_hint(text).or_else(|| brackets_hint(text)))
+                .with_hint(hint_for(text))
         }),
     }
 }
 
 pub(super) fn read_endpoint(text: &str) -> Result<EndpointAddress, Wrong> {
-    if let Some(path) = text.strip_prefix("unix:") {
-        return absolute(path).map(EndpointAddress::Unix);
+    if text == "original_dst" {
+        return Ok(EndpointAddress::OriginalDestination);
     }
-    let wrong = || {
-        Wrong::new("`host:port`, `[v6]:port` or `unix:/path`")
-            .with_hint(scheme_hint(text).or_else(|| brackets_hint(text)))
-    };
+    if let Some(path) = text.strip_prefix("unix:") {
+        return read_unix(path).map(EndpointAddress::Unix);
+    }
+    let wrong = || Wrong::new("`host:port`, `[v6]:port` or `unix:/path`").with_hint(hint_for(text));
     if let Ok(address) = text.parse::<SocketAddr>() {
         return match address.port() {
             0 => Err(Wrong::new("a port from 1 to 65535")),
@@ -99,6 +120,34 @@ fn absolute(path: &str) -> Result<PathBuf, Wrong> {
     }
 }
 
+/// A path, or the name of an abstract socket behind `@`. The kernel has room for 107
+/// bytes, of which a file's name needs four while it is made.
+fn read_unix(text: &str) -> Result<PathBuf, Wrong> {
+    if text.len() > 103 {
+        return Err(Wrong::new("at most 103 bytes after `unix:`"));
+    }
+    match text.strip_prefix('@') {
+        Some("") => Err(Wrong::new("a name after `unix:@`")),
+        Some(name) if name.contains('\0') => Err(Wrong::new("a name without NUL")),
+        Some(name) => Ok(PathBuf::from(format!("\0{name}"))),
+        None => absolute(text),
+    }
+}
+
+fn hint_for(text: &str) -> Option<String> {
+    scheme_hint(text)
+        .or_else(|| brackets_hint(text))
+        .or_else(|| scope_hint(text))
+}
+
+/// `[fe80::1%eth0]:80` is a name, of which nobody knows whether it stays the same.
+fn scope_hint(text: &str) -> Option<String> {
+    let is_scoped = text.starts_with('[') && text.contains('%');
+    is_scoped.then(|| {
+        "the scope of an address is a number, which `ip link` tells: `[fe80::1%2]:80`".to_owned()
+    })
+}
+
 fn scheme_hint(text: &str) -> Option<String> {
     let (_, rest) = text.split_once("://")?;
     Some(format!(
@@ -115,6 +164,8 @@ fn brackets_hint(text: &str) -> Option<String> {
 
 /// A network, or an address alone.
 pub(super) fn read_network(text: &str) -> Result<Network, Wrong> {
+    // Who is connected by a Unix socket has no address, and is shown as this one.
+    let text = if text == "unix:" { "0.0.0.0" } else { text };
     let wrong = || Wrong::new("a network such as `10.0.0.0/8` or `fd00::/8`, or an address");
     let (address, prefix) = match text.split_once('/') {
         Some((address, prefix)) => (address, Some(prefix)),
@@ -241,8 +292,20 @@ mod tests {
         check(
             read_listen,
             &[
-                ("0.0.0.0:80", "0.0.0.0:80"),
-                ("[::]:0", "[::]:0"),
+                ("0.0.0.0:80", "Tcp(0.0.0.0:80)"),
+                ("[::]:0", "Tcp([::]:0)"),
+                ("systemd:web.http", "Systemd(\"web.http\")"),
+                ("systemd:", "!"),
+                ("unix:/run/x.sock", "Unix(\"/run/x.sock\")"),
+                ("unix:@edge", "Unix(\"\\0edge\")"),
+                ("unix:@", "!"),
+                ("unix:x", "!"),
+                ("[fe80::1%2]:80", "Tcp([fe80::1%2]:80)"),
+                (
+                    "[fe80::1%eth0]:80",
+                    "!the scope of an address is a number, which `ip link` tells: `[fe80::1%2]:80`",
+                ),
+                ("systemd:a:b", "!"),
                 ("0.0.0.0", "!"),
                 ("localhost:80", "!"),
                 (":80", "!`0.0.0.0:80` is every IPv4 address of the machine"),
@@ -269,6 +332,8 @@ mod tests {
                     "Host { host: \"a_b.example.\", port: 80 }",
                 ),
                 ("unix:/run/x.sock", "Unix(\"/run/x.sock\")"),
+                ("original_dst", "OriginalDestination"),
+                ("unix:@origin", "Unix(\"\\0origin\")"),
                 ("unix:x.sock", "!"),
                 ("unix:", "!"),
                 ("10.0.0.1:0", "!"),
@@ -296,6 +361,7 @@ mod tests {
         assert_eq!(read_network("10.0.0.0/8"), network("10.0.0.0", 8));
         assert_eq!(read_network("10.1.2.3"), network("10.1.2.3", 32));
         assert_eq!(read_network("0.0.0.0/0"), network("0.0.0.0", 0));
+        assert_eq!(read_network("unix:"), network("0.0.0.0", 32));
         assert_eq!(read_network("::/0"), network("::", 0));
         assert_eq!(read_network("fd00::/8"), network("fd00::", 8));
         let wanted = |text| read_network(text).expect_err(text).wanted;

@@ -6,7 +6,8 @@ use super::Checker;
 use super::address::read_endpoint;
 use super::names::read_name;
 use crate::config::checked::{
-    Cluster, ClusterProtocol, ClusterTimeouts, Endpoint, PingTimes, PoolLimits, UpstreamHttp2,
+    Cluster, ClusterProtocol, ClusterTimeouts, Endpoint, EndpointAddress, PingTimes, PoolLimits,
+    UpstreamHttp2,
 };
 use crate::config::place::below;
 use crate::config::raw::{RawCluster, RawEndpoint, RawUpstreamHttp2};
@@ -47,6 +48,7 @@ impl Checker<'_> {
             http2: self.upstream_http2(&below(at, "http2"), &raw.http2),
             pool,
             timeouts,
+            socket: self.cluster_socket(&below(at, "socket"), &raw.socket),
             resolve_every: self.time(at, "resolve_every", raw.resolve_every),
             refused_pause: self.time(at, "refused_pause", raw.refused_pause),
             max_head_bytes: self.memory_size(at, "max_head_bytes", raw.max_head_bytes),
@@ -86,6 +88,11 @@ impl Checker<'_> {
                 address,
                 weight: raw.weight,
             });
+        }
+        let is_original = |one: &Endpoint| one.address == EndpointAddress::OriginalDestination;
+        if endpoints.len() > 1 && endpoints.iter().any(is_original) {
+            let found = "`original_dst` beside other endpoints";
+            self.mistake(at, found, "it alone: the client says where it goes");
         }
         endpoints
     }

@@ -10,8 +10,8 @@ use super::Checker;
 use super::address::{read_header, read_listen, read_network, read_server, read_upgrade, read_via};
 use super::names::read_name;
 use crate::config::checked::{
-    Http2, Limits, Listener, MessageHeaders, Name, Network, PathRules, PingTimes, ProxyProtocol,
-    Timeouts, Upgrades,
+    Http2, Limits, ListenAddress, Listener, MessageHeaders, Name, Network, PathRules, PingTimes,
+    ProxyProtocol, Timeouts, Upgrades,
 };
 use crate::config::place::below;
 use crate::config::raw::{
@@ -24,7 +24,8 @@ impl Checker<'_> {
     /// known: such a listener never listens.
     pub(super) fn listener(&mut self, at: &str, raw: &RawListener) -> Option<Listener> {
         let name = self.required(at, "name", raw.name.as_ref(), read_name);
-        let address = self.listen_address(at, raw.address.as_ref());
+        let address = self.listen_address(at, raw);
+        let socket = self.listener_socket(&below(at, "socket"), &raw.socket, address.as_ref());
         let proxy_protocol = raw.proxy_protocol.as_ref();
         let proxy_protocol =
             proxy_protocol.map(|raw| self.proxy_protocol(&below(at, "proxy_protocol"), raw));
@@ -54,7 +55,8 @@ impl Checker<'_> {
         } = raw.path;
         Some(Listener {
             name: name.unwrap_or_else(|| Arc::from("")),
-            address: address.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0))),
+            address: address.unwrap_or(ListenAddress::Tcp(SocketAddr::from(([0, 0, 0, 0], 0)))),
+            socket,
             tls,
             proxy_protocol,
             cluster,
@@ -87,25 +89,31 @@ impl Checker<'_> {
         }
     }
 
-    fn listen_address(&mut self, at: &str, text: Option<&String>) -> Option<SocketAddr> {
-        let address = self.required(at, "address", text, read_listen)?;
-        self.taken(&below(at, "address"), address);
+    fn listen_address(&mut self, at: &str, raw: &RawListener) -> Option<ListenAddress> {
+        let address = self.required(at, "address", raw.address.as_ref(), read_listen)?;
+        let is_ipv6_only = raw.socket.ipv6_only;
+        self.taken(&below(at, "address"), address.clone(), is_ipv6_only);
         Some(address)
     }
 
-    /// Refuse an address that is listened on twice. Port 0 is a free one each time.
-    pub(super) fn taken(&mut self, pointer: &str, address: SocketAddr) {
-        if address.port() == 0 {
-            return;
-        }
-        let taken = |(other, _): &&(SocketAddr, String)| overlap(*other, address);
-        let Some((other, first)) = self.addresses.iter().find(taken) else {
-            return self.addresses.push((address, pointer.to_owned()));
+    /// Refuse an address that is listened on twice.
+    pub(super) fn taken(&mut self, pointer: &str, address: ListenAddress, is_ipv6_only: bool) {
+        let occupied = Occupied {
+            address,
+            is_ipv6_only,
+            pointer: pointer.to_owned(),
         };
-        let first = self.places.find(first);
-        let found = match *other == address {
+        let mut others = self.addresses.iter();
+        let Some(other) = others.find(|other| other.overlaps(&occupied)) else {
+            return self.addresses.push(occupied);
+        };
+        let (first, address) = (self.places.find(&other.pointer), &occupied.address);
+        let found = match other.address == *address {
             true => format!("the address `{address}` again, first at {first}"),
-            false => format!("the address `{address}`, which is also of `{other}` at {first}"),
+            false => format!(
+                "the address `{address}`, which is also of `{}` at {first}",
+                other.address
+            ),
         };
         self.mistake(pointer, found, "another address");
     }
@@ -148,8 +156,11 @@ impl Checker<'_> {
             max_headers: raw.max_headers,
             max_target_bytes: max_target_bytes.min(max_head_bytes),
             max_body_bytes: self.size(at, "max_body_bytes", raw.max_body_bytes),
+            min_body_rate: self.size(at, "min_body_rate", raw.min_body_rate),
             max_requests: raw.max_requests,
             max_connections: raw.max_connections,
+            max_client_connections: raw.max_client_connections,
+            client_ipv6_prefix: raw.client_ipv6_prefix,
             max_handshakes: raw.max_handshakes,
         }
     }
@@ -160,6 +171,7 @@ impl Checker<'_> {
             stream_window: self.size(at, "stream_window", raw.stream_window) as u32,
             connection_window: self.size(at, "connection_window", raw.connection_window) as u32,
             max_resets: raw.max_resets,
+            max_control_frames: raw.max_control_frames,
             pings: PingTimes {
                 every: self.time(at, "ping_every", raw.ping_every),
                 timeout: self.time(at, "ping_timeout", raw.ping_timeout),
@@ -212,8 +224,33 @@ impl Checker<'_> {
     }
 }
 
+/// An address that somebody listens on.
+pub(super) struct Occupied {
+    address: ListenAddress,
+    is_ipv6_only: bool,
+    pointer: String,
+}
+
+impl Occupied {
+    /// Whether one of them leaves nothing to the other. What systemd passes may be bound
+    /// to any address.
+    fn overlaps(&self, other: &Self) -> bool {
+        match (&self.address, &other.address) {
+            (ListenAddress::Tcp(one), ListenAddress::Tcp(another)) => {
+                let families = [(one, self), (another, other)];
+                let is_alone = |(address, occupied): &(&SocketAddr, &Self)| {
+                    address.is_ipv6() && occupied.is_ipv6_only
+                };
+                let are_apart = one.is_ipv4() != another.is_ipv4() && families.iter().any(is_alone);
+                !are_apart && overlap(*one, *another)
+            }
+            (one, another) => one == another,
+        }
+    }
+}
+
 /// Whether the kernel would not let both be listened on. An address of IPv6 that
-/// is every one takes those of IPv4 too.
+/// is every one takes those of IPv4 too. Port 0 is a free one each time.
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let covers = |wide: IpAddr, narrow: IpAddr| match wide {
         IpAddr::V4(wide) => wide.is_unspecified() && narrow.is_ipv4(),
@@ -221,12 +258,12 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     };
     let (one_ip, other_ip) = (one.ip().to_canonical(), other.ip().to_canonical());
     let same = one_ip == other_ip || covers(one_ip, other_ip) || covers(other_ip, one_ip);
-    same && one.port() == other.port()
+    same && one.port() == other.port() && one.port() != 0
 }
 
 #[cfg(test)]
 mod tests {
-    use super::overlap;
+    use super::*;
 
     #[test]
     fn addresses_overlap() {
@@ -239,6 +276,7 @@ mod tests {
             ("[::1]:80", "[::]:80", true),
             ("127.0.0.1:80", "[::]:80", true),
             ("0.0.0.0:80", "[::]:80", true),
+            ("0.0.0.0:0", "0.0.0.0:0", false),
             ("0.0.0.0:80", "[::1]:80", false),
             ("[::ffff:127.0.0.1]:80", "127.0.0.1:80", true),
         ] {
@@ -246,5 +284,19 @@ mod tests {
             assert_eq!(overlap(parse(one), parse(other)), wanted, "{one} {other}");
             assert_eq!(overlap(parse(other), parse(one)), wanted, "{other} {one}");
         }
+    }
+
+    #[test]
+    fn ipv6_alone_leaves_ipv4_to_others() {
+        let occupied = |address: &str, is_ipv6_only| Occupied {
+            address: ListenAddress::Tcp(address.parse().expect("an address")),
+            is_ipv6_only,
+            pointer: String::new(),
+        };
+        let wide = occupied("0.0.0.0:80", false);
+        assert!(occupied("[::]:80", false).overlaps(&wide));
+        assert!(!occupied("[::]:80", true).overlaps(&wide));
+        assert!(!wide.overlaps(&occupied("[::]:80", true)));
+        assert!(occupied("[::]:80", true).overlaps(&occupied("[::1]:80", false)));
     }
 }

@@ -13,15 +13,16 @@ mod cluster_tls;
 mod filter;
 mod listener;
 mod names;
+mod overload;
 mod process;
 mod registry;
 mod secret;
+mod socket;
 mod tcp;
 mod tls;
 mod trust;
 
 use std::cell::OnceCell;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -32,6 +33,7 @@ use serde_json::Value;
 use self::address::Wrong;
 pub(super) use self::address::is_host;
 pub(super) use self::case_file::{CheckedCases, check_cases};
+use self::listener::Occupied;
 pub(super) use self::names::Known;
 use self::names::Names;
 use super::checked::{Cluster, Filter, Listener, Registry};
@@ -146,7 +148,7 @@ pub(super) struct Checker<'a> {
     texts: &'a Texts,
     names: Names,
     /// Every address that is listened on, with its JSON pointer.
-    addresses: Vec<(SocketAddr, String)>,
+    addresses: Vec<Occupied>,
     read_files: Vec<PathBuf>,
     /// The roots of the system, read once where anybody wants them.
     system_roots: OnceCell<Vec<CertificateDer<'static>>>,

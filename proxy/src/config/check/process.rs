@@ -11,7 +11,8 @@ use tracing_subscriber::EnvFilter;
 use super::Checker;
 use super::address::{Wrong, is_host, read_admin};
 use super::names::is_misspelt;
-use crate::config::checked::{AccessLog, AccessLogTarget, Admin, AdminAddress, Log};
+use crate::config::checked::{AccessLog, AccessLogTarget, Admin, AdminAddress, ListenAddress, Log};
+use crate::config::overload::Overload;
 use crate::config::place::below;
 use crate::config::raw::{RawAccessLog, RawAdmin, RawConfig, RawLog, Workers};
 use crate::config::words;
@@ -28,8 +29,11 @@ pub(in crate::config) struct Process {
     pub(in crate::config) cache_dir: Option<PathBuf>,
     pub(in crate::config) max_cache_bytes: u64,
     pub(in crate::config) state_dir: Option<PathBuf>,
+    pub(in crate::config) lame_duck: Duration,
     pub(in crate::config) drain_timeout: Duration,
     pub(in crate::config) max_generations: NonZeroUsize,
+    pub(in crate::config) max_connections: usize,
+    pub(in crate::config) overload: Overload,
 }
 
 impl Checker<'_> {
@@ -54,6 +58,7 @@ impl Checker<'_> {
             .as_ref()
             .map(|path| self.path("/state_dir", path));
         let max_cache_bytes = self.size("", "max_cache_bytes", raw.max_cache_bytes);
+        let lame_duck = self.time("", "lame_duck", raw.lame_duck);
         let drain_timeout = self.time("", "drain_timeout", raw.drain_timeout);
         Process {
             workers: workers(raw.workers),
@@ -63,8 +68,11 @@ impl Checker<'_> {
             cache_dir,
             max_cache_bytes,
             state_dir,
+            lame_duck,
             drain_timeout,
             max_generations: NonZeroUsize::new(raw.max_generations).unwrap_or(NonZeroUsize::MIN),
+            max_connections: raw.max_connections,
+            overload: self.overload("/overload", &raw.overload),
         }
     }
 
@@ -73,7 +81,7 @@ impl Checker<'_> {
         let address = self.text(&pointer, &raw.address, read_admin);
         let hosts = self.texts(at, "hosts", &raw.hosts, read_admin_host);
         if let Some(AdminAddress::Tcp(address)) = address {
-            self.taken(&pointer, address);
+            self.taken(&pointer, ListenAddress::Tcp(address), false);
             if !address.ip().is_loopback() && raw.token.is_none() {
                 let found = format!("`{address}`, which others can reach, and no `token`");
                 self.warning(

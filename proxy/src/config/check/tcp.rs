@@ -9,7 +9,7 @@ use crate::config::place::below;
 use crate::config::raw::{RawListener, RawTcp};
 
 /// Keys of a listener that are about HTTP, those within others by their path.
-const HTTP_KEYS: [&[&str]; 16] = [
+const HTTP_KEYS: [&[&str]; 17] = [
     &["filters"],
     &["remove_request_headers"],
     &["http2"],
@@ -25,6 +25,7 @@ const HTTP_KEYS: [&[&str]; 16] = [
     &["limits", "max_headers"],
     &["limits", "max_target_bytes"],
     &["limits", "max_body_bytes"],
+    &["limits", "min_body_rate"],
     &["limits", "max_requests"],
 ];
 
@@ -91,9 +92,10 @@ mod tests {
     const PARTS: [&str; 2] = ["timeouts", "limits"];
 
     /// Those that go with whatever is spoken, and the one of TCP.
-    const OTHERS: [&[&str]; 12] = [
+    const OTHERS: [&[&str]; 15] = [
         &["name"],
         &["address"],
+        &["socket"],
         &["tls"],
         &["proxy_protocol"],
         &["cluster"],
@@ -103,6 +105,8 @@ mod tests {
         &["tcp"],
         &["timeouts", "handshake"],
         &["limits", "max_connections"],
+        &["limits", "max_client_connections"],
+        &["limits", "client_ipv6_prefix"],
         &["limits", "max_handshakes"],
     ];
 

@@ -6,6 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::Items;
+use super::socket::RawClusterSocket;
 use super::tls::RawClusterTls;
 use super::units::{HOUR, KIB, MIB, Size, Time};
 use crate::config::checked::{Balance, ClusterProtocol};
@@ -21,9 +22,11 @@ pub(in crate::config) struct RawCluster {
     /// Unique among clusters. Letters, digits, `_`, `.` and `-`.
     #[schemars(required, with = "String", extend("x-wanted" = "a name"))]
     pub(in crate::config) name: Option<String>,
-    /// Where the service runs: `10.0.0.1:8080`, `[::1]:8080`, `unix:/path`, or a
-    /// host name with a port, which stands for the addresses it resolves to. A map
-    /// of `address` and `weight` gives an endpoint more or less than others.
+    /// Where the service runs: `10.0.0.1:8080`, `[::1]:8080`, `unix:/path`,
+    /// `unix:@name` (abstract), or a host name with a port, which stands for the
+    /// addresses it resolves to. A map of `address` and `weight` gives an endpoint more
+    /// or less than others. `original_dst`, alone, is wherever the client wanted to go
+    /// before a rule of the firewall redirected it here (`SO_ORIGINAL_DST`, TPROXY).
     #[schemars(required, with = "Vec<RawEndpoint>", length(min = 1))]
     pub(in crate::config) endpoints: Option<Items<RawEndpoint>>,
     /// How an endpoint is picked: `round_robin` takes them in turn, by weight,
@@ -54,6 +57,9 @@ pub(in crate::config) struct RawCluster {
     /// Times of an exchange with an endpoint.
     #[serde(default)]
     pub(in crate::config) timeouts: RawClusterTimeouts,
+    /// Options of the sockets of connections to endpoints.
+    #[serde(default)]
+    pub(in crate::config) socket: RawClusterSocket,
     /// How often host names are resolved again.
     #[serde(default = "resolve_every")]
     pub(in crate::config) resolve_every: Time<100, { 24 * HOUR }>,

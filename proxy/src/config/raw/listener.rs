@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Items;
 use super::proxy_protocol::RawProxyProtocol;
+use super::socket::RawListenerSocket;
 use super::tcp::RawTcp;
 use super::tls::RawListenerTls;
 use super::units::{GIB, HOUR, KIB, MIB, MINUTE, Size, Time};
@@ -20,13 +21,19 @@ pub(in crate::config) struct RawListener {
     #[schemars(required, with = "String", extend("x-wanted" = "a name"))]
     pub(in crate::config) name: Option<String>,
     /// An IP address with a port: `0.0.0.0:8080`, `[::]:8080`. Port 0 takes a free
-    /// one.
+    /// one. `systemd:NAME` takes the sockets of that name (`FileDescriptorName=`) that
+    /// systemd passes to the process at its start; those that it passes with an address
+    /// that is written here are taken without a name. `unix:/path` is a Unix socket,
+    /// `unix:@name` one that is in no file system (abstract).
     #[schemars(
         required,
         with = "String",
         extend("x-wanted" = "an IP address with a port, such as `0.0.0.0:8080`")
     )]
     pub(in crate::config) address: Option<String>,
+    /// Options of the socket.
+    #[serde(default)]
+    pub(in crate::config) socket: RawListenerSocket,
     /// TLS towards clients. Without this key they are served in plain text.
     #[schemars(with = "RawListenerTls")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -115,6 +122,11 @@ pub(in crate::config) struct RawHttp2 {
     /// waits for.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub(in crate::config) max_resets: u32,
+    /// Frames within ten seconds that carry neither a request nor a body, such as
+    /// SETTINGS, PING, WINDOW_UPDATE and empty DATA. For each 32 bytes that the client is
+    /// sent it may send one more. Beyond it the connection is closed.
+    #[schemars(range(min = 100, max = 10_000_000))]
+    pub(in crate::config) max_control_frames: u32,
     /// How often a client that has streams open is asked whether it is still there.
     pub(in crate::config) ping_every: Time<100, HOUR>,
     /// For the answer to that. Beyond it the connection is closed.
@@ -128,6 +140,7 @@ impl Default for RawHttp2 {
             stream_window: Size(256 * KIB),
             connection_window: Size(4 * MIB),
             max_resets: 1_000,
+            max_control_frames: 10_000,
             ping_every: Time(30_000),
             ping_timeout: Time(20_000),
         }
@@ -183,12 +196,26 @@ pub(in crate::config) struct RawLimits {
     /// A request's body. Beyond it: 413. Bodies are streamed and never collected,
     /// so a large one takes no memory.
     pub(in crate::config) max_body_bytes: Size<0, { 1024 * GIB }>,
+    /// Bytes a second that a request's body must come with, and that the client must
+    /// take of an answer, on average over `timeouts.body`. Only time in which the client
+    /// is waited for counts, and over HTTP/2 what any stream of its connection moves.
+    /// Below it: 408, and an answer is cut off. 0 is no limit.
+    pub(in crate::config) min_body_rate: Size<0, GIB>,
     /// Requests of one connection. The last is answered with `Connection: close`.
     #[schemars(range(min = 1, max = 1_000_000_000_000_u64))]
     pub(in crate::config) max_requests: u64,
     /// Connections of this listener at once, over all workers.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub(in crate::config) max_connections: usize,
+    /// Those of one client: of one address, as `proxy_protocol` tells it where that is
+    /// read. Beyond it new ones are closed. For peers that are proxies themselves, by
+    /// `headers.trusted_hops` or `proxy_protocol.from`, it does not count.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub(in crate::config) max_client_connections: usize,
+    /// Addresses of IPv6 that begin with the same so many bits are one client: whoever
+    /// has one of them mostly has the others.
+    #[schemars(range(min = 1, max = 128))]
+    pub(in crate::config) client_ipv6_prefix: u8,
     /// TLS handshakes of this listener under way at once, over all workers. Beyond it
     /// new connections are closed.
     #[schemars(range(min = 1, max = 1_000_000))]
@@ -202,8 +229,11 @@ impl Default for RawLimits {
             max_headers: 100,
             max_target_bytes: Size(8 * KIB),
             max_body_bytes: Size(GIB),
+            min_body_rate: Size(240),
             max_requests: 100_000,
             max_connections: 20_000,
+            max_client_connections: 15_000,
+            client_ipv6_prefix: 64,
             max_handshakes: 2_000,
         }
     }

@@ -12,9 +12,11 @@ mod case;
 mod cluster;
 mod filter;
 mod listener;
+mod overload;
 mod proxy_protocol;
 mod registry;
 mod secret;
+mod socket;
 mod tcp;
 mod tls;
 mod trust;
@@ -38,9 +40,11 @@ pub(super) use filter::{
 pub(super) use listener::{
     RawHttp2, RawLimits, RawListener, RawMessageHeaders, RawPathRules, RawTimeouts, RawUpgrades,
 };
+pub(super) use overload::RawOverload;
 pub(super) use proxy_protocol::RawProxyProtocol;
 pub(super) use registry::RawRegistry;
 pub(super) use secret::RawSecret;
+pub(super) use socket::{RawClusterSocket, RawKeepAlive, RawListenerSocket};
 pub(super) use tcp::RawTcp;
 pub(super) use tls::{
     RawCertificate, RawClientCertificates, RawClusterTls, RawListenerTls, SYSTEM,
@@ -93,6 +97,10 @@ pub(super) struct RawConfig {
     #[schemars(with = "String", length(min = 1))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) state_dir: Option<PathBuf>,
+    /// How long a stop goes on serving as before, but with `/ready` at 503: for as long
+    /// as balancers in front take to send new connections elsewhere. Then the drain
+    /// begins.
+    pub(super) lame_duck: Time<0, HOUR>,
     /// How long a stop waits for the exchanges that are under way. Those that are
     /// left then are ended.
     pub(super) drain_timeout: Time<1, { 24 * HOUR }>,
@@ -100,6 +108,12 @@ pub(super) struct RawConfig {
     /// under them have not ended. At that many, a reload is refused.
     #[schemars(range(min = 2, max = 1024))]
     pub(super) max_generations: usize,
+    /// Connections of clients at once, over all listeners and workers. Beyond it new
+    /// ones are closed.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub(super) max_connections: usize,
+    /// What is given up when the process has more than it can carry.
+    pub(super) overload: RawOverload,
     /// Where clients connect. At least one is needed.
     pub(super) listeners: Vec<RawListener>,
     /// The filters that listeners may name, by name. None may be named like another
@@ -127,8 +141,11 @@ impl Default for RawConfig {
             cache_dir: None,
             max_cache_bytes: Size(GIB),
             state_dir: None,
+            lame_duck: Time(0),
             drain_timeout: Time(30_000),
             max_generations: 16,
+            max_connections: 100_000,
+            overload: RawOverload::default(),
             listeners: Vec::new(),
             filters: BTreeMap::new(),
             clusters: Vec::new(),

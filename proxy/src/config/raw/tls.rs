@@ -34,12 +34,14 @@ pub(in crate::config) struct RawListenerTls {
     #[serde(default)]
     pub(in crate::config) min_version: MinVersion,
     /// The cipher suites, the preferred first, by their names in the registry of IANA.
-    /// Without this key those that rustls holds best; it has none that is not safe.
+    /// Without this key those that rustls holds best, in the client's order; it has none
+    /// that is not safe.
     #[schemars(with = "Vec<String>")]
     #[serde(default)]
     pub(in crate::config) cipher_suites: Items<String>,
-    /// The groups for the exchange of keys, the preferred first. Without this key
-    /// X25519MLKEM768 is preferred, which no quantum computer undoes.
+    /// The groups for the exchange of keys; of these, the client's order decides. Without
+    /// this key X25519MLKEM768, which no quantum computer undoes, and those that rustls
+    /// holds safe.
     #[schemars(with = "Vec<String>")]
     #[serde(default)]
     pub(in crate::config) groups: Items<String>,

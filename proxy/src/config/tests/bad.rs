@@ -93,12 +93,12 @@ fn listeners() {
     check(
         "listeners:\n- { name: a, address: 'localhost:80' }\n- { name: a, address: '1.1.1.1:80' }\n- { name: b c, address: '1.1.1.1:80' }\n- nmae: d\n  address: ':80'\n- 5\n",
         &[
-            "2:23: found `localhost:80`, wanted an IP address with a port, such as `0.0.0.0:8080` or `[::]:8080`",
+            "2:23: found `localhost:80`, wanted an IP address with a port, such as `0.0.0.0:8080`, `unix:/path`, or `systemd:NAME`",
             "3:11: found the listener `a` again, first at 2:11, wanted each listener once",
             "4:11: found `b c`, wanted a name of 1 to 128 letters, digits, `_`, `.` and `-`",
             "4:25: found the address `1.1.1.1:80` again, first at 3:23, wanted another address",
             "5:3: found the unknown key `nmae`, wanted `name`",
-            "6:12: found `:80`, wanted an IP address with a port, such as `0.0.0.0:8080` or `[::]:8080` (`0.0.0.0:80` is every IPv4 address of the machine)",
+            "6:12: found `:80`, wanted an IP address with a port, such as `0.0.0.0:8080`, `unix:/path`, or `systemd:NAME` (`0.0.0.0:80` is every IPv4 address of the machine)",
             "7:3: found the number 5, wanted a map with `name` and `address`",
         ],
     );
@@ -365,6 +365,20 @@ fn long_numbers_are_told_as_they_are_written() {
     check_with_listener(
         "max_generations: 100000000000000000000\n",
         &["2:18: found the number 100000000000000000000, wanted a whole number from 2 to 1024"],
+    );
+}
+
+#[test]
+fn what_is_given_up_later_begins_later() {
+    check_with_listener(
+        "overload:\n  memory: { shed: 80, limit: 1MiB }\n  descriptors: { close: 99, refuse: 101 }\n  delay: { refuse: 20ms }\n",
+        &[
+            "3:19: found `shed` of 80, before `close` of 85, wanted `shed` no smaller than `close`",
+            "3:30: found `1MiB`, wanted a size from 16MiB to 65536GiB",
+            "4:25: found `shed` of 92, before `close` of 99, wanted `shed` no smaller than `close`",
+            "4:37: found the number 101, wanted a whole number from 1 to 100",
+            "5:20: found `refuse` of 20ms, before `shed` of 1s, wanted `refuse` no smaller than `shed`",
+        ],
     );
 }
 

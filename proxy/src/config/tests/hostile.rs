@@ -89,7 +89,7 @@ fn long_texts_stay_short_in_messages() {
     check(
         &format!("listeners: [{{ name: a, address: '{long}' }}]\n"),
         &[&format!(
-            "1:33: found `{}…`, wanted an IP address with a port, such as `0.0.0.0:8080` or `[::]:8080`",
+            "1:33: found `{}…`, wanted an IP address with a port, such as `0.0.0.0:8080`, `unix:/path`, or `systemd:NAME`",
             "x".repeat(60)
         )],
     );

@@ -1,16 +1,19 @@
 //! The socket of the admin address.
 
-use std::fs::{self, Permissions};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixStream as Probe;
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd, OwnedFd};
 
+use socket2::Socket as RawSocket;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
 use super::access::Via;
-use crate::config::AdminAddress;
+use crate::config::{AdminAddress, ListenAddress, SocketFileRules};
+use crate::listener::{Inherited, SocketFile, Taken, UnixError, WITH_PATH, bind_unix};
+
+/// Under what name the socket is passed to a process.
+/// No listener can be called so.
+const PASSED_AS: &str = "/admin";
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 64;
@@ -22,12 +25,8 @@ pub enum BindError {
         address: SocketAddr,
         reason: io::Error,
     },
-    #[error("cannot make the admin socket `{}`: {reason}", path.display())]
-    Unix { path: PathBuf, reason: io::Error },
-    #[error("the admin socket `{}` belongs to a running process", path.display())]
-    InUse { path: PathBuf },
-    #[error("`{}` is not a socket, so it is not replaced by the admin socket", path.display())]
-    NotASocket { path: PathBuf },
+    #[error(transparent)]
+    Unix(#[from] UnixError),
 }
 
 /// As a listener's address that is taken is told.
@@ -46,8 +45,9 @@ pub enum AdminListener {
     Tcp(TcpListener),
     Unix {
         listener: UnixListener,
-        /// Held to be dropped with the listener.
-        _file: SocketFile,
+        /// Held to be dropped with the listener. Where the socket was passed, its name
+        /// may not be ours to remove.
+        file: Option<SocketFile>,
     },
 }
 
@@ -58,16 +58,36 @@ pub enum Accepted {
 }
 
 impl AdminListener {
-    /// Needs a tokio runtime with I/O.
-    pub fn bind(address: &AdminAddress) -> Result<Self, BindError> {
+    /// What was passed to the process, or else a socket of its own. Needs a tokio
+    /// runtime with I/O.
+    pub fn bind(address: &AdminAddress, inherited: &Inherited) -> Result<Self, BindError> {
         match address {
             AdminAddress::Tcp(address) => {
                 let address = *address;
-                bind_tcp(address)
+                let passed = inherited
+                    .take(PASSED_AS, &ListenAddress::Tcp(address))
+                    .pop();
+                passed
+                    .map_or_else(|| bind_tcp(address), |taken| from_passed(taken.socket))
                     .map(Self::Tcp)
                     .map_err(|reason| BindError::Tcp { address, reason })
             }
-            AdminAddress::Unix(path) => bind_unix(path),
+            AdminAddress::Unix(path) => {
+                let passed = inherited.take(PASSED_AS, &ListenAddress::Unix(path.clone()));
+                let failed = |reason| UnixError::Failed {
+                    path: path.clone(),
+                    reason,
+                };
+                let (socket, file) = match passed.into_iter().next() {
+                    Some(Taken { socket, has_path }) => {
+                        let file = has_path.then(|| SocketFile::passed(path));
+                        (socket, file.transpose().map_err(failed)?)
+                    }
+                    None => bind_unix(path, BACKLOG, &SocketFileRules::private())?,
+                };
+                let listener = from_passed_unix(socket).map_err(failed)?;
+                Ok(Self::Unix { listener, file })
+            }
         }
     }
 
@@ -76,6 +96,41 @@ impl AdminListener {
         match self {
             Self::Tcp(listener) => listener.local_addr().ok(),
             Self::Unix { .. } => None,
+        }
+    }
+
+    /// The socket once more, and the name under which another process finds it.
+    pub fn pass_on(&self) -> io::Result<(OwnedFd, String)> {
+        let (descriptor, name) = match self {
+            Self::Tcp(listener) => (listener.as_fd(), PASSED_AS),
+            Self::Unix { listener, file } => {
+                let is_ours = file.is_some();
+                (
+                    listener.as_fd(),
+                    if is_ours { WITH_PATH } else { PASSED_AS },
+                )
+            }
+        };
+        Ok((descriptor.try_clone_to_owned()?, name.to_owned()))
+    }
+
+    /// A path that was passed is this process's from now on.
+    pub fn own(&self) {
+        if let Self::Unix {
+            file: Some(file), ..
+        } = self
+        {
+            file.own();
+        }
+    }
+
+    /// Another process has the socket now: its name stays.
+    pub fn hand_over(self) {
+        if let Self::Unix {
+            file: Some(file), ..
+        } = self
+        {
+            file.leave();
         }
     }
 
@@ -95,6 +150,16 @@ impl AdminListener {
     }
 }
 
+fn from_passed(passed: RawSocket) -> io::Result<TcpListener> {
+    passed.set_nonblocking(true)?;
+    TcpListener::from_std(passed.into())
+}
+
+fn from_passed_unix(passed: RawSocket) -> io::Result<UnixListener> {
+    passed.set_nonblocking(true)?;
+    UnixListener::from_std(passed.into())
+}
+
 fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
@@ -103,79 +168,4 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
-}
-
-/// The socket is made under another name, so that under its own it is closed to
-/// others from the first moment, and replaces what a dead process left.
-fn bind_unix(path: &Path) -> Result<AdminListener, BindError> {
-    check_free(path)?;
-    let bind = || {
-        let mut draft = path.as_os_str().to_owned();
-        draft.push(".new");
-        remove_if_there(Path::new(&draft))?;
-        let listener = UnixListener::bind(&draft)?;
-        fs::set_permissions(&draft, Permissions::from_mode(0o600))?;
-        let _file = SocketFile::of(Path::new(&draft), path)?;
-        fs::rename(&draft, path)?;
-        Ok(AdminListener::Unix { listener, _file })
-    };
-    bind().map_err(|reason| BindError::Unix {
-        path: path.to_owned(),
-        reason,
-    })
-}
-
-fn check_free(path: &Path) -> Result<(), BindError> {
-    let path = path.to_owned();
-    match fs::symlink_metadata(&path) {
-        Ok(metadata) if !metadata.file_type().is_socket() => Err(BindError::NotASocket { path }),
-        Ok(_) if is_answered(&path) => Err(BindError::InUse { path }),
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(reason) => Err(BindError::Unix { path, reason }),
-    }
-}
-
-/// Whatever is not plainly dead may be alive: its queue may just be full.
-fn is_answered(path: &Path) -> bool {
-    match Probe::connect(path) {
-        Ok(_) => true,
-        Err(error) => error.kind() != io::ErrorKind::ConnectionRefused,
-    }
-}
-
-fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// The name of a bound socket in the file system, removed when dropped unless
-/// another process has taken it over.
-#[derive(Debug)]
-pub struct SocketFile {
-    path: PathBuf,
-    identity: (u64, u64),
-}
-
-impl SocketFile {
-    fn of(draft: &Path, path: &Path) -> io::Result<Self> {
-        let metadata = fs::symlink_metadata(draft)?;
-        Ok(Self {
-            path: path.to_owned(),
-            identity: (metadata.dev(), metadata.ino()),
-        })
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        let is_ours = fs::symlink_metadata(&self.path)
-            .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.identity);
-        if is_ours {
-            // A socket file that stays is replaced at the next start.
-            let _ = fs::remove_file(&self.path);
-        }
-    }
 }

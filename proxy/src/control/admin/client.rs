@@ -21,6 +21,7 @@ use tokio::time::{error::Elapsed, timeout};
 use super::ReloadOutcome;
 use super::io::Io;
 use crate::config::AdminAddress;
+use crate::control::upgrade::UpgradeOutcome;
 use crate::state::Verdict;
 use crate::stats::Bill;
 
@@ -86,6 +87,15 @@ pub fn post_reload(
     block_on(reload(address, token))
 }
 
+/// Asks for another process to take over, and waits until one serves. Blocks like
+/// [`post_reload`].
+pub fn post_upgrade(
+    address: &AdminAddress,
+    token: Option<&str>,
+) -> Result<UpgradeOutcome, ClientError> {
+    block_on(ask(address, token, &UPGRADE))
+}
+
 /// Asks what filters do and cost. Blocks like [`post_reload`].
 pub fn get_filters(address: &AdminAddress, token: Option<&str>) -> Result<Vec<Told>, ClientError> {
     block_on(ask(address, token, &FILTERS))
@@ -108,6 +118,11 @@ struct Question {
 const RELOAD: Question = Question {
     method: Method::POST,
     path: Cow::Borrowed("/reload"),
+};
+
+const UPGRADE: Question = Question {
+    method: Method::POST,
+    path: Cow::Borrowed("/upgrade"),
 };
 
 const FILTERS: Question = Question {

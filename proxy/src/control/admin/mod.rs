@@ -10,6 +10,7 @@ mod access;
 mod bind;
 pub mod client;
 mod io;
+mod reserve;
 mod routes;
 mod server;
 
@@ -20,12 +21,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
+use super::upgrade::UpgradeOutcome;
 use crate::state::Verdict;
 use crate::stats::Stats;
 
 pub use access::Access;
 pub use bind::BindError;
-pub use server::Server;
+pub use server::{Server, Serving};
 
 /// What the server works with.
 #[derive(Clone)]
@@ -68,6 +70,10 @@ pub enum Readiness {
 pub enum Command {
     Reload {
         reply: oneshot::Sender<ReloadOutcome>,
+    },
+    /// Have another process take over.
+    Upgrade {
+        reply: oneshot::Sender<UpgradeOutcome>,
     },
     /// Promote or abort a canary.
     Decide(Decide),

@@ -15,9 +15,12 @@ use tokio::time::timeout;
 
 use super::access::{Refusal, Via};
 use super::{AdminState, Command, Decide, Readiness, ReloadOutcome};
+use crate::control::upgrade::UpgradeOutcome;
 use crate::error::ErrorKind;
+use crate::overload::Level;
 use crate::state::Verdict;
-use crate::stats::exposition;
+use crate::stats::overload::Resource;
+use crate::stats::{Stats, exposition};
 
 /// Nothing here needs a body at all.
 const MAX_BODY_BYTES: usize = 1024;
@@ -37,11 +40,12 @@ enum Page {
     Clusters,
     Generations,
     Reload,
+    Upgrade,
     /// What becomes of the canary of this filter.
     Decide(String, Verdict),
 }
 
-static PATHS: [(&str, Page); 8] = [
+static PATHS: [(&str, Page); 9] = [
     ("/metrics", Page::Metrics),
     ("/ready", Page::Ready),
     ("/live", Page::Live),
@@ -50,6 +54,7 @@ static PATHS: [(&str, Page); 8] = [
     ("/clusters", Page::Clusters),
     ("/generations", Page::Generations),
     ("/reload", Page::Reload),
+    ("/upgrade", Page::Upgrade),
 ];
 
 /// Answers one request.
@@ -104,11 +109,11 @@ fn route(head: &Parts, via: Via, state: &AdminState) -> Result<Page, Unserved> {
         .or_else(|| decision(head.uri.path()))
         .ok_or(Unserved::NotFound)?;
     match (&page, &head.method) {
-        (Page::Reload | Page::Decide(..), &Method::POST) => {
+        (Page::Reload | Page::Upgrade | Page::Decide(..), &Method::POST) => {
             view.access.check_change(head).map_err(Unserved::Refused)?;
             Ok(page)
         }
-        (Page::Reload | Page::Decide(..), _) => Err(Unserved::NotAllowed("POST")),
+        (Page::Reload | Page::Upgrade | Page::Decide(..), _) => Err(Unserved::NotAllowed("POST")),
         (_, &Method::GET | &Method::HEAD) => Ok(page),
         _ => Err(Unserved::NotAllowed("GET, HEAD")),
     }
@@ -125,6 +130,14 @@ fn decision(path: &str) -> Option<Page> {
     Some(Page::Decide(name.to_owned(), verdict))
 }
 
+fn reloaded(outcome: &ReloadOutcome) -> bool {
+    outcome.ok
+}
+
+fn upgraded(outcome: &UpgradeOutcome) -> bool {
+    outcome.ok
+}
+
 async fn serve(page: Page, body: Incoming, state: &AdminState) -> Reply {
     let view = || state.view.load();
     match page {
@@ -132,14 +145,18 @@ async fn serve(page: Page, body: Incoming, state: &AdminState) -> Reply {
             (view().before_metrics)();
             metrics(state)
         }
-        Page::Ready => readiness(view().readiness),
+        Page::Ready => readiness(view().readiness, &state.stats),
         Page::Live => text(StatusCode::OK, "live\n"),
         Page::Config => json(StatusCode::OK, &view().config),
         Page::Filters => json(StatusCode::OK, &(view().filters)()),
         Page::Clusters => json(StatusCode::OK, &(view().clusters)()),
         Page::Generations => json(StatusCode::OK, &(view().generations)()),
         Page::Reload => match read(body).await {
-            Ok(()) => command(state, |reply| Command::Reload { reply }).await,
+            Ok(()) => command(state, reloaded, |reply| Command::Reload { reply }).await,
+            Err(unserved) => unserved.reply(),
+        },
+        Page::Upgrade => match read(body).await {
+            Ok(()) => command(state, upgraded, |reply| Command::Upgrade { reply }).await,
             Err(unserved) => unserved.reply(),
         },
         Page::Decide(filter, verdict) => {
@@ -153,7 +170,7 @@ async fn serve(page: Page, body: Incoming, state: &AdminState) -> Reply {
                 })
             };
             match read(body).await {
-                Ok(()) => command(state, decide).await,
+                Ok(()) => command(state, reloaded, decide).await,
                 Err(unserved) => unserved.reply(),
             }
         }
@@ -166,11 +183,31 @@ fn metrics(state: &AdminState) -> Reply {
     reply(StatusCode::OK, exposition::CONTENT_TYPE, text)
 }
 
-fn readiness(readiness: Readiness) -> Reply {
+fn readiness(readiness: Readiness, stats: &Stats) -> Reply {
     match readiness {
-        Readiness::Ready => text(StatusCode::OK, "ready\n"),
+        Readiness::Ready => carrying(stats),
         Readiness::Starting => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
         Readiness::Draining => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+    }
+}
+
+/// Ready, and what it is overloaded with. Where that goes so far that no connection is
+/// taken, none should be sent.
+fn carrying(stats: &Stats) -> Reply {
+    let (mut worst, mut told) = (Level::Fine, String::new());
+    for resource in Resource::ALL {
+        let level = Level::of(stats.process.overload.level(resource).get() as u8);
+        if level != Level::Fine {
+            told += &format!("overload: {}: {}\n", resource.name(), level.name());
+        }
+        worst = worst.max(level);
+    }
+    match worst {
+        Level::Refuse => text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("overloaded\n{told}"),
+        ),
+        Level::Fine | Level::Close | Level::Shed => text(StatusCode::OK, format!("ready\n{told}")),
     }
 }
 
@@ -187,18 +224,19 @@ async fn read(body: Incoming) -> Result<(), Unserved> {
 }
 
 /// Asks the control loop. A client that goes away does not stop what it asked for.
-async fn command(
+async fn command<T: Serialize>(
     state: &AdminState,
-    command: impl FnOnce(oneshot::Sender<ReloadOutcome>) -> Command,
+    is_ok: fn(&T) -> bool,
+    command: impl FnOnce(oneshot::Sender<T>) -> Command,
 ) -> Reply {
     let (reply, outcome) = oneshot::channel();
     match state.commands.try_send(command(reply)) {
         Ok(()) => {}
-        Err(TrySendError::Full(_)) => return unavailable("enough reloads are waiting\n"),
+        Err(TrySendError::Full(_)) => return unavailable("enough commands are waiting\n"),
         Err(TrySendError::Closed(_)) => return unavailable("stopping\n"),
     }
     match outcome.await {
-        Ok(outcome) if outcome.ok => json(StatusCode::OK, &outcome),
+        Ok(outcome) if is_ok(&outcome) => json(StatusCode::OK, &outcome),
         Ok(outcome) => json(StatusCode::UNPROCESSABLE_ENTITY, &outcome),
         Err(_) => unavailable("stopping\n"),
     }

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::config::{Admin, AdminAddress};
+use crate::listener::Inherited;
 use crate::stats::exposition::checker;
 
 const LONG: Duration = Duration::from_secs(20);
@@ -62,7 +63,7 @@ fn start(address: AdminAddress, token: Option<&str>) -> Scene {
             Readiness::Ready,
         ))),
     };
-    let server = Server::bind(&admin.address, state.clone()).unwrap();
+    let server = Server::bind(&admin.address, state.clone(), &Inherited::default()).unwrap();
     Scene {
         address: server.address(),
         state,
@@ -310,7 +311,7 @@ async fn a_refused_reload_is_422_and_a_stopping_control_503() {
         .try_send(Command::Reload { reply })
         .unwrap();
     let answer = scene.post("").await;
-    assert_eq!(body(&answer), "enough reloads are waiting\n");
+    assert_eq!(body(&answer), "enough commands are waiting\n");
 }
 
 #[tokio::test]
@@ -382,9 +383,13 @@ async fn a_dead_socket_is_replaced_and_a_live_one_is_not() {
     // Dropping it closes the socket and leaves the file.
     drop(std::os::unix::net::UnixListener::bind(folder.socket()).unwrap());
     let scene = start(folder.address(), None);
-    let refused = Server::bind(&folder.address(), scene.state.clone())
-        .err()
-        .unwrap();
+    let refused = Server::bind(
+        &folder.address(),
+        scene.state.clone(),
+        &Inherited::default(),
+    )
+    .err()
+    .unwrap();
     let expected = "` belongs to a running process";
     assert!(refused.to_string().ends_with(expected), "{refused}");
 
@@ -398,9 +403,13 @@ async fn a_file_is_not_replaced_by_a_socket() {
     let folder = Folder::new("file");
     fs::write(folder.socket(), "precious").unwrap();
     let other = start(tcp(), None);
-    let refused = Server::bind(&folder.address(), other.state.clone())
-        .err()
-        .unwrap();
+    let refused = Server::bind(
+        &folder.address(),
+        other.state.clone(),
+        &Inherited::default(),
+    )
+    .err()
+    .unwrap();
     assert!(refused.to_string().contains("is not a socket"), "{refused}");
     assert_eq!(fs::read_to_string(folder.socket()).unwrap(), "precious");
 }
@@ -408,9 +417,13 @@ async fn a_file_is_not_replaced_by_a_socket() {
 #[tokio::test]
 async fn a_taken_port_says_so() {
     let scene = start(tcp(), None);
-    let refused = Server::bind(&scene.tcp_address(), scene.state.clone())
-        .err()
-        .unwrap();
+    let refused = Server::bind(
+        &scene.tcp_address(),
+        scene.state.clone(),
+        &Inherited::default(),
+    )
+    .err()
+    .unwrap();
     let expected = format!(
         "cannot listen on {}: the address is in use (is another Lockgate running?)",
         scene.address.unwrap()

@@ -198,6 +198,8 @@ pub(super) fn attribute(view: &View, name: &str) -> Option<String> {
         "client.address" => Some(view.client_address.to_string()),
         "request.id" => Some(view.request_id().to_owned()),
         "trace.id" => Some(view.trace_id.to_string()),
+        "original_destination.address" => Some(view.original_destination?.ip().to_string()),
+        "original_destination.port" => Some(view.original_destination?.port().to_string()),
         "upstream.cluster" => upstream.map(|(cluster, _)| of(cluster)),
         "upstream.endpoint" => upstream.map(|(_, endpoint)| of(endpoint)),
         _ if name.starts_with("tls.") => view.tls.as_ref()?.attribute(&name["tls.".len()..]),

@@ -258,6 +258,7 @@ fn view() -> View {
         client_address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
         listener: "web".into(),
         introduction: None,
+        original_destination: None,
         request_id: HeaderValue::from_static("id-1"),
         trace_id: Hex::of(0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c),
         started: Instant::now(),

@@ -17,8 +17,11 @@ fn limits() -> Limits {
         max_headers: 10,
         max_target_bytes: 100,
         max_body_bytes: 1000,
+        min_body_rate: 0,
         max_requests: 10,
         max_connections: 10,
+        max_client_connections: 10,
+        client_ipv6_prefix: 64,
         max_handshakes: 10,
     }
 }

@@ -199,8 +199,11 @@ mod tests {
             max_headers: 8,
             max_target_bytes: 100,
             max_body_bytes: 1 << 20,
+            min_body_rate: 0,
             max_requests: 1,
             max_connections: 1,
+            max_client_connections: 1,
+            client_ipv6_prefix: 64,
             max_handshakes: 1,
         };
         let rules = PathRules {

@@ -13,8 +13,8 @@ use crate::stats::counter::{BOUNDS, Counter, Gauge, Histogram, PerWorker};
 use crate::stats::filter::{FAULTS, PHASES, Waits};
 use crate::stats::tls::{self, HandshakeFailure};
 use crate::stats::{
-    ClusterStats, FilterKey, FilterStats, HeaderOutcome, JobKey, JobStats, ListenerStats, Named,
-    StatusClass,
+    ClusterStats, Ending, FilterKey, FilterStats, HeaderOutcome, JobKey, JobStats, ListenerStats,
+    Named, Refusal, StatusClass,
 };
 
 /// The series of one kind of thing, with the labels that tell them apart.
@@ -57,6 +57,26 @@ pub fn listeners(
         |stats| &stats.durations,
     )?;
     counters(page, &rows, &LISTENER_COUNTERS)?;
+    split(
+        page,
+        &Head::of(
+            "lockgate_connections_refused",
+            "Client connections closed as they came, by whose limit was reached.",
+        ),
+        ("limit", &Refusal::NAMES),
+        &rows,
+        |stats, limit| stats.connections_refused.of(limit),
+    )?;
+    split(
+        page,
+        &Head::of(
+            "lockgate_connections_ended",
+            "Client connections that the proxy itself ended, by why.",
+        ),
+        ("reason", &Ending::NAMES),
+        &rows,
+        |stats, reason| stats.connections_ended.of(reason),
+    )?;
     handshakes(page, &rows)?;
     happened(
         page,
@@ -115,7 +135,7 @@ fn handshakes(page: &mut Page, rows: &Rows<ListenerStats>) -> fmt::Result {
     )
 }
 
-const LISTENER_COUNTERS: [CounterFamily<ListenerStats>; 6] = [
+const LISTENER_COUNTERS: [CounterFamily<ListenerStats>; 5] = [
     CounterFamily {
         name: "lockgate_request_body",
         help: "Body bytes from clients, and all bytes of TCP.",
@@ -133,12 +153,6 @@ const LISTENER_COUNTERS: [CounterFamily<ListenerStats>; 6] = [
         help: "Client connections that were accepted.",
         unit: None,
         of: |stats| &stats.connections_opened,
-    },
-    CounterFamily {
-        name: "lockgate_connections_refused",
-        help: "Client connections closed at once, beyond the listener's limit.",
-        unit: None,
-        of: |stats| &stats.connections_refused,
     },
     CounterFamily {
         name: "lockgate_accept_errors",

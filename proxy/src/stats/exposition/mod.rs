@@ -22,7 +22,8 @@ use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::counter::BOUNDS;
-use super::process::{open_descriptors, resident_memory};
+use super::overload::Resource;
+use super::process::{max_descriptors, open_descriptors, resident_memory};
 use super::{Expiry, FilterVersion, Stats};
 
 /// What an answer with this text is called.
@@ -51,6 +52,7 @@ impl Collector for Scrape {
     fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
         let mut page = Page(encoder);
         process(&self.stats, &mut page)?;
+        overload(&self.stats, &mut page)?;
         families::listeners(&self.stats.listeners(), &self.error_kinds, &mut page)?;
         certificates(self.stats.certificates(), &mut page)?;
         families::clusters(&self.stats.clusters(), &self.error_kinds, &mut page)?;
@@ -85,6 +87,10 @@ fn process(stats: &Stats, page: &mut Page) -> fmt::Result {
     page.value(
         &Head::of("lockgate_open_fds", "File descriptors in use."),
         open_descriptors(),
+    )?;
+    page.value(
+        &Head::of("lockgate_max_fds", "File descriptors that there may be."),
+        max_descriptors(),
     )?;
     page.value(
         &Head::of("lockgate_workers", "Worker threads."),
@@ -123,6 +129,40 @@ fn process(stats: &Stats, page: &mut Page) -> fmt::Result {
                 process.access_log_lost.load(Relaxed),
             ),
         ],
+    )
+}
+
+/// What there is too much of, and what is given up for it.
+fn overload(stats: &Stats, page: &mut Page) -> fmt::Result {
+    let overload = &stats.process.overload;
+    let series = |resource: Resource| label("resource", resource.name());
+    page.gauge(
+        &Head::of(
+            "lockgate_overload_level",
+            "What is given up: 0 nothing, 1 connections, 2 new requests, 3 new connections.",
+        ),
+        Resource::ALL.map(|resource| (series(resource), overload.level(resource).get())),
+    )?;
+    let measured = [Resource::Memory, Resource::Descriptors];
+    let used = |resource: Resource| overload.used(resource).get() as f64 / 1000.0;
+    page.gauge(
+        &Head::of(
+            "lockgate_overload_used_ratio",
+            "How much is used of what there is.",
+        ),
+        measured.map(|resource| (series(resource), used(resource))),
+    )?;
+    let delays = stats.delays.iter().enumerate();
+    page.gauge(
+        &Head::of(
+            "lockgate_worker_delay",
+            "How late a worker's timer was last.",
+        )
+        .unit(Unit::Seconds),
+        delays.map(|(worker, delay)| {
+            let seconds = delay.milliseconds.get() as f64 / 1000.0;
+            (label("worker", &worker.to_string()), seconds)
+        }),
     )
 }
 

@@ -198,6 +198,10 @@ impl Channels {
         Waited::Turn(Connecting(self.turn.clone()))
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.open.borrow().is_empty()
+    }
+
     /// Lets go of what has ended or is too old. Gives how many that were.
     pub fn sweep(&self, is_too_old: impl Fn(&Channel) -> bool) -> usize {
         let mut open = self.open.borrow_mut();

@@ -77,6 +77,7 @@ fn config(addresses: impl IntoIterator<Item = EndpointAddress>) -> config::Clust
             idle: LONG,
         },
         resolve_every: LONG,
+        socket: Default::default(),
         refused_pause: LONG,
         max_head_bytes: 16 * 1024,
     }

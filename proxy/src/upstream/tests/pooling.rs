@@ -4,6 +4,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::*;
+use crate::upstream::Sweep;
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
@@ -95,9 +96,9 @@ fn old_connections_are_swept() {
         let origin = Origin::answering(OK).await;
         let cluster = cluster(&origin);
         fetch(&cluster, get()).await;
-        cluster.sweep(Instant::now());
+        cluster.sweep(Instant::now(), Sweep::Old);
         assert_eq!(cluster.stats().connections_idle.get(), 1);
-        cluster.sweep(Instant::now() + LONG);
+        cluster.sweep(Instant::now() + LONG, Sweep::Old);
         assert_eq!(cluster.stats().connections_idle.get(), 0);
         assert_eq!(cluster.stats().connections_expired.get(), 1);
     });
@@ -126,12 +127,12 @@ fn an_idle_connection_that_the_origin_closed_is_noticed() {
         let origin = closing(Rc::clone(&close)).await;
         let cluster = cluster(&origin);
         fetch(&cluster, get()).await;
-        cluster.sweep(Instant::now());
+        cluster.sweep(Instant::now(), Sweep::Old);
         assert_eq!(cluster.stats().connections_idle.get(), 1);
         close.notify_one();
         while cluster.stats().connections_idle.get() == 1 {
             tokio::task::yield_now().await;
-            cluster.sweep(Instant::now());
+            cluster.sweep(Instant::now(), Sweep::Old);
         }
         assert_eq!(cluster.stats().connections_expired.get(), 1);
         assert!(!fetch(&cluster, get()).await.2);

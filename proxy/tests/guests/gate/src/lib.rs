@@ -63,6 +63,8 @@ impl GuestFilter for Gate {
             "listener.name",
             "destination.address",
             "destination.port",
+            "original_destination.address",
+            "original_destination.port",
             "tls.sni",
             "tls.version",
             "tls.peer.spiffe",
