@@ -26,6 +26,30 @@ pub struct Whom {
     token: Option<String>,
 }
 
+/// Arguments of a command that asks for one thing to be done.
+#[derive(clap::Args)]
+pub struct Question {
+    #[command(flatten)]
+    whom: Whom,
+    /// The outcome as one JSON document; {"ok", "error"} if there is none.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Question {
+    /// Asks, and has the outcome told: as JSON or not.
+    pub fn ask<T>(
+        &self,
+        ask: impl Fn(&AdminAddress, Option<&str>) -> Result<T, ClientError>,
+        tell: impl FnOnce(&T, bool) -> anyhow::Result<Exit>,
+    ) -> anyhow::Result<Exit> {
+        match self.whom.find().and_then(|asked| asked.ask(ask)) {
+            Ok(outcome) => tell(&outcome, self.json),
+            Err(failed) => failed.tell(self.json),
+        }
+    }
+}
+
 /// Where to ask.
 pub struct Asked {
     /// The first that can be reached: a name may have several.

@@ -80,14 +80,14 @@ enum Command {
     #[command(subcommand)]
     Certs(Certs),
     /// Ask a running Lockgate to reload, and print what came of it.
-    Reload(reload::Options),
+    Reload(admin::Question),
     /// Have a running Lockgate replaced by the program as it is on the disk now.
     ///
     /// It starts a new process with its own arguments, hands the listening sockets over
     /// once that serves, and drains; no connection is refused or reset. A new process
     /// that fails to start changes nothing, and what it says is printed. SIGUSR2 does
     /// the same.
-    Upgrade(upgrade::Options),
+    Upgrade(admin::Question),
     /// Show what each filter of a running Lockgate does and costs, again and again.
     ///
     /// A terminal has one table that changes; anything else one after the other.
@@ -195,8 +195,8 @@ pub fn main() -> ExitCode {
         Command::Filter(Filter::Promote(options)) => decide::decide(&options, Verdict::Promoted),
         Command::Filter(Filter::Abort(options)) => decide::decide(&options, Verdict::Aborted),
         Command::Certs(Certs::Rehearse(options)) => certs::rehearse(&options),
-        Command::Reload(options) => reload::reload(&options),
-        Command::Upgrade(options) => upgrade::upgrade(&options),
+        Command::Reload(question) => reload::reload(&question),
+        Command::Upgrade(question) => upgrade::upgrade(&question),
         Command::Top(options) => top::top(&options),
         Command::Compile { give_way } => compile::compile(give_way),
         Command::Version { json } => version(json),

@@ -2,27 +2,13 @@
 
 use serde_json::json;
 
-use super::admin::Whom;
+use super::admin::Question;
 use crate::console::{Exit, print, print_json};
 use crate::control::admin::ReloadOutcome;
 use crate::control::admin::client;
 
-/// Arguments of the command.
-#[derive(clap::Args)]
-pub struct Options {
-    #[command(flatten)]
-    whom: Whom,
-    /// The outcome as one JSON document; {"ok", "error"} if there is none.
-    #[arg(long)]
-    json: bool,
-}
-
-pub fn reload(options: &Options) -> anyhow::Result<Exit> {
-    let outcome = options.whom.find();
-    match outcome.and_then(|asked| asked.ask(client::post_reload)) {
-        Ok(outcome) => tell(&outcome, options.json),
-        Err(failed) => failed.tell(options.json),
-    }
+pub fn reload(question: &Question) -> anyhow::Result<Exit> {
+    question.ask(client::post_reload, tell)
 }
 
 fn tell(outcome: &ReloadOutcome, as_json: bool) -> anyhow::Result<Exit> {

@@ -2,27 +2,13 @@
 
 use serde_json::json;
 
-use super::admin::Whom;
+use super::admin::Question;
 use crate::console::{Exit, print, print_json};
 use crate::control::admin::client;
 use crate::control::upgrade::UpgradeOutcome;
 
-/// Arguments of the command.
-#[derive(clap::Args)]
-pub struct Options {
-    #[command(flatten)]
-    whom: Whom,
-    /// The outcome as one JSON document; {"ok", "error"} if there is none.
-    #[arg(long)]
-    json: bool,
-}
-
-pub fn upgrade(options: &Options) -> anyhow::Result<Exit> {
-    let outcome = options.whom.find();
-    match outcome.and_then(|asked| asked.ask(client::post_upgrade)) {
-        Ok(outcome) => tell(&outcome, options.json),
-        Err(failed) => failed.tell(options.json),
-    }
+pub fn upgrade(question: &Question) -> anyhow::Result<Exit> {
+    question.ask(client::post_upgrade, tell)
 }
 
 fn tell(outcome: &UpgradeOutcome, as_json: bool) -> anyhow::Result<Exit> {
