@@ -138,8 +138,8 @@ impl Successor {
         }
     }
 
-    /// Has it serve, and gives its id once it does. From here on it is not ended by this
-    /// process: it may have taken connections already.
+    /// Has it serve, and gives its id once it does. From here on this process does not end
+    /// it, since it may have taken connections already; but for one that says anything else.
     pub async fn go(&mut self) -> Result<u32, UpgradeError> {
         self.may_serve = true;
         let go = Word::Go.line();
@@ -149,7 +149,10 @@ impl Successor {
         };
         match said {
             Ok(Word::Serves) => Ok(self.process),
-            other => Err(self.failed(other).await),
+            other => {
+                self.may_serve = false;
+                Err(self.failed(other).await)
+            }
         }
     }
 
