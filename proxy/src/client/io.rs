@@ -100,23 +100,23 @@ impl Io {
         }
     }
 
-    /// Sends some of what TLS keeps, and tells whether that was all. By pieces, so that
-    /// who waits can tell a slow client from one that takes nothing.
-    pub(super) fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    /// Sends some of what TLS keeps, and tells how much; `None` where it keeps nothing. By
+    /// pieces, so that who waits can tell a slow client from one that takes nothing.
+    pub(super) fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<Option<usize>>> {
         let Self::Tls(tls) = self else {
-            return Poll::Ready(Ok(true));
+            return Poll::Ready(Ok(None));
         };
         let mut tls = tls.borrow_mut();
         let (tcp, session) = tls.get_mut();
         while session.wants_write() {
             match session.write_tls(&mut TryWrite(tcp)) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Ok(_) => return Poll::Ready(Ok(!session.wants_write())),
+                Ok(count) => return Poll::Ready(Ok(Some(count))),
                 Err(error) if is_to_wait(&error) => ready!(tcp.poll_write_ready(context))?,
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
-        Poll::Ready(Ok(true))
+        Poll::Ready(Ok(None))
     }
 
     /// Says that nothing more will come, over TLS with a `close_notify`.

@@ -73,22 +73,28 @@ impl Writer {
         // Until it is whole; this future may be dropped halfway.
         self.is_torn = true;
         while !bytes.is_empty() {
-            match self
-                .in_time(|io, context| io.poll_write(context, bytes))
-                .await?
-            {
-                0 => return Err(ErrorKind::ClientGone.into()),
-                count => {
-                    self.pace.moved(count as u64);
-                    bytes = &bytes[count..];
-                }
+            let write = |io: &Io, context: &mut Context<'_>| io.poll_write(context, bytes);
+            let count = self.in_time(write).await?;
+            if count == 0 {
+                return Err(ErrorKind::ClientGone.into());
             }
-        }
-        while !self.in_time(Io::poll_flush).await? {
-            // Counted above, when TLS took it.
-            self.pace.moved(0);
+            self.flush_taken(count).await?;
+            bytes = &bytes[count..];
         }
         self.is_torn = false;
+        Ok(())
+    }
+
+    /// Has sent what was taken. It counts for the client's rate as it leaves: TLS takes
+    /// more at once than a slow client reads in the time that it may be silent.
+    async fn flush_taken(&mut self, taken: usize) -> Result<(), ProxyError> {
+        let mut left = taken;
+        while let Some(sent) = self.in_time(Io::poll_flush).await? {
+            let sent = sent.min(left);
+            self.pace.moved(sent as u64);
+            left -= sent;
+        }
+        self.pace.moved(left as u64);
         Ok(())
     }
 
