@@ -96,7 +96,7 @@ impl Permit {
     /// Or whose limit is reached.
     fn take(socket: &Arc<Socket>, load: &Arc<Load>, room: Room) -> Result<Self, Refusal> {
         let of_listener = socket.connections.fetch_add(1, Ordering::Relaxed);
-        let of_process = load.connections.fetch_add(1, Ordering::Relaxed);
+        let of_process = load.connections.0.fetch_add(1, Ordering::Relaxed);
         let permit = Self {
             socket: socket.clone(),
             load: load.clone(),
@@ -113,7 +113,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.socket.connections.fetch_sub(1, Ordering::Relaxed);
-        self.load.connections.fetch_sub(1, Ordering::Relaxed);
+        self.load.connections.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

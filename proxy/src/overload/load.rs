@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::Relaxed};
 
 use super::Level;
-use crate::stats::{PerWorker, WorkerDelay};
+use crate::stats::{CachePadded, PerWorker, WorkerDelay};
 
 /// One for the process.
 #[derive(Debug)]
 pub struct Load {
-    /// Connections of clients that are open.
-    pub connections: AtomicUsize,
+    /// Connections of clients that are open. Written with each of them, while each request
+    /// reads the level.
+    pub connections: CachePadded<AtomicUsize>,
     /// What memory and descriptors ask for.
     level: AtomicU8,
     is_exhausted: AtomicBool,
@@ -21,7 +22,7 @@ pub struct Load {
 impl Load {
     pub fn new(delays: Arc<PerWorker<WorkerDelay>>) -> Self {
         Self {
-            connections: AtomicUsize::new(0),
+            connections: CachePadded(AtomicUsize::new(0)),
             level: AtomicU8::new(0),
             is_exhausted: AtomicBool::new(false),
             delays,

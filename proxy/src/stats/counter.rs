@@ -107,10 +107,11 @@ fn nanoseconds(duration: Duration) -> u64 {
 #[derive(Debug)]
 pub struct PerWorker<T>(Box<[CachePadded<T>]>);
 
-/// Two lines of 64 bytes: processors fetch them in pairs.
+/// Shares no cache line with anything else. Two lines of 64 bytes: processors fetch them
+/// in pairs.
 #[derive(Debug)]
 #[repr(align(128))]
-struct CachePadded<T>(T);
+pub struct CachePadded<T>(pub T);
 
 impl<T> PerWorker<T> {
     pub fn new(workers: usize, make: impl Fn() -> T) -> Self {

@@ -30,7 +30,7 @@ use crate::shared::Spaces;
 pub use bill::Bill;
 pub use cluster::ClusterStats;
 
-pub use counter::{Counter, Gauge, Histogram, PerWorker};
+pub use counter::{CachePadded, Counter, Gauge, Histogram, PerWorker};
 pub use ending::{Ending, Endings};
 pub use filter::FilterStats;
 pub use guest::GuestMetrics;
