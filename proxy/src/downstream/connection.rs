@@ -17,7 +17,7 @@ use super::handshake::establish;
 use super::http2::{self, Http2Client};
 use super::introduce::{Introduced, introduce};
 use super::linger::linger;
-use super::patience::Patience;
+use super::patience::{Patience, Spare};
 use super::place::{Place, take_place};
 use super::terms::Terms;
 use crate::client::{Client, Rewound, Stream};
@@ -288,19 +288,24 @@ impl Connection {
     /// be closed instead: idle for too long, draining, its listener removed, too much to
     /// carry.
     async fn wait(&mut self, local: &Rc<Local>) -> bool {
-        let mut patience = Patience::default();
+        let (mut patience, mut spare) = (Patience::default(), Spare::default());
         loop {
             skip_empty_lines(&mut self.client.reader.buffer);
             if !self.client.reader.buffer.is_empty() {
                 return true;
             }
-            if !self.wait_for_bytes(local, &mut patience).await {
+            if !self.wait_for_bytes(local, &mut patience, &mut spare).await {
                 return false;
             }
         }
     }
 
-    async fn wait_for_bytes(&mut self, local: &Rc<Local>, patience: &mut Patience) -> bool {
+    async fn wait_for_bytes(
+        &mut self,
+        local: &Rc<Local>,
+        patience: &mut Patience,
+        spare: &mut Spare,
+    ) -> bool {
         let (reader, alarm) = (&mut self.client.reader, &mut self.client.alarm);
         let (watcher, socket, requests) = (&self.watcher, &self.socket, self.requests);
         let mut first = pin!(reader.first());
@@ -310,23 +315,19 @@ impl Connection {
             }
             let is_draining = watcher.poll_draining(context);
             // One that has yet to be of use is left.
-            let is_spare = requests > 0 && local.closes();
+            let is_spare = requests > 0 && spare.is_due(context, local, alarm);
             if local.drain.is_cut_off() {
                 return Poll::Ready(false);
             }
-            let until = patience.until(local, socket, is_draining || is_spare);
+            let until = patience.until(local, socket, is_draining);
             let is_over = alarm.poll_until(context, until).is_ready();
-            match (is_over, is_draining, is_spare) {
-                (true, false, true) => local.count_end(socket, Ending::Overload),
-                (true, false, false) if !patience.is_leaving() => {
-                    local.count_end(socket, Ending::Idle);
-                }
-                _ => {}
+            match (is_over, is_spare) {
+                (true, _) if !patience.is_leaving() => local.count_end(socket, Ending::Idle),
+                (false, true) => local.count_end(socket, Ending::Overload),
+                (true, _) => {}
+                (false, false) => return Poll::Pending,
             }
-            match is_over {
-                true => Poll::Ready(false),
-                false => Poll::Pending,
-            }
+            Poll::Ready(false)
         })
         .await
     }

@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::frames::{Counted, Flooded};
+use super::patience::Spare;
 use crate::config::Listener;
 use crate::deadline::{Alarm, within};
 use crate::drain::Watcher;
@@ -121,6 +122,7 @@ where
         alarm,
         requests: 0,
         ends_at: None,
+        spare: Spare::default(),
         closing: None,
         is_cut: false,
     };
@@ -152,6 +154,7 @@ struct Connection<S> {
     requests: u64,
     /// While no stream is under way: when the connection ends.
     ends_at: Option<Instant>,
+    spare: Spare,
     /// The client was told to open no more streams; when those that it opens all the
     /// same are refused.
     closing: Option<Instant>,
@@ -246,7 +249,8 @@ where
             self.close();
             return true;
         };
-        let is_spare = self.requests > 0 && self.shared.local.closes();
+        let (spare, local) = (&mut self.spare, &self.shared.local);
+        let is_spare = self.requests > 0 && spare.is_due(context, local, &mut self.alarm);
         if is_draining || is_spare || self.requests >= config.limits.max_requests {
             if is_spare && !is_draining {
                 self.shared.count_end(Ending::Overload);

@@ -1,10 +1,12 @@
-//! For how long a connection of HTTP/1 is kept without a request.
+//! For how long a connection is kept without a request.
 
 use std::sync::Arc;
+use std::task::Context;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::deadline::Alarm;
 use crate::exchange::Local;
 use crate::listener::Socket;
 
@@ -12,7 +14,11 @@ use crate::listener::Socket;
 /// told by nothing but a close has to guess whether it was heard.
 const LAST_REQUEST: Duration = Duration::from_secs(1);
 
-/// For how long a request is waited for.
+/// Within this time all connections go that could be spared, if there is too much to carry
+/// for so long.
+const SPARED_WITHIN: Duration = Duration::from_secs(4);
+
+/// For how long a request of HTTP/1 is waited for.
 #[derive(Default)]
 pub struct Patience {
     until: Option<Instant>,
@@ -21,15 +27,15 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// As it is now: a drain, overload and a reload shorten it.
-    pub fn until(&mut self, local: &Local, socket: &Arc<Socket>, has_to_end: bool) -> Instant {
+    /// As it is now: a drain and a reload shorten it.
+    pub fn until(&mut self, local: &Local, socket: &Arc<Socket>, is_draining: bool) -> Instant {
         if let (Some(until), true) = (self.until, self.is_leaving) {
             return until;
         }
         let snapshot = local.snapshot();
         let listener = snapshot.listener(socket);
         let idle = listener.map(|listener| listener.shared.config.timeouts.idle);
-        self.is_leaving = has_to_end || idle.is_none();
+        self.is_leaving = is_draining || idle.is_none();
         let until = match (idle, self.until) {
             (Some(idle), until) if !self.is_leaving => {
                 until.unwrap_or_else(|| Instant::now() + idle)
@@ -45,6 +51,27 @@ impl Patience {
     /// Whether the connection ends for another reason than that it was idle.
     pub fn is_leaving(&self) -> bool {
         self.is_leaving
+    }
+}
+
+/// When a connection goes that could carry more requests, while there is too much to carry:
+/// each at a moment of its own, since all of them at once would come again at once, and some
+/// may be enough.
+#[derive(Default)]
+pub struct Spare(Option<Instant>);
+
+impl Spare {
+    /// Whether it is time.
+    pub fn is_due(&mut self, context: &mut Context<'_>, local: &Local, alarm: &mut Alarm) -> bool {
+        if !local.closes() {
+            self.0 = None;
+            return false;
+        }
+        let at = *self.0.get_or_insert_with(|| {
+            let after = SPARED_WITHIN.mul_f64(fastrand::f64());
+            Instant::now() + LAST_REQUEST + after
+        });
+        alarm.poll_until(context, at).is_ready()
     }
 }
 
