@@ -62,6 +62,8 @@ kinds! {
     BodyTooLarge Downstream 413 "body_too_large";
     TargetTooLong Downstream 414 "target_too_long";
     ExpectationFailed Downstream 417 "expectation_failed";
+    /// Said before the end of a TLS handshake, and not safe to be repeated.
+    TooEarly Downstream 425 "too_early";
     /// A WebSocket handshake of another version than there is.
     UpgradeRequired Downstream 426 "upgrade_required";
     HeadTooLarge Downstream 431 "head_too_large";

@@ -41,6 +41,26 @@ fn refused(folder: &Path, tls: &str, words: &[&str]) {
 }
 
 #[test]
+fn early_data_is_refused_where_it_cannot_be() {
+    let folder = Proxy::folder();
+    let authority = Authority::new("root");
+    authority.issue(&["edge.test"]).write(&folder, "edge");
+    put(&folder.join("ca.pem"), authority.pem());
+    for (beside, why) in [
+        ("    client: { ca: [ca.pem] }\n", "`client`"),
+        ("    session_tickets: false\n", "`session_tickets: false`"),
+        ("  protocols: [tcp]\n", "`protocols: [tcp]`"),
+    ] {
+        let tls = format!("{EDGE}    early_data: true\n{beside}");
+        refused(
+            &folder,
+            &tls,
+            &["data before the end of the handshake", why],
+        );
+    }
+}
+
+#[test]
 fn a_bad_file_is_told_with_what_was_found_and_wanted() {
     let folder = Proxy::folder();
     let authority = Authority::new("root");

@@ -1,7 +1,7 @@
 //! A connection as its two halves use it.
 
 use std::cell::RefCell;
-use std::io::{self, Write};
+use std::io;
 use std::net::Shutdown;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -9,10 +9,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncBufRead, AsyncWrite, Interest};
+use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 
-use super::stream::{Stream, TlsStream};
+use super::stream::Stream;
+use super::tls::{TlsStream, drained, is_to_wait};
 
 /// What a client within the process takes of an answer. It takes no more then.
 const MAX_TAKEN: usize = 64 << 20;
@@ -72,7 +73,11 @@ impl Io {
                     outcome => return Poll::Ready(outcome),
                 }
             },
-            Self::Tls(tls) => read_tls(&mut tls.borrow_mut(), context, buffer),
+            // Taken from where it was decrypted: no buffer waits for it.
+            Self::Tls(tls) => {
+                let take = |bytes: &[u8]| buffer.extend_from_slice(bytes);
+                tls.borrow_mut().poll_take(context, usize::MAX, take)
+            }
             Self::Inside(_) => Poll::Pending,
         }
     }
@@ -103,20 +108,18 @@ impl Io {
     /// Sends some of what TLS keeps, and tells how much; `None` where it keeps nothing. By
     /// pieces, so that who waits can tell a slow client from one that takes nothing.
     pub(super) fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<Option<usize>>> {
-        let Self::Tls(tls) = self else {
-            return Poll::Ready(Ok(None));
-        };
-        let mut tls = tls.borrow_mut();
-        let (tcp, session) = tls.get_mut();
-        while session.wants_write() {
-            match session.write_tls(&mut TryWrite(tcp)) {
-                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Ok(count) => return Poll::Ready(Ok(Some(count))),
-                Err(error) if is_to_wait(&error) => ready!(tcp.poll_write_ready(context))?,
-                Err(error) => return Poll::Ready(Err(error)),
-            }
+        match self {
+            Self::Tls(tls) => tls.borrow_mut().poll_send_some(context),
+            Self::Tcp(_) | Self::Inside(_) => Poll::Ready(Ok(None)),
         }
-        Poll::Ready(Ok(None))
+    }
+
+    /// Whether the client's handshake is still under way; see `EarlyData`.
+    pub(super) fn is_early(&self) -> bool {
+        match self {
+            Self::Tls(tls) => tls.borrow().session().is_handshaking(),
+            Self::Tcp(_) | Self::Inside(_) => false,
+        }
     }
 
     /// Says that nothing more will come, over TLS with a `close_notify`.
@@ -139,7 +142,7 @@ impl Io {
         };
         match self {
             Self::Tcp(tcp) => reset(tcp),
-            Self::Tls(tls) => reset(tls.borrow().get_ref().0),
+            Self::Tls(tls) => reset(tls.borrow().tcp()),
             Self::Inside(_) => Ok(()),
         }
     }
@@ -163,49 +166,4 @@ fn read_tcp(tcp: &TcpStream, buffer: &mut BytesMut, wanted: usize) -> io::Result
         drained(tcp);
     }
     Ok(count)
-}
-
-/// A short read took all there was. The runtime would call the socket
-/// readable until a read found nothing, and an idle connection would seem
-/// to begin a request. As in tokio's own `poll_read`, the next byte or the
-/// end makes it readable again.
-fn drained(tcp: &TcpStream) {
-    let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
-    if tcp.try_io(Interest::READABLE, nothing).is_ok() {
-        debug_assert!(false, "nothing was read");
-    }
-}
-
-/// Takes a record that was decrypted from where it lies: no buffer waits for it.
-fn read_tls(
-    tls: &mut TlsStream,
-    context: &mut Context<'_>,
-    buffer: &mut BytesMut,
-) -> Poll<io::Result<usize>> {
-    let record = ready!(Pin::new(&mut *tls).poll_fill_buf(context))?;
-    let count = record.len();
-    buffer.extend_from_slice(record);
-    Pin::new(tls).consume(count);
-    Poll::Ready(Ok(count))
-}
-
-/// A socket as something that is written to without waiting.
-struct TryWrite<'a>(&'a TcpStream);
-
-impl Write for TryWrite<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.try_write(bytes)
-    }
-
-    fn write_vectored(&mut self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        self.0.try_write_vectored(slices)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn is_to_wait(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::WouldBlock
 }

@@ -11,6 +11,7 @@ mod io;
 mod reader;
 mod rewound;
 mod stream;
+mod tls;
 mod writer;
 
 use std::cell::RefCell;
@@ -23,7 +24,8 @@ use io::Io;
 
 pub use reader::Reader;
 pub use rewound::Rewound;
-pub use stream::{Stream, TlsStream};
+pub use stream::Stream;
+pub use tls::{EarlyData, TlsStream};
 pub use writer::Writer;
 
 /// One client.
@@ -65,6 +67,11 @@ impl Client {
         let Reader { io: other, buffer } = reader;
         drop(other);
         Some((writer.io.into_stream()?, buffer))
+    }
+
+    /// Whether whatever the client said so far may be a repetition by somebody else.
+    pub fn is_early(&self) -> bool {
+        self.writer.io.is_early()
     }
 
     /// Says goodbye, without waiting that it is heard.

@@ -10,8 +10,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// TLS over TCP, its handshake done.
-pub type TlsStream = tokio_rustls::server::TlsStream<TcpStream>;
+use super::tls::{EarlyData, TlsStream};
 
 /// A connection as bytes in both directions, whatever is below them.
 #[derive(Debug)]
@@ -27,7 +26,15 @@ impl Stream {
     pub fn alpn(&self) -> Option<&[u8]> {
         match self {
             Self::Tcp(_) => None,
-            Self::Tls(tls) => tls.get_ref().1.alpn_protocol(),
+            Self::Tls(tls) => tls.session().alpn_protocol(),
+        }
+    }
+
+    /// Where the client speaks before the handshake is done.
+    pub fn early_data(&self) -> Option<EarlyData> {
+        match self {
+            Self::Tcp(_) => None,
+            Self::Tls(tls) => tls.early_data(),
         }
     }
 
@@ -73,7 +80,7 @@ impl Stream {
     fn tcp(&self) -> &TcpStream {
         match self {
             Self::Tcp(tcp) => tcp,
-            Self::Tls(tls) => tls.get_ref().0,
+            Self::Tls(tls) => tls.tcp(),
         }
     }
 }

@@ -28,6 +28,7 @@ pub struct ListenerTls {
     pub cipher_suites: Option<Vec<SupportedCipherSuite>>,
     pub groups: Option<Vec<Group>>,
     pub session_tickets: bool,
+    pub early_data: bool,
     pub key_log: Option<PathBuf>,
     pub client: Option<ClientCertificates>,
 }

@@ -267,6 +267,7 @@ impl Connection {
             return;
         };
         let client = Http2Client {
+            early: stream.early_data(),
             stream: Rewound::new(stream, read),
             socket_peer: self.socket_peer,
             peer: self.peer,
@@ -351,8 +352,12 @@ impl Connection {
         };
         let read = read_head(&mut self.client, listener).await;
         let after = match read {
-            Ok(Some(request)) => {
+            Ok(Some(mut request)) => {
                 self.requests += 1;
+                if self.client.is_early() && !request.mark_early() {
+                    let error = ErrorKind::TooEarly.into();
+                    return refuse(&scene, &mut self.client, error).await;
+                }
                 let limit = listener.shared.config.limits.max_requests;
                 scene.keep_alive =
                     request.keep_alive && self.requests < limit && !self.watcher.is_draining();
@@ -363,11 +368,7 @@ impl Connection {
                 }
             }
             Ok(None) => After::Close,
-            Err(error) => {
-                let outgoing = Outgoing::Http1(&mut self.client.writer);
-                exchange::refuse(&scene, error, Version::HTTP_11, outgoing).await;
-                After::Linger
-            }
+            Err(error) => return refuse(&scene, &mut self.client, error).await,
         };
         if after == After::Linger {
             linger(&mut self.client).await;
@@ -375,6 +376,14 @@ impl Connection {
         }
         Ended::Answered(after)
     }
+}
+
+/// Answers what is no exchange, and lets the client read that.
+async fn refuse(scene: &Scene<'_>, client: &mut Client, error: ProxyError) -> Ended {
+    let outgoing = Outgoing::Http1(&mut client.writer);
+    exchange::refuse(scene, error, Version::HTTP_11, outgoing).await;
+    linger(client).await;
+    Ended::Answered(After::Close)
 }
 
 /// Reads until a whole head is there; `None` when the client closed first.

@@ -57,7 +57,7 @@ async fn shake(
     };
     match outcome {
         Ok(tls) => {
-            let facts = TlsFacts::of(tls.get_ref().1);
+            let facts = TlsFacts::of(tls.session());
             stats.count_done(facts.version, facts.is_resumed);
             Some((established(tls), Some(Arc::new(facts))))
         }

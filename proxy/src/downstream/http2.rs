@@ -22,10 +22,11 @@ use tokio::time::Instant;
 
 use super::frames::{Counted, Flooded};
 use super::patience::Spare;
+use crate::client::EarlyData;
 use crate::config::Listener;
 use crate::deadline::{Alarm, within};
 use crate::drain::Watcher;
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, ProxyError};
 use crate::exchange::{self, After, Ended, Ends, Http2Sink, Local, Outgoing, Scene, Tunnel};
 use crate::http::forwarded::Peer;
 use crate::http::h2::read_request;
@@ -49,6 +50,7 @@ pub(super) struct Http2Client<S> {
     pub socket_peer: SocketAddr,
     pub peer: Peer,
     pub tls: Option<Arc<TlsFacts>>,
+    pub early: Option<EarlyData>,
     pub socket: Arc<Socket>,
     pub watcher: Watcher,
 }
@@ -59,6 +61,7 @@ struct Shared {
     socket_peer: SocketAddr,
     peer: Peer,
     tls: Option<Arc<TlsFacts>>,
+    early: Option<EarlyData>,
     socket: Arc<Socket>,
     /// Streams that are under way.
     open: Cell<usize>,
@@ -110,6 +113,7 @@ where
             socket_peer: client.socket_peer,
             peer: client.peer,
             tls: client.tls,
+            early: client.early,
             socket: client.socket,
             open: Cell::new(0),
             max_open: config.http2.max_streams as usize,
@@ -317,6 +321,11 @@ impl Shared {
         });
     }
 
+    /// Whether the client's handshake is still under way.
+    fn is_early(&self) -> bool {
+        self.early.as_ref().is_some_and(EarlyData::is_so)
+    }
+
     /// Gives what goes on in another protocol.
     async fn serve(
         &self,
@@ -347,8 +356,11 @@ impl Shared {
             None => Scheme::HTTP,
         };
         let read = read_request(parts, ends, scheme, &config.limits, &config.path);
-        let chosen = read.and_then(|mut request| {
+        let chosen = read.map_err(ProxyError::from).and_then(|mut request| {
             request.choose_upgrade(&config.upgrades.protocols)?;
+            if self.is_early() && !request.mark_early() {
+                return Err(ErrorKind::TooEarly.into());
+            }
             Ok(request)
         });
         match chosen {
@@ -372,7 +384,7 @@ impl Shared {
             }
             Err(error) => {
                 let outgoing = Outgoing::http2(&sink);
-                exchange::refuse(&scene, error.into(), Version::HTTP_2, outgoing).await;
+                exchange::refuse(&scene, error, Version::HTTP_2, outgoing).await;
             }
         }
         None

@@ -100,6 +100,7 @@ fn text(kind: ErrorKind) -> &'static str {
         ErrorKind::BodyTooLarge => "the request's body is too large\n",
         ErrorKind::TargetTooLong => "the request's target is too long\n",
         ErrorKind::ExpectationFailed => "the expectation cannot be met\n",
+        ErrorKind::TooEarly => "only after the TLS handshake\n",
         ErrorKind::UpgradeRequired => "only version 13 of WebSocket is served\n",
         ErrorKind::HeadTooLarge => "the request's head is too large\n",
         ErrorKind::NotImplemented => "this is not served here\n",

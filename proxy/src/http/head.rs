@@ -1,7 +1,7 @@
 //! The heads of an exchange, whatever version of HTTP carried them.
 
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 
 use super::error::HeadError;
 use super::{Framing, Upgrade};
@@ -45,7 +45,21 @@ pub struct ParsedRequest {
     pub may_be_disguised: bool,
 }
 
+/// Of a request that came before the end of a handshake (RFC 8470, section 5.1).
+const EARLY_DATA: HeaderName = HeaderName::from_static("early-data");
+
 impl ParsedRequest {
+    /// Marks a request that somebody may send once more who overheard it; `false`
+    /// where that could do harm.
+    pub fn mark_early(&mut self) -> bool {
+        let is_harmless = self.head.method.is_safe() && !self.asks_upgrade;
+        if is_harmless {
+            let yes = HeaderValue::from_static("1");
+            self.head.headers.insert(EARLY_DATA, yes);
+        }
+        is_harmless
+    }
+
     /// Chooses the protocol that the connection is to go on in, among those that are
     /// allowed. Without one, the wish is passed over.
     pub fn choose_upgrade(&mut self, allowed: &[HeaderValue]) -> Result<(), HeadError> {

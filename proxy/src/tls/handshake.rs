@@ -5,7 +5,6 @@ use std::io;
 use rustls::Error;
 use rustls_pki_types::UnixTime;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
 
 use super::failure::Failure;
 use super::server::Server;
@@ -33,14 +32,13 @@ pub async fn accept(
         Ok(_) => {}
         Err(error) => return Err((error.into(), None)),
     }
-    let acceptor = TlsAcceptor::from(server.config.clone());
-    let accepted = acceptor.accept(tcp).into_fallible().await;
+    let accepted = TlsStream::accept(server.config.clone(), tcp).await;
     let tls = accepted.map_err(|(error, tcp)| (error.into(), Some(tcp)))?;
     match verify_again(server, &tls) {
         Ok(()) => Ok(tls),
         Err(error) => {
             let error = io::Error::new(io::ErrorKind::InvalidData, error);
-            Err((error.into(), Some(tls.into_inner().0)))
+            Err((error.into(), Some(tls.into_tcp())))
         }
     }
 }
@@ -48,7 +46,7 @@ pub async fn accept(
 /// A ticket says who a client was when it got it. Meanwhile its certificate may have
 /// expired.
 fn verify_again(server: &Server, tls: &TlsStream) -> Result<(), Error> {
-    let connection = tls.get_ref().1;
+    let connection = tls.session();
     let Some(verifier) = &server.verifier else {
         return Ok(());
     };

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{
-    NoClientAuth, NoServerSessionStorage, ProducesTickets, ServerConfig, VerifierBuilderError,
-    WebPkiClientVerifier,
+    NoClientAuth, NoServerSessionStorage, ProducesTickets, ServerConfig, ServerSessionMemoryCache,
+    StoresServerSessions, VerifierBuilderError, WebPkiClientVerifier,
 };
 use rustls::{RootCertStore, SupportedProtocolVersion, version};
 
@@ -19,6 +19,12 @@ use crate::config::{ClientCertificates, ClientMode, ListenerTls, MinVersion, Pro
 const PROTOCOLS: [(Protocol, &[u8]); 2] =
     [(Protocol::Http2, b"h2"), (Protocol::Http1, b"http/1.1")];
 
+/// Of early data, for each connection: a request's head.
+const MAX_EARLY_BYTES: u32 = 16 * 1024;
+
+/// That are kept where there may be early data: some 400 bytes each.
+const MAX_SESSIONS: usize = 16 * 1024;
+
 /// The TLS of a listener, the same for all workers.
 #[derive(Debug)]
 pub struct Server {
@@ -26,7 +32,33 @@ pub struct Server {
     pub config: Arc<ServerConfig>,
     /// Who checks the certificates of clients, once more when a connection is resumed.
     pub verifier: Option<Arc<dyn ClientCertVerifier>>,
-    tickets: Option<Arc<dyn ProducesTickets>>,
+    sessions: Sessions,
+}
+
+/// How clients resume a connection. Shared by all workers, and by those that come after a
+/// reload.
+#[derive(Debug, Clone)]
+enum Sessions {
+    None,
+    /// A session is in its ticket, sealed: nothing is kept, and nothing is locked.
+    Tickets(Arc<dyn ProducesTickets>),
+    /// Kept here, locked as a handshake ends, and good for one connection: who repeats what
+    /// was overheard finds none (RFC 8446, section 8.1).
+    Kept(Arc<dyn StoresServerSessions>),
+}
+
+impl Sessions {
+    fn of(configured: &ListenerTls, known: Option<&Self>) -> Result<Self, rustls::Error> {
+        Ok(
+            match (configured.session_tickets, configured.early_data, known) {
+                (false, _, _) => Self::None,
+                (true, true, Some(known @ Self::Kept(_))) => known.clone(),
+                (true, true, _) => Self::Kept(ServerSessionMemoryCache::new(MAX_SESSIONS)),
+                (true, false, Some(known @ Self::Tickets(_))) => known.clone(),
+                (true, false, _) => Self::Tickets(aws_lc_rs::Ticketer::new()?),
+            },
+        )
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -51,21 +83,17 @@ impl Server {
             return Ok(before.clone());
         }
         let known = before.filter(|before| before.configured.client == configured.client);
-        let tickets = match (configured.session_tickets, known) {
-            (false, _) => None,
-            (true, Some(known)) if known.tickets.is_some() => known.tickets.clone(),
-            (true, _) => Some(aws_lc_rs::Ticketer::new()?),
-        };
+        let sessions = Sessions::of(configured, known.map(|known| &known.sessions))?;
         let provider = Arc::new(provider(configured));
         let client = configured.client.as_ref();
         let verifier = client.map(client_verifier);
         let verifier = verifier.transpose()?;
-        let config = config(configured, provider, verifier.clone(), tickets.clone())?;
+        let config = config(configured, provider, verifier.clone(), sessions.clone())?;
         Ok(Arc::new(Self {
             configured: configured.clone(),
             config: Arc::new(config),
             verifier,
-            tickets,
+            sessions,
         }))
     }
 }
@@ -74,7 +102,7 @@ fn config(
     configured: &ListenerTls,
     provider: Arc<CryptoProvider>,
     verifier: Option<Arc<dyn ClientCertVerifier>>,
-    tickets: Option<Arc<dyn ProducesTickets>>,
+    sessions: Sessions,
 ) -> Result<ServerConfig, SetupError> {
     let builder = ServerConfig::builder_with_provider(provider);
     let builder = builder.with_protocol_versions(versions(configured.min_version))?;
@@ -86,11 +114,16 @@ fn config(
     // Without them the client's order counts: it knows what it has hardware for.
     config.ignore_client_order = configured.cipher_suites.is_some();
     config.alpn_protocols = spoken.map(|(_, id)| id.to_vec()).collect();
-    // Sessions are in tickets or nowhere: a store would be locked by all workers.
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    match tickets {
-        Some(tickets) => config.ticketer = tickets,
-        None => config.send_tls13_tickets = 0,
+    match sessions {
+        Sessions::None => config.send_tls13_tickets = 0,
+        Sessions::Tickets(tickets) => config.ticketer = tickets,
+        Sessions::Kept(sessions) => {
+            config.session_storage = sessions;
+            config.max_early_data_size = MAX_EARLY_BYTES;
+            // An answer need not wait for the handshake either.
+            config.send_half_rtt_data = true;
+        }
     }
     if let Some(file) = &configured.key_log {
         config.key_log = Arc::new(KeyLogFile::open(file)?);

@@ -46,6 +46,9 @@ impl Checker<'_> {
             let found = "`key_log`, which gives away all that clients say";
             self.warning(&pointer, found, "this key only while you look for a fault");
         }
+        if raw.early_data {
+            self.early_data(&below(at, "early_data"), raw, protocols);
+        }
         let client = raw.client.as_ref();
         let client = client.map(|raw| self.client_certificates(&below(at, "client"), raw));
         Some(ListenerTls {
@@ -57,9 +60,24 @@ impl Checker<'_> {
             cipher_suites: (!cipher_suites.is_empty()).then_some(cipher_suites),
             groups: (!groups.is_empty()).then_some(groups),
             session_tickets: raw.session_tickets,
+            early_data: raw.early_data,
             key_log,
             client,
         })
+    }
+
+    /// What was overheard may be said again by anybody.
+    fn early_data(&mut self, at: &str, raw: &RawListenerTls, protocols: &[Protocol]) {
+        let beside = match () {
+            () if raw.client.is_some() => "`client`: who a client is is not known before its end",
+            () if protocols.contains(&Protocol::Tcp) => {
+                "`protocols: [tcp]`: what is safe to be repeated is not known there"
+            }
+            () if !raw.session_tickets => "`session_tickets: false`: there is nothing to resume",
+            () => return,
+        };
+        let found = format!("data before the end of the handshake, with {beside}");
+        self.mistake(at, found, "one of them");
     }
 
     fn certificates(&mut self, at: &str, raw: &[Option<RawCertificate>]) -> Vec<Certificate> {

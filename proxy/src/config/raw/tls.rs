@@ -50,6 +50,13 @@ pub(in crate::config) struct RawListenerTls {
     /// kept for 12.
     #[serde(default = "yes")]
     pub(in crate::config) session_tickets: bool,
+    /// Whether clients that come again may send a request along with their first message
+    /// (0-RTT, RFC 8470). **Whoever overhears it can send it once more, elsewhere.** So only
+    /// requests of safe methods are served before the handshake is done, with `Early-Data: 1`
+    /// for the origin, and others are answered 425. Not with `client`, and not with
+    /// `protocols: [tcp]`. Sessions are in memory then, and each is good for one connection.
+    #[serde(default)]
+    pub(in crate::config) early_data: bool,
     /// A file to which the secrets of every connection are appended, in the form that
     /// Wireshark reads. **Whoever reads it reads everything.** For debugging only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
