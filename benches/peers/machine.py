@@ -1,6 +1,8 @@
 """Cores, processes, CPU time, memory and ports of this machine."""
 
+import contextlib
 import os
+import random
 import resource
 import signal
 import socket
@@ -9,6 +11,8 @@ import time
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
+# The ports that were given away.
+GIVEN = set()
 
 
 def cores():
@@ -19,17 +23,26 @@ def cores():
     return allowed[0], allowed[1]
 
 
-def raise_file_limit():
-    """Both sides of every idle connection are ours."""
+def raise_file_limit(wanted=0):
+    """Both sides of every idle connection are ours, in two processes. Root may
+    have more than it was given."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if os.geteuid() == 0 and hard != resource.RLIM_INFINITY:
+        hard = max(hard, wanted)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """One below those that Linux gives to connections, which might otherwise take it
+    before a proxy does; and never the same twice."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            if port not in GIVEN:
+                GIVEN.add(port)
+                return port
 
 
 class Process:
@@ -86,10 +99,10 @@ class Process:
         stats = filter(None, map(_stat, self.pids()))
         return sum(int(fields[21]) for fields in stats) * PAGE
 
-    def settled_bytes(self):
-        """Resident memory once it no longer moves."""
+    def settled_bytes(self, patience=3):
+        """Resident memory once it no longer moves, or after so many seconds."""
         before = self.resident_bytes()
-        for _ in range(30):
+        for _ in range(round(patience * 10)):
             time.sleep(0.1)
             now = self.resident_bytes()
             if now == before:
