@@ -1,17 +1,22 @@
 """The proxies: where to find them, and how to make all of them do the same.
 
 Each runs one worker, keeps connections to the origin, sends `X-Forwarded-For`
-and a request id, and writes one line for each request to a file, buffered.
+and a request id, and writes one line for each request to a file, buffered. Over
+TLS all have the same certificate and version, and no tickets; the cipher and the key
+exchange are those that the clients here offer.
 """
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Optional
 
-from tools import TARGET, Missing, apt_install, build, find, find_envoy
+import nginx
+from tools import DEBIAN, TARGET, Certificate, Missing, apt_install, build, find, find_envoy
 
-LUA_MODULES = [Path("/usr/lib/nginx/modules") / f"{name}_module.so" for name in ("ndk_http", "ngx_http_lua")]
+NGINX_MODULES = Path("/usr/lib/nginx/modules")
+LUA_MODULES = [NGINX_MODULES / f"{name}_module.so" for name in ("ndk_http", "ngx_http_lua")]
+STREAM_MODULES = [NGINX_MODULES / "ngx_stream_module.so"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +24,8 @@ class Work:
     """What stands between the listener and the origin."""
 
     units: int = 0
-    # Of `both`, `request` or `shipped` (the chain router, auth, mirror, fault).
+    # Of `both`, `request` or `shipped` (the chain router, auth, mirror, fault), or
+    # `tcp`: bytes are passed on as they are.
     kind: str = "both"
 
     def stamped(self):
@@ -35,6 +41,9 @@ class Place:
     folder: Path
     port: int
     origin: int
+    # With a certificate the same is served over TLS on another port.
+    tls_port: int = 0
+    certificate: Optional[Certificate] = None
 
 
 class Nginx:
@@ -42,17 +51,23 @@ class Nginx:
     works = [Work(0), Work(1), Work(5)]
 
     def __init__(self, install):
+        self.install = install
         self.binary = find("nginx", install)
-        if not all(module.exists() for module in LUA_MODULES):
-            apt_install("lua", install)
-        if not all(module.exists() for module in LUA_MODULES):
-            raise Missing("nginx has no Lua module (libnginx-mod-http-lua)")
+        self._want(LUA_MODULES, "lua")
+
+    def _want(self, modules, name):
+        if not all(module.exists() for module in modules):
+            apt_install(name, self.install)
+        if not all(module.exists() for module in modules):
+            raise Missing(f"a module of nginx is not installed (Debian: {DEBIAN[name]})")
 
     def prepare(self, place, work):
-        location = f"""
+        if work.kind == "tcp":
+            return self._prepare_tcp(place)
+        common = f"""
             proxy_pass http://origin;
             proxy_http_version 1.1;
-            proxy_set_header Connection "";
+            proxy_max_temp_file_size 0;
             proxy_set_header Host $host;
             proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
             proxy_set_header X-Request-ID $request_id;
@@ -66,10 +81,37 @@ class Nginx:
     access_log access.log combined buffer=64k flush=1s;
     server {{
         listen 127.0.0.1:{place.port} backlog=4096;
-        location / {{{location}
+        {self._tls(place)}
+        location / {{{common}
+            proxy_set_header Connection "";
+        }}
+        location = /socket {{{common}
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection "upgrade";
         }}
     }}"""
-        return nginx_command(self.binary, place.folder, http, LUA_MODULES if work.units else [])
+        return nginx.command(self.binary, place.folder, http, LUA_MODULES if work.units else [])
+
+    @staticmethod
+    def _tls(place):
+        if not place.certificate:
+            return ""
+        return f"""
+        listen 127.0.0.1:{place.tls_port} ssl http2 backlog=4096;
+        ssl_certificate {place.certificate.chain};
+        ssl_certificate_key {place.certificate.key};
+        ssl_protocols TLSv1.3;
+        ssl_session_tickets off;
+        ssl_session_cache off;"""
+
+    def _prepare_tcp(self, place):
+        self._want(STREAM_MODULES, "stream")
+        stream = f"""
+    server {{
+        listen 127.0.0.1:{place.port} backlog=4096;
+        proxy_pass 127.0.0.1:{place.origin};
+    }}"""
+        return nginx.command(self.binary, place.folder, stream, STREAM_MODULES, "stream")
 
     @staticmethod
     def _lua(work):
@@ -87,6 +129,18 @@ class Nginx:
         return f"rewrite_by_lua_block {{ {in_request} }}\nheader_filter_by_lua_block {{ {in_response} }}"
 
 
+HAPROXY_HTTP = """
+    mode http
+    option httplog
+    option forwardfor
+    http-reuse always
+    timeout http-keep-alive 300s
+    timeout tunnel 300s"""
+HAPROXY_TCP = """
+    mode tcp
+    option tcplog"""
+
+
 class HAProxy:
     name = "HAProxy"
     works = [Work(0)]
@@ -96,30 +150,38 @@ class HAProxy:
 
     def prepare(self, place, work):
         config = place.folder / "haproxy.cfg"
+        is_http = work.kind != "tcp"
         config.write_text(f"""
 global
     nbthread 1
     maxconn 9000
+    tune.ssl.cachesize 0
     log stdout format raw local0
 defaults
-    mode http
     log global
-    option httplog
-    option forwardfor
-    http-reuse always
     timeout connect 2s
     timeout client 300s
     timeout server 60s
-    timeout http-keep-alive 300s
+    {HAPROXY_HTTP if is_http else HAPROXY_TCP}
 frontend web
     bind 127.0.0.1:{place.port} backlog 4096
-    http-request set-header X-Request-ID %[uuid()]
+    {self._tls(place)}
+    {"http-request set-header X-Request-ID %[uuid()]" if is_http else ""}
     default_backend origin
 backend origin
     server one 127.0.0.1:{place.origin}
 """)
         # What it writes to stdout is the access log.
         return [self.binary, "-db", "-f", config], place.folder / "access.log"
+
+    @staticmethod
+    def _tls(place):
+        if not place.certificate:
+            return ""
+        return (
+            f"bind 127.0.0.1:{place.tls_port} backlog 4096 ssl crt {place.certificate.both} alpn h2,http/1.1"
+            f" ssl-min-ver TLSv1.3 no-tls-tickets"
+        )
 
 
 class Envoy:
@@ -131,30 +193,14 @@ class Envoy:
         self.filter = None
 
     def prepare(self, place, work):
-        filters = [self._filter(number, work) for number in work.stamped()[0]]
-        filters.append(typed("envoy.filters.http.router", "extensions.filters.http.router.v3.Router"))
-        log = typed(
-            "envoy.access_loggers.file",
-            "extensions.access_loggers.file.v3.FileAccessLog",
-            path=str(place.folder / "access.log"),
-        )
-        route = {"match": {"prefix": "/"}, "route": {"cluster": "origin"}}
-        manager = typed(
-            "envoy.filters.network.http_connection_manager",
-            "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-            stat_prefix="web",
-            use_remote_address=True,
-            access_log=[log],
-            http_filters=filters,
-            route_config={"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
-        )
+        network = self._tcp() if work.kind == "tcp" else self._http(place, work)
+        listeners = [self._listener("web", place.port, network)]
+        if place.certificate:
+            tls = {"transport_socket": self._tls(place.certificate)}
+            listeners.append(self._listener("tls", place.tls_port, network, tls))
         endpoint = {"endpoint": {"address": socket_address(place.origin)}}
         resources = {
-            "listeners": [{
-                "name": "web",
-                "address": socket_address(place.port),
-                "filter_chains": [{"filters": [manager]}],
-            }],
+            "listeners": listeners,
             "clusters": [{
                 "name": "origin",
                 "connect_timeout": "2s",
@@ -165,6 +211,59 @@ class Envoy:
         config.write_text(json.dumps({"static_resources": resources}))
         argv = [self.binary, "-c", config, "--concurrency", "1", "--disable-hot-restart", "-l", "warn"]
         return argv, None
+
+    @staticmethod
+    def _listener(name, port, network, more=()):
+        chain = {"filters": [network], **dict(more)}
+        return {"name": name, "address": socket_address(port), "filter_chains": [chain]}
+
+    def _http(self, place, work):
+        filters = [self._filter(number, work) for number in work.stamped()[0]]
+        filters.append(typed("envoy.filters.http.router", "extensions.filters.http.router.v3.Router"))
+        log = typed(
+            "envoy.access_loggers.file",
+            "extensions.access_loggers.file.v3.FileAccessLog",
+            path=str(place.folder / "access.log"),
+        )
+        route = {"match": {"prefix": "/"}, "route": {"cluster": "origin"}}
+        return typed(
+            "envoy.filters.network.http_connection_manager",
+            "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            stat_prefix="web",
+            use_remote_address=True,
+            access_log=[log],
+            http_filters=filters,
+            upgrade_configs=[{"upgrade_type": "websocket"}],
+            route_config={"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
+        )
+
+    @staticmethod
+    def _tcp():
+        return typed(
+            "envoy.filters.network.tcp_proxy",
+            "extensions.filters.network.tcp_proxy.v3.TcpProxy",
+            stat_prefix="tcp",
+            cluster="origin",
+        )
+
+    @staticmethod
+    def _tls(certificate):
+        files = {
+            "certificate_chain": {"filename": str(certificate.chain)},
+            "private_key": {"filename": str(certificate.key)},
+        }
+        version = {"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3"}
+        return typed(
+            "envoy.transport_sockets.tls",
+            "extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+            disable_stateless_session_resumption=True,
+            disable_stateful_session_resumption=True,
+            common_tls_context={
+                "tls_params": version,
+                "tls_certificates": [files],
+                "alpn_protocols": ["h2", "http/1.1"],
+            },
+        )
 
     def _filter(self, number, work):
         self.filter = self.filter or build("envoy-filter", "wasm32-unknown-unknown")
@@ -204,18 +303,26 @@ class Lockgate:
             "cache_dir": str(self.cache),
             "log": {"level": "warn"},
             "access_log": {"to": str(place.folder / "access.log"), "format": "text"},
-            "listeners": [{
-                "name": "web",
-                "address": f"127.0.0.1:{place.port}",
-                "cluster": "origin",
-                "filters": list(filters),
-                "limits": {"max_requests": 1_000_000_000},
-                "timeouts": {"idle": "300s"},
-            }],
+            "listeners": self._listeners(place, work, list(filters)),
             "filters": filters,
             "clusters": [{"name": "origin", "endpoints": [f"127.0.0.1:{place.origin}"]}],
         }))
         return [self.binary, "run", "--config", config], None
+
+    @staticmethod
+    def _listeners(place, work, filters):
+        web = {"name": "web", "address": f"127.0.0.1:{place.port}", "cluster": "origin"}
+        if work.kind == "tcp":
+            return [{**web, "protocols": ["tcp"]}]
+        web.update(filters=filters, limits={"max_requests": 1_000_000_000}, timeouts={"idle": "300s"})
+        if not place.certificate:
+            return [web]
+        tls = {
+            "certificates": [{"chain": str(place.certificate.chain), "key": str(place.certificate.key)}],
+            "min_version": "TLSv1.3",
+            "session_tickets": False,
+        }
+        return [web, {**web, "name": "tls", "address": f"127.0.0.1:{place.tls_port}", "tls": tls}]
 
     def _stamps(self, work):
         if work.units:
@@ -243,41 +350,6 @@ class Lockgate:
                 "config": {"abort": {"status": 503, "percent": never}},
             },
         }
-
-
-def origin_command(binary, place):
-    """An nginx that answers 1 KiB, and at /check what it was sent."""
-    seen = "|".join(f"$http_x_stamp_{number}" for number in range(1, 6))
-    http = f"""
-    access_log off;
-    server {{
-        listen 127.0.0.1:{place.port} backlog=4096;
-        location = /check {{ return 200 "$http_x_forwarded_for|$http_x_request_id|{seen}"; }}
-        location / {{ return 200 "{'x' * 1024}"; }}
-    }}"""
-    return nginx_command(binary, place.folder, http, [])[0]
-
-
-def nginx_command(binary, folder, http, modules):
-    load = "".join(f"load_module {module};\n" for module in modules)
-    user = "user root;" if os.geteuid() == 0 else ""
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    temporary = "\n".join(f"    {kind}_temp_path {folder}/{kind};" for kind in kinds)
-    config = folder / "nginx.conf"
-    config.write_text(f"""{load}{user}
-daemon off;
-worker_processes 1;
-worker_rlimit_nofile 10000;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log warn;
-events {{ worker_connections 9000; }}
-http {{
-{temporary}
-    keepalive_timeout 300s;
-    keepalive_requests 1000000000;{http}
-}}
-""")
-    return [binary, "-p", folder, "-c", config], None
 
 
 def typed(name, kind, **values):

@@ -86,10 +86,7 @@ def version(argv):
 
 def show(result):
     """The tables in Markdown."""
-    about = result["machine"]
-    lines = [f"{about['when']}, {about['cpu']}, {about['cores']} cores, Linux {about['kernel']}", ""]
-    lines += [f"- {name}: {text}" for name, text in result["versions"].items()]
-    lines += [f"- {name}: skipped ({reason})" for name, reason in result["skipped"].items()]
+    lines = heading(result)
     if result["cpu"]:
         lines += ["", "| CPU of the proxy | µs per request | from - to | / nginx |", "|---|---|---|---|"]
         for name, row in result["cpu"].items():
@@ -110,6 +107,15 @@ def show(result):
     for name, row in result["rest"].items():
         lines.append(f"| {name} | {' | '.join(cell(row.get(key)) for key in columns)} |")
     return "\n".join(lines)
+
+
+def heading(result):
+    """The machine, the versions, and what is missing."""
+    about = result["machine"]
+    lines = [f"{about['when']}, {about['cpu']}, {about['cores']} cores, Linux {about['kernel']}", ""]
+    lines += [f"- {name}: {text}" for name, text in result["versions"].items()]
+    lines += [f"- {name}: skipped ({reason})" for name, reason in result["skipped"].items()]
+    return lines
 
 
 def cell(value):

