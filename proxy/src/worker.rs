@@ -253,9 +253,10 @@ async fn accept_on(local: Rc<Local>, accept: AcceptLoop, socket: Arc<Socket>, st
             peer,
             socket: socket.clone(),
         };
-        let connection = downstream::serve(local.clone(), accepted);
+        let local = local.clone();
         tokio::task::spawn_local(async move {
-            connection.await;
+            // Called in here: the task would hold a future twice that it is given.
+            downstream::serve(local, accepted).await;
             drop((active, permit));
         });
     };

@@ -184,8 +184,9 @@ async fn serve_http(local: Rc<Local>, opened: Opened, watcher: Watcher) {
             Next::After(After::Close | After::Linger | After::Switch) => {
                 return connection.client.close();
             }
-            Next::Tunnel(tunnel) => return connection.pass(&local, *tunnel).await,
-            Next::Http2 => return connection.serve_http2(local).await,
+            // Boxed, since what is passed by value would be here twice.
+            Next::Tunnel(tunnel) => return Box::pin(connection.pass(&local, *tunnel)).await,
+            Next::Http2 => return Box::pin(connection.serve_http2(local)).await,
         }
     }
 }
@@ -275,13 +276,13 @@ impl Connection {
             socket: self.socket,
             watcher: self.watcher,
         };
-        Box::pin(http2::serve(local, client)).await;
+        http2::serve(local, client).await;
     }
 
     /// Passes on what is no HTTP any more.
     async fn pass(self, local: &Local, tunnel: Tunnel) {
         if let Some(client) = self.client.into_stream() {
-            Box::pin(tunnel.run(local, &self.watcher, client)).await;
+            tunnel.run(local, &self.watcher, client).await;
         }
     }
 
