@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinSet, LocalSet};
 
-use crate::config::Protocol;
 use crate::downstream;
 use crate::exchange::{AccessLog, Local};
 use crate::listener::{AcceptLoop, Room, Socket};
@@ -237,7 +236,7 @@ async fn accept_on(local: Rc<Local>, accept: AcceptLoop, socket: Arc<Socket>, st
                 of_listener: config.limits.max_connections,
                 of_process: snapshot.shared.config.max_connections,
                 // A connection of TCP is what a request is of HTTP.
-                is_overloaded: match config.speaks(Protocol::Tcp) {
+                is_overloaded: match config.is_opaque() {
                     true => local.sheds(),
                     false => local.refuses(),
                 },

@@ -27,6 +27,7 @@ fn yaml(origin: &Origin, memory: &str) -> String {
          listeners:\n\
          - {{ name: web, address: '127.0.0.1:0', cluster: origin }}\n\
          - {{ name: tcp, address: '127.0.0.1:0', cluster: origin, protocols: [tcp] }}\n\
+         - {{ name: any, address: '127.0.0.1:0', cluster: origin, protocols: [http1, tcp] }}\n\
          clusters: [{{ name: origin, endpoints: ['{origin}'] }}]\n"
     )
 }
@@ -113,6 +114,12 @@ fn new_requests_are_shed_and_those_under_way_are_served() {
     assert!(http2.read_one_of(&[HEADERS]).is_some(), "it is told");
     let mut tcp = Client::connect(proxy.listener("tcp").unwrap());
     assert_eq!(tcp.rest(), b"");
+    // What speaks is known before it is turned away.
+    let mut any = Client::connect(proxy.listener("any").unwrap());
+    assert_eq!(any.send(GET).answer().status, 503);
+    let mut any = Client::connect(proxy.listener("any").unwrap());
+    any.try_send("SET key value");
+    assert_eq!(any.rest(), b"");
     assert_eq!(origin.seen_now(), None, "it went on");
 
     release.send(()).unwrap();
@@ -124,7 +131,7 @@ fn new_requests_are_shed_and_those_under_way_are_served() {
     let errors = "lockgate_request_errors_total";
     assert_eq!(
         metric_sum(proxy.admin(), errors, "error=\"overloaded\""),
-        2.0
+        4.0
     );
 
     turn(&proxy, &origin, FINE, 0.0);

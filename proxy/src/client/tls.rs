@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
+use rustls::server::{AcceptedAlert, Acceptor, ClientHello};
 use rustls::{ServerConfig, ServerConnection};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
@@ -54,10 +55,27 @@ impl TlsStream {
         config: Arc<ServerConfig>,
         tcp: TcpStream,
     ) -> Result<Self, (io::Error, TcpStream)> {
-        let session = match ServerConnection::new(config) {
-            Ok(session) => session,
-            Err(error) => return Err((io::Error::other(error), tcp)),
-        };
+        match ServerConnection::new(config) {
+            Ok(session) => Self::shake(session, tcp).await,
+            Err(error) => Err((io::Error::other(error), tcp)),
+        }
+    }
+
+    /// The same where what the client says first decides by which rules.
+    pub async fn accept_by(
+        choose: impl Fn(&ClientHello<'_>) -> Arc<ServerConfig>,
+        tcp: TcpStream,
+    ) -> Result<Self, (io::Error, TcpStream)> {
+        match hear(choose, &tcp).await {
+            Ok(session) => Self::shake(session, tcp).await,
+            Err(error) => Err((error, tcp)),
+        }
+    }
+
+    async fn shake(
+        session: ServerConnection,
+        tcp: TcpStream,
+    ) -> Result<Self, (io::Error, TcpStream)> {
         let mut stream = Self {
             tcp,
             session,
@@ -291,6 +309,34 @@ impl AsyncWrite for TlsStream {
             // The client has gone already.
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Poll::Ready(Ok(())),
             outcome => Poll::Ready(outcome),
+        }
+    }
+}
+
+/// Hears the first message.
+async fn hear(
+    choose: impl Fn(&ClientHello<'_>) -> Arc<ServerConfig>,
+    tcp: &TcpStream,
+) -> io::Result<ServerConnection> {
+    // The client is told why, if it can be.
+    let refuse = |(error, mut alert): (rustls::Error, AcceptedAlert)| {
+        drop(alert.write(&mut Socket(tcp)));
+        io::Error::new(io::ErrorKind::InvalidData, error)
+    };
+    let mut acceptor = Acceptor::default();
+    loop {
+        match acceptor.read_tls(&mut Socket(tcp)) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => {}
+            Err(error) if is_to_wait(&error) => {
+                tcp.readable().await?;
+                continue;
+            }
+            Err(error) => return Err(error),
+        }
+        if let Some(accepted) = acceptor.accept().map_err(refuse)? {
+            let config = choose(&accepted.client_hello());
+            return accepted.into_connection(config).map_err(refuse);
         }
     }
 }

@@ -138,8 +138,11 @@ pub struct Listener {
     pub filters: Vec<Name>,
     /// Those that are asked about each connection, in this order.
     pub connection_filters: Vec<Name>,
-    /// How long a connection's first bytes are waited for where one of those wants them.
+    /// How long a connection's first bytes are waited for, where they tell what it speaks
+    /// or one of those wants them.
     pub detection: Duration,
+    /// Where they are not.
+    pub server_first_ports: Vec<u16>,
     /// What is spoken on it; never empty.
     pub protocols: Vec<Protocol>,
     pub http2: Http2,
@@ -189,6 +192,18 @@ impl Listener {
     pub fn speaks(&self, protocol: Protocol) -> bool {
         self.protocols.contains(&protocol)
     }
+
+    /// Whether every connection is passed on as it is.
+    pub fn is_opaque(&self) -> bool {
+        self.protocols
+            .iter()
+            .all(|protocol| *protocol == Protocol::Tcp)
+    }
+
+    /// Whether connections are looked at for what they speak.
+    pub fn detects(&self) -> bool {
+        self.speaks(Protocol::Tcp) && !self.is_opaque()
+    }
 }
 
 /// What `Upgrade` calls WebSocket.
@@ -229,7 +244,7 @@ pub enum Protocol {
     /// HTTP/1.1, and 1.0.
     Http1,
     Http2,
-    /// Bytes, whatever they mean. Never beside the others.
+    /// Bytes, whatever they mean.
     Tcp,
 }
 

@@ -1,20 +1,11 @@
 //! Whether a connection may go on, and where to: what filters of connections say.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-
-use bytes::BytesMut;
-use tokio::io::AsyncReadExt;
-use tokio::time::Instant;
 
 use super::connection::Opened;
-use super::patience::last_request;
-use crate::client::Stream;
-use crate::config::{self, Name, Protocol};
-use crate::deadline::{Alarm, within};
+use super::first_bytes::{Told, Waits};
+use crate::config::Name;
 use crate::drain::Watcher;
 use crate::error::{ErrorKind, ProxyError};
 use crate::exchange::Local;
@@ -23,14 +14,8 @@ use crate::filter::{
 };
 use crate::listener::Socket;
 use crate::snapshot::{WorkerListener, WorkerSnapshot};
-use crate::tcp;
-use crate::tls::{Hello, HelloReader};
-
-/// Of what filters do not need, more is read at once than they asked for.
-const READ_BYTES: usize = 4 * 1024;
-
-/// More than this nobody is shown of a connection, whatever a filter wants.
-const MAX_PREVIEW: usize = 64 * 1024;
+use crate::stats::Detected;
+use crate::tcp::{self, Refusal};
 
 /// A connection that goes on.
 #[derive(Default)]
@@ -54,13 +39,15 @@ impl Parting {
     }
 }
 
-/// Asks the listener's filters of connections. `None` when the connection is to be
-/// closed, of which has been told then.
+/// Learns what the connection speaks, and asks the listener's filters of connections.
+/// `None` when it is to be closed, of which has been told then.
 pub async fn admit(local: &Local, watcher: &Watcher, opened: &mut Opened) -> Option<Admitted> {
     loop {
         let snapshot = local.snapshot_for(&opened.socket);
         let listener = snapshot.listener(&opened.socket)?;
-        if listener.connection_chain.is_empty() {
+        let config = &listener.shared.config;
+        opened.is_opaque = config.is_opaque();
+        if listener.connection_chain.is_empty() && !config.detects() {
             return Some(Admitted::default());
         }
         // Boxed, so that a connection does not carry room for it.
@@ -89,7 +76,7 @@ fn has_the_say(local: &Local, asked: &WorkerListener, socket: &Arc<Socket>) -> b
     before.len() == chain.len()
         && before.iter().zip(chain).all(is_same)
         && asked.config.name == now.config.name
-        && asked.config.speaks(Protocol::Tcp) == now.config.speaks(Protocol::Tcp)
+        && asked.config.protocols == now.config.protocols
 }
 
 async fn ask(
@@ -101,27 +88,24 @@ async fn ask(
 ) -> Option<Admitted> {
     let chain = &listener.connection_chain;
     let config = &listener.shared.config;
-    let sni = match chain.preview() {
-        0 => None,
-        wanted => {
-            let waits = Waits {
-                config,
-                wanted: wanted.min(MAX_PREVIEW),
-                local,
-                watcher,
-            };
-            match waits
-                .first_bytes(&mut opened.stream, &mut opened.read)
-                .await
-            {
-                Ok(sni) => sni,
-                Err(error) => {
-                    give_up(local, listener, opened, &error);
-                    return None;
-                }
-            }
+    let waits = Waits {
+        config,
+        wanted: chain.preview(),
+        local,
+        watcher,
+    };
+    let told = waits.first_bytes(opened).await;
+    let told = told.and_then(|told| take_in(local, listener, opened, told));
+    let Told { detected, sni } = match told {
+        Ok(told) => told,
+        Err(error) => {
+            give_up(local, listener, opened, &error);
+            return None;
         }
     };
+    if chain.is_empty() {
+        return Some(Admitted::default());
+    }
     let mut view = Lendable::new(View {
         client_address: opened.peer.address(),
         listener: config.name.clone(),
@@ -131,7 +115,8 @@ async fn ask(
         connection: Some(Box::new(ConnectionFacts {
             destination: opened.stream.local_address(),
             sni,
-            is_opaque: config.speaks(Protocol::Tcp),
+            is_opaque: opened.is_opaque,
+            protocol: detected.map(Detected::name),
         })),
         ..View::without_exchange(snapshot.calls.clone())
     });
@@ -159,97 +144,48 @@ async fn ask(
     })
 }
 
+/// Counts what the connection was found to speak. A connection of TCP is what a request
+/// is of HTTP, so it is refused where that would be.
+fn take_in(
+    local: &Local,
+    listener: &WorkerListener,
+    opened: &mut Opened,
+    told: Told,
+) -> Result<Told, ProxyError> {
+    if let Some(detected) = told.detected {
+        let stats = listener.shared.stats.of(local.worker);
+        stats.detections.count(detected);
+        opened.is_opaque = detected.is_opaque();
+        if opened.is_opaque && local.sheds() {
+            return Err(ErrorKind::Overloaded.into());
+        }
+    }
+    Ok(told)
+}
+
 fn refuse(local: &Local, listener: &WorkerListener, opened: &Opened, refused: &Refused) {
+    let refusal = Refusal {
+        filter: Some(&refused.filter),
+        error: &refused.error,
+        is_opaque: opened.is_opaque,
+    };
     let peers = (&opened.peer, opened.socket_peer);
-    let why = (Some(&refused.filter), &refused.error);
-    tcp::tell_refused(local, listener, peers, why);
+    tcp::tell_refused(local, listener, peers, &refusal);
     if refused.is_reset {
         opened.stream.set_reset();
     }
 }
 
-/// Ends a connection about which no filter was asked. Where there is HTTP, nothing is
+/// Ends a connection about which no filter was asked. Where it may be of HTTP, nothing is
 /// told of connections that end before a request.
 pub fn give_up(local: &Local, listener: &WorkerListener, opened: &Opened, error: &ProxyError) {
-    if listener.shared.config.speaks(Protocol::Tcp) {
-        let peers = (&opened.peer, opened.socket_peer);
-        tcp::tell_refused(local, listener, peers, (None, error));
-    }
-}
-
-/// How first bytes are waited for.
-struct Waits<'a> {
-    config: &'a config::Listener,
-    wanted: usize,
-    local: &'a Local,
-    watcher: &'a Watcher,
-}
-
-/// When a drain ends who has said nothing.
-#[derive(Default)]
-struct Last {
-    until: Option<Instant>,
-    alarm: Alarm,
-}
-
-impl Waits<'_> {
-    /// Waits until as many are there as are wanted, for as long as the listener does, or
-    /// until the client ends. Of a handshake that is passed on, the whole first message
-    /// is waited for and no more, and the name in it told.
-    async fn first_bytes(
-        &self,
-        stream: &mut Stream,
-        read: &mut BytesMut,
-    ) -> Result<Option<String>, ProxyError> {
-        let mut hello = match stream {
-            Stream::Tcp(_) => Some(HelloReader::default()),
-            Stream::Tls(_) => None,
+    if opened.is_opaque {
+        let refusal = Refusal {
+            filter: None,
+            error,
+            is_opaque: true,
         };
-        let mut last = Last::default();
-        let waited = pin!(poll_fn(|context| {
-            loop {
-                match hello.as_mut().map(|hello| hello.look(read)) {
-                    Some(Hello::Complete(asked)) => return Poll::Ready(Ok(asked)),
-                    Some(Hello::Incomplete) => {}
-                    Some(Hello::None) | None => {
-                        hello = None;
-                        if read.len() >= self.wanted {
-                            return Poll::Ready(Ok(None));
-                        }
-                    }
-                }
-                read.reserve(self.wanted.clamp(1, READ_BYTES));
-                match pin!(stream.read_buf(read)).poll(context) {
-                    Poll::Ready(Ok(0)) => return Poll::Ready(Ok(None)),
-                    Poll::Ready(Ok(_)) => {}
-                    Poll::Ready(Err(error)) => {
-                        return Poll::Ready(Err(ProxyError::with(ErrorKind::ClientGone, error)));
-                    }
-                    Poll::Pending if self.is_over(context, read, &mut last) => {
-                        return Poll::Ready(Err(ErrorKind::Draining.into()));
-                    }
-                    Poll::Pending => return Poll::Pending,
-                }
-            }
-        }));
-        let waited = within(&mut Alarm::default(), self.config.detection, waited).await;
-        if read.is_empty() {
-            *read = BytesMut::new();
-        }
-        waited.unwrap_or(Ok(None))
-    }
-
-    /// Woken when it is. A drain lets connections of TCP go on until its limit, and gives
-    /// others the time that is theirs for a first byte.
-    fn is_over(&self, context: &mut Context<'_>, read: &[u8], last: &mut Last) -> bool {
-        let is_draining = self.watcher.poll_draining(context);
-        if self.local.drain.is_cut_off() {
-            return true;
-        }
-        if !is_draining || !read.is_empty() || self.config.speaks(Protocol::Tcp) {
-            return false;
-        }
-        let until = last.until.get_or_insert_with(|| last_request(self.local));
-        last.alarm.poll_until(context, *until).is_ready()
+        let peers = (&opened.peer, opened.socket_peer);
+        tcp::tell_refused(local, listener, peers, &refusal);
     }
 }

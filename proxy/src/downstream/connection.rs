@@ -21,7 +21,7 @@ use super::patience::{Patience, Spare};
 use super::place::{Place, take_place};
 use super::terms::Terms;
 use crate::client::{Client, Rewound, Stream};
-use crate::config::{ListenAddress, Protocol};
+use crate::config::{self, ListenAddress, Protocol};
 use crate::deadline::within;
 use crate::drain::Watcher;
 use crate::error::{ErrorKind, ProxyError};
@@ -54,6 +54,8 @@ pub struct Opened {
     pub tls: Option<Arc<TlsFacts>>,
     pub socket: Arc<Socket>,
     pub place: Place,
+    /// It is passed on as it is, which is known once it is admitted.
+    pub is_opaque: bool,
 }
 
 /// Serves one connection to its end. Dropping it closes the connection at once.
@@ -63,7 +65,7 @@ pub async fn serve(local: Rc<Local>, accepted: Accepted) {
     else {
         return;
     };
-    match speaks_tcp(&local, &opened.socket) {
+    match opened.is_opaque {
         true => {
             let client = TcpClient {
                 stream: opened.stream,
@@ -127,6 +129,7 @@ async fn open(local: &Rc<Local>, accepted: Accepted) -> Option<Opened> {
         tls,
         socket,
         place,
+        is_opaque: false,
     })
 }
 
@@ -141,8 +144,10 @@ fn original_destination(
     };
     let snapshot = local.snapshot_for(socket);
     let listener = &snapshot.listener(socket)?.shared;
-    let has_filters = !(listener.chain.is_empty() && listener.connection_chain.is_empty());
-    match has_filters || snapshot.follows_clients {
+    let is_asked = !(listener.chain.is_empty()
+        && listener.connection_chain.is_empty()
+        && listener.config.server_first_ports.is_empty());
+    match is_asked || snapshot.follows_clients {
         true => stream.original_destination(address, socket.rules.transparent),
         false => None,
     }
@@ -191,12 +196,6 @@ async fn serve_http(local: Rc<Local>, opened: Opened, watcher: Watcher) {
     }
 }
 
-fn speaks_tcp(local: &Local, socket: &Arc<Socket>) -> bool {
-    let snapshot = local.snapshot_for(socket);
-    let listener = snapshot.listener(socket);
-    listener.is_some_and(|listener| listener.shared.config.speaks(Protocol::Tcp))
-}
-
 /// What became of a request that was waited for.
 enum Next {
     After(After),
@@ -227,10 +226,7 @@ impl Connection {
             return Next::After(After::Close);
         };
         let config = &listener.shared.config;
-        if self.requests == 0
-            && config.speaks(Protocol::Http2)
-            && self.is_http2(config.timeouts.head).await
-        {
+        if self.requests == 0 && config.speaks(Protocol::Http2) && self.is_http2(config).await {
             return Next::Http2;
         }
         // Boxed, so that an idle connection does not carry room for an exchange.
@@ -242,11 +238,14 @@ impl Connection {
         }
     }
 
-    /// Over TLS that was agreed on (RFC 9113, section 3.3).
-    async fn is_http2(&mut self, timeout: Duration) -> bool {
+    /// Over TLS that was agreed on (RFC 9113, section 3.3), or where nothing was it may
+    /// have been detected.
+    async fn is_http2(&mut self, config: &config::Listener) -> bool {
         match &self.tls {
-            Some(tls) => tls.alpn.as_deref() == Some("h2"),
-            None => self.begins_http2(timeout).await,
+            Some(tls) if tls.alpn.is_some() || !config.detects() => {
+                tls.alpn.as_deref() == Some("h2")
+            }
+            _ => self.begins_http2(config.timeouts.head).await,
         }
     }
 

@@ -3,13 +3,15 @@
 //! each to the exchange.
 //!
 //! Takes an accepted socket and the worker's current snapshot; reads the PROXY header
-//! where the listener wants one, and gives each
-//! exchange the head it parsed and the two halves to go on with. It answers
+//! where the listener wants one, looks at what is spoken where that is not known, and
+//! gives each exchange the head it parsed and the two halves to go on with. It answers
 //! heads that cannot be understood, through `exchange::reply`. Filters of
 //! connections are asked here; those of exchanges and origins it never looks at.
 
 mod admit;
 mod connection;
+mod detect;
+mod first_bytes;
 mod frames;
 mod handshake;
 mod http2;

@@ -75,6 +75,8 @@ pub struct ConnectionFacts {
     pub sni: Option<String>,
     /// It is passed on as it is.
     pub is_opaque: bool,
+    /// What it was found to speak, where that is looked at.
+    pub protocol: Option<&'static str>,
 }
 
 impl ConnectionFacts {
@@ -85,6 +87,7 @@ impl ConnectionFacts {
             "destination.address" => Some(destination?.ip().to_canonical().to_string()),
             "destination.port" => Some(destination?.port().to_string()),
             "tls.sni" => self.sni.clone(),
+            "connection.protocol" => self.protocol.map(str::to_owned),
             _ => None,
         }
     }

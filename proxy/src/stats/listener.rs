@@ -1,6 +1,7 @@
 //! What one listener did on one worker.
 
 use super::counter::{Counter, Gauge, Histogram};
+use super::detection::Detections;
 use super::ending::Endings;
 use super::proxy_header::ProxyHeaders;
 use super::refusal::Refusals;
@@ -33,6 +34,7 @@ pub struct ListenerStats {
     pub tcp_connections: Counter,
     pub tls: TlsStats,
     pub proxy_headers: ProxyHeaders,
+    pub detections: Detections,
 }
 
 /// The first digit of a status, or that no answer was sent at all.
@@ -110,6 +112,7 @@ impl Default for ListenerStats {
             tcp_connections: Counter::default(),
             tls: TlsStats::default(),
             proxy_headers: ProxyHeaders::default(),
+            detections: Detections::default(),
         }
     }
 }

@@ -10,6 +10,7 @@
 pub mod bill;
 pub mod cluster;
 pub mod counter;
+pub mod detection;
 pub mod ending;
 pub mod exposition;
 pub mod filter;
@@ -31,6 +32,7 @@ pub use bill::Bill;
 pub use cluster::ClusterStats;
 
 pub use counter::{CachePadded, Counter, Gauge, Histogram, PerWorker};
+pub use detection::{Detected, Detections};
 pub use ending::{Ending, Endings};
 pub use filter::FilterStats;
 pub use guest::GuestMetrics;

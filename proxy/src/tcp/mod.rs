@@ -17,7 +17,7 @@ use bytes::BytesMut;
 use tokio::time::Instant;
 
 use crate::client::Stream;
-use crate::config::{Name, Protocol};
+use crate::config::Name;
 use crate::drain::Watcher;
 use crate::error::{ErrorKind, ProxyError};
 use crate::exchange::{Bounds, Local, relay};
@@ -46,7 +46,7 @@ struct Facts {
     started: SystemTime,
     began: Instant,
     listener: Name,
-    /// TCP is what the listener speaks. Filters refuse connections of others too.
+    /// It is passed on as it is. Filters refuse others too.
     is_opaque: bool,
     cluster: Option<Name>,
     /// That refused it.
@@ -56,6 +56,15 @@ struct Facts {
     /// Until an endpoint took it.
     connected: Option<Instant>,
     passed: Passed,
+}
+
+/// Why a connection goes no further.
+pub struct Refusal<'a> {
+    /// That refused it.
+    pub filter: Option<&'a Name>,
+    pub error: &'a ProxyError,
+    /// It would have been passed on as it is.
+    pub is_opaque: bool,
 }
 
 /// Passes a connection on, to its end. Dropping it closes both sides at once, and
@@ -75,14 +84,15 @@ pub fn tell_refused(
     local: &Local,
     listener: &WorkerListener,
     (peer, socket_peer): (&Peer, SocketAddr),
-    (filter, error): (Option<&Name>, &ProxyError),
+    refusal: &Refusal<'_>,
 ) {
     let facts = Facts {
-        filter: filter.cloned(),
+        filter: refusal.filter.cloned(),
         cluster: None,
+        is_opaque: refusal.is_opaque,
         ..Facts::of(listener)
     };
-    tell::tell(local, (peer, socket_peer), &facts, Some(error));
+    tell::tell(local, (peer, socket_peer), &facts, Some(refusal.error));
 }
 
 impl Facts {
@@ -92,7 +102,7 @@ impl Facts {
             started: SystemTime::now(),
             began: Instant::now(),
             listener: config.name.clone(),
-            is_opaque: config.speaks(Protocol::Tcp),
+            is_opaque: true,
             cluster: config.cluster.clone(),
             filter: None,
             stats: listener.shared.stats.clone(),

@@ -3,6 +3,7 @@
 use std::io;
 
 use rustls::Error;
+use rustls::server::ClientHello;
 use rustls_pki_types::UnixTime;
 use tokio::net::TcpStream;
 
@@ -32,7 +33,17 @@ pub async fn accept(
         Ok(_) => {}
         Err(error) => return Err((error.into(), None)),
     }
-    let accepted = TlsStream::accept(server.config.clone(), tcp).await;
+    let accepted = match server.opaque {
+        None => TlsStream::accept(server.config.clone(), tcp).await,
+        Some(_) => {
+            // What a client offers decides what it is offered.
+            let choose = |hello: &ClientHello<'_>| {
+                let offered = hello.alpn().into_iter().flatten();
+                server.config_for(offered).clone()
+            };
+            TlsStream::accept_by(choose, tcp).await
+        }
+    };
     let tls = accepted.map_err(|(error, tcp)| (error.into(), Some(tcp)))?;
     match verify_again(server, &tls) {
         Ok(()) => Ok(tls),

@@ -30,6 +30,9 @@ const MAX_SESSIONS: usize = 16 * 1024;
 pub struct Server {
     pub configured: ListenerTls,
     pub config: Arc<ServerConfig>,
+    /// For clients that offer none of the listener's protocols, where they may speak
+    /// something else.
+    pub opaque: Option<Arc<ServerConfig>>,
     /// Who checks the certificates of clients, once more when a connection is resumed.
     pub verifier: Option<Arc<dyn ClientCertVerifier>>,
     sessions: Sessions,
@@ -72,6 +75,18 @@ pub enum SetupError {
 }
 
 impl Server {
+    /// For a client that offers these protocols, if it offers any.
+    pub fn config_for<'a>(
+        &self,
+        mut offered: impl Iterator<Item = &'a [u8]>,
+    ) -> &Arc<ServerConfig> {
+        let ours = &self.config.alpn_protocols;
+        match &self.opaque {
+            Some(opaque) if !offered.any(|offered| ours.iter().any(|own| own == offered)) => opaque,
+            _ => &self.config,
+        }
+    }
+
     /// The same as `before`, if nothing of it changed. Else tickets that were given out
     /// under `before` are still taken, unless other clients were served there: what a
     /// ticket says of a client was checked by those rules.
@@ -89,9 +104,12 @@ impl Server {
         let verifier = client.map(client_verifier);
         let verifier = verifier.transpose()?;
         let config = config(configured, provider, verifier.clone(), sessions.clone())?;
+        let takes_others = configured.protocols.contains(&Protocol::Tcp);
+        let opaque = takes_others.then(|| Arc::new(without_protocols(&config)));
         Ok(Arc::new(Self {
             configured: configured.clone(),
             config: Arc::new(config),
+            opaque,
             verifier,
             sessions,
         }))
@@ -129,6 +147,13 @@ fn config(
         config.key_log = Arc::new(KeyLogFile::open(file)?);
     }
     Ok(config)
+}
+
+/// Where none is offered, none is refused.
+fn without_protocols(config: &ServerConfig) -> ServerConfig {
+    let mut config = config.clone();
+    config.alpn_protocols.clear();
+    config
 }
 
 pub(super) fn versions(oldest: MinVersion) -> &'static [&'static SupportedProtocolVersion] {

@@ -39,8 +39,9 @@ impl Checker<'_> {
         let connection_filters = &raw.connection_filters;
         let connection_filters = self.chain(&below(at, "connection_filters"), connection_filters);
         let detection = self.time(at, "detection", raw.detection);
+        let server_first_ports = raw.server_first_ports.iter().flatten().copied().collect();
         let protocols: Vec<_> = raw.protocols.iter().flatten().copied().collect();
-        self.one_kind(at, raw, &protocols);
+        self.kinds(at, raw, &protocols);
         let http2 = self.http2(&below(at, "http2"), &raw.http2);
         let tcp = self.tcp(&below(at, "tcp"), &raw.tcp);
         let tls = raw.tls.as_ref();
@@ -64,6 +65,7 @@ impl Checker<'_> {
             filters,
             connection_filters,
             detection,
+            server_first_ports,
             protocols,
             http2,
             tcp,

@@ -29,6 +29,8 @@ const HTTP_KEYS: [&[&str]; 17] = [
     &["limits", "max_requests"],
 ];
 
+const TCP_KEYS: [&[&str]; 2] = [&["tcp"], &["server_first_ports"]];
+
 impl Checker<'_> {
     pub(super) fn tcp(&mut self, at: &str, raw: &RawTcp) -> Tcp {
         Tcp {
@@ -39,16 +41,23 @@ impl Checker<'_> {
         }
     }
 
-    /// A listener is of HTTP or of TCP, and says nothing of the other.
-    pub(super) fn one_kind(&mut self, at: &str, raw: &RawListener, protocols: &[Protocol]) {
+    /// A listener says nothing of what is not spoken on it.
+    pub(super) fn kinds(&mut self, at: &str, raw: &RawListener, protocols: &[Protocol]) {
         if !protocols.contains(&Protocol::Tcp) {
-            return self.says_nothing_of(at, raw, &[&["tcp"]], "HTTP", "it is about TCP");
+            return self.says_nothing_of(at, raw, &TCP_KEYS, "HTTP", "it is about TCP");
         }
-        if protocols.iter().any(|other| *other != Protocol::Tcp) {
-            let wanted = "`tcp` alone: whoever speaks HTTP there is not understood";
-            return self.mistake(&below(at, "protocols"), "`tcp` beside others", wanted);
+        let is_detected = protocols.iter().any(|other| *other != Protocol::Tcp);
+        if !is_detected {
+            self.says_nothing_of(at, raw, &HTTP_KEYS, "TCP", "it is about HTTP");
         }
-        self.says_nothing_of(at, raw, &HTTP_KEYS, "TCP", "it is about HTTP");
+        if is_detected && !raw.filters.is_empty() && raw.connection_filters.is_empty() {
+            let wanted = "`connection_filters` too: who does not speak HTTP goes past `filters`";
+            self.warning(
+                &below(at, "filters"),
+                "`filters` where `tcp` is spoken too",
+                wanted,
+            );
+        }
         if raw.cluster.is_none() && raw.connection_filters.is_empty() {
             let wanted = "a `cluster` for its connections, or `connection_filters` that know one";
             self.mistake(at, "a listener of TCP without a cluster", wanted);
@@ -91,8 +100,8 @@ mod tests {
     /// Keys of which some are about HTTP.
     const PARTS: [&str; 2] = ["timeouts", "limits"];
 
-    /// Those that go with whatever is spoken, and the one of TCP.
-    const OTHERS: [&[&str]; 15] = [
+    /// Those that go with whatever is spoken.
+    const OTHERS: [&[&str]; 14] = [
         &["name"],
         &["address"],
         &["socket"],
@@ -102,7 +111,6 @@ mod tests {
         &["connection_filters"],
         &["detection"],
         &["protocols"],
-        &["tcp"],
         &["timeouts", "handshake"],
         &["limits", "max_connections"],
         &["limits", "max_client_connections"],
@@ -133,6 +141,7 @@ mod tests {
         all.sort();
         let mut known: Vec<_> = HTTP_KEYS
             .iter()
+            .chain(&TCP_KEYS)
             .chain(&OTHERS)
             .map(|key| key.join("."))
             .collect();

@@ -63,21 +63,29 @@ pub(in crate::config) struct RawListener {
     #[schemars(with = "Vec<String>")]
     #[serde(default)]
     pub(in crate::config) connection_filters: Items<String>,
-    /// For the first bytes of a connection, where one of its `connection_filters` wants
-    /// to see them. Then it is asked without, or with those that came.
+    /// For the first bytes of a connection, where they tell what it speaks or one of its
+    /// `connection_filters` wants to see them. Then what is not told is passed on as it
+    /// is, and the filter is asked without them, or with those that came.
     #[serde(default = "detection")]
     pub(in crate::config) detection: Time<0, MINUTE>,
+    /// Ports on which servers speak first, such as 25 and 3306: no first bytes are waited
+    /// for there. It is the port that the client wanted to go to before a rule of the
+    /// firewall redirected it here, else the one that it connected to.
+    #[schemars(with = "Vec<u16>", inner(range(min = 1)))]
+    #[serde(default)]
+    pub(in crate::config) server_first_ports: Items<u16>,
     /// What clients may speak here. Over TLS they choose among these in the
     /// handshake; without it, who begins with the preface of HTTP/2 speaks that
-    /// (prior knowledge). `[tcp]`, which goes with no other, passes bytes on to the
-    /// cluster, whatever they mean.
+    /// (prior knowledge). `tcp` passes bytes on to the cluster, whatever they mean:
+    /// alone those of every connection, beside others those of connections that begin
+    /// as none of the others does.
     #[schemars(with = "Vec<Protocol>", length(min = 1))]
     #[serde(default = "protocols")]
     pub(in crate::config) protocols: Items<Protocol>,
     /// How connections of HTTP/2 are used.
     #[serde(default)]
     pub(in crate::config) http2: RawHttp2,
-    /// How connections of TCP are used. For `protocols: [tcp]` only.
+    /// How connections of TCP are used. Where `protocols` has `tcp` only.
     #[serde(default)]
     pub(in crate::config) tcp: RawTcp,
     /// Connections that go on in another protocol, such as WebSocket.

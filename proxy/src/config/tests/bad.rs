@@ -41,16 +41,16 @@ fn tcp() {
     check(
         &format!(
             "listeners:\n\
-             - {{ name: a, address: '1.1.1.1:80', cluster: a, protocols: [tcp, http1] }}\n\
+             - {{ name: a, address: '1.1.1.1:80', cluster: a, protocols: [http1], server_first_ports: [25] }}\n\
              - {{ name: b, address: '1.1.1.1:81', cluster: a, tcp: {{ idle: 5s }} }}\n\
-             - {{ name: c, address: '1.1.1.1:82', protocols: [tcp] }}\n\
+             - {{ name: c, address: '1.1.1.1:82', protocols: [tcp, http1] }}\n\
              - name: d\n  address: 1.1.1.1:83\n  cluster: a\n  protocols: [tcp]\n  \
              http2: {{ max_streams: 5 }}\n  timeouts: {{ handshake: 1s, idle: 5s }}\n  \
              limits: {{ max_connections: 5, max_requests: 5 }}\n  headers: {{}}\n  \
-             tcp: {{ idle: 0s, max_lifetime: 10000h }}\n{clusters}"
+             tcp: {{ idle: 0s, max_lifetime: 10000h }}\n  server_first_ports: [0, 70000]\n{clusters}"
         ),
         &[
-            "2:60: found `tcp` beside others, wanted `tcp` alone: whoever speaks HTTP there is not understood",
+            "2:89: found `server_first_ports` where HTTP is spoken, wanted no such key: it is about TCP",
             "3:54: found `tcp` where HTTP is spoken, wanted no such key: it is about TCP",
             "4:3: found a listener of TCP without a cluster, wanted a `cluster` for its connections, or `connection_filters` that know one",
             "9:10: found `http2` where TCP is spoken, wanted no such key: it is about HTTP",
@@ -58,6 +58,8 @@ fn tcp() {
             "11:47: found `limits.max_requests` where TCP is spoken, wanted no such key: it is about HTTP",
             "13:16: found `0ms`, wanted a duration from 1ms to 720h",
             "13:34: found `10000h`, wanted a duration from 1ms to 8760h",
+            "14:24: found the number 0, wanted a whole number from 1 to 65535",
+            "14:27: found the number 70000, wanted a whole number from 1 to 65535",
         ],
     );
 }

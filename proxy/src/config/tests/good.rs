@@ -263,6 +263,19 @@ fn warnings() {
 }
 
 #[test]
+fn filters_that_others_go_past() {
+    let warnings = |more: &str| -> Vec<_> {
+        let text = format!(
+            "listeners: [{{ name: a, address: '1.1.1.1:1', cluster: c, protocols: [http1, tcp], filters: [f] }}]\nfilters: {{ f: {{ component: 'lockgate:f' }}{more} }}\nclusters: [{{ name: c, endpoints: ['a:1'] }}]\n"
+        );
+        let loaded = load(&text).expect("a good configuration");
+        loaded.warnings.iter().map(ToString::to_string).collect()
+    };
+    let told = "x.yaml:1:92: found `filters` where `tcp` is spoken too, wanted `connection_filters` too: who does not speak HTTP goes past `filters`";
+    assert_eq!(warnings(""), [told]);
+}
+
+#[test]
 fn shadows_that_miss_what_is_counted() {
     let text = |shadow: &str| {
         format!(

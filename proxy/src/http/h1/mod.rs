@@ -32,7 +32,7 @@ pub(super) use facts::read_expect;
 pub(super) use length::content_length;
 pub use request::parse_request;
 pub(super) use request::with_plain_length;
-pub use scan::HeadScanner;
+pub use scan::{HeadScanner, is_token_byte};
 pub use trailers::remove_forbidden_trailers;
 
 #[cfg(test)]

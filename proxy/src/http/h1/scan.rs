@@ -140,7 +140,7 @@ fn check_target_length(line: &[u8], limits: &Limits) -> Result<(), HeadError> {
 }
 
 /// A character of a token (RFC 9110 section 5.6.2).
-pub(super) const fn is_token_byte(byte: u8) -> bool {
+pub const fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
             byte,

@@ -13,8 +13,8 @@ use crate::stats::counter::{BOUNDS, Counter, Gauge, Histogram, PerWorker};
 use crate::stats::filter::{FAULTS, PHASES, Waits};
 use crate::stats::tls::{self, HandshakeFailure};
 use crate::stats::{
-    ClusterStats, Ending, FilterKey, FilterStats, HeaderOutcome, JobKey, JobStats, ListenerStats,
-    Named, Refusal, StatusClass,
+    ClusterStats, Detected, Ending, FilterKey, FilterStats, HeaderOutcome, JobKey, JobStats,
+    ListenerStats, Named, Refusal, StatusClass,
 };
 
 /// The series of one kind of thing, with the labels that tell them apart.
@@ -87,6 +87,16 @@ pub fn listeners(
         ("outcome", &HeaderOutcome::NAMES),
         &rows,
         |stats, outcome| stats.proxy_headers.of(outcome),
+    )?;
+    happened(
+        page,
+        &Head::of(
+            "lockgate_connections_detected",
+            "Connections where what is spoken is detected, by what that was.",
+        ),
+        ("protocol", &Detected::NAMES),
+        &rows,
+        |stats, detected| stats.detections.of(detected),
     )?;
     gauge(
         page,

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::checker::{Family, labels, read};
 use super::*;
+use crate::stats::Detected;
 use crate::stats::guest::{Definition, MetricKind};
 use crate::stats::shadow::Difference;
 
@@ -34,6 +35,7 @@ fn busy() -> Arc<Stats> {
         listener.tcp_connections.add(2);
         listener.connections_active.add(3);
         listener.tunnels_active.add(2);
+        listener.detections.count(Detected::Timeout);
         cluster.of(worker).requests.add(5);
         cluster.of(worker).errors(1).add(1);
         cluster
@@ -101,6 +103,10 @@ fn workers_are_added_up_in_a_text_that_keeps_the_format() {
     check(
         &format!("lockgate_tcp_connections_total{{{listener}}}"),
         4.0,
+    );
+    check(
+        &format!("lockgate_connections_detected_total{{{listener},protocol=\"timeout\"}}"),
+        2.0,
     );
     check(
         "lockgate_cluster_requests_total{cluster=\"checkout\"}",

@@ -66,6 +66,7 @@ impl GuestFilter for Gate {
             "original_destination.address",
             "original_destination.port",
             "tls.sni",
+            "connection.protocol",
             "tls.version",
             "tls.peer.spiffe",
             "proxy_protocol.version",
