@@ -4,16 +4,19 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use rcgen::{CertificateParams, KeyPair, SanType, SerialNumber};
 use support::admin::{metric, metric_sum};
 use support::http2::{Http2, run};
+use support::process::lockgate;
 use support::tls::{Authority, Pair, TLS12, put, valid};
 use support::tls_origin::{Serves, TlsOrigin};
-use support::{Answer, Client, Origin, Proxy, within};
+use support::{Answer, Client, Origin, Process, Proxy, within};
 
 const ADMIN: &str = "admin: { address: '127.0.0.1:0' }\n";
 
@@ -682,4 +685,144 @@ fn a_bad_block_is_told_with_what_was_found_and_wanted() {
     let told = String::from_utf8(output.stdout).unwrap();
     assert!(told.contains("`sni` or `names`"), "{told}");
     std::fs::remove_dir_all(&scene.folder).unwrap();
+}
+
+/// Roots of the system are wherever the environment says that they are.
+#[test]
+fn the_system_may_vouch_for_origins() {
+    let pair = Authority::new("root").issue(&["localhost"]);
+    let refused = Serves::new(&pair).start();
+    let scene = Scene::new();
+    let pair = scene.authority.issue(&["localhost"]);
+    let origin = Serves::new(&pair).start();
+    let endpoint = |origin: &TlsOrigin| [format!("localhost:{}", origin.address.port())];
+    for (origin, status) in [(&origin, 200), (&refused, 502)] {
+        let folder = Proxy::folder();
+        put(&folder.join("roots.pem"), scene.authority.pem());
+        let mut command = lockgate(&["run", "--config"]);
+        command.env("SSL_CERT_FILE", folder.join("roots.pem"));
+        command.env_remove("SSL_CERT_DIR");
+        let text = scene.text(&endpoint(origin), "", "roots: [system]");
+        let process = Process::spawn_by(command, folder, &text);
+        process.logged("listening");
+        assert_eq!(process.get("/").status, status);
+    }
+}
+
+/// A server that others have made, `origin.test`, at a path.
+struct Program {
+    child: Child,
+    folder: PathBuf,
+}
+
+impl Program {
+    /// By the command for this folder, in which it listens on `socket`.
+    fn start(authority: &Authority, command: impl FnOnce(&Path) -> Command) -> Self {
+        let folder = Proxy::folder();
+        authority.issue(&["origin.test"]).write(&folder, "own");
+        let mut command = command(&folder);
+        let command = command.current_dir(&folder).stdin(Stdio::null());
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let wanted = "Debian's packages `nginx-light` and `openssl` are wanted for this test";
+        let program = Self {
+            child: child.expect(wanted),
+            folder,
+        };
+        within("it listens", || UnixStream::connect(program.socket()).ok());
+        program
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.join("socket")
+    }
+
+    fn endpoint(&self) -> [String; 1] {
+        [format!("unix:{}", self.socket().display())]
+    }
+
+    fn nginx(authority: &Authority) -> Self {
+        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .iter()
+            .map(|name| format!("  {name}_temp_path {name};\n"))
+            .collect();
+        let text = format!(
+            "daemon off;\nmaster_process off;\npid nginx.pid;\nerror_log stderr;\nevents {{}}\n\
+             http {{\n{temporary}  access_log off;\n  server {{\n    \
+             listen unix:socket ssl http2;\n    \
+             ssl_protocols TLSv1.2 TLSv1.3;\n    \
+             ssl_certificate own.pem;\n    ssl_certificate_key own.key;\n    \
+             location / {{ return 200 \"$request_method $server_protocol $ssl_protocol \
+             $ssl_server_name $connection_requests\"; }}\n  }}\n}}\n"
+        );
+        Self::start(authority, |folder| {
+            put(&folder.join("nginx.conf"), text);
+            let mut command = Command::new("nginx");
+            command.args(["-e", "stderr", "-c", "nginx.conf", "-p"]);
+            command.arg(folder);
+            command
+        })
+    }
+
+    fn s_server(authority: &Authority, version: &str) -> Self {
+        Self::start(authority, |_| {
+            let mut command = Command::new("openssl");
+            command.args(["s_server", "-www", version, "-unix", "socket"]);
+            command.args(["-cert", "own.pem", "-key", "own.key"]);
+            command
+        })
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+        std::fs::remove_dir_all(&self.folder).ok();
+    }
+}
+
+/// Its names are asked for and shown, connections are used again, and bodies go up.
+#[test]
+fn nginx_is_an_origin_in_both_versions() {
+    for (protocol, version) in [
+        ("http1", "HTTP/1.1"),
+        ("http2", "HTTP/2.0"),
+        ("auto", "HTTP/2.0"),
+    ] {
+        let scene = Scene::new();
+        let nginx = Program::nginx(&scene.authority);
+        let protocol = format!("protocol: {protocol}, ");
+        let proxy = scene.start(&nginx.endpoint(), &protocol, "sni: origin.test");
+        let mut client = proxy.connect();
+        for count in 1..=3 {
+            client.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n");
+            let told = format!("GET {version} TLSv1.3 origin.test {count}");
+            assert_eq!(client.answer().text(), told);
+        }
+        let body = "x".repeat(300_000);
+        let head = "POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 300000\r\n\r\n";
+        client.send(head).send(body);
+        let answer = client.answer().text();
+        assert!(answer.starts_with(&format!("POST {version} ")), "{answer}");
+    }
+}
+
+#[test]
+fn a_server_of_openssl_is_an_origin() {
+    for (option, version) in [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")] {
+        let scene = Scene::new();
+        let server = Program::s_server(&scene.authority, option);
+        let proxy = scene.start(&server.endpoint(), "", "sni: origin.test");
+        for _ in 0..2 {
+            asked(&proxy).is_good(&format!("{version}, Cipher is "));
+        }
+        drop(proxy);
+        let scene = Scene {
+            folder: Proxy::folder(),
+            ..scene
+        };
+        put(&scene.folder.join("roots.pem"), scene.authority.pem());
+        let proxy = scene.start(&server.endpoint(), "", "sni: other.test");
+        asked(&proxy).is_refused("certificate not valid for name");
+    }
 }
