@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rcgen::KeyPair;
 use rustls::ClientConfig;
-use support::admin::refusal;
+use support::admin::{metric_sum, refusal};
 use support::process::run;
 use support::tls::{Authority, Speaks, TlsClient, get, put, valid};
 use support::{Origin, Proxy, within};
@@ -142,6 +142,83 @@ fn a_bad_file_is_told_with_what_was_found_and_wanted() {
     let (is_good, told) = check(&folder, EDGE);
     assert!(is_good && told.contains("expires in 9 days"), "{told}");
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_chain_is_in_order_and_has_no_gaps() {
+    let folder = Proxy::folder();
+    let root = Authority::new("root");
+    let upper = root.authorize("upper", |_| {});
+    let lower = upper.authorize("lower", |_| {});
+    let key = KeyPair::generate().unwrap();
+    let pair = lower.issue_with(&["edge.test"], &key, |params| {
+        params.use_authority_key_identifier_extension = true;
+    });
+    put(&folder.join("edge.key"), &pair.key);
+    let (leaf, lower_pem, upper_pem, root_pem) =
+        (&pair.chain, lower.pem(), upper.pem(), root.pem());
+    let write = |chain: &[&str]| put(&folder.join("edge.pem"), chain.concat());
+    for good in [
+        &[&leaf[..]][..],
+        &[leaf, &lower_pem],
+        &[leaf, &lower_pem, &upper_pem],
+        &[leaf, &lower_pem, &upper_pem, &root_pem],
+    ] {
+        write(good);
+        let (is_good, told) = check(&folder, EDGE);
+        assert!(is_good && !told.contains("wanted"), "{told}");
+    }
+    for (bad, subject, wanted) in [
+        (&[&leaf[..], &upper_pem, &lower_pem][..], "upper", "lower"),
+        (&[leaf, &upper_pem], "upper", "lower"),
+        (&[leaf, &lower_pem, &root_pem], "root", "upper"),
+    ] {
+        write(bad);
+        let told = format!(
+            "`CN={subject}` behind none that it has issued: the next would be that of `CN={wanted}`"
+        );
+        refused(&folder, EDGE, &["edge.pem", &told]);
+    }
+    write(&[&lower_pem, leaf]);
+    refused(&folder, EDGE, &["edge.pem"]);
+    // Of the same name, and not the same.
+    write(&[leaf, &upper.authorize("lower", |_| {}).pem()]);
+    refused(
+        &folder,
+        EDGE,
+        &["`CN=lower` behind none that it has issued"],
+    );
+    // An authority that two others vouch for has two certificates.
+    let other = Authority::new("other");
+    let crossed = other.authorize_again("upper", &upper);
+    write(&[leaf, &lower_pem, &upper_pem, &crossed]);
+    let (is_good, told) = check(&folder, EDGE);
+    assert!(is_good, "{told}");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn an_authority_in_the_chain_that_is_not_valid_is_warned_of() {
+    let folder = Proxy::folder();
+    let root = Authority::new("root");
+    for (from, to, words) in [
+        (-9, -2, "`CN=old`, which expired at"),
+        (2, 90, "`CN=old`, which is not valid before"),
+        (-9, 5, "expires in 4 days"),
+    ] {
+        let old = root.authorize("old", |params| valid(params, from, to));
+        let pair = old.issue(&["edge.test"]);
+        put(&folder.join("edge.key"), &pair.key);
+        put(&folder.join("edge.pem"), pair.chain + &old.pem());
+        let (is_good, told) = check(&folder, EDGE);
+        assert!(is_good && told.contains(words), "no `{words}` in: {told}");
+    }
+    let proxy = Proxy::start_in(folder, &yaml("127.0.0.1:1", EDGE));
+    let file = proxy.path().join("edge.pem").display().to_string();
+    let expiry = metric_sum(proxy.admin(), "lockgate_certificate_expiry_seconds", &file);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let left = expiry - now.unwrap().as_secs_f64();
+    assert!(left < 6.0 * 86_400.0, "the first of the chain: {left}");
 }
 
 struct Scene {

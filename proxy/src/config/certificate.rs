@@ -12,7 +12,7 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
 use x509_parser::time::ASN1Time;
@@ -51,6 +51,10 @@ pub enum Unfit {
     Expired { subject: String, at: String },
     #[error("has the certificate of {subject}, which is not valid before {at}")]
     NotYetValid { subject: String, at: String },
+    #[error(
+        "has the certificate of {subject} behind none that it has issued: the next would be that of {wanted}"
+    )]
+    OutOfOrder { subject: String, wanted: String },
     #[error("has another key than the one that the certificate is for")]
     Mismatch,
     #[error("has a revocation list that cannot be read")]
@@ -61,8 +65,10 @@ pub enum Unfit {
 pub struct Facts {
     /// Names of hosts, in lower case.
     pub names: Vec<String>,
-    /// Since 1970, in seconds.
+    /// The first of its chain, since 1970, in seconds.
     pub expires: u64,
+    /// What is wrong with one of the chain behind it, for which clients may refuse it.
+    pub stale: Option<Unfit>,
 }
 
 /// A whole file, if it is one and not too large.
@@ -133,10 +139,37 @@ pub fn read_revocation_lists(
     Ok(lists)
 }
 
-/// Whether the first certificate of a chain may serve now, and what it says.
+/// Whether the first certificate of a chain may serve now with those behind it, and what
+/// it says.
 pub fn look(chain: &[CertificateDer<'_>], now: SystemTime) -> Result<Facts, Unfit> {
-    let first = chain.first().ok_or(Unfit::NoCertificate)?;
-    let (_, certificate) = X509Certificate::from_der(first).map_err(|_| Unfit::BadCertificate)?;
+    let chain: Result<Vec<_>, _> = chain
+        .iter()
+        .map(|der| X509Certificate::from_der(der))
+        .collect();
+    let chain = chain.map_err(|_| Unfit::BadCertificate)?;
+    let chain: Vec<_> = chain
+        .into_iter()
+        .map(|(_, certificate)| certificate)
+        .collect();
+    let (first, others) = chain.split_first().ok_or(Unfit::NoCertificate)?;
+    is_valid(first, now)?;
+    if let Ok(PublicKey::RSA(key)) = first.public_key().parsed()
+        && key.key_size() < MIN_RSA_BITS
+    {
+        return Err(Unfit::WeakKey(key.key_size()));
+    }
+    is_in_order(&chain)?;
+    let ends = chain
+        .iter()
+        .map(|certificate| certificate.validity().not_after.timestamp());
+    Ok(Facts {
+        names: names(first),
+        expires: u64::try_from(ends.min().unwrap_or_default()).unwrap_or_default(),
+        stale: others.iter().find_map(|other| is_valid(other, now).err()),
+    })
+}
+
+fn is_valid(certificate: &X509Certificate<'_>, now: SystemTime) -> Result<(), Unfit> {
     let subject = || format!("`{}`", certificate.subject());
     let validity = certificate.validity();
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -149,15 +182,47 @@ pub fn look(chain: &[CertificateDer<'_>], now: SystemTime) -> Result<Facts, Unfi
         let (subject, at) = (subject(), written(validity.not_before));
         return Err(Unfit::NotYetValid { subject, at });
     }
-    if let Ok(PublicKey::RSA(key)) = certificate.public_key().parsed()
-        && key.key_size() < MIN_RSA_BITS
-    {
-        return Err(Unfit::WeakKey(key.key_size()));
+    Ok(())
+}
+
+/// Each has issued one before it. Not always the very one: an authority that another
+/// vouches for beside itself has two certificates (RFC 8446, section 4.4.2).
+fn is_in_order(chain: &[X509Certificate<'_>]) -> Result<(), Unfit> {
+    for (index, certificate) in chain.iter().enumerate().skip(1) {
+        let before = &chain[..index];
+        if !before.iter().any(|issued| has_issued(certificate, issued)) {
+            let last = &chain[index - 1];
+            return Err(Unfit::OutOfOrder {
+                subject: format!("`{}`", certificate.subject()),
+                wanted: format!("`{}`", last.issuer()),
+            });
+        }
     }
-    Ok(Facts {
-        names: names(&certificate),
-        expires: u64::try_from(validity.not_after.timestamp()).unwrap_or_default(),
-    })
+    Ok(())
+}
+
+/// As clients look for an issuer: by its name, and by the number of its key where both
+/// tell it (RFC 5280, section 4.2.1.1).
+fn has_issued(issuer: &X509Certificate<'_>, issued: &X509Certificate<'_>) -> bool {
+    let own = issuer
+        .extensions()
+        .iter()
+        .find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::SubjectKeyIdentifier(key) => Some(key.0),
+            _ => None,
+        });
+    let wanted =
+        issued
+            .extensions()
+            .iter()
+            .find_map(|extension| match extension.parsed_extension() {
+                ParsedExtension::AuthorityKeyIdentifier(key) => {
+                    Some(key.key_identifier.as_ref()?.0)
+                }
+                _ => None,
+            });
+    issuer.subject().as_raw() == issued.issuer().as_raw()
+        && (own.is_none() || wanted.is_none() || own == wanted)
 }
 
 /// A chain, which was looked at, with the key of its first certificate.

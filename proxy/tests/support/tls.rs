@@ -38,12 +38,23 @@ pub struct Pair {
 
 impl Authority {
     pub fn new(name: &str) -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap());
+        let key = KeyPair::generate().unwrap();
+        let issuer = CertifiedIssuer::self_signed(authority(name), key);
         Self(issuer.unwrap())
+    }
+
+    /// Another that this one vouches for.
+    pub fn authorize(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
+        let mut params = authority(name);
+        change(&mut params);
+        let issuer = CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), &self.0);
+        Self(issuer.unwrap())
+    }
+
+    /// A second certificate of another that has this name, in PEM.
+    pub fn authorize_again(&self, name: &str, other: &Self) -> String {
+        let params = authority(name);
+        params.signed_by(other.0.key(), &self.0).unwrap().pem()
     }
 
     pub fn pem(&self) -> String {
@@ -108,6 +119,15 @@ impl Authority {
         };
         list.signed_by(&self.0).unwrap().pem().unwrap()
     }
+}
+
+fn authority(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.use_authority_key_identifier_extension = true;
+    params
 }
 
 /// Days from now on which a certificate begins or ends.

@@ -19,7 +19,8 @@ use crate::config::tls::{Certificate, ClientCertificates, Group, ListenerTls, Mi
 /// A certificate that has less time left is warned about.
 const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
-const CHAIN: &str = "a chain of certificates in PEM, the one for the key first, valid now";
+const CHAIN: &str =
+    "a chain of certificates in PEM, the one for the key first, each issued by the next, valid now";
 const KEY: &str = "the key of the certificate in PEM: ECDSA, RSA of 2048 bits or more, or Ed25519";
 pub(super) const ROOTS: &str = "certificates in PEM";
 const REVOKED: &str = "revocation lists in PEM or DER";
@@ -143,7 +144,17 @@ impl Checker<'_> {
             None => None,
         };
         let ((chain, facts), key) = (chain?, key?);
-        self.expires_soon(&chain_at, &file, facts.expires, now);
+        match &facts.stale {
+            Some(stale) => {
+                let found = format!("`{}`, a file that {stale}", file.display());
+                self.warning(
+                    &chain_at,
+                    found,
+                    "one that is valid now: clients may refuse it",
+                );
+            }
+            None => self.expires_soon(&chain_at, &file, facts.expires, now),
+        }
         match certificate::pair(file, chain, facts, &key, staple) {
             Ok(certificate) => Some(certificate),
             Err(unfit) => {
