@@ -6,7 +6,8 @@ mod support;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustls::crypto::aws_lc_rs::cipher_suite;
+use rustls::crypto::SupportedKxGroup;
+use rustls::crypto::aws_lc_rs::{cipher_suite, kx_group};
 use rustls::{HandshakeKind, NamedGroup, ProtocolVersion};
 use support::admin::metric;
 use support::tls::{Authority, Pair, Speaks, TLS12, TLS13, TlsClient, get};
@@ -245,6 +246,48 @@ fn both_kinds_of_keys_serve_one_name() {
         ..scene.speaks()
     };
     assert_eq!(given(&proxy, &only_ecdsa, "edge.test"), der(&ecdsa));
+}
+
+/// Before TLS 1.3 the groups of a client say which curves of certificates it takes too.
+#[test]
+fn a_client_gets_no_certificate_of_a_curve_that_it_has_not() {
+    let scene = Scene::new();
+    let rsa = scene.authority.issue_rsa(&["edge.test"]);
+    rsa.write(&scene.folder, "rsa");
+    let p256 = scene.write("edge", &["edge.test"]);
+    let proxy = scene.start(&["edge", "rsa"], "", "");
+    let with = |versions, groups: &[&'static dyn SupportedKxGroup]| Speaks {
+        versions,
+        groups: Some(groups.to_vec()),
+        ..scene.speaks()
+    };
+    let few = [kx_group::X25519, kx_group::SECP384R1];
+    let many = [kx_group::X25519, kx_group::SECP256R1];
+    assert_eq!(given(&proxy, &with(TLS12, &few), "edge.test"), der(&rsa));
+    assert_eq!(given(&proxy, &with(TLS12, &many), "edge.test"), der(&p256));
+    // Who speaks nothing older says by its schemes what it takes.
+    let new = Speaks {
+        suites: Some(vec![cipher_suite::TLS13_AES_128_GCM_SHA256]),
+        ..with(TLS13, &few)
+    };
+    assert_eq!(given(&proxy, &new, "edge.test"), der(&p256));
+    drop(proxy);
+
+    let scene = Scene::new();
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
+    let p384 = scene.authority.issue_with(&["edge.test"], &key, |_| {});
+    p384.write(&scene.folder, "p384");
+    scene
+        .authority
+        .issue_rsa(&["edge.test"])
+        .write(&scene.folder, "rsa");
+    let proxy = scene.start(&["rsa", "p384"], "", "");
+    let speaks = Speaks {
+        versions: TLS12,
+        groups: Some(few.to_vec()),
+        ..scene.speaks()
+    };
+    assert_eq!(given(&proxy, &speaks, "edge.test"), der(&p384));
 }
 
 #[test]

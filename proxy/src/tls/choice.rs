@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{SignatureAlgorithm, SignatureScheme};
+use rustls::{CipherSuite, NamedGroup, SignatureAlgorithm, SignatureScheme};
 
 use crate::config::{Certificate, ListenerTls, UnknownName};
 
@@ -58,19 +58,75 @@ impl Choice {
         of_exact().or_else(of_wildcard).or_else(of_unknown)
     }
 
-    fn pick(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+    fn pick(&self, name: Option<&str>, client: &Client<'_>) -> Option<Arc<CertifiedKey>> {
         let name = name.map(str::to_ascii_lowercase);
         let keys = self.keys(name.as_deref())?;
-        let fits = |key: &&Arc<CertifiedKey>| key.key.choose_scheme(schemes).is_some();
+        let signs = |key: &&Arc<CertifiedKey>| key.key.choose_scheme(client.schemes).is_some();
+        let fits = |key: &&Arc<CertifiedKey>| signs(key) && client.has_curve_of(key);
+        let found = keys.iter().find(fits).or_else(|| keys.iter().find(signs));
         // Where none fits, rustls says by the first that there is nothing in common.
-        keys.iter().find(fits).or(keys.first()).cloned()
+        found.or(keys.first()).cloned()
     }
 }
 
 impl ResolvesServerCert for Choice {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.pick(hello.server_name(), hello.signature_schemes())
+        let is_old = |suite: &CipherSuite| !OF_TLS13.contains(suite);
+        let client = Client {
+            schemes: hello.signature_schemes(),
+            curves: match hello.cipher_suites().iter().any(is_old) {
+                true => hello.named_groups(),
+                false => None,
+            },
+        };
+        self.pick(hello.server_name(), &client)
     }
+}
+
+/// Who offers nothing but these speaks TLS 1.3. With others a client may speak an older
+/// version, whatever it offers: which it will be is not told here.
+const OF_TLS13: [CipherSuite; 4] = [
+    CipherSuite::TLS_EMPTY_RENEGOTIATION_INFO_SCSV,
+    CipherSuite::TLS13_AES_128_GCM_SHA256,
+    CipherSuite::TLS13_AES_256_GCM_SHA384,
+    CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
+];
+
+/// What the certificate of a client may be made of.
+struct Client<'a> {
+    schemes: &'a [SignatureScheme],
+    /// Of keys of ECDSA, where they matter. Before TLS 1.3 a client's groups are those of
+    /// certificates too (RFC 8422, section 5.1.1); since then its schemes tell.
+    curves: Option<&'a [NamedGroup]>,
+}
+
+impl Client<'_> {
+    fn has_curve_of(&self, key: &CertifiedKey) -> bool {
+        match (self.curves, curve(key)) {
+            (Some(curves), Some(curve)) => curves.contains(&curve),
+            (None, _) | (_, None) => true,
+        }
+    }
+}
+
+/// Of a key of ECDSA, which signs by the scheme of its curve and by no other.
+fn curve(key: &CertifiedKey) -> Option<NamedGroup> {
+    const CURVES: [(SignatureScheme, NamedGroup); 3] = [
+        (
+            SignatureScheme::ECDSA_NISTP256_SHA256,
+            NamedGroup::secp256r1,
+        ),
+        (
+            SignatureScheme::ECDSA_NISTP384_SHA384,
+            NamedGroup::secp384r1,
+        ),
+        (
+            SignatureScheme::ECDSA_NISTP521_SHA512,
+            NamedGroup::secp521r1,
+        ),
+    ];
+    let signs = |(scheme, _): &&(SignatureScheme, _)| key.key.choose_scheme(&[*scheme]).is_some();
+    CURVES.iter().find(signs).map(|(_, curve)| *curve)
 }
 
 /// The first certificate, and those that are for the same names with another key.

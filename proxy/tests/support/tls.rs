@@ -11,6 +11,7 @@ use rcgen::{
     ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams,
     SerialNumber,
 };
+use rustls::crypto::SupportedKxGroup;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{
@@ -168,6 +169,7 @@ pub struct Speaks {
     pub roots: RootCertStore,
     pub versions: &'static [&'static SupportedProtocolVersion],
     pub suites: Option<Vec<rustls::SupportedCipherSuite>>,
+    pub groups: Option<Vec<&'static dyn SupportedKxGroup>>,
     pub alpn: Vec<Vec<u8>>,
     pub certificate: Option<Pair>,
 }
@@ -179,6 +181,7 @@ impl Speaks {
             roots: authority.roots(),
             versions: rustls::ALL_VERSIONS,
             suites: None,
+            groups: None,
             alpn: Vec::new(),
             certificate: None,
         }
@@ -189,6 +192,9 @@ impl Speaks {
         let mut provider = rustls::crypto::aws_lc_rs::default_provider();
         if let Some(suites) = &self.suites {
             provider.cipher_suites.clone_from(suites);
+        }
+        if let Some(groups) = &self.groups {
+            provider.kx_groups.clone_from(groups);
         }
         let builder = ClientConfig::builder_with_provider(provider.into());
         let builder = builder.with_protocol_versions(self.versions).unwrap();
