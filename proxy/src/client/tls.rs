@@ -14,7 +14,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use rustls::server::{AcceptedAlert, Acceptor, ClientHello};
-use rustls::{ServerConfig, ServerConnection};
+use rustls::{AlertDescription, ServerConfig, ServerConnection};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -61,9 +61,10 @@ impl TlsStream {
         }
     }
 
-    /// The same where what the client says first decides by which rules.
+    /// The same where what the client says first decides by which rules, or with which
+    /// alert it is refused.
     pub async fn accept_by(
-        choose: impl Fn(&ClientHello<'_>) -> Arc<ServerConfig>,
+        choose: impl Fn(&ClientHello<'_>) -> Result<Arc<ServerConfig>, AlertDescription>,
         tcp: TcpStream,
     ) -> Result<Self, (io::Error, TcpStream)> {
         match hear(choose, &tcp).await {
@@ -315,7 +316,7 @@ impl AsyncWrite for TlsStream {
 
 /// Hears the first message.
 async fn hear(
-    choose: impl Fn(&ClientHello<'_>) -> Arc<ServerConfig>,
+    choose: impl Fn(&ClientHello<'_>) -> Result<Arc<ServerConfig>, AlertDescription>,
     tcp: &TcpStream,
 ) -> io::Result<ServerConnection> {
     // The client is told why, if it can be.
@@ -335,10 +336,22 @@ async fn hear(
             Err(error) => return Err(error),
         }
         if let Some(accepted) = acceptor.accept().map_err(refuse)? {
-            let config = choose(&accepted.client_hello());
-            return accepted.into_connection(config).map_err(refuse);
+            return match choose(&accepted.client_hello()) {
+                Ok(config) => accepted.into_connection(config).map_err(refuse),
+                Err(alert) => {
+                    drop(tcp.try_write(&fatal(alert)));
+                    let error = rustls::Error::General("no certificate for it".to_owned());
+                    Err(io::Error::new(io::ErrorKind::InvalidData, error))
+                }
+            };
         }
     }
+}
+
+/// As a record (RFC 8446, section 6). rustls has but one alert for all that no certificate
+/// is picked for, which browsers read as a complaint about their own.
+fn fatal(alert: AlertDescription) -> [u8; 7] {
+    [21, 3, 3, 0, 2, 2, alert.into()]
 }
 
 /// A socket as something that is read from and written to without waiting.

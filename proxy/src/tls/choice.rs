@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{CipherSuite, NamedGroup, SignatureAlgorithm, SignatureScheme};
+use rustls::{AlertDescription, CipherSuite, NamedGroup, SignatureAlgorithm, SignatureScheme};
 
 use crate::config::{Certificate, ListenerTls, UnknownName};
 
@@ -48,6 +48,25 @@ impl Choice {
         }
     }
 
+    /// Whether there are names, or clients without one, for which there is no certificate.
+    pub fn refuses(&self) -> bool {
+        self.is_name_required || self.unknown == UnknownName::Refuse
+    }
+
+    /// What a client is told for whose name there is none.
+    pub fn refusal(&self, name: Option<&str>) -> Option<AlertDescription> {
+        match self.find_keys(name) {
+            Some(_) => None,
+            None if name.is_none() => Some(AlertDescription::MissingExtension),
+            None => Some(AlertDescription::UnrecognisedName),
+        }
+    }
+
+    fn find_keys(&self, name: Option<&str>) -> Option<&Keys> {
+        let name = name.map(str::to_ascii_lowercase);
+        self.keys(name.as_deref())
+    }
+
     fn keys(&self, name: Option<&str>) -> Option<&Keys> {
         let Some(name) = name else {
             return (!self.is_name_required).then_some(&self.default);
@@ -59,8 +78,7 @@ impl Choice {
     }
 
     fn pick(&self, name: Option<&str>, client: &Client<'_>) -> Option<Arc<CertifiedKey>> {
-        let name = name.map(str::to_ascii_lowercase);
-        let keys = self.keys(name.as_deref())?;
+        let keys = self.find_keys(name)?;
         let signs = |key: &&Arc<CertifiedKey>| key.key.choose_scheme(client.schemes).is_some();
         let fits = |key: &&Arc<CertifiedKey>| signs(key) && client.has_curve_of(key);
         let found = keys.iter().find(fits).or_else(|| keys.iter().find(signs));

@@ -33,13 +33,16 @@ pub async fn accept(
         Ok(_) => {}
         Err(error) => return Err((error.into(), None)),
     }
-    let accepted = match server.opaque {
-        None => TlsStream::accept(server.config.clone(), tcp).await,
-        Some(_) => {
-            // What a client offers decides what it is offered.
-            let choose = |hello: &ClientHello<'_>| {
-                let offered = hello.alpn().into_iter().flatten();
-                server.config_for(offered).clone()
+    let accepted = match server.looks_at_hello() {
+        false => TlsStream::accept(server.config.clone(), tcp).await,
+        true => {
+            // What a client asks for and offers decides what it is offered.
+            let choose = |hello: &ClientHello<'_>| match server.refusal(hello.server_name()) {
+                Some(alert) => Err(alert),
+                None => {
+                    let offered = hello.alpn().into_iter().flatten();
+                    Ok(server.config_for(offered).clone())
+                }
             };
             TlsStream::accept_by(choose, tcp).await
         }

@@ -9,7 +9,7 @@ use rustls::server::{
     NoClientAuth, NoServerSessionStorage, ProducesTickets, ServerConfig, ServerSessionMemoryCache,
     StoresServerSessions, VerifierBuilderError, WebPkiClientVerifier,
 };
-use rustls::{RootCertStore, SupportedProtocolVersion, version};
+use rustls::{AlertDescription, RootCertStore, SupportedProtocolVersion, version};
 
 use super::choice::Choice;
 use super::key_log::KeyLogFile;
@@ -32,7 +32,8 @@ pub struct Server {
     pub config: Arc<ServerConfig>,
     /// For clients that offer none of the listener's protocols, where they may speak
     /// something else.
-    pub opaque: Option<Arc<ServerConfig>>,
+    opaque: Option<Arc<ServerConfig>>,
+    choice: Arc<Choice>,
     /// Who checks the certificates of clients, once more when a connection is resumed.
     pub verifier: Option<Arc<dyn ClientCertVerifier>>,
     sessions: Sessions,
@@ -75,6 +76,16 @@ pub enum SetupError {
 }
 
 impl Server {
+    /// Whether it matters what a client says first.
+    pub fn looks_at_hello(&self) -> bool {
+        self.opaque.is_some() || self.choice.refuses()
+    }
+
+    /// What a client is told that asks for a name for which there is no certificate.
+    pub fn refusal(&self, name: Option<&str>) -> Option<AlertDescription> {
+        self.choice.refusal(name)
+    }
+
     /// For a client that offers these protocols, if it offers any.
     pub fn config_for<'a>(
         &self,
@@ -103,13 +114,16 @@ impl Server {
         let client = configured.client.as_ref();
         let verifier = client.map(client_verifier);
         let verifier = verifier.transpose()?;
-        let config = config(configured, provider, verifier.clone(), sessions.clone())?;
+        let choice = Arc::new(Choice::new(configured));
+        let (verified, kept) = (verifier.clone(), sessions.clone());
+        let config = config(configured, provider, &choice, verified, kept)?;
         let takes_others = configured.protocols.contains(&Protocol::Tcp);
         let opaque = takes_others.then(|| Arc::new(without_protocols(&config)));
         Ok(Arc::new(Self {
             configured: configured.clone(),
             config: Arc::new(config),
             opaque,
+            choice,
             verifier,
             sessions,
         }))
@@ -119,6 +133,7 @@ impl Server {
 fn config(
     configured: &ListenerTls,
     provider: Arc<CryptoProvider>,
+    choice: &Arc<Choice>,
     verifier: Option<Arc<dyn ClientCertVerifier>>,
     sessions: Sessions,
 ) -> Result<ServerConfig, SetupError> {
@@ -126,7 +141,7 @@ fn config(
     let builder = builder.with_protocol_versions(versions(configured.min_version))?;
     let verifier = verifier.unwrap_or_else(|| Arc::new(NoClientAuth));
     let builder = builder.with_client_cert_verifier(verifier);
-    let mut config = builder.with_cert_resolver(Arc::new(Choice::new(configured)));
+    let mut config = builder.with_cert_resolver(choice.clone());
     let spoken = PROTOCOLS.iter();
     let spoken = spoken.filter(|(protocol, _)| configured.protocols.contains(protocol));
     // Without them the client's order counts: it knows what it has hardware for.
