@@ -5,10 +5,10 @@ use std::hint::black_box;
 use bytes::BytesMut;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use http::HeaderValue;
-use lockgate::http::AnswerFraming;
 use lockgate::http::h1::{
     HeadScanner, OwnFields, Persistence, encode_chunk_head, encode_response, parse_request,
 };
+use lockgate::http::{AnswerFraming, Role};
 use lockgate_benches::{BROWSER_REQUEST, answer, listener};
 
 /// What curl asks: three fields.
@@ -25,7 +25,10 @@ fn parsing(criterion: &mut Criterion) {
         group.bench_function(name, |bencher| {
             bencher.iter_batched_ref(
                 || BytesMut::from(request),
-                |buffer| parse_request(buffer, &mut scanner, &listener.limits, &listener.path),
+                |buffer| {
+                    let role = Role::of(&listener);
+                    parse_request(buffer, &mut scanner, &listener.limits, &listener.path, role)
+                },
                 BatchSize::SmallInput,
             );
         });

@@ -20,10 +20,9 @@ use lockgate::filter::{
     Collected, Decisions, EngineOptions, FilterEngine, Flow, HeadLimits, Lendable, Participants,
     View,
 };
-use lockgate::http::ParsedRequest;
 use lockgate::http::h1::{HeadScanner, parse_request};
 use lockgate::http::request_id::Hex;
-use lockgate::http::{RequestHead, ResponseHead};
+use lockgate::http::{ParsedRequest, RequestHead, ResponseHead, Role, TargetForm};
 use lockgate::listener::Inherited;
 use lockgate::shipped::SHIPPED;
 use lockgate::snapshot::{Builder, Past, Snapshot, Sockets, WorkerSnapshot};
@@ -68,9 +67,15 @@ pub fn listener() -> Listener {
 pub fn parse(bytes: &[u8], listener: &Listener) -> ParsedRequest {
     let mut scanner = HeadScanner::default();
     let mut buffer = BytesMut::from(bytes);
-    parse_request(&mut buffer, &mut scanner, &listener.limits, &listener.path)
-        .expect("the request is good")
-        .expect("the request is whole")
+    parse_request(
+        &mut buffer,
+        &mut scanner,
+        &listener.limits,
+        &listener.path,
+        Role::of(listener),
+    )
+    .expect("the request is good")
+    .expect("the request is whole")
 }
 
 /// An answer as an origin gives it: eight fields.
@@ -208,6 +213,7 @@ fn view(listener: &Listener) -> View {
         is_local: false,
         client_address: [192, 0, 2, 7].into(),
         listener: listener.name.clone(),
+        form: TargetForm::Origin,
         tls: None,
         introduction: None,
         original_destination: None,

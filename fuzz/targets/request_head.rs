@@ -14,34 +14,36 @@ use lockgate_fuzz::http::h1::{HeadScanner, parse_request};
 use lockgate_fuzz::http::hop;
 use lockgate_fuzz::http::request_id;
 use lockgate_fuzz::http::trace::Trace;
-use lockgate_fuzz::http::{HeadError, ParsedRequest};
+use lockgate_fuzz::http::{HeadError, ParsedRequest, Role, TargetForm};
 use lockgate_fuzz::{all_path_rules, limits, pieces};
 
 fuzz_target!(|data: &[u8]| {
     let Some((size, wire)) = pieces(data) else {
         return;
     };
-    let whole = read(wire, wire.len().max(1), &limits());
-    let cut = read(wire, size, &limits());
-    assert_eq!(format!("{whole:?}"), format!("{cut:?}"), "cut in {size}s");
-    if let Ok(Some((parsed, rest))) = whole {
-        agree_with_httparse(wire, wire.len() - rest.len(), &parsed);
-        write_back(&parsed);
-        pass_on(parsed);
+    for role in [Role::Gateway, Role::Proxy] {
+        let whole = read(wire, wire.len().max(1), &limits(), role);
+        let cut = read(wire, size, &limits(), role);
+        assert_eq!(format!("{whole:?}"), format!("{cut:?}"), "cut in {size}s");
+        if let Ok(Some((parsed, rest))) = whole {
+            agree_with_httparse(wire, wire.len() - rest.len(), &parsed);
+            write_back(&parsed, role);
+            pass_on(parsed);
+        }
     }
 });
 
 type Outcome = Result<Option<(ParsedRequest, Vec<u8>)>, HeadError>;
 
 /// Feeds the wire in pieces up to the first outcome.
-fn read(wire: &[u8], size: usize, limits: &Limits) -> Outcome {
+fn read(wire: &[u8], size: usize, limits: &Limits, role: Role) -> Outcome {
     let rules = &all_path_rules()[0];
     let mut scanner = HeadScanner::default();
     let mut buffer = BytesMut::new();
     let mut pieces = wire.chunks(size);
     while let Some(piece) = pieces.next() {
         buffer.extend_from_slice(piece);
-        if let Some(parsed) = parse_request(&mut buffer, &mut scanner, limits, rules)? {
+        if let Some(parsed) = parse_request(&mut buffer, &mut scanner, limits, rules, role)? {
             let rest = [&buffer[..]].into_iter().chain(pieces);
             return Ok(Some((parsed, rest.collect::<Vec<_>>().concat())));
         }
@@ -71,14 +73,18 @@ fn agree_with_httparse(wire: &[u8], head_bytes: usize, parsed: &ParsedRequest) {
 }
 
 /// A head in its plainest form is read as the same head.
-fn write_back(parsed: &ParsedRequest) {
+fn write_back(parsed: &ParsedRequest, role: Role) {
     let head = &parsed.head;
     let version = if parsed.version == Version::HTTP_10 {
         "1.0"
     } else {
         "1.1"
     };
-    let mut wire = format!("{} {} HTTP/{version}\r\n", head.method, head.path).into_bytes();
+    let target = match (parsed.form, &head.authority) {
+        (TargetForm::Authority, Some(authority)) => authority.as_str(),
+        _ => head.path.as_str(),
+    };
+    let mut wire = format!("{} {target} HTTP/{version}\r\n", head.method).into_bytes();
     if let Some(authority) = &head.authority {
         wire.extend_from_slice(format!("host: {authority}\r\n").as_bytes());
     }
@@ -93,7 +99,7 @@ fn write_back(parsed: &ParsedRequest) {
         max_head_bytes: 8192,
         ..limits()
     };
-    let again = read(&wire, wire.len(), &wider);
+    let again = read(&wire, wire.len(), &wider, role);
     let (again, rest) = again
         .expect("what was taken is taken again")
         .expect("it is whole");

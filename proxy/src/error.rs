@@ -54,6 +54,12 @@ kinds! {
     /// The head can be read in two ways: a smuggling attempt or a broken peer.
     AmbiguousRequest Downstream 400 "ambiguous_request";
     BadPath Downstream 400 "bad_path";
+    /// What a client wants to be connected with, or to have fetched, cannot be.
+    BadTarget Downstream 400 "bad_target";
+    /// It is not among those that clients may go to.
+    TargetRefused Downstream 403 "target_refused";
+    /// It is, but its name stands for an address that nobody goes to by a name.
+    AddressRefused Downstream 403 "address_refused";
     BadBody Downstream 400 "bad_body";
     HeadTimeout Downstream 408 "head_timeout";
     BodyTimeout Downstream 408 "body_timeout";
@@ -83,6 +89,9 @@ kinds! {
     /// A filter refused the connection.
     ConnectionDenied Filter 0 "connection_denied";
     NoEndpoint Upstream 503 "no_endpoint";
+    /// The name that a client asked for stands for no address.
+    LookupFailed Upstream 502 "lookup_failed";
+    LookupTimeout Upstream 504 "lookup_timeout";
     ConnectFailed Upstream 502 "connect_failed";
     ConnectTimeout Upstream 504 "connect_timeout";
     /// The origin could be reached, and there is no TLS with it.

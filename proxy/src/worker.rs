@@ -67,7 +67,11 @@ pub fn spawn(setup: WorkerSetup) -> io::Result<JoinHandle<Drained>> {
         .spawn(move || {
             let _guard = LetGo(setup.published.clone());
             let tasks = LocalSet::new();
-            tasks.block_on(&runtime, run(setup))
+            let drained = tasks.block_on(&runtime, run(setup));
+            drop(tasks);
+            // Nobody waits for names that are still being looked up.
+            runtime.shutdown_background();
+            drained
         })
 }
 

@@ -13,6 +13,7 @@ use crate::config::cases::{Case, SampleRequest, Step};
 use crate::config::{Filter, Mistake, filter_config};
 use crate::exchange::{self, Rehearsed, Scene};
 use crate::filter::{BuildError, Granted, GrantedSecrets, Lines, LoadedFilter, Shared};
+use crate::http::Role;
 use crate::http::forwarded::Peer;
 use crate::http::h1::{HeadScanner, parse_request};
 use crate::secrets::Secret;
@@ -207,6 +208,7 @@ impl Rehearsal<'_> {
             &mut HeadScanner::default(),
             &config.limits,
             &config.path,
+            Role::of(config),
         );
         let not_served = |found: String| Difference {
             pointer: sample.pointer.clone(),

@@ -11,6 +11,7 @@ mod endpoint;
 mod inside;
 pub mod resolve;
 mod schedule;
+pub mod target;
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use arc_swap::ArcSwap;
 pub use endpoint::{Address, Endpoint, EndpointSet, Found};
 pub use inside::{Arrivals, Inside};
 pub use resolve::Resolver;
+pub use target::Target;
 
 use crate::config::{self, Name};
 use crate::stats::{ClusterStats, PerWorker};

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::Duration;
@@ -14,6 +14,9 @@ use crate::config::{self, EndpointAddress, Name};
 
 /// What a resolver may take before the last good answer is kept.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// For a name that clients ask for only a few are ever tried.
+const MAX_ADDRESSES_OF_TARGET: usize = 16;
 
 /// Addresses of one name beyond this are not used.
 const MAX_ADDRESSES: usize = 4096;
@@ -170,8 +173,8 @@ fn all_addresses(config: &config::Cluster, resolved: &[Vec<SocketAddr>]) -> Vec<
             EndpointAddress::Socket(address) => {
                 all.push((Address::Socket(*address), weight).into());
             }
-            // Known for each connection alone.
-            EndpointAddress::OriginalDestination => {}
+            // Known for each connection, or request, alone.
+            EndpointAddress::OriginalDestination | EndpointAddress::RequestTarget => {}
             EndpointAddress::Unix(path) => all.push((Address::Unix(path.clone()), weight).into()),
             EndpointAddress::Host { host, .. } => {
                 // Without TLS it is one endpoint, by whichever name it was found.
@@ -207,6 +210,42 @@ async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     addresses.dedup();
     addresses.truncate(MAX_ADDRESSES);
     Ok(addresses)
+}
+
+/// The addresses of a name that a client asks for, in the order in which they are to be
+/// tried. Blocking, for as long as the system's resolver takes.
+pub fn look_up_target(host: &str) -> io::Result<Vec<IpAddr>> {
+    let found = (host, 0).to_socket_addrs()?;
+    let found: Vec<_> = found.map(|address| address.ip().to_canonical()).collect();
+    let mut found = by_turns(found);
+    found.truncate(MAX_ADDRESSES_OF_TARGET);
+    match found.is_empty() {
+        true => Err(io::Error::new(io::ErrorKind::NotFound, "no address")),
+        false => Ok(found),
+    }
+}
+
+/// Each once, those of either family by turns, so that one family that leads nowhere does
+/// not take all tries (RFC 8305 section 4).
+fn by_turns(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+    let mut once: Vec<IpAddr> = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        if !once.contains(&address) && once.len() < MAX_ADDRESSES {
+            once.push(address);
+        }
+    }
+    let first_is_v6 = once.first().is_some_and(IpAddr::is_ipv6);
+    let is_first = |address: &IpAddr| address.is_ipv6() == first_is_v6;
+    let (first, other): (Vec<_>, Vec<_>) = once.into_iter().partition(is_first);
+    let (mut first, mut other) = (first.into_iter(), other.into_iter());
+    let mut turns = Vec::new();
+    loop {
+        let (one, another) = (first.next(), other.next());
+        if one.is_none() && another.is_none() {
+            return turns;
+        }
+        turns.extend(one.into_iter().chain(another));
+    }
 }
 
 #[cfg(test)]

@@ -132,6 +132,8 @@ pub struct Listener {
     pub proxy_protocol: Option<ProxyProtocol>,
     /// For what no filter routed. Without it such a request is answered 404.
     pub cluster: Option<Name>,
+    /// For CONNECT and for targets with a host, where those are served.
+    pub forward_proxy: Option<Name>,
     /// Removed from every request before any filter sees it.
     pub remove_request_headers: Vec<HeaderName>,
     /// Filters by name, in the order of their request phases.
@@ -741,6 +743,8 @@ pub enum SecretUse {
 pub struct Cluster {
     pub name: Name,
     pub endpoints: Vec<Endpoint>,
+    /// Where clients may go that say so themselves; `None` for a cluster of other endpoints.
+    pub targets: Option<Targets>,
     pub balance: Balance,
     pub protocol: ClusterProtocol,
     /// `None`: without TLS.
@@ -765,6 +769,30 @@ impl Cluster {
         let mut endpoints = self.endpoints.iter();
         endpoints.any(|endpoint| endpoint.address == EndpointAddress::OriginalDestination)
     }
+
+    /// Whether they go to where the targets of requests say.
+    pub fn goes_to_targets(&self) -> bool {
+        let mut endpoints = self.endpoints.iter();
+        endpoints.any(|endpoint| endpoint.address == EndpointAddress::RequestTarget)
+    }
+}
+
+/// Where clients may go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Targets {
+    pub hosts: Vec<HostPattern>,
+    /// For addresses in targets, and for names that stand for one that is nobody's service.
+    pub networks: Vec<Network>,
+    pub ports: Vec<u16>,
+}
+
+/// Which names of hosts; in lower case, without a dot at the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostPattern {
+    Every,
+    One(String),
+    /// Whatever is below this one.
+    Below(String),
 }
 
 /// What an origin speaks.
@@ -808,6 +836,8 @@ pub enum EndpointAddress {
     Unix(PathBuf),
     /// Where each client wanted to go before it was redirected here.
     OriginalDestination,
+    /// Where the target of its request says.
+    RequestTarget,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -54,6 +54,7 @@ pub use tls::{
 };
 pub use trust::{NoKey, PublicKey, TrustedKey};
 
+pub use check::is_host;
 use check::{Checked, Outside};
 use files::Files;
 use gather::{Gathered, Unreadable};

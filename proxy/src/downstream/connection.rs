@@ -26,10 +26,10 @@ use crate::deadline::within;
 use crate::drain::Watcher;
 use crate::error::{ErrorKind, ProxyError};
 use crate::exchange::{self, After, Ended, Ends, Local, Outgoing, Scene, Tunnel};
-use crate::http::ParsedRequest;
 use crate::http::forwarded::Peer;
 use crate::http::h1::{HeadScanner, parse_request};
 use crate::http::h2::PREFACE;
+use crate::http::{ParsedRequest, Role};
 use crate::listener::Socket;
 use crate::proxy_protocol;
 use crate::snapshot::{WorkerListener, WorkerSnapshot};
@@ -406,6 +406,7 @@ async fn read_head(
                     &mut scanner,
                     &config.limits,
                     &config.path,
+                    Role::of(config),
                 )?
             {
                 request.choose_upgrade(&config.upgrades.protocols)?;

@@ -28,6 +28,7 @@ use crate::deadline::{Alarm, within};
 use crate::drain::Watcher;
 use crate::error::{ErrorKind, ProxyError};
 use crate::exchange::{self, After, Ended, Ends, Http2Sink, Local, Outgoing, Scene, Tunnel};
+use crate::http::Role;
 use crate::http::forwarded::Peer;
 use crate::http::h2::read_request;
 use crate::listener::Socket;
@@ -355,7 +356,14 @@ impl Shared {
             Some(_) => Scheme::HTTPS,
             None => Scheme::HTTP,
         };
-        let read = read_request(parts, ends, scheme, &config.limits, &config.path);
+        let read = read_request(
+            parts,
+            ends,
+            scheme,
+            &config.limits,
+            &config.path,
+            Role::of(config),
+        );
         let chosen = read.map_err(ProxyError::from).and_then(|mut request| {
             request.choose_upgrade(&config.upgrades.protocols)?;
             if self.is_early() && !request.mark_early() {

@@ -15,7 +15,7 @@ use crate::http::call_depth;
 use crate::http::disguise::remove_disguised;
 use crate::http::forwarded::{self, Client};
 use crate::http::hop::{self, MaxForwards};
-use crate::http::{Framing, ParsedRequest, Upgrade, grpc, request_id, trace};
+use crate::http::{Framing, ParsedRequest, Role, TargetForm, Upgrade, grpc, request_id, trace};
 use crate::pace::Pace;
 
 static FORWARDING: [HeaderName; 5] = forwarded::FIELDS;
@@ -28,6 +28,7 @@ pub struct Asked {
     pub authority: Option<Authority>,
     pub path: PathAndQuery,
     pub version: Version,
+    pub form: TargetForm,
     pub user_agent: Option<HeaderValue>,
     pub framing: Framing,
     /// The client will send another request if it may.
@@ -47,7 +48,8 @@ pub fn begin(scene: &Scene<'_>, request: ParsedRequest) -> (Asked, Lendable) {
     let config = &scene.listener.shared.config;
     let rules = &config.headers;
     let mut head = request.head;
-    if scene.tls.is_some() {
+    // A target of its own was not asked for on this connection.
+    if scene.tls.is_some() && Role::of(config).is_own(request.form) {
         head.scheme = Scheme::HTTPS;
     }
     let asked = Asked {
@@ -56,11 +58,14 @@ pub fn begin(scene: &Scene<'_>, request: ParsedRequest) -> (Asked, Lendable) {
         authority: head.authority.clone(),
         path: head.path.clone(),
         version: request.version,
+        form: request.form,
         user_agent: head.headers.get(USER_AGENT).cloned(),
         framing: request.framing,
         keeps_alive: request.keep_alive,
         expects_continue: request.expects_continue,
-        is_grpc: request.version == Version::HTTP_2 && grpc::is_call(&head.headers),
+        is_grpc: request.version == Version::HTTP_2
+            && head.method != Method::CONNECT
+            && grpc::is_call(&head.headers),
         upgrade: request.upgrade,
         is_final: hop::count_down_max_forwards(&head.method, &mut head.headers)
             == MaxForwards::Final,
@@ -112,6 +117,7 @@ pub fn begin(scene: &Scene<'_>, request: ParsedRequest) -> (Asked, Lendable) {
         is_local: false,
         client_address: client.address,
         listener: config.name.clone(),
+        form: request.form,
         tls: scene.tls.cloned(),
         introduction: scene.peer.introduction().cloned(),
         original_destination: scene.peer.original_destination(),

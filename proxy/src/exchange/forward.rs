@@ -4,7 +4,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
-use http::header::{HOST, UPGRADE};
+use http::header::{HOST, PROXY_AUTHORIZATION, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 
 use super::answer::{Body, Facts, Outcome};
@@ -13,12 +13,12 @@ use super::midway::{Course, Midway};
 use super::mirror::{BodyKind, Copy};
 use super::outgoing::Outgoing;
 use super::upload::{Upload, alongside};
-use super::{Scene, reply};
+use super::{Scene, reply, target};
 use crate::config::ClusterProtocol;
 use crate::deadline::Alarm;
 use crate::error::{ErrorKind, ProxyError};
 use crate::filter::{Flow, View};
-use crate::http::{Framing, ResponseHead, Upgrade, hop};
+use crate::http::{Framing, ResponseHead, TargetForm, Upgrade, hop};
 use crate::upstream::{
     self, Answer, ForwardTimeouts, Progress, RequestBody, UpstreamRequest, WorkerCluster,
 };
@@ -41,6 +41,11 @@ pub async fn answer(
 ) -> Outcome {
     match flow {
         Flow::Next if asked.is_final => reply::of_final(&asked.method),
+        Flow::Next if asked.method == Method::CONNECT => {
+            let connecting = target::connect(scene, course, asked, upload, client, facts);
+            let connected = Box::pin(connecting).await;
+            connected.unwrap_or_else(|error| failed(error, facts))
+        }
         Flow::Next => {
             let answer = pin!(forward(scene, course, asked, upload, client, facts)).await;
             answer.map_or_else(
@@ -109,7 +114,7 @@ async fn forward(
     client: Towards<'_, '_>,
     facts: &mut Facts,
 ) -> Result<Answer, ProxyError> {
-    let cluster = choose(scene, &course.view)?;
+    let cluster = choose(scene, asked, &course.view)?;
     facts.cluster = Some(cluster.name().clone());
     if asked
         .framing
@@ -120,6 +125,21 @@ async fn forward(
     if is_call(asked, &cluster) {
         upload.set_timeout(scene.listener.shared.config.timeouts.longest);
     }
+    let progress = match cluster.cluster().config.targets {
+        None => Progress::of_client(scene.peer),
+        // Boxed: no other exchange is to carry room for it.
+        Some(_) => {
+            let about = (asked, &*course.view);
+            Box::pin(target::progress(
+                scene,
+                &cluster,
+                about,
+                upload,
+                client.alarm,
+            ))
+            .await?
+        }
+    };
     let headers = headers_for(scene, &mut course.view, upload, &cluster)?;
     if asked.upgrade.is_none() {
         start_copies(scene, &course.view, &headers, upload);
@@ -133,7 +153,6 @@ async fn forward(
         client.outgoing.ask_for_body().await?;
         upload.was_asked_for = true;
     }
-    let progress = Progress::of_client(scene.peer);
     let request = UpstreamRequest {
         method: course.view.request.method.clone(),
         path: course.view.request.path.clone(),
@@ -156,12 +175,7 @@ async fn forward(
         let sending = pin!(alongside(upload, &midway, sending));
         scene.until(deadline, client.alarm, sending).await
     };
-    facts.endpoint = progress.endpoint();
-    facts.retries = progress.retries();
-    course.view.upstream = facts
-        .endpoint
-        .as_ref()
-        .map(|endpoint| (cluster.name().clone(), endpoint.label.clone()));
+    note_endpoint(&progress, &cluster, &mut course.view, facts);
     let answer = match answer {
         // It was the client, if the origin has taken all that there was.
         Err(late) if late.kind == ErrorKind::TotalTimeout && upload.waits_for_client() => {
@@ -176,11 +190,34 @@ async fn forward(
     Ok(answer)
 }
 
+/// Where it was tried last.
+pub fn note_endpoint(
+    progress: &Progress,
+    cluster: &WorkerCluster,
+    view: &mut View,
+    facts: &mut Facts,
+) {
+    facts.endpoint = progress.endpoint();
+    facts.retries = progress.retries();
+    view.upstream = facts
+        .endpoint
+        .as_ref()
+        .map(|endpoint| (cluster.name().clone(), endpoint.label.clone()));
+}
+
 /// Where the filters sent it, or where the listener sends the rest.
-fn choose(scene: &Scene<'_>, view: &View) -> Result<Rc<WorkerCluster>, ProxyError> {
-    match &view.decisions.cluster {
-        Some(name) => scene.snapshot.cluster(name).cloned(),
-        None => scene.listener.cluster.clone(),
+pub fn choose(
+    scene: &Scene<'_>,
+    asked: &Asked,
+    view: &View,
+) -> Result<Rc<WorkerCluster>, ProxyError> {
+    let forward_proxy = scene.listener.forward_proxy.as_ref();
+    match (&view.decisions.cluster, asked.form, forward_proxy) {
+        (Some(name), _, _) => scene.snapshot.cluster(name).cloned(),
+        (None, TargetForm::Absolute | TargetForm::Authority, Some(cluster)) => {
+            Some(cluster.clone())
+        }
+        (None, _, _) => scene.listener.cluster.clone(),
     }
     .ok_or_else(|| ErrorKind::NoRoute.into())
 }
@@ -205,6 +242,10 @@ fn headers_for(
     };
     let host = host.map_err(|error| ProxyError::with(ErrorKind::Internal, error))?;
     headers.insert(HOST, host);
+    if cluster.cluster().config.targets.is_some() {
+        // It was for this proxy, whoever asks for it (RFC 9110 section 11.7.2).
+        headers.remove(PROXY_AUTHORIZATION);
+    }
     Ok(headers)
 }
 

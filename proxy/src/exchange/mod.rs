@@ -25,6 +25,7 @@ mod reply;
 mod respond;
 mod send;
 mod stages;
+mod target;
 mod tell;
 mod tunnel;
 mod upload;

@@ -70,6 +70,10 @@ fn proxy_status(kind: ErrorKind) -> HeaderValue {
     let value = match kind {
         ErrorKind::NoRoute => "lockgate; error=destination_not_found",
         ErrorKind::NoEndpoint => "lockgate; error=destination_unavailable",
+        ErrorKind::TargetRefused => "lockgate; error=http_request_denied",
+        ErrorKind::AddressRefused => "lockgate; error=destination_ip_prohibited",
+        ErrorKind::LookupFailed => "lockgate; error=dns_error",
+        ErrorKind::LookupTimeout => "lockgate; error=dns_timeout",
         ErrorKind::ConnectFailed => "lockgate; error=connection_refused",
         ErrorKind::ConnectTimeout => "lockgate; error=connection_timeout",
         ErrorKind::UpstreamTlsFailed => "lockgate; error=tls_protocol_error",
@@ -94,6 +98,10 @@ fn text(kind: ErrorKind) -> &'static str {
         ErrorKind::BadRequest => "the request is malformed\n",
         ErrorKind::AmbiguousRequest => "the request can be read in two ways\n",
         ErrorKind::BadPath => "the path is not acceptable\n",
+        ErrorKind::BadTarget => {
+            "the target is not acceptable: `host:port` for CONNECT, else `http://`\n"
+        }
+        ErrorKind::TargetRefused | ErrorKind::AddressRefused => "this target is not allowed\n",
         ErrorKind::BadBody => "the request's body is malformed\n",
         ErrorKind::HeadTimeout => "the request's head took too long\n",
         ErrorKind::BodyTimeout | ErrorKind::BodyTooSlow => "the request's body took too long\n",
@@ -116,6 +124,8 @@ fn text(kind: ErrorKind) -> &'static str {
         | ErrorKind::IdleTimeout
         | ErrorKind::LifetimeOver => "",
         ErrorKind::NoEndpoint => "no origin is available\n",
+        ErrorKind::LookupFailed => "the target's name is not known\n",
+        ErrorKind::LookupTimeout => "the target's name could not be looked up in time\n",
         ErrorKind::ConnectFailed => "the origin could not be reached\n",
         ErrorKind::ConnectTimeout => "the origin could not be reached in time\n",
         ErrorKind::UpstreamTlsFailed => "there is no TLS connection with the origin\n",

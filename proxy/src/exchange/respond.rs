@@ -4,7 +4,7 @@ use std::pin::pin;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderValue};
-use http::{HeaderMap, StatusCode, Version};
+use http::{HeaderMap, Method, StatusCode, Version};
 
 use super::answer::{Body, Facts, Outcome};
 use super::begin::Asked;
@@ -55,9 +55,14 @@ pub async fn respond(
 }
 
 /// Over HTTP/2 a status of success says that another protocol follows, where one was
-/// asked for (RFC 8441 section 5).
+/// asked for (RFC 8441 section 5); to CONNECT, that the client is connected.
 fn looks_switched(asked: &Asked, view: &View) -> Option<ProxyError> {
     let is_success = |head: &ResponseHead| head.status.is_success();
+    let is_connected = view.response.as_ref().is_some_and(is_success);
+    if asked.method == Method::CONNECT && view.is_local && is_connected {
+        let why = "a filter answered CONNECT with success";
+        return Some(ProxyError::because(ErrorKind::FilterFailed, why));
+    }
     let is_wrong = asked.upgrade.is_some()
         && asked.version == Version::HTTP_2
         && view.response.as_ref().is_some_and(is_success);

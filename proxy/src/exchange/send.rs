@@ -84,12 +84,15 @@ pub async fn send(
         };
     };
     let status = head.status;
+    // Behind a CONNECT that is refused there may be what was meant for its target, and is
+    // no request: the connection ends.
     let how = framing::answer_framing(&asked.method, asked.version, status, body.length());
     let tunnel = match how {
         AnswerFraming::Switch => body.take_switched(),
         _ => None,
     };
     let keep_alive = scene.keep_alive
+        && asked.method != Method::CONNECT
         && !scene.local.drain.is_draining()
         && !scene.local.closes()
         && (scene.local).goes_on(scene.snapshot, scene.listener.shared.socket.as_ref())

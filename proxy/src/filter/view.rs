@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 use super::calls::Calls;
 use crate::config::Name;
 use crate::http::request_id::Hex;
-use crate::http::{RequestHead, ResponseHead};
+use crate::http::{RequestHead, ResponseHead, TargetForm};
 use crate::proxy_protocol::Introduction;
 use crate::shared::Found;
 use crate::tls::TlsFacts;
@@ -31,6 +31,7 @@ pub struct View {
     pub is_local: bool,
     pub client_address: IpAddr,
     pub listener: Name,
+    pub form: TargetForm,
     /// Of a connection over TLS.
     pub tls: Option<Arc<TlsFacts>>,
     /// Of a connection that a PROXY header introduced.
@@ -183,6 +184,7 @@ impl View {
             is_local: false,
             client_address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             listener: "".into(),
+            form: TargetForm::Origin,
             tls: None,
             introduction: None,
             original_destination: None,
@@ -214,6 +216,7 @@ impl View {
             is_local: self.is_local,
             client_address: self.client_address,
             listener: self.listener.clone(),
+            form: self.form,
             tls: self.tls.clone(),
             introduction: self.introduction.clone(),
             original_destination: self.original_destination,

@@ -19,6 +19,11 @@ impl HeadError {
         Self::new(ErrorKind::BadRequest, why)
     }
 
+    /// For what nobody can be connected with, or nothing fetched from.
+    pub(in crate::http) const fn target(why: &'static str) -> Self {
+        Self::new(ErrorKind::BadTarget, why)
+    }
+
     /// For what two readers are known to understand in two ways.
     pub(in crate::http) const fn ambiguous(why: &'static str) -> Self {
         Self::new(ErrorKind::AmbiguousRequest, why)

@@ -30,7 +30,7 @@ pub enum AnswerFraming {
     Close,
     /// No body follows, whatever the fields say: answers to HEAD, 1xx, 204, 304.
     None,
-    /// What follows is of another protocol.
+    /// What follows is of another protocol, or of whatever a client was connected with.
     Switch,
 }
 
@@ -42,7 +42,7 @@ pub fn answer_framing(
     status: StatusCode,
     length: Option<u64>,
 ) -> AnswerFraming {
-    if status == StatusCode::SWITCHING_PROTOCOLS {
+    if status == StatusCode::SWITCHING_PROTOCOLS || is_tunnel(method, status) {
         return AnswerFraming::Switch;
     }
     if is_bodiless(method, status) {
@@ -58,9 +58,15 @@ pub fn answer_framing(
 /// Whether an answer has no body by its nature (RFC 9112 section 6.3, rule 1).
 pub fn is_bodiless(method: &Method, status: StatusCode) -> bool {
     *method == Method::HEAD
+        || is_tunnel(method, status)
         || status.is_informational()
         || status == StatusCode::NO_CONTENT
         || status == StatusCode::NOT_MODIFIED
+}
+
+/// Whether an answer says that its client is connected (RFC 9110 section 9.3.6).
+fn is_tunnel(method: &Method, status: StatusCode) -> bool {
+    *method == Method::CONNECT && status.is_success()
 }
 
 #[cfg(test)]
@@ -92,6 +98,9 @@ mod tests {
             ("GET", v11, 204, None, AnswerFraming::None),
             ("GET", v11, 204, Some(5), AnswerFraming::None),
             ("GET", v11, 304, Some(5), AnswerFraming::None),
+            ("CONNECT", v11, 200, Some(0), AnswerFraming::Switch),
+            ("CONNECT", v10, 204, None, AnswerFraming::Switch),
+            ("CONNECT", v11, 403, Some(5), AnswerFraming::Length(5)),
         ] {
             let found = check(method, version, status, length);
             assert_eq!(found, expected, "{method} {version:?} {status} {length:?}");

@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 
 use super::error::HeadError;
 use super::{Framing, Upgrade};
+use crate::config::Listener;
 
 /// The head of a request as filters see it and origins get it.
 #[derive(Debug, Clone)]
@@ -14,7 +15,7 @@ pub struct RequestHead {
     /// From the target or `Host`. Absent for HTTP/1.0 clients that name none.
     /// `headers` holds no `host`.
     pub authority: Option<Authority>,
-    /// Normalised; `*` for `OPTIONS *`.
+    /// Normalised; `*` for `OPTIONS *` and for CONNECT.
     pub path: PathAndQuery,
     pub headers: HeaderMap,
 }
@@ -26,12 +27,58 @@ pub struct ResponseHead {
     pub headers: HeaderMap,
 }
 
+/// What this end of a connection is for its clients (RFC 9110 section 3.7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// An origin, as far as they know.
+    Gateway,
+    /// What they go to others through.
+    Proxy,
+}
+
+impl Role {
+    pub fn of(listener: &Listener) -> Self {
+        match listener.forward_proxy {
+            Some(_) => Self::Proxy,
+            None => Self::Gateway,
+        }
+    }
+
+    /// Whether a request is for what its client is connected with, and by its scheme.
+    pub fn is_own(self, form: TargetForm) -> bool {
+        self == Self::Gateway || form == TargetForm::Origin
+    }
+}
+
+/// How a request names what it is for (RFC 9112 section 3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TargetForm {
+    /// By a path, at the host that `Host` or `:authority` names. That of OPTIONS may be `*`.
+    Origin,
+    /// By a URL.
+    Absolute,
+    /// By a host and a port, to be connected with.
+    Authority,
+}
+
+impl TargetForm {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Origin => "origin",
+            Self::Absolute => "absolute",
+            Self::Authority => "authority",
+        }
+    }
+}
+
 /// A request head with what the connection has to know about it.
 #[derive(Debug)]
 pub struct ParsedRequest {
     /// Hop-by-hop fields are still in it.
     pub head: RequestHead,
     pub version: Version,
+    /// That of HTTP/2 tells no origin from absolute form, and is the first.
+    pub form: TargetForm,
     pub framing: Framing,
     /// Whether the client wants the connection to go on. One of HTTP/2 always does.
     pub keep_alive: bool,

@@ -28,5 +28,5 @@ pub mod via;
 
 pub use error::{BodyError, HeadError};
 pub use framing::{AnswerFraming, Framing};
-pub use head::{ParsedRequest, RequestHead, ResponseHead};
+pub use head::{ParsedRequest, RequestHead, ResponseHead, Role, TargetForm};
 pub use upgrade::Upgrade;

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::{Listener, Snapshot};
 use crate::cluster::Cluster;
-use crate::config::Name;
+use crate::config::{AdminAddress, ListenAddress, Name};
 use crate::filter::{
     Calls, ConnectionChain, LoadedFilter, Outbound, Place, WorkerCanary, WorkerChain, WorkerFilter,
 };
@@ -26,6 +27,8 @@ pub struct WorkerSnapshot {
     pub tells_clients: bool,
     /// Whether any cluster goes to where clients wanted to go.
     pub follows_clients: bool,
+    /// Where the proxy listens itself, if clients may say where they go.
+    pub own_addresses: Vec<SocketAddr>,
     /// Where filters send their calls, if any may make one.
     pub calls: Option<Calls>,
     /// Until somebody makes them.
@@ -39,6 +42,8 @@ pub struct WorkerListener {
     pub connection_chain: Rc<ConnectionChain>,
     /// Takes what no filter routed.
     pub cluster: Option<Rc<WorkerCluster>>,
+    /// Takes of that what says itself where it goes.
+    pub forward_proxy: Option<Rc<WorkerCluster>>,
 }
 
 impl WorkerSnapshot {
@@ -60,6 +65,7 @@ impl WorkerSnapshot {
             .chain(&shared.canaries)
             .map(|filter| (filter.clone(), carry_filter(filter, before, worker)))
             .collect();
+        let find = |name: &Option<Name>| clusters.get(name.as_ref()?).cloned();
         let listeners = shared
             .listeners
             .iter()
@@ -71,11 +77,8 @@ impl WorkerSnapshot {
                     &shared,
                     &filters,
                 ))),
-                cluster: listener
-                    .config
-                    .cluster
-                    .as_ref()
-                    .and_then(|name| clusters.get(name).cloned()),
+                cluster: find(&listener.config.cluster),
+                forward_proxy: find(&listener.config.forward_proxy),
             })
             .collect();
         let may_call = |filter: &(Arc<LoadedFilter>, _)| !filter.0.block().grants.call.is_empty();
@@ -88,6 +91,7 @@ impl WorkerSnapshot {
         let mut all = shared.clusters.iter();
         Rc::new(Self {
             follows_clients,
+            own_addresses: own_addresses(&shared),
             tells_clients: all.any(|cluster| cluster.config.proxy_protocol.is_some()),
             shared,
             listeners,
@@ -137,6 +141,22 @@ impl WorkerSnapshot {
             filter.warm();
         }
     }
+}
+
+fn own_addresses(shared: &Snapshot) -> Vec<SocketAddr> {
+    let mut clusters = shared.clusters.iter();
+    if !clusters.any(|cluster| cluster.config.goes_to_targets()) {
+        return Vec::new();
+    }
+    let sockets = shared.sockets().filter_map(|socket| match socket.address {
+        ListenAddress::Tcp(address) => Some(address),
+        ListenAddress::Unix(_) | ListenAddress::Systemd(_) => None,
+    });
+    let admin = match shared.config.admin.as_ref().map(|admin| &admin.address) {
+        Some(AdminAddress::Tcp(address)) => Some(*address),
+        Some(AdminAddress::Unix(_)) | None => None,
+    };
+    sockets.chain(admin).collect()
 }
 
 fn carry_cluster(

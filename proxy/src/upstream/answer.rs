@@ -143,8 +143,8 @@ impl AnswerBody {
         body
     }
 
-    /// Of an answer that switches to another protocol.
-    pub(super) fn switched(rest: Opaque, idle_timeout: Duration) -> Self {
+    /// Of an answer behind which another protocol begins.
+    pub fn switched(rest: Opaque, idle_timeout: Duration) -> Self {
         Self {
             length: Some(0),
             state: State::Switched(Box::new(rest)),

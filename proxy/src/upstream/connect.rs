@@ -32,12 +32,17 @@ pub(super) struct Tried(SmallVec<[Rc<WorkerEndpoint>; MAX_TRIES]>);
 
 impl Tried {
     /// That one did not; another that may.
-    pub fn next(&mut self, cluster: &WorkerCluster, failed: Rc<WorkerEndpoint>) -> Option<Pick> {
+    pub fn next(
+        &mut self,
+        cluster: &WorkerCluster,
+        failed: Rc<WorkerEndpoint>,
+        progress: &Progress,
+    ) -> Option<Pick> {
         self.0.push(failed);
         if self.0.len() == MAX_TRIES {
             return None;
         }
-        cluster.pick_other(Instant::now(), &self.0)
+        cluster.pick_other(Instant::now(), &self.0, progress)
     }
 }
 
@@ -120,7 +125,7 @@ async fn reach<T>(
         if deadline.is_some_and(|deadline| now >= deadline) {
             return Err(failure);
         }
-        match tried.next(cluster, Rc::clone(&pick.endpoint)) {
+        match tried.next(cluster, Rc::clone(&pick.endpoint), progress) {
             Some(next) => pick = next,
             None => return Err(failure),
         }

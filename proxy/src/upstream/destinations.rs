@@ -19,11 +19,31 @@ const MOST: usize = 4096;
 pub(super) struct Destinations(RefCell<HashMap<SocketAddr, Rc<WorkerEndpoint>>>);
 
 impl Destinations {
-    /// `None` where there are too many, or where nobody goes.
-    pub fn pick(&self, destination: SocketAddr, pool: &Pool) -> Option<Rc<WorkerEndpoint>> {
-        if !is_for_services(destination.ip()) {
-            return None;
-        }
+    /// The first that has not been tried and did not refuse lately, or else that has not
+    /// been tried. `None` where there are too many, or no other.
+    pub fn pick(
+        &self,
+        wanted: &[SocketAddr],
+        tried: &[Rc<WorkerEndpoint>],
+        pool: &Pool,
+        now: Instant,
+    ) -> Option<Rc<WorkerEndpoint>> {
+        let is_at = |endpoint: &Rc<WorkerEndpoint>, wanted: &SocketAddr| matches!(&endpoint.shared.address, Address::Socket(address) if address == wanted);
+        let known = self.0.borrow();
+        let mut others = wanted
+            .iter()
+            .filter(|wanted| !tried.iter().any(|tried| is_at(tried, wanted)));
+        let first = others.clone().next()?;
+        let refuses = |wanted: &&SocketAddr| {
+            let known = known.get(wanted);
+            known.is_some_and(|known| known.shared.is_refusing(now))
+        };
+        let picked = *others.find(|wanted| !refuses(wanted)).unwrap_or(first);
+        drop(known);
+        self.at(picked, pool)
+    }
+
+    fn at(&self, destination: SocketAddr, pool: &Pool) -> Option<Rc<WorkerEndpoint>> {
         let mut known = self.0.borrow_mut();
         if let Some(known) = known.get(&destination) {
             return Some(known.clone());
@@ -58,7 +78,7 @@ impl Destinations {
 
 /// Addresses of a link are this machine's business: that of a cloud's metadata, which hands
 /// out what the machine may do, is one. The connection would come from here.
-fn is_for_services(address: IpAddr) -> bool {
+pub(super) fn is_for_services(address: IpAddr) -> bool {
     let is_of_link = match address {
         IpAddr::V4(address) => address.is_link_local() || address.is_broadcast(),
         IpAddr::V6(address) => address.is_unicast_link_local(),

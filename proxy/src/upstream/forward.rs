@@ -292,7 +292,7 @@ async fn fresh(
             let pause = cluster.cluster().config.refused_pause;
             endpoint.shared.refused(Instant::now(), pause);
         }
-        pick = tried.next(cluster, endpoint).ok_or(why)?;
+        pick = tried.next(cluster, endpoint, asked.progress).ok_or(why)?;
         cluster.stats().retries.add(1);
     }
 }

@@ -19,11 +19,13 @@ mod destinations;
 mod forward;
 mod http2;
 mod interim;
+mod names;
 mod opaque;
 mod options;
 mod pool;
 mod request;
 mod socket;
+mod targets;
 mod wire;
 mod worker_cluster;
 

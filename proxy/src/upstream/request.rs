@@ -8,8 +8,10 @@ use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use http_body::Body;
+use smallvec::SmallVec;
 
 use super::body::RequestBody;
+use super::destinations::is_for_services;
 use crate::cluster::Endpoint;
 use crate::http::forwarded::Peer;
 use crate::http::{ResponseHead, Upgrade};
@@ -24,8 +26,8 @@ pub struct Progress {
     tries: Cell<u32>,
     /// Whose request it is, for origins that are told so.
     pub(super) client: Option<Ends>,
-    /// Where the client wanted to go, for clusters that go there.
-    pub(super) destination: Option<SocketAddr>,
+    /// Where the client wants to go, for clusters that go there: any of these.
+    pub(super) destinations: SmallVec<[SocketAddr; 1]>,
 }
 
 impl Progress {
@@ -33,8 +35,21 @@ impl Progress {
     pub fn of_client(client: &Peer) -> Self {
         Self {
             client: client.ends(),
-            destination: client.original_destination(),
+            destinations: client
+                .original_destination()
+                .filter(|destination| is_for_services(destination.ip()))
+                .into_iter()
+                .collect(),
             ..Self::default()
+        }
+    }
+
+    /// It goes to one of these.
+    pub fn toward(self, addresses: Vec<SocketAddr>) -> Self {
+        let destinations = addresses.into();
+        Self {
+            destinations,
+            ..self
         }
     }
 

@@ -15,8 +15,10 @@ use tokio::time::Instant;
 use super::balance::{Balancer, Candidates};
 use super::connection;
 use super::destinations::Destinations;
+use super::names::Names;
 use super::pool::{Pick, Pool, Sweep, WorkerEndpoint};
 use super::request::Progress;
+use crate::cluster::resolve::look_up_target;
 use crate::cluster::{Cluster, EndpointSet};
 use crate::config::Name;
 use crate::proxy_protocol::Ends;
@@ -30,6 +32,8 @@ pub struct WorkerCluster {
     choice: RefCell<Choice>,
     /// Where the client says which endpoint it is.
     destinations: Option<Destinations>,
+    /// Where it says so by a name.
+    pub(super) names: Option<Names>,
 }
 
 struct Choice {
@@ -46,6 +50,8 @@ impl WorkerCluster {
         let mut rng = Rng::new();
         let mut published = Cache::new(Published(Arc::clone(&cluster)));
         let set = Arc::clone(published.load());
+        let follows = cluster.config.follows_clients();
+        let goes_to_targets = cluster.config.goes_to_targets();
         Rc::new(Self {
             builder: connection::builder(cluster.config.max_head_bytes),
             choice: RefCell::new(Choice {
@@ -60,7 +66,8 @@ impl WorkerCluster {
                 balancer: Balancer::new(cluster.config.balance, &mut rng),
                 rng,
             }),
-            destinations: cluster.config.follows_clients().then(Destinations::default),
+            destinations: (follows || goes_to_targets).then(Destinations::default),
+            names: goes_to_targets.then(|| Names::new(look_up_target)),
             pool: Rc::new(Pool { cluster, worker }),
         })
     }
@@ -99,7 +106,8 @@ impl WorkerCluster {
     /// `None` when the cluster has no endpoint for it.
     pub(super) fn pick(&self, now: Instant, progress: &Progress) -> Option<Pick> {
         if let Some(destinations) = &self.destinations {
-            let picked = destinations.pick(progress.destination?, &self.pool)?;
+            let wanted = &progress.destinations;
+            let picked = destinations.pick(wanted, &[], &self.pool, now)?;
             return Some(Pick::new(picked));
         }
         let mut choice = self.choice.borrow_mut();
@@ -109,7 +117,17 @@ impl WorkerCluster {
 
     /// One that was not tried yet, also one that refused lately where there is no
     /// better one.
-    pub(super) fn pick_other(&self, now: Instant, tried: &[Rc<WorkerEndpoint>]) -> Option<Pick> {
+    pub(super) fn pick_other(
+        &self,
+        now: Instant,
+        tried: &[Rc<WorkerEndpoint>],
+        progress: &Progress,
+    ) -> Option<Pick> {
+        if let Some(destinations) = &self.destinations {
+            let wanted = &progress.destinations;
+            let picked = destinations.pick(wanted, tried, &self.pool, now)?;
+            return Some(Pick::new(picked));
+        }
         let mut choice = self.choice.borrow_mut();
         choice.follow(&self.pool);
         let picked = choice.pick(now, tried)?;

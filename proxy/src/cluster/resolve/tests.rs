@@ -11,6 +11,7 @@ fn cluster(addresses: Vec<EndpointAddress>) -> Arc<Cluster> {
             .into_iter()
             .map(|address| Endpoint { address, weight: 1 })
             .collect(),
+        targets: None,
         balance: Balance::RoundRobin,
         protocol: ClusterProtocol::Http1,
         tls: None,
@@ -123,4 +124,21 @@ fn a_cluster_of_addresses_has_nothing_to_resolve() {
     let cluster = cluster(vec![EndpointAddress::Unix("/run/origin".into())]);
     assert!(Resolver::new(&cluster).is_none());
     assert_eq!(labels(&cluster), ["unix:/run/origin"]);
+}
+
+#[test]
+fn addresses_of_a_target_take_turns() {
+    let check = |found: &[&str], wanted: &[&str]| {
+        let found = found.iter().map(|address| address.parse().unwrap());
+        let turns: Vec<_> = by_turns(found.collect());
+        let turns: Vec<_> = turns.iter().map(ToString::to_string).collect();
+        assert_eq!(turns, wanted);
+    };
+    check(&[], &[]);
+    check(&["10.0.0.1", "10.0.0.1"], &["10.0.0.1"]);
+    check(
+        &["fd00::1", "fd00::2", "fd00::1", "10.0.0.1"],
+        &["fd00::1", "10.0.0.1", "fd00::2"],
+    );
+    check(&["10.0.0.2", "10.0.0.1"], &["10.0.0.2", "10.0.0.1"]);
 }

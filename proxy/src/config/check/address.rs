@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use http::{HeaderName, HeaderValue};
 
-use crate::config::checked::{AdminAddress, EndpointAddress, ListenAddress, Network, WEBSOCKET};
+use crate::config::checked::{
+    AdminAddress, EndpointAddress, HostPattern, ListenAddress, Network, WEBSOCKET,
+};
 
 /// A text is not what was wanted.
 #[derive(Debug, PartialEq, Eq)]
@@ -76,6 +78,9 @@ pub(super) fn read_endpoint(text: &str) -> Result<EndpointAddress, Wrong> {
     if text == "original_dst" {
         return Ok(EndpointAddress::OriginalDestination);
     }
+    if text == "request_target" {
+        return Ok(EndpointAddress::RequestTarget);
+    }
     if let Some(path) = text.strip_prefix("unix:") {
         return read_unix(path).map(EndpointAddress::Unix);
     }
@@ -99,7 +104,7 @@ pub(super) fn read_endpoint(text: &str) -> Result<EndpointAddress, Wrong> {
 
 /// A host name (RFC 1123, with the `_` that is found in practice). One that ends
 /// in a number would be a broken IPv4 address.
-pub(in crate::config) fn is_host(host: &str) -> bool {
+pub fn is_host(host: &str) -> bool {
     let name = host.strip_suffix('.').unwrap_or(host);
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
@@ -111,6 +116,32 @@ pub(in crate::config) fn is_host(host: &str) -> bool {
     };
     let last = name.rsplit('.').next().unwrap_or("");
     name.len() <= 253 && name.split('.').all(is_label) && !last.chars().all(|c| c.is_ascii_digit())
+}
+
+/// A name of a host, names below one (`*.example.com`), or `*`, which is every name.
+pub(super) fn read_host_pattern(text: &str) -> Result<HostPattern, Wrong> {
+    if text == "*" {
+        return Ok(HostPattern::Every);
+    }
+    let (is_below, name) = match text.strip_prefix("*.") {
+        Some(name) => (true, name),
+        None => (false, text),
+    };
+    let is_address = name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    let hint = match is_address {
+        true => Some("addresses go in `networks`".to_owned()),
+        false if !name.is_ascii() => Some("names are written as in DNS: `xn--...`".to_owned()),
+        false => hint_for(name),
+    };
+    if !is_host(name) {
+        let wanted = "the name of a host, `*.` and a name for those below it, or `*`";
+        return Err(Wrong::new(wanted).with_hint(hint));
+    }
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    Ok(match is_below {
+        true => HostPattern::Below(name),
+        false => HostPattern::One(name),
+    })
 }
 
 fn absolute(path: &str) -> Result<PathBuf, Wrong> {
@@ -333,6 +364,7 @@ mod tests {
                 ),
                 ("unix:/run/x.sock", "Unix(\"/run/x.sock\")"),
                 ("original_dst", "OriginalDestination"),
+                ("request_target", "RequestTarget"),
                 ("unix:@origin", "Unix(\"\\0origin\")"),
                 ("unix:x.sock", "!"),
                 ("unix:", "!"),
@@ -347,6 +379,34 @@ mod tests {
                 (
                     "https://origin:80",
                     "!without a scheme or a path: `origin:80`",
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn patterns_of_hosts() {
+        check(
+            read_host_pattern,
+            &[
+                ("*", "Every"),
+                ("Example.com.", "One(\"example.com\")"),
+                ("*.Internal", "Below(\"internal\")"),
+                ("", "!"),
+                ("*.", "!"),
+                ("*example.com", "!"),
+                ("a.*.com", "!"),
+                ("*.*", "!"),
+                ("10.0.0.1", "!addresses go in `networks`"),
+                ("[::1]", "!addresses go in `networks`"),
+                ("example.com:80", "!"),
+                (
+                    "http://example.com",
+                    "!without a scheme or a path: `example.com`",
+                ),
+                (
+                    "b\u{fc}cher.example",
+                    "!names are written as in DNS: `xn--...`",
                 ),
             ],
         );

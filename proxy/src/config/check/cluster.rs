@@ -2,15 +2,17 @@
 
 use std::collections::HashSet;
 
+use serde_json::Value;
+
 use super::Checker;
-use super::address::read_endpoint;
+use super::address::{read_endpoint, read_host_pattern, read_network};
 use super::names::read_name;
 use crate::config::checked::{
-    Cluster, ClusterProtocol, ClusterTimeouts, Endpoint, EndpointAddress, PingTimes, PoolLimits,
-    UpstreamHttp2,
+    Cluster, ClusterProtocol, ClusterTimeouts, Endpoint, EndpointAddress, Listener, Name,
+    PingTimes, PoolLimits, Targets, UpstreamHttp2,
 };
 use crate::config::place::below;
-use crate::config::raw::{RawCluster, RawEndpoint, RawUpstreamHttp2};
+use crate::config::raw::{RawCluster, RawEndpoint, RawListener, RawTargets, RawUpstreamHttp2};
 
 impl Checker<'_> {
     pub(super) fn cluster(&mut self, at: &str, raw: &RawCluster) -> Option<Cluster> {
@@ -29,6 +31,9 @@ impl Checker<'_> {
         };
         let tls = raw.tls.as_ref();
         let tls = tls.map(|tls| self.cluster_tls(&below(at, "tls"), tls, raw.protocol, &endpoints));
+        let targets = raw.targets.as_ref();
+        let targets = targets.map(|targets| self.targets(&below(at, "targets"), targets));
+        self.go_together(at, raw, &endpoints);
         if raw.proxy_protocol.is_some() && raw.protocol != ClusterProtocol::Http1 {
             let found = "`proxy_protocol` where requests of many clients share a connection";
             self.mistake(
@@ -40,6 +45,7 @@ impl Checker<'_> {
         Some(Cluster {
             name: name?,
             endpoints,
+            targets,
             balance: raw.balance,
             protocol: raw.protocol,
             // One with a mistake is never built.
@@ -53,6 +59,93 @@ impl Checker<'_> {
             refused_pause: self.time(at, "refused_pause", raw.refused_pause),
             max_head_bytes: self.memory_size(at, "max_head_bytes", raw.max_head_bytes),
         })
+    }
+
+    fn targets(&mut self, at: &str, raw: &RawTargets) -> Targets {
+        Targets {
+            hosts: self.texts(at, "hosts", &raw.hosts, read_host_pattern),
+            networks: self.texts(at, "networks", &raw.networks, read_network),
+            ports: raw.ports.iter().flatten().map(|port| port.get()).collect(),
+        }
+    }
+
+    /// What is for clusters that go where requests say, and what is not.
+    fn go_together(&mut self, at: &str, raw: &RawCluster, endpoints: &[Endpoint]) {
+        let is_target = |one: &Endpoint| one.address == EndpointAddress::RequestTarget;
+        match (endpoints.iter().any(is_target), &raw.targets) {
+            (true, None) => {
+                let found = "`request_target` without `targets`";
+                self.mistake(
+                    at,
+                    found,
+                    "`targets`: the hosts and networks that clients may go to",
+                );
+            }
+            (false, Some(_)) if !endpoints.is_empty() => {
+                let found = "`targets` where endpoints are known";
+                self.mistake(
+                    &below(at, "targets"),
+                    found,
+                    "no such key, or `endpoints: [request_target]`",
+                );
+            }
+            (true, Some(targets)) if targets.hosts.is_empty() && targets.networks.is_empty() => {
+                let found = "`targets` with neither `hosts` nor `networks`, which refuses everyone";
+                self.warning(
+                    &below(at, "targets"),
+                    found,
+                    "the hosts and networks that clients may go to",
+                );
+            }
+            _ => {}
+        }
+        if endpoints.iter().any(is_target) && raw.tls.is_some() {
+            let found = "`tls` where requests say where they go";
+            let wanted = "no such key: who wants TLS with a target asks for it with CONNECT";
+            self.mistake(&below(at, "tls"), found, wanted);
+        }
+    }
+
+    /// Requests that say where they go are for clusters that go there, and no others are.
+    pub(super) fn forward_proxies(
+        &mut self,
+        document: &Value,
+        listeners: &[(RawListener, Option<Listener>)],
+        clusters: &[(RawCluster, Option<Cluster>)],
+    ) {
+        let find = |name: &Name| {
+            let mut clusters = clusters.iter().filter_map(|(_, cluster)| cluster.as_ref());
+            clusters.find(|cluster| cluster.name == *name)
+        };
+        for listener in listeners
+            .iter()
+            .filter_map(|(_, listener)| listener.as_ref())
+        {
+            // Not by their places here: one that has another structure is missing.
+            let written = document["listeners"].as_array();
+            let mut written = written.into_iter().flatten();
+            let is_it = |written: &Value| written["name"] == *listener.name;
+            let index = written.position(is_it).unwrap_or_default();
+            let at = below("/listeners", index);
+            let goes = listener.forward_proxy.as_ref().and_then(find);
+            if goes.is_some_and(|cluster| !cluster.goes_to_targets()) {
+                let found = "a cluster whose endpoints are known";
+                self.mistake(
+                    &below(&at, "forward_proxy"),
+                    found,
+                    "one with `endpoints: [request_target]`",
+                );
+            }
+            let stays = listener.cluster.as_ref().and_then(find);
+            if stays.is_some_and(Cluster::goes_to_targets) {
+                let found = "a cluster that goes where requests say";
+                self.mistake(
+                    &below(&at, "cluster"),
+                    found,
+                    "it in `forward_proxy`, or one whose endpoints are known",
+                );
+            }
+        }
     }
 
     fn upstream_http2(&mut self, at: &str, raw: &RawUpstreamHttp2) -> UpstreamHttp2 {
@@ -89,10 +182,14 @@ impl Checker<'_> {
                 weight: raw.weight,
             });
         }
-        let is_original = |one: &Endpoint| one.address == EndpointAddress::OriginalDestination;
-        if endpoints.len() > 1 && endpoints.iter().any(is_original) {
-            let found = "`original_dst` beside other endpoints";
-            self.mistake(at, found, "it alone: the client says where it goes");
+        for (told, name) in [
+            (EndpointAddress::OriginalDestination, "original_dst"),
+            (EndpointAddress::RequestTarget, "request_target"),
+        ] {
+            if endpoints.len() > 1 && endpoints.iter().any(|one| one.address == told) {
+                let found = format!("`{name}` beside other endpoints");
+                self.mistake(at, found, "it alone: the client says where it goes");
+            }
         }
         endpoints
     }

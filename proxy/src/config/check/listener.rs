@@ -33,6 +33,9 @@ impl Checker<'_> {
         let cluster = cluster
             .as_ref()
             .map(|cluster| self.cluster_reference(&below(at, "cluster"), cluster));
+        let forward_proxy = raw.forward_proxy.as_ref();
+        let forward_proxy = forward_proxy
+            .map(|cluster| self.cluster_reference(&below(at, "forward_proxy"), cluster));
         let removed = &raw.remove_request_headers;
         let remove_request_headers = self.texts(at, "remove_request_headers", removed, read_header);
         let filters = self.chain(&below(at, "filters"), &raw.filters);
@@ -61,6 +64,7 @@ impl Checker<'_> {
             tls,
             proxy_protocol,
             cluster,
+            forward_proxy,
             remove_request_headers,
             filters,
             connection_filters,

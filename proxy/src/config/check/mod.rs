@@ -31,7 +31,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use self::address::Wrong;
-pub(super) use self::address::is_host;
+pub use self::address::is_host;
 pub(super) use self::case_file::{CheckedCases, check_cases};
 use self::listener::Occupied;
 pub(super) use self::names::Known;
@@ -100,6 +100,7 @@ pub(super) fn check(
     checker.names_within_names();
     let listeners = checker.list("listeners", &mut pruned, Checker::listener);
     let clusters = checker.list("clusters", &mut pruned, Checker::cluster);
+    checker.forward_proxies(value, &listeners, &clusters);
     let filters = checker.map("filters", &mut pruned, Checker::filter);
     let secrets = checker.list("secrets", &mut pruned, Checker::secret);
     let registries = checker.list("registries", &mut pruned, Checker::registry);

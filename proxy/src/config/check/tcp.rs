@@ -9,7 +9,8 @@ use crate::config::place::below;
 use crate::config::raw::{RawListener, RawTcp};
 
 /// Keys of a listener that are about HTTP, those within others by their path.
-const HTTP_KEYS: [&[&str]; 17] = [
+const HTTP_KEYS: [&[&str]; 18] = [
+    &["forward_proxy"],
     &["filters"],
     &["remove_request_headers"],
     &["http2"],

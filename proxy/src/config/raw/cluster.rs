@@ -1,6 +1,7 @@
 //! The keys of a cluster.
 
 use std::borrow::Cow;
+use std::num::NonZeroU16;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -27,8 +28,14 @@ pub(in crate::config) struct RawCluster {
     /// addresses it resolves to. A map of `address` and `weight` gives an endpoint more
     /// or less than others. `original_dst`, alone, is wherever the client wanted to go
     /// before a rule of the firewall redirected it here (`SO_ORIGINAL_DST`, TPROXY).
+    /// `request_target`, alone, is wherever a request's target says (a listener's
+    /// `forward_proxy`), as far as `targets` allows it.
     #[schemars(required, with = "Vec<RawEndpoint>", length(min = 1))]
     pub(in crate::config) endpoints: Option<Items<RawEndpoint>>,
+    /// Where clients may go. For `endpoints: [request_target]`, which cannot be without.
+    #[schemars(with = "RawTargets")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) targets: Option<RawTargets>,
     /// How an endpoint is picked: `round_robin` takes them in turn, by weight,
     /// `least_request` the one of two drawn that has less to do, `random` any.
     #[serde(default = "round_robin")]
@@ -60,7 +67,8 @@ pub(in crate::config) struct RawCluster {
     /// Options of the sockets of connections to endpoints.
     #[serde(default)]
     pub(in crate::config) socket: RawClusterSocket,
-    /// How often host names are resolved again.
+    /// How often host names are resolved again, and how long an answer about a name in a
+    /// request's target is believed.
     #[serde(default = "resolve_every")]
     pub(in crate::config) resolve_every: Time<100, { 24 * HOUR }>,
     /// How long an endpoint that refused a connection is passed over while others
@@ -160,6 +168,34 @@ impl JsonSchema for RawEndpoint {
             ],
             "x-wanted": WANTED,
         })
+    }
+}
+
+/// Where clients may go that say so themselves. What is not listed is refused (403).
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(rename = "Targets")]
+pub(in crate::config) struct RawTargets {
+    /// Names: `example.com`, `*.example.com` for all that are below it, `*` for all.
+    #[schemars(with = "Vec<String>")]
+    pub(in crate::config) hosts: Items<String>,
+    /// Addresses that a target may have in place of a name, as networks: `10.0.0.0/8`.
+    /// Names of `hosts` may stand for addresses of the internet and for these, and not for
+    /// private ones, those of this machine or of a link that are not here.
+    #[schemars(with = "Vec<String>")]
+    pub(in crate::config) networks: Items<String>,
+    /// Ports, of names and addresses.
+    #[schemars(with = "Vec<NonZeroU16>", length(min = 1))]
+    pub(in crate::config) ports: Items<NonZeroU16>,
+}
+
+impl Default for RawTargets {
+    fn default() -> Self {
+        Self {
+            hosts: Vec::new(),
+            networks: Vec::new(),
+            ports: [80, 443].map(NonZeroU16::new).into(),
+        }
     }
 }
 

@@ -48,6 +48,13 @@ pub(in crate::config) struct RawListener {
     #[schemars(with = "String", extend("x-wanted" = "the name of a cluster"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::config) cluster: Option<String>,
+    /// The cluster, of `endpoints: [request_target]`, for requests that say themselves where
+    /// they go and that no filter routed: CONNECT, and over HTTP/1 targets with a host
+    /// (`GET http://example.com/`). Without this key CONNECT is answered 501, and other
+    /// requests go to `cluster`, whatever the form of their targets.
+    #[schemars(with = "String", extend("x-wanted" = "the name of a cluster"))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) forward_proxy: Option<String>,
     /// Header fields that are removed from every request before any filter sees
     /// it: those that only filters may set, such as an identity.
     #[schemars(with = "Vec<String>")]
@@ -156,7 +163,7 @@ impl Default for RawHttp2 {
 }
 
 /// Connections that go on in another protocol (`Upgrade`, over HTTP/2 extended
-/// CONNECT).
+/// CONNECT), and those that a forward proxy connects with their targets (CONNECT).
 ///
 /// Filters take part in the handshake as in any request, and may refuse it. What
 /// follows goes by them, in both directions, until one of the two ends it.

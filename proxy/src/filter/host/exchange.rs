@@ -197,6 +197,7 @@ pub(super) fn attribute(view: &View, name: &str) -> Option<String> {
         "listener.name" => Some(of(&view.listener)),
         "client.address" => Some(view.client_address.to_string()),
         "request.id" => Some(view.request_id().to_owned()),
+        "request.target" => Some(view.form.name().to_owned()),
         "trace.id" => Some(view.trace_id.to_string()),
         "original_destination.address" => Some(view.original_destination?.ip().to_string()),
         "original_destination.port" => Some(view.original_destination?.port().to_string()),

@@ -30,7 +30,7 @@ use crate::config::{
 };
 use crate::digest::Digest;
 use crate::http::request_id::Hex;
-use crate::http::{RequestHead, ResponseHead};
+use crate::http::{RequestHead, ResponseHead, TargetForm};
 use crate::stats::guest::GuestMetrics;
 use crate::stats::{FilterStats, PerWorker};
 
@@ -257,6 +257,7 @@ fn view() -> View {
         tls: None,
         client_address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
         listener: "web".into(),
+        form: TargetForm::Origin,
         introduction: None,
         original_destination: None,
         request_id: HeaderValue::from_static("id-1"),

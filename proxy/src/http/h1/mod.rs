@@ -33,6 +33,7 @@ pub(super) use length::content_length;
 pub use request::parse_request;
 pub(super) use request::with_plain_length;
 pub use scan::{HeadScanner, is_token_byte};
+pub(super) use target::with_port;
 pub use trailers::remove_forbidden_trailers;
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::error::ErrorKind;
 use crate::http::authority::{is_same, read_authority};
 use crate::http::disguise::may_be_disguised;
 use crate::http::error::HeadError;
-use crate::http::{Framing, ParsedRequest, RequestHead};
+use crate::http::{Framing, ParsedRequest, RequestHead, Role, TargetForm};
 
 /// Takes one request head off the front of `buffer`, and nothing else. `None`
 /// while it is incomplete; calling again looks only at what has arrived since.
@@ -26,12 +26,13 @@ pub fn parse_request(
     scanner: &mut HeadScanner,
     limits: &Limits,
     rules: &PathRules,
+    role: Role,
 ) -> Result<Option<ParsedRequest>, HeadError> {
     let Some(end) = scanner.find_end(buffer, limits)? else {
         return Ok(None);
     };
     let head = buffer.split_to(end).freeze();
-    let parsed = read_head(head, scanner, rules);
+    let parsed = read_head(head, scanner, rules, role);
     scanner.reset();
     parsed.map(Some)
 }
@@ -40,16 +41,17 @@ fn read_head(
     head: Bytes,
     scanner: &HeadScanner,
     rules: &PathRules,
+    role: Role,
 ) -> Result<ParsedRequest, HeadError> {
     let (request_line, fields) = scanner.lines().ok_or(HeadError::bad("no request line"))?;
     let (method, target, version) = split_request_line(&head[request_line.clone()])?;
-    if method == Method::CONNECT {
+    if method == Method::CONNECT && role == Role::Gateway {
         return Err(HeadError::new(
             ErrorKind::NotImplemented,
             "CONNECT is not served",
         ));
     }
-    let target = read_target(&head, target, &method, rules)?;
+    let target = read_target(&head, target, &method, rules, role)?;
     let Fields {
         headers,
         host,
@@ -61,7 +63,12 @@ fn read_head(
     } else {
         Facts::of_no_field(version)
     };
-    let (authority, path) = join_host(target, host, version)?;
+    let form = target.form;
+    let asks_upgrade = facts.asks_upgrade && form != TargetForm::Authority;
+    if form == TargetForm::Authority && facts.framing != Framing::None {
+        return Err(HeadError::bad("CONNECT with a body"));
+    }
+    let (authority, path) = join_host(target, host, version, role)?;
     Ok(ParsedRequest {
         head: RequestHead {
             method,
@@ -71,10 +78,11 @@ fn read_head(
             headers: with_plain_length(headers, facts.framing),
         },
         version,
+        form,
         framing: facts.framing,
         keep_alive: facts.keep_alive,
         expects_continue: facts.expects_continue,
-        asks_upgrade: facts.asks_upgrade,
+        asks_upgrade,
         upgrade: None,
         may_be_disguised,
     })
@@ -146,13 +154,14 @@ fn read_fields(head: &Bytes, lines: &[Range<usize>]) -> Result<Fields, HeadError
     Ok(fields)
 }
 
-/// An absolute target and `Host` must agree. A proxy may ignore `Host` then
-/// (RFC 9112 section 3.2.2), but whoever stands before or behind this one may
-/// have gone by it.
+/// A target with a host and `Host` must agree. A proxy is to ignore `Host` then
+/// (RFC 9112 section 3.2.2), but whoever stands before or behind a gateway may have
+/// gone by it.
 fn join_host(
     target: Target,
     host: Option<Bytes>,
     version: Version,
+    role: Role,
 ) -> Result<(Option<Authority>, PathAndQuery), HeadError> {
     let Some(host) = host else {
         if version == Version::HTTP_11 {
@@ -162,7 +171,7 @@ fn join_host(
     };
     let host = read_authority(host).map_err(HeadError::bad)?;
     match target.authority {
-        Some(authority) if !is_same(&authority, &host) => {
+        Some(authority) if role == Role::Gateway && !is_same(&authority, &host) => {
             Err(HeadError::ambiguous("host differs from the target"))
         }
         Some(authority) => Ok((Some(authority), target.path)),

@@ -8,34 +8,54 @@ use crate::config::PathRules;
 use crate::error::ErrorKind;
 use crate::http::authority::read_authority;
 use crate::http::error::HeadError;
-use crate::http::path;
+use crate::http::{Role, TargetForm, path};
 
 /// A target, read.
 pub(super) struct Target {
-    /// Only the absolute form has one; it outranks `Host`.
+    /// The origin form has none; that of others outranks `Host`.
     pub authority: Option<Authority>,
     pub path: PathAndQuery,
+    pub form: TargetForm,
 }
 
-/// Reads `target`, which lies inside `head`. CONNECT, with a form of its own, is
-/// not served and does not get here.
+/// Reads `target`, which lies inside `head`. A gateway serves no CONNECT, which does not
+/// get here then.
 pub(super) fn read_target(
     head: &Bytes,
     target: &[u8],
     method: &Method,
     rules: &PathRules,
+    role: Role,
 ) -> Result<Target, HeadError> {
     match target {
+        _ if *method == Method::CONNECT => {
+            let authority = read_authority(head.slice_ref(target)).map_err(HeadError::target)?;
+            Ok(Target {
+                authority: Some(with_port(authority)?),
+                path: PathAndQuery::from_static("*"),
+                form: TargetForm::Authority,
+            })
+        }
         [b'/', ..] => Ok(Target {
             authority: None,
             path: read_path(head, target, rules)?,
+            form: TargetForm::Origin,
         }),
         b"*" if *method == Method::OPTIONS => Ok(Target {
             authority: None,
             path: PathAndQuery::from_static("*"),
+            form: TargetForm::Origin,
         }),
         b"*" => Err(HeadError::bad("target * is for OPTIONS only")),
-        _ => read_absolute(head, target, method, rules),
+        _ => read_absolute(head, target, method, rules, role),
+    }
+}
+
+/// The target of CONNECT, which has no port to fall back to (RFC 9110 section 9.3.6).
+pub(in crate::http) fn with_port(authority: Authority) -> Result<Authority, HeadError> {
+    match authority.port_u16() {
+        Some(port) if port > 0 => Ok(authority),
+        Some(_) | None => Err(HeadError::target("a target of CONNECT without a port")),
     }
 }
 
@@ -60,8 +80,15 @@ fn read_absolute(
     target: &[u8],
     method: &Method,
     rules: &PathRules,
+    role: Role,
 ) -> Result<Target, HeadError> {
     const SCHEME: &[u8] = b"http://";
+    let is_https = target
+        .get(..8)
+        .is_some_and(|start| start.eq_ignore_ascii_case(b"https://"));
+    if is_https && role == Role::Proxy {
+        return Err(HeadError::target("a target of https, for which CONNECT is"));
+    }
     let (scheme, rest) = target
         .split_at_checked(SCHEME.len())
         .ok_or(HeadError::bad("malformed target"))?;
@@ -84,5 +111,6 @@ fn read_absolute(
     Ok(Target {
         authority: Some(authority),
         path,
+        form: TargetForm::Absolute,
     })
 }

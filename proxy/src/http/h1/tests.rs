@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use super::{HeadScanner, parse_request};
 use crate::config::{EncodedSlashes, Limits, PathRules};
 use crate::error::ErrorKind;
-use crate::http::{HeadError, ParsedRequest};
+use crate::http::{HeadError, ParsedRequest, Role};
 
 fn limits() -> Limits {
     Limits {
@@ -41,7 +41,9 @@ fn read(wire: &[u8], piece: usize) -> Outcome {
     let mut pieces = wire.chunks(piece);
     for piece in pieces.by_ref() {
         buffer.extend_from_slice(piece);
-        if let Some(parsed) = parse_request(&mut buffer, &mut scanner, &limits(), &RULES)? {
+        if let Some(parsed) =
+            parse_request(&mut buffer, &mut scanner, &limits(), &RULES, Role::Gateway)?
+        {
             let mut rest = buffer.to_vec();
             rest.extend(pieces.flatten());
             return Ok(Some((format!("{parsed:?}"), rest)));
@@ -67,7 +69,13 @@ fn outcome(wire: &[u8]) -> Outcome {
 fn parse(wire: &[u8]) -> Result<Option<ParsedRequest>, HeadError> {
     let found = outcome(wire);
     let mut buffer = BytesMut::from(wire);
-    let parsed = parse_request(&mut buffer, &mut HeadScanner::default(), &limits(), &RULES);
+    let parsed = parse_request(
+        &mut buffer,
+        &mut HeadScanner::default(),
+        &limits(),
+        &RULES,
+        Role::Gateway,
+    );
     assert_eq!(found.is_ok(), parsed.is_ok());
     parsed
 }

@@ -11,8 +11,10 @@ use crate::config::{Limits, PathRules, WEBSOCKET};
 use crate::error::ErrorKind;
 use crate::http::authority::{is_same, read_authority};
 use crate::http::disguise::may_be_disguised;
-use crate::http::h1::{content_length, read_expect, with_plain_length};
-use crate::http::{Framing, HeadError, ParsedRequest, RequestHead, path, upgrade};
+use crate::http::h1::{content_length, read_expect, with_plain_length, with_port};
+use crate::http::{
+    Framing, HeadError, ParsedRequest, RequestHead, Role, TargetForm, path, upgrade,
+};
 
 /// Checks a head by the rules for those of HTTP/1. `scheme` is the connection's:
 /// `:scheme` is only what the client calls it. `ends` says that no body follows.
@@ -22,6 +24,7 @@ pub fn read_request(
     scheme: Scheme,
     limits: &Limits,
     rules: &PathRules,
+    role: Role,
 ) -> Result<ParsedRequest, HeadError> {
     let Parts {
         method,
@@ -32,7 +35,12 @@ pub fn read_request(
         ..
     } = parts;
     let protocol = extensions.get::<Protocol>();
-    if method == Method::CONNECT && protocol.is_none_or(|protocol| protocol.as_str() != WEBSOCKET) {
+    let is_plain = method == Method::CONNECT && protocol.is_none();
+    let is_served = match protocol {
+        Some(protocol) => protocol.as_str() == WEBSOCKET,
+        None => role == Role::Proxy,
+    };
+    if method == Method::CONNECT && !is_served {
         return Err(HeadError::new(
             ErrorKind::NotImplemented,
             "CONNECT is not served",
@@ -47,9 +55,18 @@ pub fn read_request(
     let may_be_disguised = check_fields(&headers)?;
     let host = take_host(&mut headers)?;
     let authority = join_authority(uri.authority(), host)?;
-    let path = read_path(uri.path_and_query(), &method, limits, rules)?;
+    let (authority, path) = match is_plain {
+        true => (with_port(authority)?, PathAndQuery::from_static("*")),
+        false => {
+            let path = read_path(uri.path_and_query(), &method, limits, rules)?;
+            (authority, path)
+        }
+    };
     join_cookies(&mut headers)?;
-    let framing = match asks_upgrade {
+    if is_plain && headers.contains_key(CONTENT_LENGTH) {
+        return Err(HeadError::bad("CONNECT with a body"));
+    }
+    let framing = match asks_upgrade || is_plain {
         true => Framing::None,
         false => framing(&headers, ends)?,
     };
@@ -67,6 +84,10 @@ pub fn read_request(
             headers: with_plain_length(headers, framing),
         },
         version,
+        form: match is_plain {
+            true => TargetForm::Authority,
+            false => TargetForm::Origin,
+        },
         framing,
         keep_alive: true,
         expects_continue,
@@ -188,7 +209,16 @@ mod tests {
         fields: &[(&str, &str)],
         ends: bool,
     ) -> Result<ParsedRequest, (ErrorKind, &'static str)> {
-        let mut request = Request::builder().uri(uri).version(http::Version::HTTP_2);
+        read_as(Role::Gateway, Request::builder().uri(uri), fields, ends)
+    }
+
+    fn read_as(
+        role: Role,
+        request: http::request::Builder,
+        fields: &[(&str, &str)],
+        ends: bool,
+    ) -> Result<ParsedRequest, (ErrorKind, &'static str)> {
+        let mut request = request.version(http::Version::HTTP_2);
         for (name, value) in fields {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
             request = request.header(name, *value);
@@ -210,7 +240,7 @@ mod tests {
             merge_slashes: true,
             encoded_slashes: EncodedSlashes::Refuse,
         };
-        read_request(parts, ends, Scheme::HTTP, &limits, &rules)
+        read_request(parts, ends, Scheme::HTTP, &limits, &rules, role)
             .map_err(|error| (error.kind, error.why))
     }
 
@@ -223,6 +253,31 @@ mod tests {
         assert_eq!(parsed.head.headers["cookie"], "a=1; b=2");
         assert!(!parsed.head.headers.contains_key(HOST));
         assert_eq!(parsed.framing, Framing::None);
+    }
+
+    #[test]
+    fn a_proxy_is_asked_for_connections() {
+        let connect = |role, target: &str, fields: &[_]| {
+            let request = Request::builder().method(Method::CONNECT).uri(target);
+            read_as(role, request, fields, false).map_err(|(kind, _)| kind)
+        };
+        let parsed = connect(Role::Proxy, "A.test:443", &[]).unwrap();
+        assert_eq!(parsed.head.authority.unwrap(), "a.test:443");
+        assert_eq!(parsed.head.path, "*");
+        assert_eq!(parsed.form, TargetForm::Authority);
+        assert_eq!(parsed.framing, Framing::None);
+        assert!(!parsed.asks_upgrade);
+        let refused = |role, target: &str, fields: &[_]| connect(role, target, fields).unwrap_err();
+        let kind = refused(Role::Gateway, "a.test:443", &[]);
+        assert_eq!(kind, ErrorKind::NotImplemented);
+        for target in ["a.test", "a.test:0"] {
+            let kind = refused(Role::Proxy, target, &[]);
+            assert_eq!(kind, ErrorKind::BadTarget, "{target}");
+        }
+        let kind = refused(Role::Proxy, "a.test:443", &[("content-length", "0")]);
+        assert_eq!(kind, ErrorKind::BadRequest);
+        let kind = refused(Role::Proxy, "a.test:443", &[("host", "b.test:443")]);
+        assert_eq!(kind, ErrorKind::AmbiguousRequest);
     }
 
     #[test]

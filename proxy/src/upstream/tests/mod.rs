@@ -53,6 +53,7 @@ fn config(addresses: impl IntoIterator<Item = EndpointAddress>) -> config::Clust
             .into_iter()
             .map(|address| Endpoint { address, weight: 1 })
             .collect(),
+        targets: None,
         balance: Balance::RoundRobin,
         protocol: ClusterProtocol::Http1,
         tls: None,

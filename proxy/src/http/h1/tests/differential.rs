@@ -86,7 +86,13 @@ fn what_is_taken_here_httparse_reads_alike() {
     for _ in 0..100_000 {
         let wire = wire(&mut random);
         let mut buffer = BytesMut::from(&wire[..]);
-        let parsed = parse_request(&mut buffer, &mut HeadScanner::default(), &limits(), &RULES);
+        let parsed = parse_request(
+            &mut buffer,
+            &mut HeadScanner::default(),
+            &limits(),
+            &RULES,
+            Role::Gateway,
+        );
         let Ok(Some(parsed)) = parsed else {
             continue;
         };

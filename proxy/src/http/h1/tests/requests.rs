@@ -3,7 +3,7 @@
 use http::{Method, Version};
 
 use super::*;
-use crate::http::Framing;
+use crate::http::{Framing, TargetForm};
 
 #[test]
 fn a_plain_request_is_read() {
@@ -31,12 +31,12 @@ fn pipelined_heads_come_one_at_a_time() {
     let mut buffer = BytesMut::from(&wire[..]);
     let mut scanner = HeadScanner::default();
     for expected in ["/1", "/2"] {
-        let parsed = parse_request(&mut buffer, &mut scanner, &limits(), &RULES);
+        let parsed = parse_request(&mut buffer, &mut scanner, &limits(), &RULES, Role::Gateway);
         assert_eq!(parsed.unwrap().unwrap().head.path, expected);
     }
     assert!(buffer.is_empty());
     assert!(
-        parse_request(&mut buffer, &mut scanner, &limits(), &RULES)
+        parse_request(&mut buffer, &mut scanner, &limits(), &RULES, Role::Gateway)
             .unwrap()
             .is_none()
     );
@@ -201,7 +201,13 @@ fn heads_have_limits() {
 fn values_share_the_memory_they_were_read_into() {
     let mut buffer = BytesMut::from(&b"GET /path HTTP/1.1\r\nHost: a\r\nx: value\r\n\r\n"[..]);
     let start = buffer.as_ptr() as usize;
-    let parsed = parse_request(&mut buffer, &mut HeadScanner::default(), &limits(), &RULES);
+    let parsed = parse_request(
+        &mut buffer,
+        &mut HeadScanner::default(),
+        &limits(),
+        &RULES,
+        Role::Gateway,
+    );
     let head = parsed.unwrap().unwrap().head;
     assert_eq!(head.path.as_str().as_ptr() as usize, start + 4);
     assert_eq!(
@@ -209,4 +215,90 @@ fn values_share_the_memory_they_were_read_into() {
         start + 26
     );
     assert_eq!(head.headers["x"].as_bytes().as_ptr() as usize, start + 32);
+}
+
+fn parse_as_proxy(wire: &str) -> Result<ParsedRequest, ErrorKind> {
+    let mut buffer = BytesMut::from(wire);
+    let mut scanner = HeadScanner::default();
+    let parsed = parse_request(&mut buffer, &mut scanner, &limits(), &RULES, Role::Proxy);
+    let parsed = parsed.map_err(|error| error.kind)?;
+    Ok(parsed.expect("it is whole"))
+}
+
+#[test]
+fn a_proxy_goes_by_the_target() {
+    for (line, host, authority, path, form) in [
+        ("GET http://A:80/x", "b", "a:80", "/x", TargetForm::Absolute),
+        ("GET http://a", "a", "a", "/", TargetForm::Absolute),
+        ("GET /x", "b", "b", "/x", TargetForm::Origin),
+        ("OPTIONS *", "b", "b", "*", TargetForm::Origin),
+        (
+            "CONNECT A.Test:443",
+            "b",
+            "a.test:443",
+            "*",
+            TargetForm::Authority,
+        ),
+        (
+            "CONNECT [::1]:443",
+            "[::1]:443",
+            "[::1]:443",
+            "*",
+            TargetForm::Authority,
+        ),
+    ] {
+        let wire = format!(
+            "{line} HTTP/1.1\r\nHost: {host}\r\nUpgrade: tcp\r\nConnection: upgrade\r\n\r\n"
+        );
+        let parsed = parse_as_proxy(&wire).expect(line);
+        assert_eq!(parsed.head.authority.unwrap(), authority, "{line}");
+        assert_eq!(parsed.head.path, path, "{line}");
+        assert_eq!(parsed.form, form, "{line}");
+        assert_eq!(parsed.framing, Framing::None, "{line}");
+        assert_eq!(parsed.asks_upgrade, form != TargetForm::Authority, "{line}");
+    }
+}
+
+#[test]
+fn targets_that_a_proxy_refuses() {
+    for (line, more, kind) in [
+        ("CONNECT a", "", ErrorKind::BadTarget),
+        ("CONNECT a:", "", ErrorKind::BadTarget),
+        ("CONNECT a:0", "", ErrorKind::BadTarget),
+        ("CONNECT a:65536", "", ErrorKind::BadTarget),
+        ("CONNECT u@a:80", "", ErrorKind::BadTarget),
+        ("CONNECT /", "", ErrorKind::BadTarget),
+        ("CONNECT *", "", ErrorKind::BadTarget),
+        ("CONNECT http://a:80/", "", ErrorKind::BadTarget),
+        ("CONNECT a%41:80", "", ErrorKind::BadTarget),
+        ("GET https://a/", "", ErrorKind::BadTarget),
+        ("GET HTTPS://a/", "", ErrorKind::BadTarget),
+        ("GET ftp://a/", "", ErrorKind::BadRequest),
+        ("GET a:80", "", ErrorKind::BadRequest),
+        ("GET http://u@a/", "", ErrorKind::BadRequest),
+        (
+            "CONNECT a:80",
+            "Content-Length: 0\r\n",
+            ErrorKind::BadRequest,
+        ),
+        (
+            "CONNECT a:80",
+            "Content-Length: 1\r\n",
+            ErrorKind::BadRequest,
+        ),
+        (
+            "CONNECT a:80",
+            "Transfer-Encoding: chunked\r\n",
+            ErrorKind::BadRequest,
+        ),
+    ] {
+        let wire = format!("{line} HTTP/1.1\r\nHost: a\r\n{more}\r\n");
+        assert_eq!(parse_as_proxy(&wire).err(), Some(kind), "{line} {more}");
+    }
+    let without_host = "CONNECT a:80 HTTP/1.1\r\n\r\n";
+    assert_eq!(
+        parse_as_proxy(without_host).err(),
+        Some(ErrorKind::BadRequest)
+    );
+    assert!(parse_as_proxy("CONNECT a:80 HTTP/1.0\r\n\r\n").is_ok());
 }
