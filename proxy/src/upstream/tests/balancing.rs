@@ -1,5 +1,7 @@
 //! Endpoints as a worker follows and chooses them.
 
+use std::net::SocketAddr;
+
 use super::*;
 use crate::cluster::{Address, EndpointSet};
 
@@ -76,5 +78,47 @@ fn least_request_avoids_the_endpoint_that_holds_its_requests() {
             }
         }
         assert!(answered >= 180, "{answered}");
+    });
+}
+
+fn socket(address: EndpointAddress) -> SocketAddr {
+    match address {
+        EndpointAddress::Socket(address) => address,
+        other => panic!("origins listen on sockets, and not at {other:?}"),
+    }
+}
+
+/// Where nobody listens; the port is kept for as long as this is.
+fn nobody() -> (socket2::Socket, SocketAddr) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let any: SocketAddr = ([127, 0, 0, 1], 0).into();
+    socket.bind(&any.into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, address)
+}
+
+#[test]
+fn addresses_of_a_target_are_tried_in_their_order() {
+    run(async {
+        let origin = Origin::answering(OK).await;
+        let origin = socket(origin.address());
+        let (_one, one) = nobody();
+        let (_two, two) = nobody();
+        let ask = async |cluster: &Rc<WorkerCluster>, addresses: &[SocketAddr]| {
+            let progress = Progress::default().toward(addresses.to_vec());
+            let asked = ask_telling(cluster, get(), &progress).await;
+            let asked = asked.map(|answer| answer.endpoint.label.to_string());
+            (asked.map_err(|error| error.kind), progress.retries())
+        };
+        let cluster = open(config([EndpointAddress::RequestTarget]));
+        let there = Ok(origin.to_string());
+        assert_eq!(ask(&cluster, &[one, two, origin]).await, (there.clone(), 2));
+        // Those that refused are passed over for a while.
+        assert_eq!(ask(&cluster, &[one, two, origin]).await.0, there);
+        assert_eq!(ask(&cluster, &[one, origin]).await, (there, 0));
+        let refused = Err(ErrorKind::ConnectFailed);
+        assert_eq!(ask(&cluster, &[one]).await, (refused.clone(), 0));
+        assert_eq!(ask(&cluster, &[one, two]).await, (refused, 1));
+        assert_eq!(ask(&cluster, &[]).await, (Err(ErrorKind::NoEndpoint), 0));
     });
 }
