@@ -153,6 +153,31 @@ fn curl_speaks_tls_with_an_origin_through_it() {
 }
 
 #[test]
+fn curl_speaks_tls_with_the_proxy_too() {
+    let folder = Proxy::folder();
+    let authority = Authority::new("root");
+    let pair = authority.issue(&["localhost"]);
+    pair.write(&folder, "edge");
+    put(&folder.join("root.pem"), authority.pem());
+    let roots = folder.join("root.pem").display().to_string();
+    let (plain, secret) = (Origin::saying("plain"), Serves::new(&pair).start());
+    let targets = here(&[plain.address.port(), secret.address.port()]);
+    let tls = ", tls: { certificates: [{ chain: ./edge.pem, key: ./edge.key }] }";
+    let proxy = Proxy::start_in(folder, &yaml(&targets, tls));
+    let through = format!("https://localhost:{}", proxy.address().port());
+    let ask = |url: &str| {
+        let known = ["--proxy-cacert", &roots, "--cacert", &roots];
+        curl(&[&["-x", &through], &known[..], &[url]].concat())
+    };
+    let (text, code) = ask(&format!("https://localhost:{}/", secret.address.port()));
+    assert_eq!(code, Some(0), "{text}");
+    let got = ask(&format!("http://{}/", plain.address));
+    assert_eq!(got, ("plain".to_owned(), Some(0)));
+    // By which it was asked for, and not how the proxy was.
+    assert_eq!(plain.seen().all("x-forwarded-proto"), ["http"]);
+}
+
+#[test]
 fn what_an_answer_to_connect_says() {
     let origin = echo();
     let proxy = proxy_to(origin.address);
