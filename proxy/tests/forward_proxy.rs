@@ -423,18 +423,24 @@ fn names_do_not_lead_into_this_machine() {
 
 #[test]
 fn nobody_comes_back_to_the_proxy_itself() {
-    // Both ports have to be known before.
+    // Both ports have to be known before, and somebody else may take one meanwhile.
     let free = || {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         socket.local_addr().unwrap().port()
     };
-    let (web, admin) = (free(), free());
-    let targets =
-        format!("{{ hosts: [localhost], networks: [0.0.0.0/0, '::/0'], ports: [{web}, {admin}] }}");
-    let yaml = yaml(&targets, "")
-        .replacen("'127.0.0.1:0'", &format!("'127.0.0.1:{admin}'"), 1)
-        .replacen("'127.0.0.1:0'", &format!("'0.0.0.0:{web}'"), 1);
-    let proxy = Proxy::start(&yaml);
+    let start = |_| {
+        let (web, admin) = (free(), free());
+        let targets = format!(
+            "{{ hosts: [localhost], networks: [0.0.0.0/0, '::/0'], ports: [{web}, {admin}] }}"
+        );
+        let yaml = yaml(&targets, "")
+            .replacen("'127.0.0.1:0'", &format!("'127.0.0.1:{admin}'"), 1)
+            .replacen("'127.0.0.1:0'", &format!("'0.0.0.0:{web}'"), 1);
+        let proxy = Proxy::try_start_in(Proxy::folder(), &yaml).ok()?;
+        Some((proxy, web, admin))
+    };
+    let started = (0..20).find_map(start);
+    let (proxy, web, admin) = started.expect("two ports that are free");
     for target in [
         format!("127.0.0.1:{web}"),
         format!("127.0.0.2:{web}"),
