@@ -102,6 +102,18 @@ fn origin(address: &str, name: &'static str) -> SocketAddr {
     address
 }
 
+/// Speaks first, and says nothing else.
+fn greeter() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            stream.write_all(b"220 ready\r\n").ok();
+        }
+    });
+    address
+}
+
 fn get(address: SocketAddr) -> (u16, String) {
     let answer = Client::connect(address)
         .send("GET / HTTP/1.1\r\nhost: whatever\r\n\r\n")
@@ -167,4 +179,24 @@ fn http_and_tcp_go_to_where_clients_wanted_to_go() {
     let read = direct.read_to_end(&mut heard);
     assert!(said.is_err() || read.is_err(), "it is reset");
     assert!(heard.is_empty());
+}
+
+/// Nothing is waited for on a port that is named, and that is the client's.
+#[test]
+fn servers_speak_first_on_ports_that_clients_wanted_to_go_to() {
+    if !is_inside("servers_speak_first_on_ports_that_clients_wanted_to_go_to") {
+        return;
+    }
+    bring_loopback_up();
+    let (web, mail) = (origin("127.0.0.1:0", "web"), greeter());
+    redirect(&[web.port(), mail.port()], 15001);
+    let yaml = format!(
+        "listeners: [{{ name: web, address: '127.0.0.1:15001', protocols: [http1, http2, tcp], \
+         detection: 60s, server_first_ports: [{}], cluster: there }}]\n\
+         clusters: [{{ name: there, endpoints: [original_dst], socket: {{ mark: {MARK} }} }}]\n",
+        mail.port()
+    );
+    let _proxy = Proxy::start(&yaml);
+    assert_eq!(Client::connect(mail).line(), "220 ready");
+    assert_eq!(get(web), (200, "web 1".to_owned()));
 }
