@@ -33,7 +33,11 @@ fn step_of(name: &str, rest: &str, fields: &[u8]) -> Result<Option<Verdict>, Str
         "respond" => return Ok(Some(respond(number(first), &[], second))),
         "respond-with" => return Ok(Some(respond(200, &[(first, second)], "with a field"))),
         "challenge" if request::get("proxy-authorization").is_none() => {
-            return Ok(Some(respond(407, &[("proxy-authenticate", rest)], "who is there?")));
+            return Ok(Some(respond(
+                407,
+                &[("proxy-authenticate", rest)],
+                "who is there?",
+            )));
         }
         "challenge" => {}
         "respond-huge" => return Ok(Some(respond(200, &[], &"x".repeat(number(first))))),
