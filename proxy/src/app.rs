@@ -400,6 +400,7 @@ async fn bring_up(start: Start) -> Result<(Control, Option<Signals>), StartError
             stage: stages.clone(),
             log,
             load: load.clone(),
+            admin: status.admin_address(),
         });
         workers.push(worker.map_err(anyhow::Error::new)?);
     }

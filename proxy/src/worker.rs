@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -54,6 +55,8 @@ pub struct WorkerSetup {
     pub stage: watch::Receiver<Stage>,
     pub log: AccessLog,
     pub load: Arc<Load>,
+    /// Where the admin address is bound.
+    pub admin: Option<SocketAddr>,
 }
 
 /// Starts the thread.
@@ -90,7 +93,13 @@ impl Drop for LetGo {
 async fn run(setup: WorkerSetup) -> Drained {
     let mut generations = setup.published.watch();
     let mut stage = setup.stage;
-    let local = Local::new(setup.index, &setup.published, setup.log, setup.load);
+    let local = Local::new(
+        setup.index,
+        &setup.published,
+        setup.log,
+        setup.load,
+        setup.admin,
+    );
     let mut listeners = Listeners::default();
     listeners.follow(&local);
     tokio::task::spawn_local(measure_delay(local.clone()));

@@ -56,7 +56,7 @@ impl Stage {
         let nothing = Published::new(Arc::new(empty(&config)));
         let load = Arc::new(Load::new(stats.delays.clone()));
         Self {
-            local: Local::new(0, &nothing, AccessLog::off(), load),
+            local: Local::new(0, &nothing, AccessLog::off(), load, None),
             config,
             loaded,
             stats,

@@ -68,8 +68,11 @@ impl Io {
     ) -> Poll<io::Result<usize>> {
         match self {
             Self::Tcp(tcp) => loop {
+                // Asked first: it takes from what a task may do in a turn, and a client
+                // that always has more to say is not to keep others from theirs.
+                ready!(tcp.poll_read_ready(context))?;
                 match read_tcp(tcp, buffer, wanted) {
-                    Err(error) if is_to_wait(&error) => ready!(tcp.poll_read_ready(context))?,
+                    Err(error) if is_to_wait(&error) => {}
                     outcome => return Poll::Ready(outcome),
                 }
             },

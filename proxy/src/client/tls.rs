@@ -5,6 +5,7 @@
 //! its first message (RFC 8446, section 2.3).
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::io::{self, BufRead, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::pin::Pin;
@@ -83,7 +84,11 @@ impl TlsStream {
             early: None,
             has_said_goodbye: false,
         };
-        let shaken = std::future::poll_fn(|context| stream.poll_handshake(context)).await;
+        let shaken = match stream.digest() {
+            // More than the first message may have been heard with it.
+            Ok(()) => poll_fn(|context| stream.poll_handshake(context)).await,
+            Err(error) => Err(error),
+        };
         match shaken {
             Ok(()) => Ok(stream),
             Err(error) => Err((error, stream.tcp)),
@@ -110,7 +115,9 @@ impl TlsStream {
     fn poll_handshake(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(self.poll_send(context))?;
-            if !self.session.is_handshaking() || self.early.is_some() {
+            let has_spoken = self.early.as_ref();
+            let has_spoken = has_spoken.is_some_and(|early| !early.said.is_empty());
+            if !self.session.is_handshaking() || has_spoken {
                 return Poll::Ready(Ok(()));
             }
             if ready!(self.poll_receive(context))? == 0 {
@@ -133,6 +140,9 @@ impl TlsStream {
                 let count = early.said.len().min(most);
                 take(&early.said[..count]);
                 early.said.advance(count);
+                if early.said.is_empty() {
+                    early.said = BytesMut::new();
+                }
                 return Poll::Ready(Ok(count));
             }
             match self.session.reader().into_first_chunk() {
@@ -153,23 +163,31 @@ impl TlsStream {
     /// Reads from the socket once, and has the session look at it.
     fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let count = loop {
+            // Asked first: it takes from what a task may do in a turn, and a client that
+            // always has more to say is not to keep others from theirs.
+            ready!(self.tcp.poll_read_ready(context))?;
             match self.session.read_tls(&mut Socket(&self.tcp)) {
                 Ok(count) => break count,
-                Err(error) if is_to_wait(&error) => ready!(self.tcp.poll_read_ready(context))?,
+                Err(error) if is_to_wait(&error) => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
         };
+        self.digest()?;
+        Poll::Ready(Ok(count))
+    }
+
+    /// Has the session look at what it has received.
+    fn digest(&mut self) -> io::Result<()> {
         let was_handshaking = self.session.is_handshaking();
         if let Err(error) = self.session.process_new_packets() {
             // The client is told why, if it can be.
             self.try_send();
-            let error = io::Error::new(io::ErrorKind::InvalidData, error);
-            return Poll::Ready(Err(error));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, error));
         }
-        if was_handshaking {
-            self.look_for_early()?;
+        match was_handshaking {
+            true => self.look_for_early(),
+            false => Ok(()),
         }
-        Poll::Ready(Ok(count))
     }
 
     fn look_for_early(&mut self) -> io::Result<()> {
@@ -207,10 +225,11 @@ impl TlsStream {
         context: &mut Context<'_>,
     ) -> Poll<io::Result<Option<usize>>> {
         while self.session.wants_write() {
+            ready!(self.tcp.poll_write_ready(context))?;
             match self.session.write_tls(&mut Socket(&self.tcp)) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Ok(count) => return Poll::Ready(Ok(Some(count))),
-                Err(error) if is_to_wait(&error) => ready!(self.tcp.poll_write_ready(context))?,
+                Err(error) if is_to_wait(&error) => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
@@ -241,6 +260,10 @@ impl TlsStream {
                     0 => Poll::Pending,
                     count => Poll::Ready(Ok(count)),
                 };
+            }
+            if !self.session.wants_write() && self.session.is_handshaking() {
+                let why = "nothing may be said before the handshake is done";
+                return Poll::Ready(Err(io::Error::other(why)));
             }
         }
     }

@@ -58,6 +58,20 @@ impl Target {
         Ok(Self { host, port })
     }
 
+    /// In its one spelling. `default_port` goes without saying.
+    pub fn authority(&self, default_port: Option<u16>) -> Option<Authority> {
+        let host = match &self.host {
+            Host::Address(IpAddr::V4(v4)) => v4.to_string(),
+            Host::Address(IpAddr::V6(v6)) => format!("[{v6}]"),
+            Host::Name(name) => name.clone(),
+        };
+        let text = match Some(self.port) == default_port {
+            true => host,
+            false => format!("{host}:{}", self.port),
+        };
+        text.parse().ok()
+    }
+
     /// Whether clients may ask for it. What a name stands for is another question.
     pub fn check(&self, allowed: &Targets) -> Result<(), ProxyError> {
         let refused = |why| Err(ProxyError::because(ErrorKind::TargetRefused, why));
@@ -101,11 +115,18 @@ impl HostPattern {
 
 /// Whether a name may stand for this address: it is one of the internet, or listed.
 pub fn may_stand_for(address: IpAddr, allowed: &Targets) -> bool {
-    is_public(meant(address)) || is_listed(&allowed.networks, address)
+    special(meant(address)).is_none() || is_listed(&allowed.networks, address)
 }
 
-fn is_listed(networks: &[Network], address: IpAddr) -> bool {
-    forwarded::contains(networks, meant(address))
+/// Addresses that are not of the internet are listed by a network of none but their like:
+/// who lists all of the internet means no metadata of a cloud.
+pub fn is_listed(networks: &[Network], address: IpAddr) -> bool {
+    let address = meant(address);
+    let narrow = special(address).unwrap_or(0);
+    let mut networks = networks.iter();
+    networks.any(|network| {
+        network.prefix >= narrow && forwarded::contains(std::slice::from_ref(network), address)
+    })
 }
 
 /// The address of IPv4 that one of IPv6 leads to, whoever translates it: mapped, compatible
@@ -124,28 +145,34 @@ fn meant(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Whether an address may be anybody's on the internet (the registries of RFC 6890).
-fn is_public(address: IpAddr) -> bool {
+/// The range of an address that is not anybody's on the internet, by the length of its
+/// prefix (the registries of RFC 6890; Azure's metadata are at an address of their own).
+fn special(address: IpAddr) -> Option<u8> {
     match address {
-        IpAddr::V4(v4) => !matches!(
-            v4.octets(),
-            [0 | 10 | 127 | 224..=255, ..]
-                | [100, 64..=127, ..]
-                | [169, 254, ..]
-                | [172, 16..=31, ..]
-                | [192, 0, 0 | 2, _]
-                | [192, 88, 99, _]
-                | [192, 168, ..]
-                | [198, 18 | 19, ..]
-                | [198, 51, 100, _]
-                | [203, 0, 113, _]
-        ),
+        IpAddr::V4(v4) => Some(match v4.octets() {
+            [0 | 10 | 127, ..] => 8,
+            [224..=255, ..] => 4,
+            [169, 254, ..] | [192, 168, ..] => 16,
+            [100, 64..=127, ..] => 10,
+            [172, 16..=31, ..] => 12,
+            [198, 18 | 19, ..] => 15,
+            [192, 0, 0 | 2, _] | [192, 88, 99, _] | [198, 51, 100, _] | [203, 0, 113, _] => 24,
+            [168, 63, 129, 16] => 32,
+            _ => return None,
+        }),
         // What is given out is below 2000::/3; of that, protocols have 2001::/23, and
         // documents the rest.
-        IpAddr::V6(v6) => match v6.segments() {
-            [0x2001, 0..=0x01ff | 0x0db8, ..] | [0x3fff, 0..=0x0fff, ..] => false,
-            [first, ..] => first & 0xe000 == 0x2000,
-        },
+        IpAddr::V6(v6) => Some(match v6.segments() {
+            [0x2001, 0..=0x01ff, ..] => 23,
+            [0x2001, 0x0db8, ..] => 32,
+            [0x3fff, 0..=0x0fff, ..] => 20,
+            [first, ..] if first & 0xe000 == 0x2000 => return None,
+            [first, ..] if first & 0xfe00 == 0xfc00 => 7,
+            [first, ..] if first & 0xffc0 == 0xfe80 => 10,
+            [first, ..] if first & 0xff00 == 0xff00 => 8,
+            [0, 0, 0, 0, 0, 0, 0, 0 | 1] => 128,
+            _ => 4,
+        }),
     }
 }
 

@@ -221,8 +221,9 @@ fn has_issued(issuer: &X509Certificate<'_>, issued: &X509Certificate<'_>) -> boo
                 }
                 _ => None,
             });
-    issuer.subject().as_raw() == issued.issuer().as_raw()
-        && (own.is_none() || wanted.is_none() || own == wanted)
+    // The same name may be in other encodings, as OpenSSL reads them.
+    let (name, asked) = (issuer.subject().to_string(), issued.issuer().to_string());
+    name.eq_ignore_ascii_case(&asked) && (own.is_none() || wanted.is_none() || own == wanted)
 }
 
 /// A chain, which was looked at, with the key of its first certificate.

@@ -9,13 +9,16 @@ use http::{HeaderName, HeaderValue, Method, Version};
 use super::Scene;
 use super::incoming::{Incoming, Source};
 use super::upload::Upload;
+use crate::cluster::Target;
 use crate::config::{ClientCertificateField, Listener};
 use crate::filter::{Decisions, HeadLimits, Lendable, View};
 use crate::http::call_depth;
 use crate::http::disguise::remove_disguised;
 use crate::http::forwarded::{self, Client};
 use crate::http::hop::{self, MaxForwards};
-use crate::http::{Framing, ParsedRequest, Role, TargetForm, Upgrade, grpc, request_id, trace};
+use crate::http::{
+    Framing, ParsedRequest, RequestHead, Role, TargetForm, Upgrade, grpc, request_id, trace,
+};
 use crate::pace::Pace;
 
 static FORWARDING: [HeaderName; 5] = forwarded::FIELDS;
@@ -43,6 +46,17 @@ pub struct Asked {
     pub is_final: bool,
 }
 
+/// Spells the host that a client names as its target in the one way in which filters and
+/// the log see it, and in which it is judged. One that cannot be read is refused later.
+fn spell_out(head: &mut RequestHead) {
+    let default_port = (head.method != Method::CONNECT).then_some(80);
+    let target = head.authority.as_ref();
+    let target = target.and_then(|authority| Target::read(authority, default_port).ok());
+    if let Some(target) = target {
+        head.authority = target.authority(default_port).or(head.authority.take());
+    }
+}
+
 /// Cleans the head and puts on it what the proxy adds.
 pub fn begin(scene: &Scene<'_>, request: ParsedRequest) -> (Asked, Lendable) {
     let config = &scene.listener.shared.config;
@@ -51,6 +65,9 @@ pub fn begin(scene: &Scene<'_>, request: ParsedRequest) -> (Asked, Lendable) {
     // A target of its own was not asked for on this connection.
     if scene.tls.is_some() && Role::of(config).is_own(request.form) {
         head.scheme = Scheme::HTTPS;
+    }
+    if !Role::of(config).is_own(request.form) {
+        spell_out(&mut head);
     }
     let asked = Asked {
         peer: scene.socket_peer,
@@ -169,6 +186,7 @@ pub fn upload<'a>(scene: &Scene<'a>, asked: &Asked, incoming: Incoming<'a>) -> U
     let config = &scene.listener.shared.config;
     let source = Source::new(incoming, asked.framing, config, pace(scene));
     let mut upload = Upload::new(source, asked.framing);
+    upload.may_have_ended = asked.method == Method::CONNECT && asked.version != Version::HTTP_2;
     if asked.framing.exceeds(config.limits.max_body_bytes) {
         upload.give_up();
     }

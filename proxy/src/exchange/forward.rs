@@ -4,7 +4,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
-use http::header::{HOST, PROXY_AUTHORIZATION, UPGRADE};
+use http::header::{HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 
 use super::answer::{Body, Facts, Outcome};
@@ -18,7 +18,7 @@ use crate::config::ClusterProtocol;
 use crate::deadline::Alarm;
 use crate::error::{ErrorKind, ProxyError};
 use crate::filter::{Flow, View};
-use crate::http::{Framing, ResponseHead, TargetForm, Upgrade, hop};
+use crate::http::{Framing, ResponseHead, TargetForm, hop};
 use crate::upstream::{
     self, Answer, ForwardTimeouts, Progress, RequestBody, UpstreamRequest, WorkerCluster,
 };
@@ -54,7 +54,7 @@ pub async fn answer(
                     upload.sender = None;
                     failed(error, facts)
                 },
-                |answer| passed_on(answer, asked.upgrade.as_ref()),
+                |answer| passed_on(scene, asked, answer),
             )
         }
         other => decided(other, facts),
@@ -90,13 +90,17 @@ pub fn failed(error: ProxyError, facts: &mut Facts) -> Outcome {
     outcome
 }
 
-fn passed_on(answer: Answer, upgrade: Option<&Upgrade>) -> Outcome {
+fn passed_on(scene: &Scene<'_>, asked: &Asked, answer: Answer) -> Outcome {
     let mut head = ResponseHead {
         status: answer.status,
         headers: answer.headers,
     };
     hop::remove_hop_by_hop(&mut head.headers);
-    if let Some(upgrade) = upgrade
+    if asked.form != TargetForm::Origin && scene.listener.forward_proxy.is_some() {
+        // Nobody but this proxy asks for what is for it.
+        head.headers.remove(PROXY_AUTHENTICATE);
+    }
+    if let Some(upgrade) = &asked.upgrade
         && head.status == StatusCode::SWITCHING_PROTOCOLS
     {
         head.headers.insert(UPGRADE, upgrade.protocol.clone());
@@ -242,7 +246,7 @@ fn headers_for(
     };
     let host = host.map_err(|error| ProxyError::with(ErrorKind::Internal, error))?;
     headers.insert(HOST, host);
-    if cluster.cluster().config.targets.is_some() {
+    if view.form != TargetForm::Origin && scene.listener.forward_proxy.is_some() {
         // It was for this proxy, whoever asks for it (RFC 9110 section 11.7.2).
         headers.remove(PROXY_AUTHORIZATION);
     }

@@ -1,6 +1,7 @@
 //! What the exchanges of one worker share.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -27,6 +28,8 @@ pub struct Local {
     pub log: AccessLog,
     /// Of all workers.
     pub load: Arc<Load>,
+    /// Where the admin address is bound.
+    pub admin: Option<SocketAddr>,
     delay: Cell<Delay>,
     /// The `Date` of answers.
     pub date: RefCell<DateCache>,
@@ -53,7 +56,13 @@ struct Current {
 }
 
 impl Local {
-    pub fn new(worker: usize, published: &Published, log: AccessLog, load: Arc<Load>) -> Rc<Self> {
+    pub fn new(
+        worker: usize,
+        published: &Published,
+        log: AccessLog,
+        load: Arc<Load>,
+        admin: Option<SocketAddr>,
+    ) -> Rc<Self> {
         let mut cache = published.cache();
         let shared = cache.load().clone();
         let snapshot = WorkerSnapshot::new(shared, None, worker);
@@ -63,6 +72,7 @@ impl Local {
             drain: Rc::default(),
             log,
             load,
+            admin,
             delay: Cell::default(),
             date: RefCell::new(DateCache::new(SystemTime::now())),
             copies: Cell::new(0),

@@ -246,7 +246,8 @@ fn may_finish(asked: &Asked, upload: &Upload<'_>) -> bool {
 /// What the client may have sent behind its request would make the kernel reset
 /// the connection, and the answer with it (RFC 9112 section 9.6).
 fn close_of(asked: &Asked, upload: &Upload<'_>) -> After {
-    match upload.is_done() && !asked.keeps_alive {
+    let is_all = upload.is_done() && asked.method != Method::CONNECT;
+    match is_all && !asked.keeps_alive {
         true => After::Close,
         false => After::Linger,
     }

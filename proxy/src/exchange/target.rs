@@ -5,10 +5,10 @@
 //! to say, for each request anew.
 
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::{HeaderMap, Method, StatusCode};
 
 use super::Scene;
 use super::answer::{Body, Facts, Outcome};
@@ -32,23 +32,10 @@ pub async fn progress(
     alarm: &mut Alarm,
 ) -> Result<Progress, ProxyError> {
     let finding = pin!(addresses(scene, cluster, asked, view));
-    let finding = pin!(while_there(asked, upload, finding));
+    let finding = pin!(upload.beside(finding));
     let deadline = scene.deadline(view);
     let addresses = scene.until(deadline, alarm, finding).await???;
     Ok(Progress::of_client(scene.peer).toward(addresses))
-}
-
-/// Runs `work` for as long as the client is there. One of HTTP/1 that has said all that it
-/// has for its target still waits to hear it.
-async fn while_there<T>(
-    asked: &Asked,
-    upload: &mut Upload<'_>,
-    work: Pin<&mut impl Future<Output = T>>,
-) -> Result<T, ProxyError> {
-    match asked.method == Method::CONNECT && asked.version != Version::HTTP_2 {
-        true => Ok(work.await),
-        false => upload.beside(work).await,
-    }
 }
 
 async fn addresses(
@@ -65,8 +52,9 @@ async fn addresses(
     // connected with, nobody knows.
     let default_port = (asked.method != Method::CONNECT).then_some(80);
     let target = Target::read(authority, default_port)?;
-    let own = &scene.snapshot.own_addresses;
-    cluster.addresses_of(&target, own).await
+    let own = scene.snapshot.own_addresses.iter().copied();
+    let own: Vec<_> = own.chain(scene.local.admin).collect();
+    cluster.addresses_of(&target, &own).await
 }
 
 /// Connects the client with what it asks for. What either says then is passed on once the
@@ -91,7 +79,7 @@ pub async fn connect(
     let deadline = scene.deadline(&course.view);
     let reached = {
         let reaching = pin!(reach_opaque(&cluster, &progress));
-        let reaching = pin!(while_there(asked, upload, reaching));
+        let reaching = pin!(upload.beside(reaching));
         scene.until(deadline, client.alarm, reaching).await
     };
     note_endpoint(&progress, &cluster, &mut course.view, facts);

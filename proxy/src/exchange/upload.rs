@@ -30,6 +30,8 @@ pub struct Upload<'a> {
     pending: Option<Bytes>,
     /// Gone once the origin no longer wants the rest, which is then discarded.
     pub sender: Option<BodySender>,
+    /// The client may have said all that it has, and waits to hear what is said to it.
+    pub may_have_ended: bool,
     /// These never hold the original up: a copy that lags is cut off.
     pub copies: Vec<Copy>,
     /// The client was sent `100 Continue`.
@@ -50,6 +52,7 @@ impl<'a> Upload<'a> {
             framing,
             pending: None,
             sender: None,
+            may_have_ended: false,
             copies: Vec::new(),
             was_asked_for: false,
             is_broken: false,
@@ -105,7 +108,7 @@ impl<'a> Upload<'a> {
         &mut self,
         work: Pin<&mut impl Future<Output = T>>,
     ) -> Result<T, ProxyError> {
-        match self.source.shows_end() {
+        match self.source.shows_end() && !self.may_have_ended {
             true => while_there(&mut self.source, work).await,
             false => Ok(work.await),
         }

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::{Listener, Snapshot};
 use crate::cluster::Cluster;
-use crate::config::{AdminAddress, ListenAddress, Name};
+use crate::config::{ListenAddress, Name};
 use crate::filter::{
     Calls, ConnectionChain, LoadedFilter, Outbound, Place, WorkerCanary, WorkerChain, WorkerFilter,
 };
@@ -27,7 +27,7 @@ pub struct WorkerSnapshot {
     pub tells_clients: bool,
     /// Whether any cluster goes to where clients wanted to go.
     pub follows_clients: bool,
-    /// Where the proxy listens itself, if clients may say where they go.
+    /// Where its listeners listen, if clients may say where they go.
     pub own_addresses: Vec<SocketAddr>,
     /// Where filters send their calls, if any may make one.
     pub calls: Option<Calls>,
@@ -148,15 +148,12 @@ fn own_addresses(shared: &Snapshot) -> Vec<SocketAddr> {
     if !clusters.any(|cluster| cluster.config.goes_to_targets()) {
         return Vec::new();
     }
-    let sockets = shared.sockets().filter_map(|socket| match socket.address {
+    let sockets = shared.sockets();
+    let sockets = sockets.filter_map(|socket| match socket.address {
         ListenAddress::Tcp(address) => Some(address),
         ListenAddress::Unix(_) | ListenAddress::Systemd(_) => None,
     });
-    let admin = match shared.config.admin.as_ref().map(|admin| &admin.address) {
-        Some(AdminAddress::Tcp(address)) => Some(*address),
-        Some(AdminAddress::Unix(_)) | None => None,
-    };
-    sockets.chain(admin).collect()
+    sockets.collect()
 }
 
 fn carry_cluster(

@@ -14,6 +14,7 @@ mod handshake;
 mod hello;
 mod key_log;
 mod server;
+mod sessions;
 mod verifier;
 
 pub use client::Client;

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{
-    NoClientAuth, NoServerSessionStorage, ProducesTickets, ServerConfig, ServerSessionMemoryCache,
-    StoresServerSessions, VerifierBuilderError, WebPkiClientVerifier,
+    NoClientAuth, NoServerSessionStorage, ProducesTickets, ServerConfig, StoresServerSessions,
+    VerifierBuilderError, WebPkiClientVerifier,
 };
 use rustls::{AlertDescription, RootCertStore, SupportedProtocolVersion, version};
 
 use super::choice::Choice;
 use super::key_log::KeyLogFile;
+use super::sessions::KeptSessions;
 use crate::config::{ClientCertificates, ClientMode, ListenerTls, MinVersion, Protocol};
 
 /// What may be offered by ALPN (RFC 7301), the preferred first.
@@ -46,8 +47,8 @@ enum Sessions {
     None,
     /// A session is in its ticket, sealed: nothing is kept, and nothing is locked.
     Tickets(Arc<dyn ProducesTickets>),
-    /// Kept here, locked as a handshake ends, and good for one connection: who repeats what
-    /// was overheard finds none (RFC 8446, section 8.1).
+    /// Kept here, and good for one connection: who repeats what was overheard finds none
+    /// (RFC 8446, section 8.1).
     Kept(Arc<dyn StoresServerSessions>),
 }
 
@@ -57,7 +58,7 @@ impl Sessions {
             match (configured.session_tickets, configured.early_data, known) {
                 (false, _, _) => Self::None,
                 (true, true, Some(known @ Self::Kept(_))) => known.clone(),
-                (true, true, _) => Self::Kept(ServerSessionMemoryCache::new(MAX_SESSIONS)),
+                (true, true, _) => Self::Kept(Arc::new(KeptSessions::new(MAX_SESSIONS))),
                 (true, false, Some(known @ Self::Tickets(_))) => known.clone(),
                 (true, false, _) => Self::Tickets(aws_lc_rs::Ticketer::new()?),
             },

@@ -1,13 +1,32 @@
 //! The addresses of a target that a client asks for, if it may.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use super::pool::Active;
 use super::worker_cluster::WorkerCluster;
-use crate::cluster::target::{Host, Target, leads_back, may_stand_for};
+use crate::cluster::resolve::look_up_target;
+use crate::cluster::target::{Host, Target, is_listed, leads_back, may_stand_for};
 use crate::config::Targets;
 use crate::error::{ErrorKind, ProxyError};
+
+/// An address that a name stands for.
+pub(super) struct Resolved {
+    address: IpAddr,
+    /// It is one of this machine's own.
+    is_here: bool,
+}
+
+/// Blocks.
+pub(super) fn look_up(name: &str) -> io::Result<Vec<Resolved>> {
+    let found = look_up_target(name)?.into_iter();
+    let found = found.map(|address| Resolved {
+        address,
+        is_here: is_of_this_machine(address),
+    });
+    Ok(found.collect())
+}
 
 impl WorkerCluster {
     /// Those to try, in this order. `own` is where this proxy listens, where nobody goes.
@@ -42,7 +61,7 @@ impl WorkerCluster {
         }
     }
 
-    async fn look_up(&self, name: &str) -> Result<Arc<[IpAddr]>, ProxyError> {
+    async fn look_up(&self, name: &str) -> Result<Arc<[Resolved]>, ProxyError> {
         let config = &self.cluster().config;
         let names = self.names.as_ref().ok_or(ErrorKind::NoEndpoint)?;
         let finding = names.find(name, config.resolve_every);
@@ -56,19 +75,23 @@ impl WorkerCluster {
 /// Those that the name may stand for. One that may not is passed over as long as there are
 /// others.
 fn go_on(
-    addresses: &[IpAddr],
+    addresses: &[Resolved],
     port: u16,
     allowed: &Targets,
     own: &[SocketAddr],
 ) -> Result<Vec<SocketAddr>, ProxyError> {
     let mut refused = None;
     let mut good = Vec::with_capacity(addresses.len());
-    for address in addresses {
+    for Resolved { address, is_here } in addresses {
         let to = SocketAddr::new(*address, port);
-        let checked = match may_stand_for(*address, allowed) {
+        let may = match is_here {
+            true => is_listed(&allowed.networks, *address),
+            false => may_stand_for(*address, allowed),
+        };
+        let checked = match may {
             true => refuse_own(own, to),
             false => Err(refuse(format!(
-                "its name stands for {address}, which is not of the internet and in none of `networks`"
+                "its name stands for {address}, which is of this machine or not of the internet, and in none of `networks`"
             ))),
         };
         match checked {
@@ -94,19 +117,32 @@ fn refuse(why: String) -> ProxyError {
 }
 
 /// Asked of the kernel: what can be bound to is of this machine, where no other addresses
-/// can be (`ip_nonlocal_bind`), and so is what comes from itself.
+/// can be (`ip_nonlocal_bind`), and so is what comes from itself. Where it cannot be asked,
+/// any may be.
 fn is_of_this_machine(address: IpAddr) -> bool {
     const OF_NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
     const OF_NOBODY_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
-    let can_bind = |address: IpAddr| UdpSocket::bind((address, 0)).is_ok();
     let nobody = match address {
         IpAddr::V4(_) => OF_NOBODY,
         IpAddr::V6(_) => OF_NOBODY_V6,
     };
     address.is_loopback()
         || address.is_unspecified()
-        || (can_bind(address) && !can_bind(nobody))
+        || match (can_bind(address), can_bind(nobody)) {
+            (Ok(can), Ok(can_any)) => can && !can_any,
+            (Err(_), _) | (_, Err(_)) => true,
+        }
         || source_toward(address) == Some(address)
+}
+
+fn can_bind(address: IpAddr) -> io::Result<bool> {
+    match UdpSocket::bind((address, 0)) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => Ok(false),
+        // There is no IPv6 here.
+        Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// The address of this machine from which another is spoken to. Nothing is sent.
@@ -139,7 +175,11 @@ mod tests {
 
     /// Of a name that stands for these.
     fn check(addresses: &[&str], allowed: &Targets, own: &[&str]) -> Result<Vec<String>, String> {
-        let addresses: Vec<IpAddr> = addresses.iter().map(|one| one.parse().unwrap()).collect();
+        let resolved = |text: &&str| Resolved {
+            address: text.parse().unwrap(),
+            is_here: *text == "9.9.9.9",
+        };
+        let addresses: Vec<_> = addresses.iter().map(resolved).collect();
         let own: Vec<SocketAddr> = own.iter().map(|one| one.parse().unwrap()).collect();
         match go_on(&addresses, 80, allowed, &own) {
             Ok(good) => Ok(good.iter().map(ToString::to_string).collect()),
@@ -159,6 +199,10 @@ mod tests {
         }
         let both = ["127.0.0.1", "8.8.8.8"];
         assert_eq!(check(&both, &none, &[]).unwrap(), ["8.8.8.8:80"]);
+        let why = check(&["9.9.9.9"], &none, &[]).unwrap_err();
+        assert!(why.contains("of this machine"), "{why}");
+        let own = allowed(&[("9.9.9.0", 24)]);
+        assert!(check(&["9.9.9.9"], &own, &[]).is_ok());
         let here = allowed(&[("127.0.0.0", 8)]);
         let good = check(&both, &here, &[]).unwrap();
         assert_eq!(good, ["127.0.0.1:80", "8.8.8.8:80"]);
@@ -166,7 +210,7 @@ mod tests {
 
     #[test]
     fn nobody_goes_to_the_proxy_itself() {
-        let here = allowed(&[("0.0.0.0", 0), ("::", 0)]);
+        let here = allowed(&[("127.0.0.0", 8), ("0.0.0.0", 8), ("::1", 128)]);
         for (address, own) in [
             ("127.0.0.1", "127.0.0.1:80"),
             ("127.0.0.1", "0.0.0.0:80"),

@@ -18,7 +18,7 @@ use super::destinations::Destinations;
 use super::names::Names;
 use super::pool::{Pick, Pool, Sweep, WorkerEndpoint};
 use super::request::Progress;
-use crate::cluster::resolve::look_up_target;
+use super::targets::{Resolved, look_up};
 use crate::cluster::{Cluster, EndpointSet};
 use crate::config::Name;
 use crate::proxy_protocol::Ends;
@@ -33,7 +33,7 @@ pub struct WorkerCluster {
     /// Where the client says which endpoint it is.
     destinations: Option<Destinations>,
     /// Where it says so by a name.
-    pub(super) names: Option<Names>,
+    pub(super) names: Option<Names<Resolved>>,
 }
 
 struct Choice {
@@ -67,7 +67,7 @@ impl WorkerCluster {
                 rng,
             }),
             destinations: (follows || goes_to_targets).then(Destinations::default),
-            names: goes_to_targets.then(|| Names::new(look_up_target)),
+            names: goes_to_targets.then(|| Names::new(look_up)),
             pool: Rc::new(Pool { cluster, worker }),
         })
     }

@@ -48,7 +48,7 @@ impl Checker<'_> {
             self.warning(&pointer, found, "this key only while you look for a fault");
         }
         if raw.early_data {
-            self.early_data(&below(at, "early_data"), raw, protocols);
+            self.early_data(&below(at, "early_data"), raw, protocols, is_too_old);
         }
         let client = raw.client.as_ref();
         let client = client.map(|raw| self.client_certificates(&below(at, "client"), raw));
@@ -68,12 +68,19 @@ impl Checker<'_> {
     }
 
     /// What was overheard may be said again by anybody.
-    fn early_data(&mut self, at: &str, raw: &RawListenerTls, protocols: &[Protocol]) {
+    fn early_data(
+        &mut self,
+        at: &str,
+        raw: &RawListenerTls,
+        protocols: &[Protocol],
+        is_too_old: bool,
+    ) {
         let beside = match () {
             () if raw.client.is_some() => "`client`: who a client is is not known before its end",
             () if protocols.contains(&Protocol::Tcp) => {
                 "`protocols: [tcp]`: what is safe to be repeated is not known there"
             }
+            () if is_too_old => "`cipher_suites` of TLS 1.2 alone, which has none",
             () if !raw.session_tickets => "`session_tickets: false`: there is nothing to resume",
             () => return,
         };

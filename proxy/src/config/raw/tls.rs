@@ -51,7 +51,7 @@ pub(in crate::config) struct RawListenerTls {
     #[serde(default = "yes")]
     pub(in crate::config) session_tickets: bool,
     /// Whether clients that come again may send a request along with their first message
-    /// (0-RTT, RFC 8470). **Whoever overhears it can send it once more, elsewhere.** So only
+    /// (0-RTT, RFC 8470). **Whoever overhears it may send it in the client's stead.** So only
     /// requests of safe methods are served before the handshake is done, with `Early-Data: 1`
     /// for the origin, and others are answered 425. Not with `client`, and not with
     /// `protocols: [tcp]`. Sessions are in memory then, and each is good for one connection.

@@ -65,9 +65,12 @@ fn read_head(
     };
     let form = target.form;
     let asks_upgrade = facts.asks_upgrade && form != TargetForm::Authority;
-    if form == TargetForm::Authority && facts.framing != Framing::None {
-        return Err(HeadError::bad("CONNECT with a body"));
-    }
+    let framing = match (form, facts.framing) {
+        // Some say so where there is none.
+        (TargetForm::Authority, Framing::None | Framing::Length(0)) => Framing::None,
+        (TargetForm::Authority, _) => return Err(HeadError::bad("CONNECT with a body")),
+        (_, framing) => framing,
+    };
     let (authority, path) = join_host(target, host, version, role)?;
     Ok(ParsedRequest {
         head: RequestHead {
@@ -75,7 +78,7 @@ fn read_head(
             scheme: Scheme::HTTP,
             authority,
             path,
-            headers: with_plain_length(headers, facts.framing),
+            headers: with_plain_length(headers, framing),
         },
         version,
         form,

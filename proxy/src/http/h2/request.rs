@@ -63,7 +63,8 @@ pub fn read_request(
         }
     };
     join_cookies(&mut headers)?;
-    if is_plain && headers.contains_key(CONTENT_LENGTH) {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).into_iter();
+    if is_plain && lengths.any(|length| length != "0") {
         return Err(HeadError::bad("CONNECT with a body"));
     }
     let framing = match asks_upgrade || is_plain {
@@ -274,7 +275,9 @@ mod tests {
             let kind = refused(Role::Proxy, target, &[]);
             assert_eq!(kind, ErrorKind::BadTarget, "{target}");
         }
-        let kind = refused(Role::Proxy, "a.test:443", &[("content-length", "0")]);
+        let none = connect(Role::Proxy, "a.test:443", &[("content-length", "0")]);
+        assert_eq!(none.unwrap().framing, Framing::None);
+        let kind = refused(Role::Proxy, "a.test:443", &[("content-length", "1")]);
         assert_eq!(kind, ErrorKind::BadRequest);
         let kind = refused(Role::Proxy, "a.test:443", &[("host", "b.test:443")]);
         assert_eq!(kind, ErrorKind::AmbiguousRequest);

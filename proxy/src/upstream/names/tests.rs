@@ -1,5 +1,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
+use std::net::IpAddr;
+
 use super::*;
 
 const LONG: Duration = Duration::from_secs(3600);
@@ -32,21 +34,46 @@ fn who_asks_for_the_same_name_shares_a_look_up() {
 #[test]
 fn an_answer_is_believed_for_its_time() {
     static ASKED: AtomicUsize = AtomicUsize::new(0);
-    let names = Names::new(|name| {
-        ASKED.fetch_add(1, SeqCst);
-        one(name)
+    let names = Names::new(|_| {
+        let number = ASKED.fetch_add(1, SeqCst);
+        Ok(vec![number])
     });
     run(async {
-        for _ in 0..3 {
-            names.find("a.test", Duration::ZERO).await.unwrap();
+        let mut last = 0;
+        // What was found before counts until there is more.
+        while last < 3 {
+            last = names.find("a.test", Duration::ZERO).await.unwrap()[0];
         }
     });
-    assert_eq!(ASKED.load(SeqCst), 3);
+}
+
+/// A name in use does not wait for those that take their time.
+#[test]
+fn what_a_name_stood_for_counts_while_it_is_looked_up_again() {
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+    let names = Names::new(|name| match ASKED.fetch_add(1, SeqCst) {
+        0 => one(name),
+        _ => Err(io::ErrorKind::TimedOut.into()),
+    });
+    let turns = names.turns.clone();
+    run(async {
+        let first = names.find("a.test", Duration::ZERO).await.unwrap();
+        let all = turns.acquire_many(AT_ONCE as u32).await.unwrap();
+        let again = names.find("a.test", Duration::ZERO).await.unwrap();
+        assert_eq!((&again, ASKED.load(SeqCst)), (&first, 1));
+        drop(all);
+        // Nor where the new look-up fails.
+        while ASKED.load(SeqCst) < 3 {
+            let again = names.find("a.test", Duration::ZERO).await.unwrap();
+            assert_eq!(again, first);
+            tokio::task::yield_now().await;
+        }
+    });
 }
 
 #[test]
 fn a_name_that_is_not_known_is_told_so() {
-    let names = Names::new(|_| Err(io::ErrorKind::NotFound.into()));
+    let names = Names::<IpAddr>::new(|_| Err(io::ErrorKind::NotFound.into()));
     let error = run(names.find("a.test", LONG)).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
 }
