@@ -354,7 +354,7 @@ fn targets_that_are_refused() {
         ("CONNECT * HTTP/1.1\r\nhost: a\r\n\r\n", 400),
         ("CONNECT a.internal:80 HTTP/1.1\r\n\r\n", 400),
         (
-            "CONNECT a.internal:80 HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n",
+            "CONNECT a.internal:80 HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\n",
             400,
         ),
         (
@@ -430,7 +430,7 @@ fn nobody_comes_back_to_the_proxy_itself() {
     let start = |_| {
         let (web, admin) = (free(), free());
         let targets = format!(
-            "{{ hosts: [localhost], networks: [0.0.0.0/0, '::/0'], ports: [{web}, {admin}] }}"
+            "{{ hosts: [localhost], networks: [127.0.0.0/8, 0.0.0.0/8], ports: [{web}, {admin}] }}"
         );
         let yaml = yaml(&targets, "")
             .replacen("'127.0.0.1:0'", &format!("'127.0.0.1:{admin}'"), 1)
@@ -600,7 +600,7 @@ fn connect_over_http2() {
         }
         let request = Request::builder().method(Method::CONNECT);
         let request = request.uri(origin.address.to_string());
-        let answer = client.ask(request.header("content-length", "0")).await;
+        let answer = client.ask(request.header("content-length", "1")).await;
         assert_eq!(answer.status, 400);
         // Other requests are as ever: there is no cluster for them.
         assert_eq!(client.get("/").await.status, 404);
