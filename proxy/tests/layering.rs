@@ -30,6 +30,7 @@ const LAYERS: &[&[&str]] = &[
     &["http", "client", "drain"],
     &["error", "stats", "console", "pace", "memory", "cache"],
     &[
+        "balance",
         "deadline",
         "shared",
         "digest",
