@@ -8,4 +8,16 @@
 //!
 //! Time is what passed since any fixed moment. A clock that jumps back is one that stood still.
 
+pub mod choices;
+pub mod pressure;
+#[cfg(test)]
+mod simulate;
 pub mod stride;
+
+use std::time::Duration;
+
+/// Saturates after 584 years.
+fn nanoseconds(time: Duration) -> u64 {
+    let whole = time.as_secs().saturating_mul(1_000_000_000);
+    whole.saturating_add(u64::from(time.subsec_nanos()))
+}
