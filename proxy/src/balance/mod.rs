@@ -9,6 +9,7 @@
 //! Time is what passed since any fixed moment. A clock that jumps back is one that stood still.
 
 pub mod choices;
+pub mod peak_ewma;
 pub mod pressure;
 #[cfg(test)]
 mod simulate;
