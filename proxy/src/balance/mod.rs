@@ -8,9 +8,13 @@
 //!
 //! Time is what passed since any fixed moment. A clock that jumps back is one that stood still.
 
+pub mod bound;
 pub mod choices;
+pub mod hash;
+pub mod maglev;
 pub mod peak_ewma;
 pub mod pressure;
+pub mod ring;
 #[cfg(test)]
 mod simulate;
 pub mod stride;

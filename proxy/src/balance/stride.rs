@@ -86,7 +86,7 @@ fn at(table: &[u32], rng: &mut Rng) -> Option<u32> {
 }
 
 /// A place in a round, on one worker.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct RoundRobin {
     next: usize,
     next_shared: usize,
