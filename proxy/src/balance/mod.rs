@@ -11,13 +11,17 @@
 pub mod bound;
 pub mod choices;
 pub mod hash;
+pub mod locality;
 pub mod maglev;
 pub mod peak_ewma;
 pub mod pressure;
 pub mod ring;
+pub mod shares;
 #[cfg(test)]
 mod simulate;
 pub mod stride;
+pub mod subsets;
+pub mod tiers;
 
 use std::time::Duration;
 
