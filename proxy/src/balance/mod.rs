@@ -11,14 +11,17 @@
 pub mod bound;
 pub mod choices;
 pub mod hash;
+pub mod health;
 pub mod locality;
 pub mod maglev;
+pub mod outlier;
 pub mod peak_ewma;
 pub mod pressure;
 pub mod ring;
 pub mod shares;
 #[cfg(test)]
 mod simulate;
+pub mod slow_start;
 pub mod stride;
 pub mod subsets;
 pub mod tiers;
