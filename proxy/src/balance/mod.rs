@@ -8,15 +8,23 @@
 //!
 //! Time is what passed since any fixed moment. A clock that jumps back is one that stood still.
 
+pub mod backoff;
 pub mod bound;
+pub mod breaker;
 pub mod choices;
+pub mod codel;
+pub mod gradient;
 pub mod hash;
 pub mod health;
+pub mod hedge;
+pub mod limit;
 pub mod locality;
 pub mod maglev;
 pub mod outlier;
 pub mod peak_ewma;
 pub mod pressure;
+pub mod quantile;
+pub mod retry_budget;
 pub mod ring;
 pub mod shares;
 #[cfg(test)]
