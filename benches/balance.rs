@@ -1,63 +1,98 @@
-//! Picking an endpoint by each policy, of few and of many.
+//! Picking an endpoint by each policy, of few and of many, and taking over a set of many.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU8;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use fastrand::Rng;
-use lockgate::config::Balance;
-use lockgate::upstream::balance::{Balancer, Candidates};
+use lockgate::balance::choices::{self, load};
+use lockgate::balance::stride::{RoundRobin, Schedule};
+use lockgate::cluster::{Address, Cluster, EndpointSet};
+use lockgate::config;
+use lockgate::stats::PerWorker;
+use lockgate::upstream::{Sweep, WorkerCluster};
 
-/// Endpoints of one weight, of which every tenth is passed over.
-struct Endpoints {
-    schedule: Vec<u32>,
+const TWO: NonZeroU8 = NonZeroU8::new(2).expect("it is not zero");
+
+/// Of endpoints every tenth is passed over.
+fn is_passed_over(index: usize) -> bool {
+    index % 10 == 9
 }
 
-impl Endpoints {
-    fn new(count: u32) -> Self {
-        Self {
-            schedule: (0..count).collect(),
-        }
-    }
-}
-
-impl Candidates for Endpoints {
-    fn count(&self) -> usize {
-        self.schedule.len()
-    }
-
-    fn schedule(&self) -> &[u32] {
-        &self.schedule
-    }
-
-    fn weight(&self, _: usize) -> u32 {
-        1
-    }
-
-    fn active(&self, index: usize) -> u32 {
-        index as u32 % 7
-    }
-
-    fn is_passed_over(&self, index: usize) -> bool {
-        index % 10 == 9
-    }
-}
-
-fn balance(criterion: &mut Criterion) {
-    for (name, policy) in [
-        ("round_robin", Balance::RoundRobin),
-        ("least_request", Balance::LeastRequest),
-        ("random", Balance::Random),
-    ] {
-        let mut group = criterion.benchmark_group(format!("balance {name}"));
-        for count in [2, 20, 10_000] {
-            let endpoints = Endpoints::new(count);
-            let mut rng = Rng::with_seed(7);
-            let mut balancer = Balancer::new(policy, &mut rng);
-            group.bench_function(BenchmarkId::from_parameter(count), |bencher| {
-                bencher.iter(|| balancer.pick(&endpoints, &mut rng));
-            });
-        }
-        group.finish();
+fn picks(criterion: &mut Criterion) {
+    for count in [2, 20, 10_000] {
+        let schedule = Schedule::new(&vec![1; count]);
+        let mut rng = Rng::with_seed(7);
+        let mut pick = |name: &str, pick: &mut dyn FnMut(&mut Rng) -> Option<usize>| {
+            let id = BenchmarkId::new(name, count);
+            let mut group = criterion.benchmark_group("balance");
+            group.bench_function(id, |bencher| bencher.iter(|| pick(&mut rng)));
+        };
+        let mut round = RoundRobin::default();
+        pick("round_robin", &mut |_| {
+            round.pick(&schedule, is_passed_over)
+        });
+        pick("random", &mut |rng| {
+            let cost = |index| (!is_passed_over(index)).then_some(0.0);
+            choices::pick(&schedule, NonZeroU8::MIN, rng, cost)
+        });
+        pick("least_request", &mut |rng| {
+            let cost = |index| (!is_passed_over(index)).then(|| load(index as u32 % 7, 1));
+            choices::pick(&schedule, TWO, rng, cost)
+        });
     }
 }
 
-criterion_group!(benches, balance);
+const MANY: u32 = 10_000;
+
+fn cluster() -> Arc<Cluster> {
+    let text = "listeners: [{ name: a, address: '127.0.0.1:1', cluster: a }]\n\
+                clusters: [{ name: a, endpoints: ['127.0.0.1:2'] }]\n";
+    let loaded = config::load_text(text, "lockgate.yaml", &|_| None);
+    let config = loaded
+        .expect("a good configuration")
+        .config
+        .clusters
+        .remove(0);
+    Cluster::new(config, None, Arc::new(PerWorker::new(1, Default::default)))
+}
+
+fn addresses(first: u32) -> impl Iterator<Item = (Address, u32)> {
+    (first..first + MANY).map(|number| {
+        let [_, b, c, d] = number.to_be_bytes();
+        (Address::Socket(SocketAddr::from(([10, b, c, d], 80))), 1)
+    })
+}
+
+/// A tenth of the endpoints is replaced.
+fn updates(criterion: &mut Criterion) {
+    let first = EndpointSet::new(addresses(0), &EndpointSet::default());
+    let mut group = criterion.benchmark_group("balance update");
+    group.bench_function("the set", |bencher| {
+        bencher.iter(|| EndpointSet::new(addresses(MANY / 10), &first));
+    });
+    let second = Arc::new(EndpointSet::new(addresses(MANY / 10), &first));
+    let first = Arc::new(first);
+    let cluster = cluster();
+    cluster.endpoints.store(first.clone());
+    let worker = WorkerCluster::carry(&cluster, None, 0);
+    group.bench_function("a worker", |bencher| {
+        bencher.iter_custom(|rounds| {
+            let mut took = Duration::ZERO;
+            for _ in 0..rounds {
+                for set in [&second, &first] {
+                    cluster.endpoints.store(Arc::clone(set));
+                    let start = Instant::now();
+                    worker.sweep(start.into(), Sweep::Old);
+                    took += start.elapsed() / 2;
+                }
+            }
+            took
+        });
+    });
+}
+
+criterion_group!(benches, picks, updates);
 criterion_main!(benches);

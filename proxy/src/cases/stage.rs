@@ -111,7 +111,7 @@ impl Stage {
             ..self.config.clusters[0].clone()
         };
         let cluster = Cluster::new(config, None, self.stats.cluster(&name));
-        let endpoints = EndpointSet::new([(Address::Inside(inside), 1)], &EndpointSet::empty());
+        let endpoints = EndpointSet::new([(Address::Inside(inside), 1)], &EndpointSet::default());
         cluster.endpoints.store(Arc::new(endpoints));
         cluster
     }

@@ -120,7 +120,7 @@ async fn endpoints(config: &config::Cluster) -> (Vec<Arc<Endpoint>>, Vec<Asked>)
             });
         }
     }
-    (cluster.endpoints.load().endpoints.clone(), unresolved)
+    (cluster.endpoints.load().endpoints.to_vec(), unresolved)
 }
 
 async fn ask_one(
@@ -161,9 +161,9 @@ async fn status(config: config::Cluster, endpoint: &Endpoint) -> Result<u16, Pro
     let timeouts = ForwardTimeouts::from(&config.timeouts);
     let asked = request(&config, endpoint);
     let cluster = Cluster::new(config, tls, stats());
-    let only = EndpointSet::new([Found::from(endpoint)], &EndpointSet::empty());
+    let only = EndpointSet::new([Found::from(endpoint)], &EndpointSet::default());
     cluster.endpoints.store(Arc::new(only));
-    let worker = WorkerCluster::new(cluster, 0);
+    let worker = WorkerCluster::carry(&cluster, None, 0);
     let answer = forward(&worker, asked, &timeouts, &Progress::default()).await?;
     Ok(answer.status.as_u16())
 }

@@ -1,6 +1,5 @@
-//! Endpoints and the set of them that is in use.
+//! One endpoint: its address, and what all workers know about it.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,7 +12,6 @@ use tokio::time::Instant;
 
 use super::clock;
 use super::inside::Inside;
-use super::schedule::schedule;
 use crate::config::{Name, unix_name};
 
 /// Where an endpoint listens, resolved.
@@ -60,7 +58,7 @@ impl From<&Endpoint> for Found {
         Self {
             address: endpoint.address.clone(),
             host: Some(endpoint.tls_name.clone()),
-            weight: endpoint.weight,
+            weight: 1,
         }
     }
 }
@@ -68,7 +66,7 @@ impl From<&Endpoint> for Found {
 impl Found {
     /// Names of addresses are asked for by nobody, and one that stands for none is in no
     /// certificate.
-    fn tls_name(&self) -> ServerName<'static> {
+    pub(super) fn tls_name(&self) -> ServerName<'static> {
         match (&self.host, &self.address) {
             (Some(host), _) => host.clone(),
             (None, Address::Socket(address)) => address.ip().into(),
@@ -87,7 +85,6 @@ pub struct Endpoint {
     pub tls_name: ServerName<'static>,
     /// The address as text, for logs and metrics.
     pub label: Name,
-    pub weight: u32,
     /// Passed over until this time of [`clock`]; zero when it never refused.
     /// A tally that any worker writes: the last writer wins, and all are right.
     refused_until: AtomicU64,
@@ -99,7 +96,6 @@ impl Endpoint {
             label: found.address.to_string().into(),
             tls_name: found.tls_name(),
             address: found.address,
-            weight: found.weight,
             refused_until: AtomicU64::new(0),
         })
     }
@@ -124,126 +120,13 @@ impl Endpoint {
     }
 }
 
-/// The endpoints of a cluster at one time. Never changed, only replaced.
-#[derive(Debug)]
-pub struct EndpointSet {
-    pub endpoints: Vec<Arc<Endpoint>>,
-    /// Indices into `endpoints`, each as often as its weight asks for and
-    /// spread evenly: walked in order by round robin, drawn from by chance.
-    pub schedule: Box<[u32]>,
-}
-
-impl EndpointSet {
-    pub fn empty() -> Self {
-        Self {
-            endpoints: Vec::new(),
-            schedule: Box::default(),
-        }
-    }
-
-    /// Addresses that occur twice are one endpoint with both weights. Endpoints
-    /// that `before` holds with the same address and weight stay the same.
-    #[allow(clippy::mutable_key_type)] // What is inside is known by its name and its channel.
-    pub fn new(
-        addresses: impl IntoIterator<Item = impl Into<Found>>,
-        before: &EndpointSet,
-    ) -> EndpointSet {
-        let key = |endpoint: &Endpoint| {
-            let name = endpoint.tls_name.clone();
-            (endpoint.address.clone(), name, endpoint.weight)
-        };
-        let before = before.endpoints.iter();
-        let known: HashMap<_, _> = before.map(|endpoint| (key(endpoint), endpoint)).collect();
-        let endpoints: Vec<_> = merge(addresses)
-            .into_iter()
-            .map(Endpoint::new)
-            .map(|endpoint| {
-                known
-                    .get(&key(&endpoint))
-                    .map_or(endpoint, |known| Arc::clone(known))
-            })
-            .collect();
-        let weights: Vec<_> = endpoints.iter().map(|endpoint| endpoint.weight).collect();
-        EndpointSet {
-            schedule: schedule(&weights),
-            endpoints,
-        }
-    }
-
-    /// Whether both name the same addresses with the same weights in the same
-    /// order.
-    pub fn is_same(&self, other: &EndpointSet) -> bool {
-        self.endpoints.len() == other.endpoints.len()
-            && std::iter::zip(&self.endpoints, &other.endpoints).all(|(a, b)| Arc::ptr_eq(a, b))
-    }
-}
-
-#[allow(clippy::mutable_key_type)] // As above.
-fn merge(addresses: impl IntoIterator<Item = impl Into<Found>>) -> Vec<Found> {
-    let mut merged: Vec<Found> = Vec::new();
-    let mut places = HashMap::new();
-    for found in addresses.into_iter().map(Into::into) {
-        match places.get(&(found.address.clone(), found.host.clone())) {
-            Some(&place) => {
-                let known: &mut Found = &mut merged[place];
-                known.weight = known.weight.saturating_add(found.weight);
-            }
-            None => {
-                let key = (found.address.clone(), found.host.clone());
-                places.insert(key, merged.len());
-                merged.push(found);
-            }
-        }
-    }
-    merged
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn address(port: u16) -> Address {
-        Address::Socket(SocketAddr::from(([127, 0, 0, 1], port)))
-    }
-
-    #[test]
-    fn endpoints_that_stay_are_the_same() {
-        let before = EndpointSet::new([(address(1), 1), (address(2), 1)], &EndpointSet::empty());
-        let after = EndpointSet::new([(address(2), 1), (address(3), 1), (address(1), 5)], &before);
-        assert!(Arc::ptr_eq(&after.endpoints[0], &before.endpoints[1]));
-        assert!(!Arc::ptr_eq(&after.endpoints[2], &before.endpoints[0]));
-        assert!(!after.is_same(&before));
-        let again = EndpointSet::new([(address(1), 1), (address(2), 1)], &before);
-        assert!(again.is_same(&before));
-    }
-
-    #[test]
-    fn an_address_given_twice_is_one_endpoint_with_both_weights() {
-        let set = EndpointSet::new(
-            [(address(1), 2), (address(2), 1), (address(1), 3)],
-            &EndpointSet::empty(),
-        );
-        let weights: Vec<_> = set.endpoints.iter().map(|e| e.weight).collect();
-        assert_eq!(weights, [5, 1]);
-    }
-
-    #[test]
-    fn hosts_of_one_address_are_endpoints_of_their_own_where_tls_asks() {
-        let found = |host: &'static str| Found {
-            address: address(1),
-            host: ServerName::try_from(host).ok(),
-            weight: 1,
-        };
-        let set = EndpointSet::new([found("a.test"), found("b.test")], &EndpointSet::empty());
-        let names: Vec<_> = set.endpoints.iter().map(|e| e.tls_name.to_str()).collect();
-        assert_eq!(names, ["a.test", "b.test"]);
-        let again = EndpointSet::new([found("a.test"), found("b.test")], &set);
-        assert!(again.is_same(&set));
-    }
-
     #[test]
     fn an_endpoint_is_passed_over_for_a_while() {
-        let endpoint = Endpoint::new((address(1), 1).into());
+        let endpoint = Endpoint::new((Address::Unix("/run/origin".into()), 1).into());
         let now = Instant::now();
         assert!(!endpoint.is_refusing(now));
         endpoint.refused(now, Duration::from_secs(5));

@@ -10,17 +10,20 @@ pub mod clock;
 mod endpoint;
 mod inside;
 pub mod resolve;
-mod schedule;
+mod set;
 pub mod target;
 
+use std::collections::HashMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-pub use endpoint::{Address, Endpoint, EndpointSet, Found};
+pub use endpoint::{Address, Endpoint, Found};
 pub use inside::{Arrivals, Inside};
 pub use resolve::Resolver;
+pub use set::EndpointSet;
 pub use target::Target;
 
 use crate::config::{self, Name};
@@ -33,6 +36,8 @@ pub struct Cluster {
     pub config: config::Cluster,
     /// Replaced as a whole by the [`Resolver`] alone.
     pub endpoints: ArcSwap<EndpointSet>,
+    /// The last good answer for each endpoint of the configuration, of the [`Resolver`].
+    resolved: ArcSwap<Vec<Vec<SocketAddr>>>,
     pub stats: Arc<PerWorker<ClusterStats>>,
     /// Where its endpoints are spoken to over TLS.
     pub tls: Option<Arc<tls::Client>>,
@@ -46,9 +51,38 @@ impl Cluster {
         tls: Option<Arc<tls::Client>>,
         stats: Arc<PerWorker<ClusterStats>>,
     ) -> Arc<Self> {
-        let endpoints = resolve::known_at_once(&config);
+        let resolved = vec![Vec::new(); config.endpoints.len()];
+        Self::build(config, tls, stats, resolved, &EndpointSet::default())
+    }
+
+    /// The same with other endpoints, or other weights, or another way of picking them:
+    /// those that stay are the same, with their connections. All else is as it was
+    /// (`config::Cluster::connects_like`).
+    pub fn changed(&self, config: config::Cluster) -> Arc<Self> {
+        let resolved = self.resolved.load();
+        let known = self.config.endpoints.iter().zip(&**resolved);
+        let known: HashMap<_, _> = known
+            .map(|(known, found)| (&known.address, found))
+            .collect();
+        let found = |endpoint: &config::Endpoint| known.get(&endpoint.address).copied().cloned();
+        let resolved = config.endpoints.iter().map(found);
+        let resolved = resolved.map(Option::unwrap_or_default).collect();
+        let (tls, stats) = (self.tls.clone(), self.stats.clone());
+        Self::build(config, tls, stats, resolved, &self.endpoints.load())
+    }
+
+    fn build(
+        config: config::Cluster,
+        tls: Option<Arc<tls::Client>>,
+        stats: Arc<PerWorker<ClusterStats>>,
+        resolved: Vec<Vec<SocketAddr>>,
+        before: &EndpointSet,
+    ) -> Arc<Self> {
+        let addresses = resolve::all_addresses(&config, &resolved);
+        let endpoints = EndpointSet::new(addresses, before);
         Arc::new(Self {
-            endpoints: ArcSwap::from_pointee(EndpointSet::new(endpoints, &EndpointSet::empty())),
+            endpoints: ArcSwap::from_pointee(endpoints),
+            resolved: ArcSwap::from_pointee(resolved),
             config,
             stats,
             tls,

@@ -49,7 +49,7 @@ impl Resolver {
             .any(|endpoint| matches!(endpoint.address, EndpointAddress::Host { .. }));
         any_host.then(|| Self {
             cluster: Arc::downgrade(cluster),
-            last_good: vec![Vec::new(); endpoints.len()],
+            last_good: cluster.resolved.load().to_vec(),
         })
     }
 
@@ -106,6 +106,7 @@ impl Resolver {
         let after = EndpointSet::new(all_addresses(&cluster.config, &self.last_good), &before);
         if !after.is_same(&before) {
             cluster.endpoints.store(Arc::new(after));
+            cluster.resolved.store(Arc::new(self.last_good.clone()));
         }
     }
 }
@@ -160,12 +161,8 @@ async fn all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
         .collect()
 }
 
-/// The endpoints of a cluster whose addresses are in the configuration.
-pub(super) fn known_at_once(config: &config::Cluster) -> Vec<Found> {
-    all_addresses(config, &vec![Vec::new(); config.endpoints.len()])
-}
-
-fn all_addresses(config: &config::Cluster, resolved: &[Vec<SocketAddr>]) -> Vec<Found> {
+/// What the endpoints of a configuration stand for, by what was found for each.
+pub(super) fn all_addresses(config: &config::Cluster, resolved: &[Vec<SocketAddr>]) -> Vec<Found> {
     let mut all: Vec<Found> = Vec::new();
     for (endpoint, resolved) in config.endpoints.iter().zip(resolved) {
         let weight = endpoint.weight;

@@ -764,6 +764,17 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// Whether connections that one of the two made serve the other: they differ in whom they
+    /// are made to, and in how that is picked.
+    pub fn connects_like(&self, other: &Self) -> bool {
+        let like_other = Self {
+            endpoints: other.endpoints.clone(),
+            balance: other.balance,
+            ..self.clone()
+        };
+        like_other == *other && self.follows_clients() == other.follows_clients()
+    }
+
     /// Whether connections go to where clients wanted to go.
     pub fn follows_clients(&self) -> bool {
         let mut endpoints = self.endpoints.iter();

@@ -538,9 +538,9 @@ fn cluster(cluster: &Arc<Cluster>) -> Value {
     json!({
         "name": &**cluster.name(),
         "balance": format!("{:?}", cluster.config.balance),
-        "endpoints": endpoints.endpoints.iter().map(|endpoint| json!({
+        "endpoints": endpoints.endpoints.iter().enumerate().map(|(index, endpoint)| json!({
             "address": &*endpoint.label,
-            "weight": endpoint.weight,
+            "weight": endpoints.weight(index),
             "refusing": endpoint.is_refusing(now),
         })).collect::<Vec<_>>(),
         "active": cluster.stats.level(|stats| &stats.active),

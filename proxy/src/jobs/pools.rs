@@ -24,11 +24,7 @@ impl Pools {
     pub fn new(clusters: Vec<Arc<Cluster>>, before: &Self, worker: usize) -> Rc<Self> {
         let pools = clusters.into_iter().map(|cluster| {
             let known = before.0.get(cluster.name());
-            let known = known.filter(|known| Arc::ptr_eq(known.cluster(), &cluster));
-            let pool = match known {
-                Some(known) => known.clone(),
-                None => WorkerCluster::new(cluster.clone(), worker),
-            };
+            let pool = WorkerCluster::carry(&cluster, known, worker);
             (cluster.name().clone(), pool)
         });
         Rc::new(Self(pools.collect()))

@@ -231,6 +231,9 @@ impl Builder<'_> {
             if let Some(known) = known.filter(|known| known.config == *cluster) {
                 return Some(known.clone());
             }
+            if let Some(known) = known.filter(|known| known.config.connects_like(cluster)) {
+                return Some(known.changed(cluster.clone()));
+            }
             if self.sockets == Sockets::Bind
                 && let Err((key, error)) = upstream::try_out(&cluster.socket)
             {

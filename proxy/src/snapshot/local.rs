@@ -161,11 +161,8 @@ fn carry_cluster(
     before: Option<&WorkerSnapshot>,
     worker: usize,
 ) -> Rc<WorkerCluster> {
-    before
-        .and_then(|before| before.clusters.get(&cluster.config.name))
-        .filter(|known| Arc::ptr_eq(known.cluster(), cluster))
-        .cloned()
-        .unwrap_or_else(|| WorkerCluster::new(cluster.clone(), worker))
+    let known = before.and_then(|before| before.clusters.get(&cluster.config.name));
+    WorkerCluster::carry(cluster, known, worker)
 }
 
 fn carry_filter(

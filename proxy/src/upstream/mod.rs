@@ -2,7 +2,7 @@
 //!
 //! Takes: an [`UpstreamRequest`] and a [`WorkerCluster`]. Gives: an [`Answer`]
 //! whose body streams, or a `ProxyError` of the origin `Upstream`. In between
-//! an endpoint is picked (`balance/`), a connection is leased or made (`pool`,
+//! an endpoint is picked (`choice`), a connection is leased or made (`pool`,
 //! `connect`), and hyper is driven by the task that waits for the answer: no
 //! connection has a task of its own, except where an origin answers before it
 //! was sent the whole request, and those of HTTP/2 (`http2/`).
@@ -10,8 +10,8 @@
 //! worker but the tallies of `cluster/`. What is dropped unfinished is closed.
 
 mod answer;
-pub mod balance;
 mod body;
+mod choice;
 mod classify;
 mod connect;
 mod connection;

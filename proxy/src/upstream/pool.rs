@@ -30,8 +30,9 @@ pub(super) struct WorkerEndpoint {
     /// Whether it chose HTTP/1 in its last TLS handshake, where it was asked.
     pub chose_http1: Cell<bool>,
     active: Cell<u32>,
-    /// No longer in the cluster: nothing is kept.
-    is_retired: Cell<bool>,
+    /// Of the worker's clusters: more than one after a reload that left it where it was, and
+    /// none once it is retired.
+    holders: Cell<u32>,
 }
 
 impl WorkerEndpoint {
@@ -42,13 +43,24 @@ impl WorkerEndpoint {
             channels: Channels::default(),
             chose_http1: Cell::new(false),
             active: Cell::new(0),
-            is_retired: Cell::new(false),
+            holders: Cell::new(1),
         })
+    }
+
+    /// The same in the next cluster of the name.
+    pub fn hold(self: &Rc<Self>) -> Rc<Self> {
+        self.holders.set(self.holders.get() + 1);
+        Rc::clone(self)
+    }
+
+    /// No longer in any cluster: nothing is kept.
+    fn is_retired(&self) -> bool {
+        self.holders.get() == 0
     }
 
     /// A connection of HTTP/2 that others may use as well.
     pub fn keep_channel(&self, channel: Rc<Channel>) {
-        if !self.is_retired.get() {
+        if !self.is_retired() {
             self.channels.add(channel);
         }
     }
@@ -80,7 +92,7 @@ impl WorkerEndpoint {
 
     fn give_back(&self, pool: &Pool, mut connection: Box<Connection>) -> Result<(), Discarded> {
         let mut idle = self.idle.borrow_mut();
-        if self.is_retired.get() || idle.len() >= pool.limits().max_idle || !connection.rest() {
+        if self.is_retired() || idle.len() >= pool.limits().max_idle || !connection.rest() {
             return Err(Discarded);
         }
         let now = Instant::now();
@@ -114,10 +126,13 @@ impl WorkerEndpoint {
         pool.stats().connections_expired.add(closed as u64);
     }
 
-    /// Closes what is idle and keeps nothing from now on. Leases go on to the
-    /// end of their answers.
+    /// One cluster has it no longer. The last closes what is idle and keeps nothing from now
+    /// on; leases go on to the end of their answers.
     pub fn retire(&self, pool: &Pool) {
-        self.is_retired.set(true);
+        self.holders.set(self.holders.get().saturating_sub(1));
+        if !self.is_retired() {
+            return;
+        }
         let closed = std::mem::take(&mut *self.idle.borrow_mut()).len();
         pool.stats().connections_idle.sub(closed as i64);
         let closed = closed + self.channels.retire();

@@ -155,9 +155,9 @@ impl JsonSchema for RawEndpoint {
                             "x-wanted": "`host:port` or `unix:/path`",
                         },
                         "weight": {
-                            "description": "How much it gets, compared with the others.",
+                            "description": "How much it gets, compared with the others. What weighs 0 gets nothing, unless all do.",
                             "type": "integer",
-                            "minimum": 1,
+                            "minimum": 0,
                             "maximum": 65535,
                             "default": 1,
                         },

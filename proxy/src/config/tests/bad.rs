@@ -217,13 +217,13 @@ fn secrets() {
 #[test]
 fn clusters() {
     check_with_listener(
-        "clusters:\n- name: a\n  endpoints: ['http://a:80', { address: a, weight: 0 }, { weight: 1 }, 5]\n- name: b\n  endpoints: []\n- name: c\n  balance: ring\n- name: a\n  endpoints: [unix:a.sock]\n",
+        "clusters:\n- name: a\n  endpoints: ['http://a:80', { address: a, weight: -1 }, { weight: 1 }, 5]\n- name: b\n  endpoints: []\n- name: c\n  balance: ring\n- name: a\n  endpoints: [unix:a.sock]\n",
         &[
             "4:15: found `http://a:80`, wanted `host:port`, `[v6]:port` or `unix:/path` (without a scheme or a path: `a:80`)",
             "4:41: found `a`, wanted `host:port`, `[v6]:port` or `unix:/path`",
-            "4:52: found the number 0, wanted a whole number from 1 to 65535",
-            "4:57: found no key `address`, wanted `address` with `host:port` or `unix:/path`",
-            "4:72: found the number 5, wanted `host:port`, `unix:/path` or a map with `address`",
+            "4:52: found the number -1, wanted a whole number from 0 to 65535",
+            "4:58: found no key `address`, wanted `address` with `host:port` or `unix:/path`",
+            "4:73: found the number 5, wanted `host:port`, `unix:/path` or a map with `address`",
             "6:14: found an empty list, wanted at least 1 item",
             "7:3: found no key `endpoints`, wanted `endpoints` with a list",
             "8:12: found `ring`, wanted `round_robin`, `random` or `least_request`",

@@ -86,7 +86,7 @@ fn config(addresses: impl IntoIterator<Item = EndpointAddress>) -> config::Clust
 
 fn open(config: config::Cluster) -> Rc<WorkerCluster> {
     let stats = Arc::new(PerWorker::new(1, Default::default));
-    WorkerCluster::new(Cluster::new(config, None, stats), 0)
+    WorkerCluster::carry(&Cluster::new(config, None, stats), None, 0)
 }
 
 /// A cluster of one origin.
