@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use fastrand::Rng;
 use lockgate::balance::choices::{self, load};
+use lockgate::balance::peak_ewma::{Outcome, Rules, Tally};
 use lockgate::balance::stride::{RoundRobin, Schedule};
 use lockgate::cluster::{Address, Cluster, EndpointSet};
 use lockgate::config;
@@ -38,8 +39,24 @@ fn picks(criterion: &mut Criterion) {
             let cost = |index| (!is_passed_over(index)).then_some(0.0);
             choices::pick(&schedule, NonZeroU8::MIN, rng, cost)
         });
+        let mut tallies = vec![Tally::default(); count];
+        let (now, rules) = (Duration::from_secs(9), Rules::default());
+        for (tally, number) in tallies.iter_mut().zip(0..) {
+            let took = Duration::from_micros(number);
+            tally.began(Duration::ZERO);
+            tally.ended(took, took, Outcome::Answered, &rules);
+        }
         pick("least_request", &mut |rng| {
-            let cost = |index| (!is_passed_over(index)).then(|| load(index as u32 % 7, 1));
+            let cost = |index: usize| {
+                let load = load(index as u32 % 7, 1);
+                (!is_passed_over(index)).then(|| tallies[index].pressure().cost(now, load, 1.0))
+            };
+            choices::pick(&schedule, TWO, rng, cost)
+        });
+        pick("peak_ewma", &mut |rng| {
+            let cost = |index: usize| {
+                (!is_passed_over(index)).then(|| tallies[index].cost(now, 1, &rules))
+            };
             choices::pick(&schedule, TWO, rng, cost)
         });
     }

@@ -5,8 +5,12 @@ mod support;
 use std::collections::HashMap;
 use std::io::{BufReader, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 
-use support::{Origin, Proxy, read_request};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response};
+use support::http2_origin::{Http2Origin, answer};
+use support::{Client, LIMIT, Origin, Proxy, read_request};
 
 /// One worker, so that its balancer is seen whole. `cluster` is what stands in the cluster
 /// beside its name.
@@ -66,7 +70,8 @@ fn weights_are_shares() {
         Origin::saying("0"),
     );
     let endpoints = weighing(&[(&heavy, 300), (&light, 100), (&none, 0)]);
-    for (policy, tolerance) in [("round_robin", 2), ("random", 110), ("least_request", 110)] {
+    let policies = [("round_robin", 2), ("random", 110), ("least_request", 110)];
+    for (policy, tolerance) in policies {
         let proxy = proxy_with(&format!("{endpoints}, balance: {policy}"));
         let counts = counts(&proxy, 2000);
         // By chance, 110 is more than five standard deviations.
@@ -95,7 +100,7 @@ fn what_weighs_nothing_does_not_stand_in_for_others() {
     let gone = nobody.local_addr().unwrap();
     drop(nobody);
     let origin = Origin::saying("drained");
-    for policy in ["round_robin", "random", "least_request"] {
+    for policy in ["round_robin", "random", "least_request", "peak_ewma"] {
         let proxy = proxy_with(&format!(
             "endpoints: ['{gone}', {{ address: '{}', weight: 0 }}], balance: {policy}",
             origin.address
@@ -130,4 +135,145 @@ fn weights_and_members_change_live() {
     assert_eq!(found, [("a 1".into(), 4), ("b 0".into(), 4)].into());
     let found = reload(&format!("{}, max_head_bytes: 32KiB", weighing(&[(&b, 1)])));
     assert_eq!(found, [("b 1".into(), 8)].into());
+}
+
+/// How far a quick and a slow origin are, which answer in turns.
+#[derive(Default)]
+struct Race {
+    /// Answers of the quick one.
+    quick: usize,
+    /// Answers of the slow one.
+    slow: usize,
+    /// Requests that the slow one has.
+    held: usize,
+}
+
+const CLIENTS: usize = 6;
+
+/// The slow one answers when the quick one has given so many answers meanwhile, or when
+/// nobody is left to ask that one.
+fn origins(race: &Arc<(Mutex<Race>, Condvar)>) -> (Origin, Origin) {
+    const BEHIND: usize = 30;
+    let told = race.clone();
+    let quick = Origin::start(move |_| {
+        told.0.lock().unwrap().quick += 1;
+        told.1.notify_all();
+        OK.to_vec()
+    });
+    let told = race.clone();
+    let slow = Origin::start(move |_| {
+        let (race, turn) = &*told;
+        let mut race = race.lock().unwrap();
+        race.held += 1;
+        turn.notify_all();
+        let until = race.quick + BEHIND;
+        let waits = |race: &mut Race| race.quick < until && race.held < CLIENTS;
+        let (mut race, _) = turn.wait_timeout_while(race, LIMIT, waits).unwrap();
+        race.held -= 1;
+        race.slow += 1;
+        OK.to_vec()
+    });
+    (quick, slow)
+}
+
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+#[test]
+fn a_slow_origin_gets_less() {
+    for policy in ["least_request", "peak_ewma"] {
+        let race = Arc::default();
+        let (quick, slow) = origins(&race);
+        let endpoints = weighing(&[(&quick, 1), (&slow, 1)]);
+        let proxy = proxy_with(&format!("{endpoints}, balance: {policy}"));
+        let address = proxy.address();
+        std::thread::scope(|threads| {
+            for _ in 0..CLIENTS {
+                threads.spawn(|| {
+                    let mut client = Client::connect(address);
+                    while race.0.lock().unwrap().quick < 600 {
+                        let answer = client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").answer();
+                        assert_eq!(answer.status, 200, "{policy}");
+                    }
+                    // Nobody waits for those who have gone home.
+                    race.0.lock().unwrap().held += 1;
+                    race.1.notify_all();
+                });
+            }
+        });
+        let race = race.0.lock().unwrap();
+        assert!(
+            race.slow * 3 < race.quick,
+            "{policy}: {} and {}",
+            race.slow,
+            race.quick
+        );
+    }
+}
+
+/// Of 200 requests, by one client, one after the other.
+fn check_repelled(policy: &str, answer: &'static str) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = asked.clone();
+    let bad = Origin::start(move |_| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        answer.as_bytes().to_vec()
+    });
+    let good = Origin::saying("good");
+    let endpoints = weighing(&[(&bad, 1), (&good, 1)]);
+    let proxy = proxy_with(&format!("{endpoints}, balance: {policy}"));
+    counts(&proxy, 200);
+    let asked = asked.load(Ordering::Relaxed);
+    // By turns it would be the half.
+    assert!((1..30).contains(&asked), "{policy}: {asked}, {answer}");
+}
+
+#[test]
+fn who_says_that_it_has_too_much_to_do_attracts_less() {
+    for policy in ["least_request", "peak_ewma"] {
+        for answer in [
+            "HTTP/1.1 429 Slow Down\r\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.1 503 Busy\r\nretry-after: 1000000000000\r\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ngrpc-status: 8\r\ncontent-length: 0\r\n\r\n",
+        ] {
+            check_repelled(policy, answer);
+        }
+    }
+}
+
+#[test]
+fn who_fails_fast_is_no_fast_origin() {
+    check_repelled(
+        "peak_ewma",
+        "HTTP/1.1 500 Broken\r\ncontent-length: 0\r\n\r\n",
+    );
+    check_repelled("peak_ewma", "nonsense\r\n\r\n");
+}
+
+/// What a service of gRPC says behind its answer counts too.
+#[test]
+fn a_call_that_ends_with_resource_exhausted_repels() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = asked.clone();
+    let busy = Http2Origin::start(move |_, mut respond| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        async move {
+            let mut body = respond.send_response(Response::new(()), false).unwrap();
+            body.send_data(Bytes::from_static(b"some"), false).unwrap();
+            let status = (
+                "grpc-status".parse().unwrap(),
+                HeaderValue::from_static("8"),
+            );
+            body.send_trailers(HeaderMap::from_iter([status])).unwrap();
+        }
+    });
+    let good = Http2Origin::start(|_, mut respond| async move {
+        answer(&mut respond, 200, "good");
+    });
+    let proxy = proxy_with(&format!(
+        "endpoints: ['{}', '{}'], protocol: http2, balance: least_request",
+        busy.address, good.address
+    ));
+    counts(&proxy, 200);
+    let asked = asked.load(Ordering::Relaxed);
+    assert!((1..30).contains(&asked), "{asked}");
 }

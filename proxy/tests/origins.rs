@@ -191,7 +191,7 @@ fn a_cluster_that_takes_no_connection_is_answered_502() {
 #[test]
 fn an_endpoint_that_refuses_is_passed_over() {
     let origin = Origin::saying("ok");
-    for balance in ["round_robin", "least_request", "random"] {
+    for balance in ["round_robin", "least_request", "random", "peak_ewma"] {
         let proxy = proxy_with(&format!(
             "endpoints: ['{}', '{}'], balance: {balance}, refused_pause: 1h",
             refusing(),

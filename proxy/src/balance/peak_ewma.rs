@@ -93,6 +93,15 @@ impl Tally {
         self.observe(now, nanoseconds(latency) as f64, rules);
     }
 
+    /// The endpoint said that it has too much to do, at another time than as its answer began.
+    pub fn refused(&mut self, now: Duration) {
+        self.pressure.refused(now, None);
+    }
+
+    pub fn pressure(&self) -> &Pressure {
+        &self.pressure
+    }
+
     /// In nanoseconds that the next request would take if those under way were served in
     /// turn.
     pub fn cost(&self, now: Duration, weight: u32, rules: &Rules) -> f64 {

@@ -858,6 +858,17 @@ pub enum Balance {
     /// Power of two choices.
     LeastRequest,
     Random,
+    PeakEwma,
+}
+
+impl Balance {
+    /// Whether it goes by how requests went.
+    pub fn watches(self) -> bool {
+        match self {
+            Self::LeastRequest | Self::PeakEwma => true,
+            Self::RoundRobin | Self::Random => false,
+        }
+    }
 }
 
 /// The connection pool of one worker to one cluster.

@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::classify::classify;
+use super::classify::{classify, is_exhausted};
 use super::http2::{self, StreamLease};
 use super::opaque::Opaque;
 use super::pool::{Active, Lease};
@@ -183,8 +183,13 @@ impl AnswerBody {
         let polled = match &mut self.state {
             State::Driven { incoming, lease } => poll_driven(incoming, lease, cx),
             State::Apart { incoming, .. } => Pin::new(incoming).poll_frame(cx),
-            State::Multiplexed { stream, .. } => {
+            State::Multiplexed { stream, lease } => {
                 let polled = http2::poll_stream(stream, cx);
+                if let Poll::Ready(Some(Ok(Frame::Trailers(fields)))) = &polled
+                    && is_exhausted(fields)
+                {
+                    lease.pick().refused(Instant::now());
+                }
                 return self.give(polled.map_err(http2::classify), cx);
             }
             State::Switched(_) | State::Ended => return Poll::Ready(None),

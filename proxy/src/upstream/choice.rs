@@ -11,8 +11,9 @@ use fastrand::Rng;
 use tokio::time::Instant;
 
 use super::pool::{Pool, WorkerEndpoint};
-use crate::balance::choices;
 use crate::balance::stride::RoundRobin;
+use crate::balance::{choices, peak_ewma};
+use crate::cluster::clock::since_start;
 use crate::cluster::{Cluster, EndpointSet};
 use crate::config::Balance;
 
@@ -121,9 +122,20 @@ impl Choice {
                 (!is_passed_over(index)).then_some(0.0)
             }),
             Balance::LeastRequest => choices::pick(schedule, TWO, &mut self.rng, |index| {
-                let known = endpoints[index].as_ref();
-                let active = known.map_or(0, |known| known.active());
-                (!is_passed_over(index)).then(|| choices::load(active, set.weight(index)))
+                let weight = set.weight(index);
+                let cost = |known: &WorkerEndpoint| {
+                    let load = choices::load(known.active(), weight);
+                    let tally = known.tally();
+                    let one = choices::load(1, weight);
+                    tally.pressure().cost(since_start(now), load, one)
+                };
+                (!is_passed_over(index)).then(|| endpoints[index].as_deref().map_or(0.0, cost))
+            }),
+            Balance::PeakEwma => choices::pick(schedule, TWO, &mut self.rng, |index| {
+                let (weight, rules) = (set.weight(index), peak_ewma::Rules::default());
+                let cost =
+                    |known: &WorkerEndpoint| known.tally().cost(since_start(now), weight, &rules);
+                (!is_passed_over(index)).then(|| endpoints[index].as_deref().map_or(0.0, cost))
             }),
         }
     }

@@ -2,10 +2,16 @@
 
 use std::error::Error as StdError;
 use std::io;
+use std::time::{Duration, SystemTime};
+
+use http::StatusCode;
+use http::header::{HeaderMap, RETRY_AFTER};
+use http::response::Parts;
 
 use super::body::BrokenBody;
 use super::interim::Refused;
 use super::wire::WireState;
+use crate::balance::peak_ewma::Outcome;
 use crate::error::{ErrorKind, ProxyError};
 use crate::tls::{self, is_of_tls};
 
@@ -23,6 +29,42 @@ pub(super) fn refuses_certificate(error: &ProxyError) -> bool {
     let source = error.source.as_deref();
     let broken = source.and_then(|source| find::<io::Error>(source));
     broken.is_some_and(tls::refuses_certificate)
+}
+
+/// Whether it is the endpoint that failed, and not who asked it.
+pub(super) fn is_of_endpoint(kind: ErrorKind) -> bool {
+    !matches!(kind, ErrorKind::ClientGone | ErrorKind::Internal)
+}
+
+/// What the head of an answer says of who sent it.
+pub(super) fn outcome(head: &Parts) -> Outcome {
+    match head.status {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Outcome::Refused {
+            retry_after: retry_after(&head.headers),
+        },
+        StatusCode::INTERNAL_SERVER_ERROR
+        | StatusCode::BAD_GATEWAY
+        | StatusCode::GATEWAY_TIMEOUT => Outcome::Failed,
+        _ if is_exhausted(&head.headers) => Outcome::Refused { retry_after: None },
+        _ => Outcome::Answered,
+    }
+}
+
+/// Whether a call of gRPC ended with RESOURCE_EXHAUSTED.
+pub(super) fn is_exhausted(fields: &HeaderMap) -> bool {
+    fields
+        .get("grpc-status")
+        .is_some_and(|status| status == "8")
+}
+
+/// RFC 9110 section 10.2.3. A number that is too large is the longest time.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
+    }
+    let at = httpdate::parse_http_date(text).ok()?;
+    Some(at.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
 fn refusal(refused: Refused) -> ProxyError {
@@ -68,4 +110,43 @@ fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Optio
         next = error.source();
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_tell_how_their_sender_does() {
+        let check = |status: u16, fields: &[(&'static str, &str)], wanted: Outcome| {
+            let mut response = http::Response::new(());
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            for (name, value) in fields {
+                response.headers_mut().insert(*name, value.parse().unwrap());
+            }
+            let found = outcome(&response.into_parts().0);
+            assert_eq!(found, wanted, "{status} {fields:?}");
+        };
+        let refused = |retry_after: Option<u64>| Outcome::Refused {
+            retry_after: retry_after.map(Duration::from_secs),
+        };
+        check(200, &[], Outcome::Answered);
+        check(404, &[("retry-after", "5")], Outcome::Answered);
+        check(500, &[], Outcome::Failed);
+        check(501, &[], Outcome::Answered);
+        check(504, &[], Outcome::Failed);
+        check(503, &[], refused(None));
+        check(429, &[("retry-after", "5")], refused(Some(5)));
+        check(
+            429,
+            &[("retry-after", "1000000000000000000000")],
+            refused(Some(u64::MAX)),
+        );
+        check(429, &[("retry-after", "-1")], refused(None));
+        check(503, &[("retry-after", "soon")], refused(None));
+        let past = "Sun, 06 Nov 1994 08:49:37 GMT";
+        check(503, &[("retry-after", past)], refused(Some(0)));
+        check(200, &[("grpc-status", "0")], Outcome::Answered);
+        check(200, &[("grpc-status", "8")], refused(None));
+    }
 }

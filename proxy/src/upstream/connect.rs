@@ -106,6 +106,7 @@ async fn reach<T>(
     open: impl AsyncFn(&Pick) -> Result<T, ProxyError>,
 ) -> Result<(T, Pick), ProxyError> {
     loop {
+        let start = Instant::now();
         progress.tried(&pick.endpoint.shared);
         let failure = match open(&pick).await {
             Ok(opened) => {
@@ -121,6 +122,7 @@ async fn reach<T>(
         tracing::debug!(cluster = %cluster.name(), endpoint = %shared.label, kind = failure.kind.name(), cause, "cannot connect");
         if is_endpoints_fault(&failure) {
             shared.refused(now, cluster.cluster().config.refused_pause);
+            cluster.blame(&pick.endpoint, start, &failure);
         }
         if deadline.is_some_and(|deadline| now >= deadline) {
             return Err(failure);

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::answer::{Answer, AnswerBody};
 use super::body::RequestBody;
-use super::classify::{classify, refuses_certificate};
+use super::classify::{classify, outcome, refuses_certificate};
 use super::connect::{Tried, Way, connect};
 use super::connection::Connection;
 use super::http2::{self, Channel, StreamLease};
@@ -24,6 +24,7 @@ use super::opaque::Opaque;
 use super::pool::{Active, Lease, Pick, WorkerEndpoint};
 use super::request::{Progress, UpstreamRequest, from_sent, to_hyper};
 use super::worker_cluster::WorkerCluster;
+use crate::balance::peak_ewma::Outcome;
 use crate::config::{ClusterProtocol, ClusterTimeouts};
 use crate::error::{ErrorKind, ProxyError};
 use crate::http::Upgrade;
@@ -89,11 +90,19 @@ pub async fn forward(
         received,
         connect_time,
     } = answered;
+    let now = Instant::now();
+    let pick = match &received {
+        Received::Http1(_, lease) => lease.pick(),
+        Received::Http2(_, lease) => lease.pick(),
+    };
     // What hyper takes for an answer may still break a rule.
     if let Err(why) = check_answer(&parts, &asked.method, asked.upgrade) {
+        pick.answered(now, Outcome::Failed);
         return Err(active.failed(ProxyError::because(ErrorKind::BadAnswer, why)));
     }
-    let now = Instant::now();
+    if pick.is_watched() {
+        pick.answered(now, outcome(&parts));
+    }
     cluster.stats().durations.observe(now - start);
     let (endpoint, reused) = match &received {
         Received::Http1(_, lease) => (lease.endpoint().clone(), lease.reused),
@@ -206,9 +215,13 @@ async fn reuse(
         }),
         Err(Failed::Dead(request, _)) => {
             cluster.stats().retries.add(1);
-            Box::pin(fresh(cluster, Pick::new(endpoint), *request, asked)).await
+            let pick = cluster.again(endpoint, Instant::now());
+            Box::pin(fresh(cluster, pick, *request, asked)).await
         }
-        Err(Failed::Final(error)) => Err(error),
+        Err(Failed::Final(error)) => {
+            cluster.blame(&endpoint, now, &error);
+            Err(error)
+        }
     }
 }
 
@@ -284,8 +297,12 @@ async fn fresh(
                 });
             }
             Err(Failed::Dead(request, why)) => (*request, why),
-            Err(Failed::Final(error)) => return Err(error),
+            Err(Failed::Final(error)) => {
+                cluster.blame(&endpoint, start, &error);
+                return Err(error);
+            }
         };
+        cluster.blame(&endpoint, start, &why);
         // With TLS 1.3 it is now that an endpoint says what it thinks of a certificate.
         // What else it does not like may be one request's.
         if refuses_certificate(&why) {
@@ -311,6 +328,9 @@ async fn send(
 ) -> Result<(Response<Incoming>, Lease), Failed> {
     let keep_sent = asked.repeatable;
     let mut waiting = Waiting::new(asked, now, request.body());
+    if waiting.answer_deadline.is_none() {
+        lease.pick().rest();
+    }
     let mut sent = pin!(
         lease
             .connection()
@@ -325,7 +345,13 @@ async fn send(
         let mut quiet = Context::from_waker(Waker::noop());
         match sent.as_mut().poll(&mut quiet) {
             Poll::Ready(received) => Poll::Ready(Ok(received)),
-            Poll::Pending => waiting.poll(cx, connection).map(Err),
+            Poll::Pending => {
+                let late = waiting.poll(cx, connection);
+                if waiting.answer_deadline.is_some() {
+                    lease.pick().wait();
+                }
+                late.map(Err)
+            }
         }
     })
     .await;

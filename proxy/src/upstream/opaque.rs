@@ -19,6 +19,7 @@ use super::pool::{Active, Lease, Pick};
 use super::request::Progress;
 use super::socket::Socket;
 use super::worker_cluster::WorkerCluster;
+use crate::balance::peak_ewma::Outcome;
 use crate::cluster::Endpoint;
 use crate::error::{ErrorKind, ProxyError};
 
@@ -61,7 +62,10 @@ pub async fn reach_opaque(
         return Err(active.failed(ErrorKind::NoEndpoint.into()));
     };
     match connect_alone(cluster, pick, progress).await {
-        Ok((socket, pick)) => Ok(Opaque::of_socket(socket, BytesMut::new(), pick, active)),
+        Ok((socket, pick)) => {
+            pick.answered(Instant::now(), Outcome::Answered);
+            Ok(Opaque::of_socket(socket, BytesMut::new(), pick, active))
+        }
         Err(error) => Err(active.failed(error)),
     }
 }

@@ -10,6 +10,8 @@ use tokio::time::Instant;
 
 use super::connection::Connection;
 use super::http2::{Channel, Channels};
+use crate::balance::peak_ewma::{self, Outcome, Tally};
+use crate::cluster::clock::since_start;
 use crate::cluster::{Cluster, Endpoint};
 use crate::config::PoolLimits;
 use crate::error::ProxyError;
@@ -30,6 +32,8 @@ pub(super) struct WorkerEndpoint {
     /// Whether it chose HTTP/1 in its last TLS handshake, where it was asked.
     pub chose_http1: Cell<bool>,
     active: Cell<u32>,
+    /// How requests went, where the cluster's policy goes by that.
+    tally: Cell<Tally>,
     /// Of the worker's clusters: more than one after a reload that left it where it was, and
     /// none once it is retired.
     holders: Cell<u32>,
@@ -43,6 +47,7 @@ impl WorkerEndpoint {
             channels: Channels::default(),
             chose_http1: Cell::new(false),
             active: Cell::new(0),
+            tally: Cell::default(),
             holders: Cell::new(1),
         })
     }
@@ -68,6 +73,33 @@ impl WorkerEndpoint {
     /// Requests under way there, connecting ones included.
     pub fn active(&self) -> u32 {
         self.active.get()
+    }
+
+    pub fn tally(&self) -> Tally {
+        self.tally.get()
+    }
+
+    fn began(&self, now: Instant) {
+        self.tell(|tally| tally.began(since_start(now)));
+    }
+
+    fn ended(&self, since: Instant, now: Instant, outcome: Outcome) {
+        let took = now.saturating_duration_since(since);
+        let rules = peak_ewma::Rules::default();
+        self.tell(|tally| tally.ended(since_start(now), took, outcome, &rules));
+    }
+
+    /// A request that nobody waits for any more was this endpoint's failure.
+    pub fn failed(&self, since: Instant) {
+        let now = Instant::now();
+        self.began(now);
+        self.ended(since, now, Outcome::Failed);
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut Tally)) {
+        let mut tally = self.tally.get();
+        change(&mut tally);
+        self.tally.set(tally);
     }
 
     /// The idle connection of this client that was used last, if one is still good.
@@ -191,17 +223,67 @@ const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 /// answer's last byte.
 pub(super) struct Pick {
     pub endpoint: Rc<WorkerEndpoint>,
+    /// Whether the endpoint's tally is told.
+    is_watched: bool,
+    /// Since when the endpoint owes an answer's head, as the tally was told.
+    waiting: Cell<Option<Instant>>,
 }
 
 impl Pick {
-    pub fn new(endpoint: Rc<WorkerEndpoint>) -> Self {
+    /// What comes of it is told from `watched` on, or not at all.
+    pub fn new(endpoint: Rc<WorkerEndpoint>, watched: Option<Instant>) -> Self {
         endpoint.active.set(endpoint.active.get() + 1);
-        Self { endpoint }
+        if let Some(now) = watched {
+            endpoint.began(now);
+        }
+        Self {
+            endpoint,
+            is_watched: watched.is_some(),
+            waiting: Cell::new(watched),
+        }
+    }
+
+    /// The request has been sent.
+    pub fn wait(&self) {
+        if self.is_watched && self.waiting.get().is_none() {
+            let now = Instant::now();
+            self.endpoint.began(now);
+            self.waiting.set(Some(now));
+        }
+    }
+
+    /// The request takes as long as the client does: the endpoint owes nothing, and if no
+    /// answer comes that says nothing of it.
+    pub fn rest(&self) {
+        if let Some(since) = self.waiting.take() {
+            self.endpoint.ended(since, since, Outcome::GivenUp);
+        }
+    }
+
+    pub fn is_watched(&self) -> bool {
+        self.is_watched
+    }
+
+    /// The head of the answer is there.
+    pub fn answered(&self, now: Instant, outcome: Outcome) {
+        match self.waiting.take() {
+            Some(since) => self.endpoint.ended(since, now, outcome),
+            None if matches!(outcome, Outcome::Refused { .. }) => self.refused(now),
+            None => {}
+        }
+    }
+
+    /// The rest of its answer says that the endpoint has too much to do.
+    pub fn refused(&self, now: Instant) {
+        if self.is_watched {
+            self.endpoint.tell(|tally| tally.refused(since_start(now)));
+        }
     }
 }
 
 impl Drop for Pick {
     fn drop(&mut self) {
+        self.rest();
         let active = &self.endpoint.active;
         active.set(active.get() - 1);
     }
@@ -245,10 +327,14 @@ impl Lease {
         &self.pick.endpoint
     }
 
+    pub fn pick(&self) -> &Pick {
+        &self.pick
+    }
+
     /// The connection goes on in another protocol.
     pub fn into_connection(mut self) -> (Box<Connection>, Pick) {
         let connection = self.connection.take();
-        let pick = Pick::new(Rc::clone(&self.pick.endpoint));
+        let pick = Pick::new(Rc::clone(&self.pick.endpoint), None);
         (
             connection.expect("a lease has its connection until it is finished"),
             pick,

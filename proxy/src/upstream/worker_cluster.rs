@@ -9,6 +9,7 @@ use hyper::client::conn::http1;
 use tokio::time::Instant;
 
 use super::choice::Choice;
+use super::classify::is_of_endpoint;
 use super::connection;
 use super::destinations::Destinations;
 use super::names::Names;
@@ -17,6 +18,7 @@ use super::request::Progress;
 use super::targets::{Resolved, look_up};
 use crate::cluster::Cluster;
 use crate::config::Name;
+use crate::error::ProxyError;
 use crate::proxy_protocol::Ends;
 use crate::stats::ClusterStats;
 
@@ -93,13 +95,26 @@ impl WorkerCluster {
         if let Some(destinations) = &self.destinations {
             let wanted = &progress.destinations;
             let picked = destinations.pick(wanted, &[], &self.pool, now)?;
-            return Some(Pick::new(picked));
+            return Some(Pick::new(picked, None));
         }
         let mut choice = self.choice.borrow_mut();
         choice.follow(&self.pool);
         choice
             .pick(self.cluster().config.balance, now)
-            .map(Pick::new)
+            .map(|endpoint| self.again(endpoint, now))
+    }
+
+    /// An endpoint that was picked already.
+    pub(super) fn again(&self, endpoint: Rc<WorkerEndpoint>, now: Instant) -> Pick {
+        let watches = self.cluster().config.balance.watches();
+        Pick::new(endpoint, watches.then_some(now))
+    }
+
+    /// A request that was sent there since then has failed so.
+    pub(super) fn blame(&self, endpoint: &WorkerEndpoint, since: Instant, error: &ProxyError) {
+        if self.cluster().config.balance.watches() && is_of_endpoint(error.kind) {
+            endpoint.failed(since);
+        }
     }
 
     /// One that was not tried yet, also one that refused lately where there is no
@@ -113,13 +128,13 @@ impl WorkerCluster {
         if let Some(destinations) = &self.destinations {
             let wanted = &progress.destinations;
             let picked = destinations.pick(wanted, tried, &self.pool, now)?;
-            return Some(Pick::new(picked));
+            return Some(Pick::new(picked, None));
         }
         let mut choice = self.choice.borrow_mut();
         choice.follow(&self.pool);
         choice
             .pick_other(self.cluster().config.balance, now, tried)
-            .map(Pick::new)
+            .map(|endpoint| self.again(endpoint, now))
     }
 }
 

@@ -37,7 +37,8 @@ pub(in crate::config) struct RawCluster {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::config) targets: Option<RawTargets>,
     /// How an endpoint is picked: `round_robin` takes them in turn, by weight,
-    /// `least_request` the one of two drawn that has less to do, `random` any.
+    /// `least_request` the one of two drawn that has less to do, `peak_ewma` the one of two
+    /// drawn that answers sooner, `random` any.
     #[serde(default = "round_robin")]
     pub(in crate::config) balance: Balance,
     /// What the endpoints speak: `http1`, `http2` as services of gRPC do, or `auto`, which

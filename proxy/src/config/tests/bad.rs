@@ -226,7 +226,7 @@ fn clusters() {
             "4:73: found the number 5, wanted `host:port`, `unix:/path` or a map with `address`",
             "6:14: found an empty list, wanted at least 1 item",
             "7:3: found no key `endpoints`, wanted `endpoints` with a list",
-            "8:12: found `ring`, wanted `round_robin`, `random` or `least_request`",
+            "8:12: found `ring`, wanted `round_robin`, `random`, `peak_ewma` or `least_request`",
             "9:9: found the cluster `a` again, first at 3:9, wanted each cluster once",
             "10:15: found `unix:a.sock`, wanted an absolute path after `unix:`",
         ],

@@ -75,6 +75,10 @@ impl StreamLease {
     pub fn worker_endpoint(&self) -> &Rc<WorkerEndpoint> {
         &self.pick.endpoint
     }
+
+    pub fn pick(&self) -> &Pick {
+        &self.pick
+    }
 }
 
 impl Drop for StreamLease {
@@ -132,6 +136,7 @@ pub(in crate::upstream) async fn send(
         }
         RequestBody::Stream(body) => {
             lease.pump = Some(Pump::start(body, stream, asked.timeouts.idle));
+            lease.pick.rest();
             None
         }
     };
@@ -170,6 +175,7 @@ pub(in crate::upstream) async fn send(
             Some(Sent::Under) => {}
             Some(Sent::Whole) | None => {
                 answer_deadline.get_or_insert_with(|| Instant::now() + asked.timeouts.answer);
+                lease.pick.wait();
             }
         }
         let own = answer_deadline.into_iter();
