@@ -85,12 +85,21 @@ fn addresses(first: u32) -> impl Iterator<Item = (Address, u32)> {
 
 /// A tenth of the endpoints is replaced.
 fn updates(criterion: &mut Criterion) {
-    let first = EndpointSet::new(addresses(0), &EndpointSet::default());
+    let first = EndpointSet::new(
+        addresses(0),
+        &EndpointSet::default(),
+        &config::Balance::RoundRobin,
+    );
     let mut group = criterion.benchmark_group("balance update");
     group.bench_function("the set", |bencher| {
-        bencher.iter(|| EndpointSet::new(addresses(MANY / 10), &first));
+        bencher
+            .iter(|| EndpointSet::new(addresses(MANY / 10), &first, &config::Balance::RoundRobin));
     });
-    let second = Arc::new(EndpointSet::new(addresses(MANY / 10), &first));
+    let second = Arc::new(EndpointSet::new(
+        addresses(MANY / 10),
+        &first,
+        &config::Balance::RoundRobin,
+    ));
     let first = Arc::new(first);
     let cluster = cluster();
     cluster.endpoints.store(first.clone());

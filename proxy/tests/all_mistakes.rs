@@ -73,7 +73,7 @@ clusters:
             "17: filter `auth` refuses this: expected a SHA-256 digest of 64 hexadecimal digits",
             "18: found the route `c`, wanted a route that an earlier filter declares",
             "21: found filter `mirror` naming the cluster `mirrored`, wanted one of the configured clusters: shop",
-            "23: found `fastest`, wanted `round_robin`, `random`, `peak_ewma` or `least_request`",
+            "23: found `fastest`, wanted `round_robin`, `least_request`, `peak_ewma`, `random`, `ring_hash` or `maglev`",
         ],
     );
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response};
 use support::http2_origin::{Http2Origin, answer};
-use support::{Client, LIMIT, Origin, Proxy, read_request};
+use support::{Client, LIMIT, Origin, Proxy, read_request, within};
 
 /// One worker, so that its balancer is seen whole. `cluster` is what stands in the cluster
 /// beside its name.
@@ -276,4 +276,208 @@ fn a_call_that_ends_with_resource_exhausted_repels() {
     counts(&proxy, 200);
     let asked = asked.load(Ordering::Relaxed);
     assert!((1..30).contains(&asked), "{asked}");
+}
+
+const HASHING: [&str; 2] = ["ring_hash", "maglev"];
+
+/// Who answers a request with these fields.
+fn who(client: &mut Client, fields: &str) -> String {
+    let answer = client
+        .send(format!("GET / HTTP/1.1\r\nhost: a\r\n{fields}\r\n"))
+        .answer();
+    assert_eq!(answer.status, 200);
+    answer.text()
+}
+
+/// Who answers, for each of these keys in the field `x-key`.
+fn owners(proxy: &Proxy, keys: usize) -> Vec<String> {
+    let mut client = proxy.connect();
+    let keys = 0..keys;
+    keys.map(|key| who(&mut client, &format!("x-key: user-{key}\r\n")))
+        .collect()
+}
+
+fn by_field(endpoints: &[&Origin], policy: &str) -> String {
+    let endpoints: Vec<_> = endpoints.iter().map(|origin| (*origin, 1)).collect();
+    let endpoints = weighing(&endpoints);
+    format!("{endpoints}, balance: {policy}, hash_key: [{{ header: x-key }}]")
+}
+
+#[test]
+fn few_keys_move_when_one_of_ten_leaves() {
+    const KEYS: usize = 1000;
+    let names: Vec<_> = (0..10).map(|number| number.to_string()).collect();
+    let all: Vec<_> = names.iter().map(|name| Origin::saying(name)).collect();
+    for policy in HASHING {
+        let every: Vec<_> = all.iter().collect();
+        let proxy = proxy_with(&by_field(&every, policy));
+        let before = owners(&proxy, KEYS);
+        assert_eq!(
+            owners(&proxy, KEYS),
+            before,
+            "{policy}: a key has one owner"
+        );
+        let share = |name: &String| before.iter().filter(|owner| *owner == name).count();
+        assert!(names.iter().all(|name| share(name) > 40), "{policy}");
+        let least = (0..10).min_by_key(|index| share(&names[*index])).unwrap();
+        // The order says nothing.
+        let left = every.iter().rev().copied();
+        let left: Vec<_> = left
+            .filter(|one| !std::ptr::eq(*one, &all[least]))
+            .collect();
+        proxy.edit(&yaml(&by_field(&left, policy)));
+        proxy.reload();
+        let after = owners(&proxy, KEYS);
+        let moved = std::iter::zip(&before, &after)
+            .filter(|(a, b)| a != b)
+            .count();
+        assert!(
+            moved >= share(&names[least]) && moved * 100 <= KEYS * 12,
+            "{policy}: {moved}"
+        );
+    }
+}
+
+#[test]
+fn the_first_key_that_there_is_counts() {
+    let names: Vec<_> = (0..8).map(|number| number.to_string()).collect();
+    let all: Vec<_> = names.iter().map(|name| (Origin::saying(name), 1)).collect();
+    let all: Vec<_> = all
+        .iter()
+        .map(|(origin, weight)| (origin, *weight))
+        .collect();
+    let endpoints = weighing(&all);
+    let keys = "[filter, { header: x-key }, { cookie: session }, address]";
+    for policy in HASHING {
+        let proxy = proxy_with(&format!("{endpoints}, balance: {policy}, hash_key: {keys}"));
+        let mut client = proxy.connect();
+        let mut owners = |fields: &dyn Fn(usize) -> String| {
+            let mut owners: Vec<_> = (0..40).map(|n| who(&mut client, &fields(n))).collect();
+            owners.sort_unstable();
+            owners.dedup();
+            owners.len()
+        };
+        let by_field = |n| format!("x-key: {n}\r\ncookie: session=1\r\n");
+        assert!(owners(&by_field) > 1, "{policy}");
+        let by_field = |n| format!("x-key: 1\r\ncookie: session={n}\r\n");
+        assert_eq!(owners(&by_field), 1, "{policy}");
+        let by_cookie = |n| format!("cookie: other={n}; session={n}\r\n");
+        assert!(owners(&by_cookie) > 1, "{policy}");
+        let by_cookie = |n| format!("cookie: other={n}; session=1\r\n");
+        assert_eq!(owners(&by_cookie), 1, "{policy}");
+        let by_address = |n| format!("cookie: other={n}\r\n");
+        assert_eq!(owners(&by_address), 1, "{policy}");
+        let mut by_address: Vec<_> = (1..40)
+            .map(|last| Client::connect_from([127, 0, 0, last], proxy.address()))
+            .map(|mut client| who(&mut client, ""))
+            .collect();
+        by_address.sort_unstable();
+        by_address.dedup();
+        assert!(by_address.len() > 1, "{policy}");
+    }
+}
+
+#[test]
+fn an_endpoint_that_is_down_has_its_keys_again_when_it_is_back() {
+    let (one, two) = (Origin::saying("one"), Origin::saying("two"));
+    for policy in HASHING {
+        // Bound, and deaf.
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let socket = socket.unwrap();
+        let any: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
+        socket.bind(&any.into()).unwrap();
+        let down = socket.local_addr().unwrap().as_socket().unwrap();
+        let proxy = proxy_with(&format!(
+            "endpoints: ['{}', '{down}', '{}'], balance: {policy}, \
+             hash_key: [{{ header: x-key }}], refused_pause: 1ms",
+            one.address, two.address
+        ));
+        let before = owners(&proxy, 60);
+        assert_eq!(owners(&proxy, 60), before, "{policy}");
+        socket.listen(16).unwrap();
+        let listener = std::net::TcpListener::from(socket);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut reader = BufReader::new(stream.try_clone().unwrap());
+                while read_request(&mut reader).is_some() {
+                    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nback";
+                    stream.write_all(answer).unwrap();
+                }
+            }
+        });
+        // Each key is one's who was, or of the one that is back once its pause is over.
+        within("it is back", || {
+            let after = owners(&proxy, 60);
+            let pairs = || std::iter::zip(&before, &after);
+            assert!(pairs().all(|(before, after)| after == before || after == "back"));
+            pairs().any(|(_, after)| after == "back").then_some(())
+        });
+    }
+}
+
+#[test]
+fn one_hot_key_is_spread_where_load_is_bounded() {
+    for policy in HASHING {
+        for (bound, most) in [("", 16), (", bounded_load: 1.25", 5)] {
+            let origins: Vec<_> = (0..4).map(|_| Origin::holding("held")).collect();
+            let all: Vec<_> = origins.iter().map(|(origin, _)| origin).collect();
+            let proxy = proxy_with(&format!("{}{bound}", by_field(&all, policy)));
+            let mut got = [0; 4];
+            let mut clients = Vec::new();
+            for sent in 1..=16 {
+                let mut client = proxy.connect();
+                client.send("GET /held HTTP/1.1\r\nhost: a\r\nx-key: hot\r\n\r\n");
+                clients.push(client);
+                within("a request arrives", || {
+                    for (got, origin) in got.iter_mut().zip(&all) {
+                        *got += usize::from(origin.seen_now().is_some());
+                    }
+                    (got.iter().sum::<usize>() == sent).then_some(())
+                });
+            }
+            assert_eq!(got.iter().max(), Some(&most), "{policy}{bound}: {got:?}");
+        }
+    }
+}
+
+#[test]
+fn a_cookie_binds_a_client_to_an_endpoint_while_that_is_there() {
+    let names: Vec<_> = (0..6).map(|number| number.to_string()).collect();
+    let all: Vec<_> = names.iter().map(|name| Origin::saying(name)).collect();
+    for policy in HASHING {
+        let cluster = |origins: &[&Origin]| {
+            let origins: Vec<_> = origins.iter().map(|origin| (*origin, 1)).collect();
+            let key = "hash_key: [{ cookie: bound, ttl: 1h, path: /shop }]";
+            format!("{}, balance: {policy}, {key}", weighing(&origins))
+        };
+        let every: Vec<_> = all.iter().collect();
+        let proxy = proxy_with(&cluster(&every));
+        let first = proxy.get("/");
+        let set = first.header("set-cookie").unwrap();
+        let (cookie, attributes) = set.split_once("; ").unwrap();
+        assert_eq!(attributes, "Max-Age=3600; Path=/shop; HttpOnly");
+        let ask = || {
+            let answer = proxy.ask("/", &[("cookie", cookie)]);
+            assert_eq!(answer.status, 200);
+            assert_eq!(answer.header("set-cookie"), None, "it has one");
+            answer.text()
+        };
+        assert_eq!(ask(), first.text(), "{policy}");
+        let other = proxy.get("/");
+        assert_ne!(other.header("set-cookie").unwrap(), set, "another client");
+
+        let reversed: Vec<_> = every.iter().rev().copied().collect();
+        proxy.edit(&yaml(&cluster(&reversed)));
+        proxy.reload();
+        assert_eq!(ask(), first.text(), "{policy}");
+
+        let left = std::iter::zip(&names, &every).filter(|(name, _)| **name != first.text());
+        let left: Vec<_> = left.map(|(_, origin)| *origin).collect();
+        proxy.edit(&yaml(&cluster(&left)));
+        proxy.reload();
+        let next = ask();
+        assert_ne!(next, first.text(), "{policy}");
+        assert_eq!(ask(), next, "{policy}");
+    }
 }

@@ -68,7 +68,7 @@ impl Maglev {
     /// The endpoint of a hashed key, then others by chance that is the key's own: what one
     /// has no room for goes to all others and not to a neighbour. Nothing only without
     /// endpoints.
-    pub fn order(&self, key: u64) -> impl Iterator<Item = usize> {
+    pub fn order(&self, key: u64) -> impl Iterator<Item = usize> + Clone {
         let keys = std::iter::once(key).chain((1..).map(move |step| after(key, step)));
         keys.map_while(|key| {
             let slot = key.checked_rem(self.slots.len() as u64)?;

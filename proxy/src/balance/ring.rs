@@ -68,7 +68,7 @@ impl Ring {
 
     /// The endpoint of a hashed key, and those that follow it on the ring, again and again,
     /// each as often as it has points. Nothing only without endpoints.
-    pub fn order(&self, key: u64) -> impl Iterator<Item = usize> {
+    pub fn order(&self, key: u64) -> impl Iterator<Item = usize> + Clone {
         let start = self.first_behind(key);
         let around = self.owners[start..].iter().chain(&self.owners[..start]);
         around.cycle().map(|owner| *owner as usize)

@@ -111,7 +111,9 @@ impl Stage {
             ..self.config.clusters[0].clone()
         };
         let cluster = Cluster::new(config, None, self.stats.cluster(&name));
-        let endpoints = EndpointSet::new([(Address::Inside(inside), 1)], &EndpointSet::default());
+        let endpoints = [(Address::Inside(inside), 1)];
+        let endpoints =
+            EndpointSet::new(endpoints, &EndpointSet::default(), &cluster.config.balance);
         cluster.endpoints.store(Arc::new(endpoints));
         cluster
     }

@@ -161,7 +161,8 @@ async fn status(config: config::Cluster, endpoint: &Endpoint) -> Result<u16, Pro
     let timeouts = ForwardTimeouts::from(&config.timeouts);
     let asked = request(&config, endpoint);
     let cluster = Cluster::new(config, tls, stats());
-    let only = EndpointSet::new([Found::from(endpoint)], &EndpointSet::default());
+    let only = [Found::from(endpoint)];
+    let only = EndpointSet::new(only, &EndpointSet::default(), &cluster.config.balance);
     cluster.endpoints.store(Arc::new(only));
     let worker = WorkerCluster::carry(&cluster, None, 0);
     let answer = forward(&worker, asked, &timeouts, &Progress::default()).await?;

@@ -23,7 +23,7 @@ use arc_swap::ArcSwap;
 pub use endpoint::{Address, Endpoint, Found};
 pub use inside::{Arrivals, Inside};
 pub use resolve::Resolver;
-pub use set::EndpointSet;
+pub use set::{EndpointSet, Plan};
 pub use target::Target;
 
 use crate::config::{self, Name};
@@ -79,7 +79,7 @@ impl Cluster {
         before: &EndpointSet,
     ) -> Arc<Self> {
         let addresses = resolve::all_addresses(&config, &resolved);
-        let endpoints = EndpointSet::new(addresses, before);
+        let endpoints = EndpointSet::new(addresses, before, &config.balance);
         Arc::new(Self {
             endpoints: ArcSwap::from_pointee(endpoints),
             resolved: ArcSwap::from_pointee(resolved),

@@ -38,6 +38,8 @@ pub struct Resolver {
     cluster: Weak<Cluster>,
     /// By the index of the endpoint in the configuration.
     last_good: Vec<Vec<SocketAddr>>,
+    /// What was made of it last.
+    published: Vec<Found>,
 }
 
 impl Resolver {
@@ -47,9 +49,13 @@ impl Resolver {
         let any_host = endpoints
             .iter()
             .any(|endpoint| matches!(endpoint.address, EndpointAddress::Host { .. }));
-        any_host.then(|| Self {
-            cluster: Arc::downgrade(cluster),
-            last_good: cluster.resolved.load().to_vec(),
+        any_host.then(|| {
+            let last_good = cluster.resolved.load().to_vec();
+            Self {
+                cluster: Arc::downgrade(cluster),
+                published: all_addresses(&cluster.config, &last_good),
+                last_good,
+            }
         })
     }
 
@@ -97,17 +103,25 @@ impl Resolver {
             .map(|(endpoint, last_good)| refresh_one(&cluster, endpoint, last_good, &lookup))
             .collect();
         let failures = all(lookups).await.into_iter().flatten().collect();
-        self.publish(&cluster);
+        self.publish(cluster).await;
         failures
     }
 
-    fn publish(&self, cluster: &Cluster) {
-        let before = cluster.endpoints.load();
-        let after = EndpointSet::new(all_addresses(&cluster.config, &self.last_good), &before);
-        if !after.is_same(&before) {
-            cluster.endpoints.store(Arc::new(after));
-            cluster.resolved.store(Arc::new(self.last_good.clone()));
+    /// A set is built on a thread of its own: a table for hashing may take its time.
+    async fn publish(&mut self, cluster: Arc<Cluster>) {
+        let found = all_addresses(&cluster.config, &self.last_good);
+        if found == self.published {
+            return;
         }
+        self.published.clone_from(&found);
+        let resolved = Arc::new(self.last_good.clone());
+        let building = tokio::task::spawn_blocking(move || {
+            let before = cluster.endpoints.load();
+            let after = EndpointSet::new(found, &before, &cluster.config.balance);
+            cluster.endpoints.store(Arc::new(after));
+            cluster.resolved.store(resolved);
+        });
+        building.await.expect("sets can be built of any addresses");
     }
 }
 

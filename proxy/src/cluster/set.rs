@@ -4,7 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::endpoint::{Endpoint, Found};
+use crate::balance::maglev::{Maglev, Size};
+use crate::balance::ring::{Place, Ring};
 use crate::balance::stride::Schedule;
+use crate::config::{Balance, HashTable};
 
 /// Never changed, only replaced. What picking needs is worked out here, so that no worker
 /// has to.
@@ -17,7 +20,53 @@ pub struct EndpointSet {
     slots: Arc<[u32]>,
     weights: Box<[u32]>,
     all_weights: u64,
-    pub schedule: Schedule,
+    pub plan: Plan,
+}
+
+/// By what endpoints are picked, as the cluster's policy wants it.
+#[derive(Debug)]
+pub enum Plan {
+    Turns(Schedule),
+    Ring(Ring),
+    Maglev(Maglev),
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self::Turns(Schedule::default())
+    }
+}
+
+impl Plan {
+    fn new(balance: &Balance, endpoints: &[Arc<Endpoint>], weights: &[u32]) -> Self {
+        let Some(hashing) = balance.hashing() else {
+            return Self::Turns(Schedule::new(weights));
+        };
+        // Where all weigh nothing, all are equal.
+        let nothing = weights.iter().all(|weight| *weight == 0);
+        let place = |(endpoint, weight): (&'_ Arc<Endpoint>, &u32)| {
+            (endpoint.label.clone(), *weight + u32::from(nothing))
+        };
+        let named: Vec<_> = std::iter::zip(endpoints, weights).map(place).collect();
+        let places = named.iter().map(|(name, weight)| Place {
+            name,
+            weight: *weight,
+        });
+        let places: Vec<_> = places.collect();
+        match hashing.table {
+            HashTable::Ring => Self::Ring(Ring::new(&places)),
+            HashTable::Maglev => Self::Maglev(Maglev::new(&places, size_for(places.len()))),
+        }
+    }
+}
+
+/// A hundred slots for each endpoint.
+fn size_for(endpoints: usize) -> Size {
+    match endpoints {
+        ..=655 => Size::DEFAULT,
+        ..=6_553 => Size::new(655_373).expect("a prime"),
+        _ => Size::MAX,
+    }
 }
 
 impl EndpointSet {
@@ -26,26 +75,27 @@ impl EndpointSet {
     pub fn new(
         addresses: impl IntoIterator<Item = impl Into<Found>>,
         before: &EndpointSet,
+        balance: &Balance,
     ) -> EndpointSet {
         let found = merge(addresses);
         let weights: Box<[u32]> = found.iter().map(|found| found.weight).collect();
         let (endpoints, slots) = members(found, before);
         EndpointSet {
+            plan: Plan::new(balance, &endpoints, &weights),
             endpoints,
             slots,
             all_weights: weights.iter().copied().map(u64::from).sum(),
-            schedule: Schedule::new(&weights),
             weights,
         }
     }
 
-    /// Whether both name the same endpoints with the same weights in the same order.
-    pub fn is_same(&self, other: &EndpointSet) -> bool {
-        Arc::ptr_eq(&self.endpoints, &other.endpoints) && self.weights == other.weights
-    }
-
     pub fn weight(&self, index: usize) -> u32 {
         self.weights[index]
+    }
+
+    /// Of all endpoints.
+    pub fn all_weights(&self) -> u64 {
+        self.all_weights
     }
 
     /// Whether it gets nothing, since it weighs nothing and others do.
@@ -141,10 +191,8 @@ mod tests {
 
     fn set(endpoints: &[(u16, u32)], before: &EndpointSet) -> EndpointSet {
         let endpoints = endpoints.iter();
-        EndpointSet::new(
-            endpoints.map(|(port, weight)| (address(*port), *weight)),
-            before,
-        )
+        let endpoints = endpoints.map(|(port, weight)| (address(*port), *weight));
+        EndpointSet::new(endpoints, before, &Balance::RoundRobin)
     }
 
     #[test]
@@ -153,10 +201,7 @@ mod tests {
         let after = set(&[(2, 1), (3, 1), (1, 5)], &before);
         assert!(Arc::ptr_eq(&after.endpoints[0], &before.endpoints[1]));
         assert!(Arc::ptr_eq(&after.endpoints[2], &before.endpoints[0]));
-        assert!(!after.is_same(&before));
-        assert!(set(&[(1, 1), (2, 1)], &before).is_same(&before));
         let heavier = set(&[(1, 1), (2, 7)], &before);
-        assert!(!heavier.is_same(&before));
         assert!(Arc::ptr_eq(&heavier.endpoints, &before.endpoints));
     }
 
@@ -211,9 +256,10 @@ mod tests {
             weight: 1,
         };
         let both = || [found("a.test"), found("b.test")];
-        let set = EndpointSet::new(both(), &EndpointSet::default());
+        let set = EndpointSet::new(both(), &EndpointSet::default(), &Balance::RoundRobin);
         let names: Vec<_> = set.endpoints.iter().map(|e| e.tls_name.to_str()).collect();
         assert_eq!(names, ["a.test", "b.test"]);
-        assert!(EndpointSet::new(both(), &set).is_same(&set));
+        let again = EndpointSet::new(both(), &set, &Balance::RoundRobin);
+        assert!(Arc::ptr_eq(&again.endpoints, &set.endpoints));
     }
 }

@@ -21,6 +21,7 @@ pub use super::secret::{NoSecret, Secret, SecretBytes, SecretSource};
 use super::socket::{ClusterSocket, ListenerSocket};
 use super::tls::{ClusterTls, ListenerTls};
 use super::trust::TrustedKey;
+use crate::balance::bound::Bound;
 use crate::proxy_protocol::Version;
 
 /// A name given in the configuration: unique among its kind, never empty.
@@ -769,7 +770,7 @@ impl Cluster {
     pub fn connects_like(&self, other: &Self) -> bool {
         let like_other = Self {
             endpoints: other.endpoints.clone(),
-            balance: other.balance,
+            balance: other.balance.clone(),
             ..self.clone()
         };
         like_other == *other && self.follows_clients() == other.follows_clients()
@@ -851,24 +852,76 @@ pub enum EndpointAddress {
     RequestTarget,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Balance {
     RoundRobin,
     /// Power of two choices.
     LeastRequest,
     Random,
     PeakEwma,
+    /// Equal keys go to the same endpoint.
+    Hash(Hashing),
 }
 
 impl Balance {
     /// Whether it goes by how requests went.
-    pub fn watches(self) -> bool {
+    pub fn watches(&self) -> bool {
         match self {
             Self::LeastRequest | Self::PeakEwma => true,
-            Self::RoundRobin | Self::Random => false,
+            Self::RoundRobin | Self::Random | Self::Hash(_) => false,
         }
     }
+
+    pub fn hashing(&self) -> Option<&Hashing> {
+        match self {
+            Self::Hash(hashing) => Some(hashing),
+            Self::RoundRobin | Self::LeastRequest | Self::Random | Self::PeakEwma => None,
+        }
+    }
+
+    /// As in the configuration.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::RoundRobin => "round_robin",
+            Self::LeastRequest => "least_request",
+            Self::Random => "random",
+            Self::PeakEwma => "peak_ewma",
+            Self::Hash(hashing) => match hashing.table {
+                HashTable::Ring => "ring_hash",
+                HashTable::Maglev => "maglev",
+            },
+        }
+    }
+}
+
+/// How keys become endpoints.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hashing {
+    pub table: HashTable,
+    pub bound: Option<Bound>,
+    /// The first that a request has.
+    pub keys: Vec<HashKey>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HashTable {
+    Ring,
+    Maglev,
+}
+
+/// Where the key of a request is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HashKey {
+    /// Set by a filter.
+    Filter,
+    /// The client's.
+    Address,
+    Header(HeaderName),
+    Cookie {
+        name: String,
+        /// What is set where there is none: the cookie's attributes.
+        set: Option<String>,
+    },
 }
 
 /// The connection pool of one worker to one cluster.

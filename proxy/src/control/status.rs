@@ -537,7 +537,7 @@ fn cluster(cluster: &Arc<Cluster>) -> Value {
     let endpoints = cluster.endpoints.load();
     json!({
         "name": &**cluster.name(),
-        "balance": format!("{:?}", cluster.config.balance),
+        "balance": cluster.config.balance.name(),
         "endpoints": endpoints.endpoints.iter().enumerate().map(|(index, endpoint)| json!({
             "address": &*endpoint.label,
             "weight": endpoints.weight(index),

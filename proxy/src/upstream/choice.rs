@@ -12,13 +12,25 @@ use tokio::time::Instant;
 
 use super::pool::{Pool, WorkerEndpoint};
 use crate::balance::stride::RoundRobin;
-use crate::balance::{choices, peak_ewma};
+use crate::balance::{bound, choices, peak_ewma};
 use crate::cluster::clock::since_start;
-use crate::cluster::{Cluster, EndpointSet};
+use crate::cluster::{Cluster, EndpointSet, Plan};
 use crate::config::Balance;
 
 const ONE: NonZeroU8 = NonZeroU8::MIN;
 const TWO: NonZeroU8 = NonZeroU8::new(2).expect("it is not zero");
+
+/// What a pick goes by.
+pub(super) struct Asked<'a> {
+    pub policy: &'a Balance,
+    pub now: Instant,
+    /// Of the request, hashed.
+    pub key: u64,
+    /// Requests of this worker that are under way in the cluster.
+    pub active: u64,
+    /// For the request at hand.
+    pub tried: &'a [Rc<WorkerEndpoint>],
+}
 
 /// The state of a cluster's policy on one worker.
 pub(super) struct Choice {
@@ -81,63 +93,95 @@ impl Choice {
     }
 
     /// `None` only without endpoints.
-    pub fn pick(&mut self, policy: Balance, now: Instant) -> Option<Rc<WorkerEndpoint>> {
-        let index = self.index(policy, now, &[])?;
+    pub fn pick(&mut self, asked: &Asked<'_>) -> Option<Rc<WorkerEndpoint>> {
+        let index = self.index(asked)?;
         Some(self.endpoint(index))
     }
 
     /// One that was not tried yet.
-    pub fn pick_other(
-        &mut self,
-        policy: Balance,
-        now: Instant,
-        tried: &[Rc<WorkerEndpoint>],
-    ) -> Option<Rc<WorkerEndpoint>> {
-        let picked = self.index(policy, now, tried)?;
-        let untried = match self.is_one_of(picked, tried) {
+    pub fn pick_other(&mut self, asked: &Asked<'_>) -> Option<Rc<WorkerEndpoint>> {
+        let picked = self.index(asked)?;
+        let will_do =
+            |index: usize| !self.set.is_weightless(index) && !self.is_one_of(index, asked.tried);
+        let untried = match self.is_one_of(picked, asked.tried) {
             false => picked,
-            true => (0..self.endpoints.len())
-                .find(|index| !self.set.is_weightless(*index) && !self.is_one_of(*index, tried))?,
+            true => (0..self.endpoints.len()).find(|index| will_do(*index))?,
         };
         Some(self.endpoint(untried))
     }
 
-    fn index(
-        &mut self,
-        policy: Balance,
-        now: Instant,
-        tried: &[Rc<WorkerEndpoint>],
-    ) -> Option<usize> {
-        let (set, endpoints) = (&*self.set, &*self.endpoints);
+    fn index(&mut self, asked: &Asked<'_>) -> Option<usize> {
+        let (set, endpoints, now) = (&*self.set, &*self.endpoints, asked.now);
         let is_passed_over = |index: usize| {
             let endpoint = &set.endpoints[index];
             endpoint.is_refusing(now)
                 || set.is_weightless(index)
-                || tried.iter().any(|one| Arc::ptr_eq(&one.shared, endpoint))
+                || asked
+                    .tried
+                    .iter()
+                    .any(|one| Arc::ptr_eq(&one.shared, endpoint))
         };
-        let schedule = &set.schedule;
-        match policy {
+        let schedule = match &set.plan {
+            Plan::Turns(schedule) => schedule,
+            Plan::Ring(ring) => return self.by_key(ring.order(asked.key), asked, is_passed_over),
+            Plan::Maglev(table) => {
+                return self.by_key(table.order(asked.key), asked, is_passed_over);
+            }
+        };
+        let known = |index: usize| endpoints[index].as_deref();
+        let ready = |index: usize| !is_passed_over(index);
+        match asked.policy {
             Balance::RoundRobin => self.round.pick(schedule, is_passed_over),
-            Balance::Random => choices::pick(schedule, ONE, &mut self.rng, |index| {
-                (!is_passed_over(index)).then_some(0.0)
-            }),
-            Balance::LeastRequest => choices::pick(schedule, TWO, &mut self.rng, |index| {
-                let weight = set.weight(index);
-                let cost = |known: &WorkerEndpoint| {
-                    let load = choices::load(known.active(), weight);
-                    let tally = known.tally();
-                    let one = choices::load(1, weight);
-                    tally.pressure().cost(since_start(now), load, one)
-                };
-                (!is_passed_over(index)).then(|| endpoints[index].as_deref().map_or(0.0, cost))
-            }),
-            Balance::PeakEwma => choices::pick(schedule, TWO, &mut self.rng, |index| {
-                let (weight, rules) = (set.weight(index), peak_ewma::Rules::default());
+            // What hashes has no schedule.
+            Balance::Random | Balance::Hash(_) => {
+                let cost = |index| ready(index).then_some(0.0);
+                choices::pick(schedule, ONE, &mut self.rng, cost)
+            }
+            Balance::LeastRequest => {
                 let cost =
-                    |known: &WorkerEndpoint| known.tally().cost(since_start(now), weight, &rules);
-                (!is_passed_over(index)).then(|| endpoints[index].as_deref().map_or(0.0, cost))
-            }),
+                    |index| known(index).map_or(0.0, |known| load(known, set.weight(index), now));
+                let cost = |index| ready(index).then(|| cost(index));
+                choices::pick(schedule, TWO, &mut self.rng, cost)
+            }
+            Balance::PeakEwma => {
+                let rules = peak_ewma::Rules::default();
+                let of = |index: usize, known: &WorkerEndpoint| {
+                    known
+                        .tally()
+                        .cost(since_start(now), set.weight(index), &rules)
+                };
+                let cost = |index| known(index).map_or(0.0, |known| of(index, known));
+                let cost = |index| ready(index).then(|| cost(index));
+                choices::pick(schedule, TWO, &mut self.rng, cost)
+            }
         }
+    }
+
+    /// The first in the key's order that is ready, and has room where that is bounded. Where
+    /// those that are ready have no room, since others are not, the bound is given up.
+    fn by_key(
+        &self,
+        order: impl Iterator<Item = usize> + Clone,
+        asked: &Asked<'_>,
+        is_passed_over: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
+        let count = self.endpoints.len();
+        let ready = |index: usize| !is_passed_over(index);
+        if let Some(bound) = asked.policy.hashing().and_then(|hashing| hashing.bound) {
+            let has_room = |index: usize| {
+                let active = self.endpoints[index]
+                    .as_ref()
+                    .map_or(0, |known| known.active());
+                let (weight, all) = (self.set.weight(index).max(1), self.set.all_weights());
+                let all = all.max(count as u64);
+                ready(index) && bound.has_room(active, weight, asked.active, all)
+            };
+            let picked = bound::pick(order.clone(), count, has_room);
+            if let Some(picked) = picked.filter(|picked| has_room(*picked)) {
+                return Some(picked);
+            }
+        }
+        bound::pick(order, count, ready)
     }
 
     fn is_one_of(&self, index: usize, tried: &[Rc<WorkerEndpoint>]) -> bool {
@@ -150,6 +194,15 @@ impl Choice {
         let new = || WorkerEndpoint::new(Arc::clone(&self.set.endpoints[index]));
         Rc::clone(known.get_or_insert_with(new))
     }
+}
+
+/// Requests under way for the weight, and what the endpoint says of itself.
+fn load(known: &WorkerEndpoint, weight: u32, now: Instant) -> f64 {
+    let (load, one) = (
+        choices::load(known.active(), weight),
+        choices::load(1, weight),
+    );
+    known.tally().pressure().cost(since_start(now), load, one)
 }
 
 /// Lets a cache hold the cluster whose endpoints it watches.

@@ -35,14 +35,14 @@ impl Tried {
     pub fn next(
         &mut self,
         cluster: &WorkerCluster,
-        failed: Rc<WorkerEndpoint>,
         progress: &Progress,
+        failed: Rc<WorkerEndpoint>,
     ) -> Option<Pick> {
         self.0.push(failed);
         if self.0.len() == MAX_TRIES {
             return None;
         }
-        cluster.pick_other(Instant::now(), &self.0, progress)
+        cluster.pick_other(Instant::now(), progress, &self.0)
     }
 }
 
@@ -127,7 +127,7 @@ async fn reach<T>(
         if deadline.is_some_and(|deadline| now >= deadline) {
             return Err(failure);
         }
-        match tried.next(cluster, Rc::clone(&pick.endpoint), progress) {
+        match tried.next(cluster, progress, Rc::clone(&pick.endpoint)) {
             Some(next) => pick = next,
             None => return Err(failure),
         }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use h2::RecvStream;
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, SET_COOKIE};
 use http::response::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
@@ -77,6 +77,7 @@ pub async fn forward(
         try_deadline: timeouts.try_timeout.map(|timeout| start + timeout),
     };
     let mut headers = request.headers;
+    let new_cookie = cluster.note_key(&headers, progress);
     if request.upgrade.is_some() {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     }
@@ -86,7 +87,7 @@ pub async fn forward(
         Err(error) => return Err(active.failed(error)),
     };
     let Answered {
-        parts,
+        mut parts,
         received,
         connect_time,
     } = answered;
@@ -102,6 +103,9 @@ pub async fn forward(
     }
     if pick.is_watched() {
         pick.answered(now, outcome(&parts));
+    }
+    if let Some(cookie) = new_cookie {
+        parts.headers.append(SET_COOKIE, cookie);
     }
     cluster.stats().durations.observe(now - start);
     let (endpoint, reused) = match &received {
@@ -309,7 +313,7 @@ async fn fresh(
             let pause = cluster.cluster().config.refused_pause;
             endpoint.shared.refused(Instant::now(), pause);
         }
-        pick = tried.next(cluster, endpoint, asked.progress).ok_or(why)?;
+        pick = tried.next(cluster, asked.progress, endpoint).ok_or(why)?;
         cluster.stats().retries.add(1);
     }
 }

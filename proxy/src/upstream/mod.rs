@@ -17,6 +17,7 @@ mod connect;
 mod connection;
 mod destinations;
 mod forward;
+mod hash_key;
 mod http2;
 mod interim;
 mod names;

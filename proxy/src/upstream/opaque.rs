@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use h2::RecvStream;
+use http::HeaderMap;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
@@ -58,6 +59,7 @@ pub async fn reach_opaque(
     progress: &Progress,
 ) -> Result<Opaque, ProxyError> {
     let active = Active::begin(&cluster.pool);
+    cluster.note_key(&HeaderMap::new(), progress);
     let Some(pick) = cluster.pick(Instant::now(), progress) else {
         return Err(active.failed(ErrorKind::NoEndpoint.into()));
     };

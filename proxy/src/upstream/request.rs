@@ -1,7 +1,7 @@
 //! What is asked of an origin.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -28,6 +28,11 @@ pub struct Progress {
     pub(super) client: Option<Ends>,
     /// Where the client wants to go, for clusters that go there: any of these.
     pub(super) destinations: SmallVec<[SocketAddr; 1]>,
+    pub(super) client_address: Option<IpAddr>,
+    /// What a filter wants it to be balanced by, hashed.
+    pub(super) filter_key: Option<u64>,
+    /// By which clusters that hash pick.
+    pub(super) key: Cell<u64>,
 }
 
 impl Progress {
@@ -40,6 +45,7 @@ impl Progress {
                 .filter(|destination| is_for_services(destination.ip()))
                 .into_iter()
                 .collect(),
+            client_address: Some(client.address()),
             ..Self::default()
         }
     }

@@ -5,13 +5,15 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use http::HeaderMap;
 use hyper::client::conn::http1;
 use tokio::time::Instant;
 
-use super::choice::Choice;
+use super::choice::{Asked, Choice};
 use super::classify::is_of_endpoint;
 use super::connection;
 use super::destinations::Destinations;
+use super::hash_key::{self, NewCookie};
 use super::names::Names;
 use super::pool::{Pick, Pool, Sweep, WorkerEndpoint};
 use super::request::Progress;
@@ -99,9 +101,8 @@ impl WorkerCluster {
         }
         let mut choice = self.choice.borrow_mut();
         choice.follow(&self.pool);
-        choice
-            .pick(self.cluster().config.balance, now)
-            .map(|endpoint| self.again(endpoint, now))
+        let picked = choice.pick(&self.asked(now, progress, &[]))?;
+        Some(self.again(picked, now))
     }
 
     /// An endpoint that was picked already.
@@ -122,8 +123,8 @@ impl WorkerCluster {
     pub(super) fn pick_other(
         &self,
         now: Instant,
-        tried: &[Rc<WorkerEndpoint>],
         progress: &Progress,
+        tried: &[Rc<WorkerEndpoint>],
     ) -> Option<Pick> {
         if let Some(destinations) = &self.destinations {
             let wanted = &progress.destinations;
@@ -132,9 +133,31 @@ impl WorkerCluster {
         }
         let mut choice = self.choice.borrow_mut();
         choice.follow(&self.pool);
-        choice
-            .pick_other(self.cluster().config.balance, now, tried)
-            .map(|endpoint| self.again(endpoint, now))
+        let picked = choice.pick_other(&self.asked(now, progress, tried))?;
+        Some(self.again(picked, now))
+    }
+
+    fn asked<'a>(
+        &'a self,
+        now: Instant,
+        progress: &Progress,
+        tried: &'a [Rc<WorkerEndpoint>],
+    ) -> Asked<'a> {
+        // This request is counted already.
+        let active = self.stats().active.get().saturating_sub(1);
+        Asked {
+            policy: &self.cluster().config.balance,
+            now,
+            key: progress.key.get(),
+            active: u64::try_from(active).unwrap_or(0),
+            tried,
+        }
+    }
+
+    /// Notes by which key the request is picked for, where the cluster hashes.
+    pub(super) fn note_key(&self, fields: &HeaderMap, progress: &Progress) -> Option<NewCookie> {
+        let hashing = self.cluster().config.balance.hashing()?;
+        hash_key::note(hashing, fields, progress)
     }
 }
 

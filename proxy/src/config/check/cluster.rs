@@ -46,7 +46,7 @@ impl Checker<'_> {
             name: name?,
             endpoints,
             targets,
-            balance: raw.balance,
+            balance: self.balance(at, raw),
             protocol: raw.protocol,
             // One with a mistake is never built.
             tls: tls.flatten(),

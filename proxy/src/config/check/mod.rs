@@ -11,6 +11,7 @@ mod case_file;
 mod cluster;
 mod cluster_tls;
 mod filter;
+mod hashing;
 mod listener;
 mod names;
 mod overload;

@@ -10,7 +10,7 @@ use super::Items;
 use super::socket::RawClusterSocket;
 use super::tls::RawClusterTls;
 use super::units::{HOUR, KIB, MIB, Size, Time};
-use crate::config::checked::{Balance, ClusterProtocol};
+use crate::config::checked::ClusterProtocol;
 use crate::proxy_protocol::Version;
 
 const WANTED: &str = "`host:port`, `unix:/path` or a map with `address`";
@@ -38,9 +38,22 @@ pub(in crate::config) struct RawCluster {
     pub(in crate::config) targets: Option<RawTargets>,
     /// How an endpoint is picked: `round_robin` takes them in turn, by weight,
     /// `least_request` the one of two drawn that has less to do, `peak_ewma` the one of two
-    /// drawn that answers sooner, `random` any.
+    /// drawn that answers sooner, `random` any. With `ring_hash` and `maglev` equal keys
+    /// go to the same endpoint (docs/balancing.md).
     #[serde(default = "round_robin")]
-    pub(in crate::config) balance: Balance,
+    pub(in crate::config) balance: RawBalance,
+    /// Where the key of a request is, in order of preference, with `ring_hash` and
+    /// `maglev`: `filter` is what a filter set, `address` is the client's. By default
+    /// `filter`, then `address`. A request without any goes anywhere.
+    #[schemars(with = "Vec<RawHashKey>", length(min = 1))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) hash_key: Option<Items<RawHashKey>>,
+    /// With `ring_hash` and `maglev`: how far above its share of the requests under way
+    /// an endpoint may be before its keys go to others, 1.25 for a quarter. Without this
+    /// key there is no bound.
+    #[schemars(with = "f64", range(min = 1.0, max = 1000.0))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) bounded_load: Option<f64>,
     /// What the endpoints speak: `http1`, `http2` as services of gRPC do, or `auto`, which
     /// is what each chooses in its TLS handshake (ALPN). Without TLS `http2` is spoken
     /// without asking first (prior knowledge), and `auto` is `http1`.
@@ -81,8 +94,80 @@ pub(in crate::config) struct RawCluster {
     pub(in crate::config) max_head_bytes: Size<KIB, { 16 * MIB }>,
 }
 
-fn round_robin() -> Balance {
-    Balance::RoundRobin
+fn round_robin() -> RawBalance {
+    RawBalance::RoundRobin
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "Balance")]
+pub(in crate::config) enum RawBalance {
+    RoundRobin,
+    LeastRequest,
+    PeakEwma,
+    Random,
+    RingHash,
+    Maglev,
+}
+
+/// Where a key may be.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(in crate::config) enum RawHashKey {
+    Word(RawHashWord),
+    Named(RawHashName),
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum RawHashWord {
+    Filter,
+    Address,
+}
+
+/// Something that has a name: one of the first two keys.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct RawHashName {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) header: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) cookie: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) ttl: Option<Time<0, { 24 * 365 * HOUR }>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) path: Option<String>,
+}
+
+impl JsonSchema for RawHashKey {
+    fn schema_name() -> Cow<'static, str> {
+        "HashKey".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut ttl = generator.subschema_for::<Time<0, { 24 * 365 * HOUR }>>();
+        let what = "For a cookie: one that lives so long is set where there is none; `0s` is as \
+                    long as the browser likes. Without this key none is set.";
+        ttl.insert("description".into(), what.into());
+        json_schema!({
+            "description": "`filter`, `address`, or a map with `header` or `cookie`.",
+            "anyOf": [
+                {"enum": ["filter", "address"]},
+                {
+                    "description": "A key of a request that has a name: `header` or `cookie`.",
+                    "type": "object",
+                    "properties": {
+                        "header": {"description": "A field of the request, as filters left it.", "type": "string"},
+                        "cookie": {"description": "A cookie.", "type": "string"},
+                        "ttl": ttl,
+                        "path": {"description": "For a cookie that is set: its path, `/` by default.", "type": "string"},
+                    },
+                    "additionalProperties": false,
+                },
+            ],
+            "x-wanted": "`filter`, `address` or a map with `header` or `cookie`",
+        })
+    }
 }
 
 fn http1() -> ClusterProtocol {

@@ -33,7 +33,10 @@ pub(super) use case::{
     RawAnswer, RawCase, RawCaseFile, RawCaseRequest, RawCaseResponse, RawExpect, RawExpectedCall,
     RawExpectedMirror, RawExpectedRequest, RawExpectedResponse, RawStep, Values,
 };
-pub(super) use cluster::{RawCluster, RawEndpoint, RawTargets, RawUpstreamHttp2};
+pub(super) use cluster::{
+    RawBalance, RawCluster, RawEndpoint, RawHashKey, RawHashName, RawHashWord, RawTargets,
+    RawUpstreamHttp2,
+};
 pub(super) use filter::{
     RawAbortOn, RawCanary, RawFilter, RawFilterLimits, RawGrants, RawProbation, RawRoute, RawShadow,
 };

@@ -226,9 +226,35 @@ fn clusters() {
             "4:73: found the number 5, wanted `host:port`, `unix:/path` or a map with `address`",
             "6:14: found an empty list, wanted at least 1 item",
             "7:3: found no key `endpoints`, wanted `endpoints` with a list",
-            "8:12: found `ring`, wanted `round_robin`, `random`, `peak_ewma` or `least_request`",
+            "8:12: found `ring`, wanted `round_robin`, `least_request`, `peak_ewma`, `random`, `ring_hash` or `maglev` (`ring_hash` is near)",
             "9:9: found the cluster `a` again, first at 3:9, wanted each cluster once",
             "10:15: found `unix:a.sock`, wanted an absolute path after `unix:`",
+        ],
+    );
+}
+
+#[test]
+fn hashing() {
+    let endpoint = "endpoints: ['a:80']";
+    check_with_listener(
+        &format!(
+            "clusters:\n- {{ name: a, {endpoint}, hash_key: [address], bounded_load: 2 }}\n\
+             - {{ name: b, {endpoint}, balance: maglev, bounded_load: 0.5 }}\n\
+             - {{ name: c, {endpoint}, balance: ring_hash, hash_key: [] }}\n\
+             - {{ name: d, {endpoint}, balance: ring_hash, hash_key: [color, {{}}, {{ header: host }}, {{ cookie: 'a b' }}, {{ cookie: a, path: / }}, {{ cookie: a, ttl: 1s, path: 'x' }}, {{ header: a, ttl: 1s }}] }}\n"
+        ),
+        &[
+            "3:45: found `hash_key` with a policy that does not hash, wanted no such key, or `balance: ring_hash` or `maglev`",
+            "3:70: found `bounded_load` with a policy that does not hash, wanted no such key, or `balance: ring_hash` or `maglev`",
+            "4:66: found the number 0.5, wanted a number from 1.0 to 1000.0",
+            "5:65: found an empty list, wanted at least 1 item",
+            "6:66: found `color`, wanted `filter`, `address` or a map with `header` or `cookie`",
+            "6:73: found a map with both or neither, wanted either `header` or `cookie`",
+            "6:87: found `host`, wanted a field that is not the proxy's own",
+            "6:105: found `a b`, wanted the name of a cookie, such as `affinity`",
+            "6:133: found a path of a cookie that is never set, wanted `ttl` beside it: without that no cookie is set",
+            "6:166: found `x`, wanted a path with a `/` at its beginning and without `;`",
+            "6:173: found a field with attributes of a cookie, wanted `ttl` and `path` with `cookie` only",
         ],
     );
 }

@@ -37,7 +37,11 @@ fn a_new_set_of_endpoints_is_followed() {
         };
         let shared = cluster.cluster();
         let before = shared.endpoints.load_full();
-        let after = EndpointSet::new([(Address::Socket(address), 1)], &before);
+        let after = EndpointSet::new(
+            [(Address::Socket(address), 1)],
+            &before,
+            &Balance::RoundRobin,
+        );
         shared.endpoints.store(Arc::new(after));
 
         let answer = ask(&cluster, get()).await.unwrap();
