@@ -234,6 +234,7 @@ fn view(listener: &Listener) -> View {
             max_bytes: listener.limits.max_head_bytes,
             max_fields: listener.limits.max_headers,
         },
+        takes_hash_key: false,
         calls: None,
     }
 }

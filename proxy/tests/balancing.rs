@@ -1,5 +1,7 @@
 //! Who of a cluster's endpoints is asked, by each policy, and what a reload leaves as it was.
 
+#[path = "guests/component.rs"]
+mod guest;
 mod support;
 
 use std::collections::HashMap;
@@ -479,5 +481,74 @@ fn a_cookie_binds_a_client_to_an_endpoint_while_that_is_there() {
         let next = ask();
         assert_ne!(next, first.text(), "{policy}");
         assert_eq!(ask(), next, "{policy}");
+    }
+}
+
+/// Who answers clients of many addresses.
+fn owners_of_addresses(ask: impl Fn(Client) -> String, proxy: &Proxy) -> usize {
+    let clients = (1..40).map(|last| Client::connect_from([127, 0, 0, last], proxy.address()));
+    let mut owners: Vec<_> = clients.map(ask).collect();
+    owners.sort_unstable();
+    owners.dedup();
+    owners.len()
+}
+
+/// A proxy whose guest does these steps, in front of six origins.
+fn guided(steps: &str, hash_key: &str) -> (Proxy, Vec<Origin>) {
+    let origins: Vec<_> = (0..6).map(|n| Origin::saying(&n.to_string())).collect();
+    let endpoints: Vec<_> = origins.iter().map(|origin| (origin, 1)).collect();
+    let folder = Proxy::folder();
+    std::fs::write(folder.join("guest.wasm"), guest::component()).unwrap();
+    let proxy = Proxy::start_in(
+        folder,
+        &format!(
+            "workers: 1\n\
+             listeners: [{{ name: web, address: '127.0.0.1:0', cluster: o, filters: [guest] }}]\n\
+             filters:\n  guest:\n    component: ./guest.wasm\n    \
+             config: {{ wants: {{ phases: [request] }}, request: [{steps}] }}\n\
+             clusters: [{{ name: o, {}, balance: maglev, hash_key: {hash_key} }}]\n",
+            weighing(&endpoints)
+        ),
+    );
+    (proxy, origins)
+}
+
+#[test]
+fn a_key_of_a_filter_counts_where_the_cluster_says_so() {
+    let ask = |mut client: Client| who(&mut client, "");
+    let (proxy, _origins) = guided("set-hash-key k", "[filter, address]");
+    assert_eq!(owners_of_addresses(ask, &proxy), 1);
+    let (proxy, _origins) = guided("set-hash-key k", "[address]");
+    assert!(owners_of_addresses(ask, &proxy) > 1, "nobody takes it");
+    let (proxy, _origins) = guided("", "[filter, address]");
+    assert!(owners_of_addresses(ask, &proxy) > 1, "nobody sets it");
+}
+
+#[test]
+fn connections_have_keys_too() {
+    let origins: Vec<_> = (0..6)
+        .map(|number| {
+            Origin::scripted(move |mut stream, _| {
+                stream.write_all(number.to_string().as_bytes()).ok();
+            })
+        })
+        .collect();
+    let endpoints: Vec<_> = origins.iter().map(|origin| (origin, 1)).collect();
+    let endpoints = weighing(&endpoints);
+    for (words, is_one) in [("hash", true), ("", false)] {
+        let folder = Proxy::folder();
+        std::fs::write(folder.join("gate.wasm"), guest::gate()).unwrap();
+        let proxy = Proxy::start_in(
+            folder,
+            &format!(
+                "workers: 1\n\
+                 listeners:\n- {{ name: web, address: '127.0.0.1:0', protocols: [tcp], cluster: o, \
+                 connection_filters: [gate] }}\n\
+                 filters: {{ gate: {{ component: ./gate.wasm, config: {{ do: '{words}' }} }} }}\n\
+                 clusters: [{{ name: o, {endpoints}, balance: ring_hash }}]\n"
+            ),
+        );
+        let ask = |mut client: Client| String::from_utf8(client.rest()).unwrap();
+        assert_eq!(owners_of_addresses(ask, &proxy) == 1, is_one, "{words}");
     }
 }

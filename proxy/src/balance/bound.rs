@@ -12,7 +12,7 @@ use std::num::NonZeroU32;
 const MAX_STEPS: usize = 128;
 
 /// How far above its share an endpoint may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Bound {
     /// 125 is a quarter more, which the paper's figures and HAProxy's manual recommend.
     percent: NonZeroU32,

@@ -63,8 +63,8 @@ impl Plan {
 /// A hundred slots for each endpoint.
 fn size_for(endpoints: usize) -> Size {
     match endpoints {
-        ..=655 => Size::DEFAULT,
-        ..=6_553 => Size::new(655_373).expect("a prime"),
+        0..=655 => Size::DEFAULT,
+        656..=6_553 => Size::new(655_373).expect("a prime"),
         _ => Size::MAX,
     }
 }
@@ -93,9 +93,12 @@ impl EndpointSet {
         self.weights[index]
     }
 
-    /// Of all endpoints.
-    pub fn all_weights(&self) -> u64 {
-        self.all_weights
+    /// What it weighs, of what all weigh together; where nothing weighs all are equal.
+    pub fn share(&self, index: usize) -> (u32, u64) {
+        match self.all_weights {
+            0 => (1, self.endpoints.len() as u64),
+            all => (self.weights[index], all),
+        }
     }
 
     /// Whether it gets nothing, since it weighs nothing and others do.

@@ -21,7 +21,6 @@ pub use super::secret::{NoSecret, Secret, SecretBytes, SecretSource};
 use super::socket::{ClusterSocket, ListenerSocket};
 use super::tls::{ClusterTls, ListenerTls};
 use super::trust::TrustedKey;
-use crate::balance::bound::Bound;
 use crate::proxy_protocol::Version;
 
 /// A name given in the configuration: unique among its kind, never empty.
@@ -898,7 +897,8 @@ impl Balance {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hashing {
     pub table: HashTable,
-    pub bound: Option<Bound>,
+    /// Of an endpoint's share of the requests under way: what it may have of them.
+    pub bound_percent: Option<u32>,
     /// The first that a request has.
     pub keys: Vec<HashKey>,
 }

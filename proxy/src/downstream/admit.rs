@@ -22,6 +22,8 @@ use crate::tcp::{self, Refusal};
 pub struct Admitted {
     /// Where it is sent.
     pub cluster: Option<Name>,
+    /// What it is to be balanced by.
+    pub hash_key: Option<u64>,
     /// There if a filter wants to hear of its end.
     pub parting: Option<Box<Parting>>,
 }
@@ -118,6 +120,7 @@ async fn ask(
             is_opaque: opened.is_opaque,
             protocol: detected.map(Detected::name),
         })),
+        takes_hash_key: snapshot.takes_hash_keys,
         ..View::without_exchange(snapshot.calls.clone())
     });
     let mut taken = Participants::default();
@@ -134,6 +137,7 @@ async fn ask(
     }
     Some(Admitted {
         cluster: view.decisions.cluster.take(),
+        hash_key: view.decisions.hash_key,
         parting: chain.wants_done().then(|| {
             Box::new(Parting {
                 chain: chain.clone(),

@@ -61,7 +61,14 @@ pub struct Opened {
 /// Serves one connection to its end. Dropping it closes the connection at once.
 pub async fn serve(local: Rc<Local>, accepted: Accepted) {
     let watcher = Watcher::of_connection(local.drain.clone());
-    let Some((opened, Admitted { cluster, parting })) = come_in(&local, &watcher, accepted).await
+    let Some((
+        opened,
+        Admitted {
+            cluster,
+            hash_key,
+            parting,
+        },
+    )) = come_in(&local, &watcher, accepted).await
     else {
         return;
     };
@@ -75,6 +82,7 @@ pub async fn serve(local: Rc<Local>, accepted: Accepted) {
                 socket: opened.socket,
                 watcher,
                 cluster,
+                hash_key,
             };
             let _place = opened.place;
             Box::pin(tcp::serve(local, client)).await;

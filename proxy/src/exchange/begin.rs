@@ -155,6 +155,7 @@ pub fn begin(scene: &Scene<'_>, request: ParsedRequest) -> (Asked, Lendable) {
             max_bytes: config.limits.max_head_bytes,
             max_fields: config.limits.max_headers,
         },
+        takes_hash_key: scene.snapshot.takes_hash_keys,
         calls: scene.snapshot.calls.clone(),
     });
     (asked, view)

@@ -130,7 +130,7 @@ async fn forward(
         upload.set_timeout(scene.listener.shared.config.timeouts.longest);
     }
     let progress = match cluster.cluster().config.targets {
-        None => Progress::of_client(scene.peer),
+        None => Progress::of_client(scene.peer).with_key(course.view.decisions.hash_key),
         // Boxed: no other exchange is to carry room for it.
         Some(_) => {
             let about = (asked, &*course.view);

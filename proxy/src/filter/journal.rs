@@ -26,6 +26,7 @@ pub enum Undo {
     Status(StatusCode),
     Route(Option<Name>),
     Cluster(Option<Name>),
+    HashKey(Option<u64>),
     /// How many mirrors there were.
     Mirrors(usize),
     /// An attribute that was not there before; it is the last.
@@ -86,6 +87,7 @@ fn apply(undo: Undo, view: &mut View) {
         }
         Undo::Route(route) => decisions.route = route,
         Undo::Cluster(cluster) => decisions.cluster = cluster,
+        Undo::HashKey(key) => decisions.hash_key = key,
         Undo::Mirrors(count) => decisions.mirrors.truncate(count),
         Undo::NewAttribute => drop(view.attributes.pop()),
         Undo::Attribute(place, value) => view.attributes[place].1 = value,

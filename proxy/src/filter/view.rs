@@ -63,6 +63,8 @@ pub struct View {
     pub found: Option<Box<BTreeMap<String, Found>>>,
     /// How large filters may make the heads.
     pub head_limits: HeadLimits,
+    /// Whether some cluster balances by keys of filters.
+    pub takes_hash_key: bool,
     /// Where calls of filters go, if any filter may make one.
     pub calls: Option<Calls>,
 }
@@ -124,6 +126,8 @@ pub struct HeadLimits {
 pub struct Decisions {
     pub route: Option<Name>,
     pub cluster: Option<Name>,
+    /// To balance by, hashed.
+    pub hash_key: Option<u64>,
     pub mirrors: Vec<Mirror>,
     /// Asked for in the current call; the chain waits as soon as it is over.
     pub delay: Duration,
@@ -202,6 +206,7 @@ impl View {
             told: None,
             found: None,
             head_limits: HEAD_LIMITS,
+            takes_hash_key: false,
             calls,
         }
     }
@@ -234,6 +239,7 @@ impl View {
             told: None,
             found: None,
             head_limits: self.head_limits,
+            takes_hash_key: self.takes_hash_key,
             calls: None,
         })
     }

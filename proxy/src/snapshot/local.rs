@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::{Listener, Snapshot};
 use crate::cluster::Cluster;
-use crate::config::{ListenAddress, Name};
+use crate::config::{HashKey, ListenAddress, Name};
 use crate::filter::{
     Calls, ConnectionChain, LoadedFilter, Outbound, Place, WorkerCanary, WorkerChain, WorkerFilter,
 };
@@ -29,6 +29,8 @@ pub struct WorkerSnapshot {
     pub follows_clients: bool,
     /// Where its listeners listen, if clients may say where they go.
     pub own_addresses: Vec<SocketAddr>,
+    /// Whether any cluster balances by keys that filters set.
+    pub takes_hash_keys: bool,
     /// Where filters send their calls, if any may make one.
     pub calls: Option<Calls>,
     /// Until somebody makes them.
@@ -88,10 +90,15 @@ impl WorkerSnapshot {
             .clusters
             .iter()
             .any(|cluster| cluster.config.follows_clients());
+        let takes_hash_keys = shared.clusters.iter().any(|cluster| {
+            let hashing = cluster.config.balance.hashing();
+            hashing.is_some_and(|hashing| hashing.keys.contains(&HashKey::Filter))
+        });
         let mut all = shared.clusters.iter();
         Rc::new(Self {
             follows_clients,
             own_addresses: own_addresses(&shared),
+            takes_hash_keys,
             tells_clients: all.any(|cluster| cluster.config.proxy_protocol.is_some()),
             shared,
             listeners,

@@ -39,6 +39,8 @@ pub struct TcpClient {
     pub watcher: Watcher,
     /// Where filters sent it.
     pub cluster: Option<Name>,
+    /// What they want it to be balanced by.
+    pub hash_key: Option<u64>,
 }
 
 /// What is known of a connection beside its bytes.
@@ -120,7 +122,7 @@ fn begin(local: &Rc<Local>, client: &TcpClient) -> Option<Begun> {
     let snapshot: Rc<WorkerSnapshot> = local.snapshot_for(&client.socket);
     let listener = snapshot.listener(&client.socket)?;
     let mut facts = Facts::of(listener);
-    facts.progress = Progress::of_client(&client.peer);
+    facts.progress = Progress::of_client(&client.peer).with_key(client.hash_key);
     let cluster = match &client.cluster {
         None => listener.cluster.clone(),
         Some(name) => {

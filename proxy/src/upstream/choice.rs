@@ -11,10 +11,11 @@ use fastrand::Rng;
 use tokio::time::Instant;
 
 use super::pool::{Pool, WorkerEndpoint};
+use crate::balance::bound::{self, Bound};
 use crate::balance::stride::RoundRobin;
-use crate::balance::{bound, choices, peak_ewma};
+use crate::balance::{choices, peak_ewma};
 use crate::cluster::clock::since_start;
-use crate::cluster::{Cluster, EndpointSet, Plan};
+use crate::cluster::{Cluster, Endpoint, EndpointSet, Plan};
 use crate::config::Balance;
 
 const ONE: NonZeroU8 = NonZeroU8::MIN;
@@ -101,11 +102,11 @@ impl Choice {
     /// One that was not tried yet.
     pub fn pick_other(&mut self, asked: &Asked<'_>) -> Option<Rc<WorkerEndpoint>> {
         let picked = self.index(asked)?;
-        let will_do =
-            |index: usize| !self.set.is_weightless(index) && !self.is_one_of(index, asked.tried);
-        let untried = match self.is_one_of(picked, asked.tried) {
+        let was_tried = |index: usize| is_one_of(&self.set.endpoints[index], asked.tried);
+        let will_do = |index: &usize| !self.set.is_weightless(*index) && !was_tried(*index);
+        let untried = match was_tried(picked) {
             false => picked,
-            true => (0..self.endpoints.len()).find(|index| will_do(*index))?,
+            true => (0..self.endpoints.len()).find(will_do)?,
         };
         Some(self.endpoint(untried))
     }
@@ -116,10 +117,7 @@ impl Choice {
             let endpoint = &set.endpoints[index];
             endpoint.is_refusing(now)
                 || set.is_weightless(index)
-                || asked
-                    .tried
-                    .iter()
-                    .any(|one| Arc::ptr_eq(&one.shared, endpoint))
+                || is_one_of(endpoint, asked.tried)
         };
         let schedule = match &set.plan {
             Plan::Turns(schedule) => schedule,
@@ -167,13 +165,16 @@ impl Choice {
     ) -> Option<usize> {
         let count = self.endpoints.len();
         let ready = |index: usize| !is_passed_over(index);
-        if let Some(bound) = asked.policy.hashing().and_then(|hashing| hashing.bound) {
+        let percent = asked
+            .policy
+            .hashing()
+            .and_then(|hashing| hashing.bound_percent);
+        if let Some(bound) = percent.map(Bound::of_percent) {
             let has_room = |index: usize| {
                 let active = self.endpoints[index]
                     .as_ref()
                     .map_or(0, |known| known.active());
-                let (weight, all) = (self.set.weight(index).max(1), self.set.all_weights());
-                let all = all.max(count as u64);
+                let (weight, all) = self.set.share(index);
                 ready(index) && bound.has_room(active, weight, asked.active, all)
             };
             let picked = bound::pick(order.clone(), count, has_room);
@@ -184,16 +185,15 @@ impl Choice {
         bound::pick(order, count, ready)
     }
 
-    fn is_one_of(&self, index: usize, tried: &[Rc<WorkerEndpoint>]) -> bool {
-        let endpoint = &self.set.endpoints[index];
-        tried.iter().any(|one| Arc::ptr_eq(&one.shared, endpoint))
-    }
-
     fn endpoint(&mut self, index: usize) -> Rc<WorkerEndpoint> {
         let known = &mut self.endpoints[index];
         let new = || WorkerEndpoint::new(Arc::clone(&self.set.endpoints[index]));
         Rc::clone(known.get_or_insert_with(new))
     }
+}
+
+fn is_one_of(endpoint: &Arc<Endpoint>, tried: &[Rc<WorkerEndpoint>]) -> bool {
+    tried.iter().any(|one| Arc::ptr_eq(&one.shared, endpoint))
 }
 
 /// Requests under way for the weight, and what the endpoint says of itself.

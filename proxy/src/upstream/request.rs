@@ -59,6 +59,11 @@ impl Progress {
         }
     }
 
+    /// The same, to be balanced by what a filter set.
+    pub fn with_key(self, filter_key: Option<u64>) -> Self {
+        Self { filter_key, ..self }
+    }
+
     /// It is tried there now.
     pub(super) fn tried(&self, endpoint: &Arc<Endpoint>) {
         *self.endpoint.borrow_mut() = Some(Arc::clone(endpoint));

@@ -161,7 +161,9 @@ impl Connection<'_> {
         host::connection::route_to(cluster)
     }
 
-    /// Balance by this key. Lockgate 0.1 answers [`RouteError::Unsupported`].
+    /// Balance by this key: equal keys prefer the same endpoint. It is for clusters that
+    /// hash by keys of filters; where there is none, and where the listener speaks HTTP, it is
+    /// [`RouteError::Unsupported`].
     pub fn set_hash_key(&self, key: &[u8]) -> Result<(), RouteError> {
         host::connection::set_hash_key(key)
     }

@@ -125,7 +125,9 @@ impl Exchange<'_> {
         host::exchange::set_retry(policy)
     }
 
-    /// Balance by this key. Lockgate 0.1 answers [`RouteError::Unsupported`].
+    /// Balance by this key: equal keys prefer the same endpoint, and the last one counts. It
+    /// is for clusters that hash by keys of filters; where there is none,
+    /// [`RouteError::Unsupported`].
     pub fn set_hash_key(&self, key: &[u8]) -> Result<(), RouteError> {
         host::exchange::set_hash_key(key)
     }

@@ -2,7 +2,6 @@
 
 use super::Checker;
 use super::address::{Wrong, read_header};
-use crate::balance::bound::Bound;
 use crate::config::checked::{Balance, HashKey, HashTable, Hashing};
 use crate::config::place::below;
 use crate::config::raw::{RawBalance, RawCluster, RawHashKey, RawHashName, RawHashWord};
@@ -44,9 +43,7 @@ impl Checker<'_> {
         Hashing {
             table,
             // From 1 to 1000, by the schema.
-            bound: raw
-                .bounded_load
-                .map(|bound| Bound::of_percent((bound * 100.0).round() as u32)),
+            bound_percent: raw.bounded_load.map(|bound| (bound * 100.0).round() as u32),
             keys: keys.unwrap_or_else(|| vec![HashKey::Filter, HashKey::Address]),
         }
     }

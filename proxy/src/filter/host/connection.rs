@@ -36,7 +36,11 @@ impl connection::Host for HostState {
         }
     }
 
-    fn set_hash_key(&mut self, _key: Vec<u8>) -> Result<Result<(), RouteError>> {
-        Ok(Err(RouteError::Unsupported))
+    fn set_hash_key(&mut self, key: Vec<u8>) -> Result<Result<(), RouteError>> {
+        let connection = self.view()?.connection.as_ref();
+        match connection.is_some_and(|connection| connection.is_opaque) {
+            true => exchange::Host::set_hash_key(self, key),
+            false => Ok(Err(RouteError::Unsupported)),
+        }
     }
 }

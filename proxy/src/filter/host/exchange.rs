@@ -6,6 +6,7 @@ use http::HeaderMap;
 use wasmtime::Result;
 
 use super::HostState;
+use crate::balance::hash::hash;
 use crate::config::Name;
 use crate::filter::bindings::lockgate::filter::exchange::{self, Timeout};
 use crate::filter::bindings::lockgate::filter::types::RouteError;
@@ -124,8 +125,15 @@ impl exchange::Host for HostState {
         self.decide(|_, _, _| Err(RouteError::Unsupported))
     }
 
-    fn set_hash_key(&mut self, _key: Vec<u8>) -> Decision {
-        self.decide(|_, _, _| Err(RouteError::Unsupported))
+    fn set_hash_key(&mut self, key: Vec<u8>) -> Decision {
+        self.decide(|_, view, journal| {
+            if !view.takes_hash_key {
+                return Err(RouteError::Unsupported);
+            }
+            let before = view.decisions.hash_key.replace(hash(&key));
+            journal.note(Undo::HashKey(before));
+            Ok(())
+        })
     }
 
     fn mirror_to(&mut self, cluster: String, headers: Vec<(String, Vec<u8>)>) -> Decision {

@@ -47,7 +47,7 @@ fn changes_are_allowed_or_refused_by_name() {
     check("mirror-to c 1", "ok");
     check("mirror-to other 1", "RouteError::Unknown");
     check("set-retry p", "RouteError::Unsupported");
-    check("set-hash-key k", "RouteError::Unsupported");
+    check("set-hash-key k", "ok");
     check("set-subset a b", "RouteError::Unsupported");
 }
 
@@ -177,7 +177,7 @@ fn decisions_are_left_on_the_view() {
         "wants": { "phases": ["request"], "clusters": ["c"], "routes": ["r"] },
         "request": [
             "route-to c", "set-route r", "mirror-to c yes", "timeout total 5", "timeout try 6",
-            "timeout idle 7", "attribute user ann", "attribute user bob",
+            "timeout idle 7", "attribute user ann", "attribute user bob", "set-hash-key k",
         ],
     });
     let mut bench = Bench::new(&[entry("guest", config)]);
@@ -185,6 +185,7 @@ fn decisions_are_left_on_the_view() {
     let decisions = &bench.view.decisions;
     assert_eq!(decisions.cluster.as_deref(), Some("c"));
     assert_eq!(decisions.route.as_deref(), Some("r"));
+    assert_eq!(decisions.hash_key, Some(crate::balance::hash::hash(b"k")));
     assert_eq!(decisions.mirrors[0].headers["x-copy"], "yes");
     assert_eq!(decisions.total_timeout, Some(Duration::from_millis(5)));
     assert_eq!(decisions.try_timeout, Some(Duration::from_millis(6)));

@@ -277,6 +277,7 @@ fn view() -> View {
             max_bytes: 8192,
             max_fields: 16,
         },
+        takes_hash_key: true,
         calls: None,
     }
 }

@@ -16,6 +16,7 @@ fn everything_is_as_it_was() {
         "request.path /other",
         "set-route r",
         "route-to c",
+        "set-hash-key k",
         "mirror-to c copy",
         "attribute kept changed",
         "attribute fresh 1",

@@ -22,6 +22,8 @@ pub struct Admitted {
     pub admission: Result<Admission, Error>,
     /// Where it sent the connection.
     pub cluster: Option<String>,
+    /// What `set_hash_key` set.
+    pub hash_key: Option<Vec<u8>>,
     /// What `set_attribute` left, by the filter's own names.
     pub attributes: BTreeMap<String, String>,
     /// What was logged during this call.
@@ -77,6 +79,7 @@ impl<F: ConnectionFilter> Gate<F> {
             Admitted {
                 admission,
                 cluster: simulated.exchange.cluster.clone(),
+                hash_key: simulated.exchange.hash_key.clone(),
                 attributes: simulated.exchange.set_attributes.clone(),
                 logs: std::mem::take(&mut simulated.logs),
             }

@@ -80,6 +80,10 @@ impl GuestFilter for Gate {
             let refused = connection::route_to("nowhere");
             connection::set_attribute("refused", &format!("{refused:?}"));
         }
+        if self.says("hash") {
+            let hashed = connection::set_hash_key(b"a key");
+            connection::set_attribute("hashed", &format!("{hashed:?}"));
+        }
         if self.says("route-to-other") {
             let routed = connection::route_to("other");
             connection::set_attribute("routed", &format!("{routed:?}"));

@@ -67,8 +67,11 @@ pub(crate) fn set_retry(_policy: &str) -> Result<(), RouteError> {
     Err(RouteError::Unsupported)
 }
 
-pub(crate) fn set_hash_key(_key: &[u8]) -> Result<(), RouteError> {
-    Err(RouteError::Unsupported)
+pub(crate) fn set_hash_key(key: &[u8]) -> Result<(), RouteError> {
+    decide(|simulated| {
+        simulated.exchange.hash_key = Some(key.to_vec());
+        Ok(())
+    })
 }
 
 pub(crate) fn delay(by: Duration) {
