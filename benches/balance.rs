@@ -7,8 +7,11 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use fastrand::Rng;
+use lockgate::balance::bound::{self, Bound};
 use lockgate::balance::choices::{self, load};
+use lockgate::balance::maglev::{Maglev, Size};
 use lockgate::balance::peak_ewma::{Outcome, Rules, Tally};
+use lockgate::balance::ring::{Place, Ring};
 use lockgate::balance::stride::{RoundRobin, Schedule};
 use lockgate::cluster::{Address, Cluster, EndpointSet};
 use lockgate::config;
@@ -52,6 +55,25 @@ fn picks(criterion: &mut Criterion) {
                 (!is_passed_over(index)).then(|| tallies[index].pressure().cost(now, load, 1.0))
             };
             choices::pick(&schedule, TWO, rng, cost)
+        });
+        let names: Vec<_> = (0..count)
+            .map(|number| format!("10.0.0.1:{number}"))
+            .collect();
+        let places = names.iter().map(|name| Place { name, weight: 1 });
+        let places: Vec<_> = places.collect();
+        let (ring, table) = (Ring::new(&places), Maglev::new(&places, Size::MAX));
+        let ready = |index: usize| !is_passed_over(index);
+        pick("ring_hash", &mut |rng| {
+            bound::pick(ring.order(rng.u64(..)), count, ready)
+        });
+        pick("maglev", &mut |rng| {
+            bound::pick(table.order(rng.u64(..)), count, ready)
+        });
+        let bound = Bound::of_percent(125);
+        let has_room =
+            |index: usize| ready(index) && bound.has_room(1, 1, 2 * count as u64, count as u64);
+        pick("maglev, bounded", &mut |rng| {
+            bound::pick(table.order(rng.u64(..)), count, has_room)
         });
         pick("peak_ewma", &mut |rng| {
             let cost = |index: usize| {
