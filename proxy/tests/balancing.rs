@@ -95,12 +95,19 @@ fn where_nothing_weighs_all_are_equal() {
     );
 }
 
+/// Where nobody listens, for as long as the port is kept.
+fn nobody() -> (socket2::Socket, std::net::SocketAddr) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let any: std::net::SocketAddr = ([127, 0, 0, 1], 0).into();
+    socket.bind(&any.into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, address)
+}
+
 /// Also where an endpoint that weighs nothing is all that is left.
 #[test]
 fn what_weighs_nothing_does_not_stand_in_for_others() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let gone = nobody.local_addr().unwrap();
-    drop(nobody);
+    let (_nobody, gone) = nobody();
     let origin = Origin::saying("drained");
     for policy in ["round_robin", "random", "least_request", "peak_ewma"] {
         let proxy = proxy_with(&format!(
@@ -383,12 +390,7 @@ fn the_first_key_that_there_is_counts() {
 fn an_endpoint_that_is_down_has_its_keys_again_when_it_is_back() {
     let (one, two) = (Origin::saying("one"), Origin::saying("two"));
     for policy in HASHING {
-        // Bound, and deaf.
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
-        let socket = socket.unwrap();
-        let any: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
-        socket.bind(&any.into()).unwrap();
-        let down = socket.local_addr().unwrap().as_socket().unwrap();
+        let (socket, down) = nobody();
         let proxy = proxy_with(&format!(
             "endpoints: ['{}', '{down}', '{}'], balance: {policy}, \
              hash_key: [{{ header: x-key }}], refused_pause: 1ms",

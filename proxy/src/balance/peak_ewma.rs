@@ -46,7 +46,7 @@ pub enum Outcome {
     Refused {
         retry_after: Option<Duration>,
     },
-    /// Nobody waits for it any more: it says nothing of the endpoint.
+    /// Nobody waits for it any more: no answer would have come sooner.
     GivenUp,
 }
 
@@ -80,17 +80,28 @@ impl Tally {
         debug_assert!(self.active > 0, "what ends has begun");
         self.active = self.active.saturating_sub(1);
         let latency = match outcome {
-            Outcome::GivenUp => return,
+            Outcome::GivenUp => return self.given_up(nanoseconds(now), took, rules),
             Outcome::Answered => took,
             Outcome::Failed | Outcome::Refused { .. } => took.max(rules.failure),
         };
         match outcome {
             Outcome::Refused { retry_after } => self.pressure.refused(now, retry_after),
-            _ => self.pressure.relieved(now),
+            // However slow the others are: a second may be less than their answers take.
+            Outcome::Failed => self.pressure.refused(now, None),
+            Outcome::Answered | Outcome::GivenUp => self.pressure.relieved(now),
         }
         let now = nanoseconds(now);
         self.quiet_since = self.quiet_since.max(now);
         self.observe(now, nanoseconds(latency) as f64, rules);
+    }
+
+    /// Who waited in vain knows a least latency, and no other.
+    fn given_up(&mut self, now: u64, took: Duration, rules: &Rules) {
+        let took = nanoseconds(took) as f64;
+        let known = self.latency.unwrap_or(0.0) * self.kept(now, rules);
+        if took > known {
+            self.observe(now, took, rules);
+        }
     }
 
     /// The endpoint said that it has too much to do, at another time than as its answer began.
@@ -183,14 +194,29 @@ mod tests {
 
     #[test]
     fn failures_count_as_latency() {
-        check(&[(1000, 1, Outcome::Failed)], 1000, 1.0);
-        check(&[(5000, 3000, Outcome::Failed)], 5000, 3.0);
-        check(&[(1000, 900, Outcome::GivenUp)], 1000, 0.0);
-        let refused = |retry_after| Outcome::Refused { retry_after };
         // A second, a quarter more for the pressure, times 1 + 31/4.
+        check(&[(1000, 1, Outcome::Failed)], 1000, 10.9375);
+        check(&[(5000, 3000, Outcome::Failed)], 5000, 32.8125);
+        let refused = |retry_after| Outcome::Refused { retry_after };
         check(&[(1000, 1, refused(None))], 1000, 10.9375);
         let an_hour = Some(Duration::from_secs(3600));
         check(&[(1000, 1, refused(an_hour))], 1000, 64.0);
+    }
+
+    #[test]
+    fn who_is_given_up_took_that_long_at_least() {
+        check(&[(1000, 900, Outcome::GivenUp)], 1000, 0.9);
+        check(
+            &[(1000, 20, FINE), (2000, 900, Outcome::GivenUp)],
+            2000,
+            0.9,
+        );
+        check(
+            &[(1000, 900, FINE), (1000, 20, Outcome::GivenUp)],
+            1000,
+            0.9,
+        );
+        check(&[(1000, 20, FINE), (1000, 0, Outcome::GivenUp)], 1000, 0.02);
     }
 
     #[test]

@@ -44,8 +44,17 @@ impl Plan {
         };
         // Where all weigh nothing, all are equal.
         let nothing = weights.iter().all(|weight| *weight == 0);
+        let mut labels: HashMap<_, usize> = HashMap::new();
+        for endpoint in endpoints {
+            *labels.entry(&endpoint.label).or_default() += 1;
+        }
         let place = |(endpoint, weight): (&'_ Arc<Endpoint>, &u32)| {
-            (endpoint.label.clone(), *weight + u32::from(nothing))
+            let name = match labels[&endpoint.label] {
+                1 => endpoint.label.clone(),
+                // Several hosts at one address, of which TLS tells which is meant.
+                _ => format!("{}/{}", endpoint.label, endpoint.tls_name.to_str()).into(),
+            };
+            (name, *weight + u32::from(nothing))
         };
         let named: Vec<_> = std::iter::zip(endpoints, weights).map(place).collect();
         let places = named.iter().map(|(name, weight)| Place {

@@ -106,7 +106,12 @@ impl Choice {
         let will_do = |index: &usize| !self.set.is_weightless(*index) && !was_tried(*index);
         let untried = match was_tried(picked) {
             false => picked,
-            true => (0..self.endpoints.len()).find(will_do)?,
+            // Not the first of the list, which all that fail would go to.
+            true => {
+                let count = self.endpoints.len();
+                let others = (1..count).map(|offset| (picked + offset) % count);
+                { others }.find(will_do)?
+            }
         };
         Some(self.endpoint(untried))
     }

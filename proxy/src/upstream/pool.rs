@@ -283,7 +283,9 @@ impl Pick {
 
 impl Drop for Pick {
     fn drop(&mut self) {
-        self.rest();
+        if let Some(since) = self.waiting.take() {
+            self.endpoint.ended(since, Instant::now(), Outcome::GivenUp);
+        }
         let active = &self.endpoint.active;
         active.set(active.get() - 1);
     }

@@ -223,10 +223,48 @@ fn what_is_listed_may_be_stood_for() {
         );
     }
     // Every address of IPv6 is none of IPv4, however that is written.
-    let six = allowed(&[], &["::/0"]);
+    let six = allowed(&[], &["::/0", "::1/128", "fc00::/7"]);
     assert!(may_stand_for("::1".parse().unwrap(), &six));
+    assert!(may_stand_for("fd00::1".parse().unwrap(), &six));
     for text in ["127.0.0.1", "::ffff:127.0.0.1", "64:ff9b::127.0.0.1"] {
         assert!(!may_stand_for(text.parse().unwrap(), &six), "{text}");
+    }
+}
+
+/// Who lists the internet means no addresses that are not of it.
+#[test]
+fn special_addresses_are_listed_by_networks_of_their_kind() {
+    let wide = allowed(&[], &["0.0.0.0/0", "::/0", "168.63.0.0/16"]);
+    let listed = |text: &str| is_listed(&wide.networks, text.parse().unwrap());
+    for text in [
+        "8.8.8.8",
+        "2606:4700::1111",
+        "::ffff:8.8.8.8",
+        "168.63.129.17",
+    ] {
+        assert!(listed(text), "{text}");
+    }
+    for text in [
+        "127.0.0.1",
+        "10.0.0.1",
+        "169.254.169.254",
+        "168.63.129.16",
+        "::1",
+        "fd00:ec2::254",
+        "fe80::1",
+        "::ffff:169.254.169.254",
+        "2002:a9fe:a9fe::1",
+    ] {
+        assert!(!listed(text), "{text}");
+    }
+    let near = allowed(&[], &["10.1.0.0/16", "168.63.129.16/32"]);
+    for (text, wanted) in [
+        ("10.1.2.3", true),
+        ("10.2.0.1", false),
+        ("168.63.129.16", true),
+    ] {
+        let found = is_listed(&near.networks, text.parse().unwrap());
+        assert_eq!(found, wanted, "{text}");
     }
 }
 

@@ -72,7 +72,8 @@ fn least_request_avoids_the_endpoint_that_holds_its_requests() {
         let mut answered = 0;
         for _ in 0..200 {
             let mut asking = Box::pin(ask(&cluster, get()));
-            let timeout = tokio::time::timeout(SHORT, &mut asking);
+            // Long enough for a quick one on a machine that does other things too.
+            let timeout = tokio::time::timeout(Duration::from_millis(500), &mut asking);
             match timeout.await {
                 Ok(answer) => {
                     answered += 1;
