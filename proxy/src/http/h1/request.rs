@@ -82,7 +82,7 @@ fn read_head(
         },
         version,
         form,
-        framing: facts.framing,
+        framing,
         keep_alive: facts.keep_alive,
         expects_continue: facts.expects_continue,
         asks_upgrade,
