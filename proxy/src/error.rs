@@ -89,6 +89,18 @@ kinds! {
     /// A filter refused the connection.
     ConnectionDenied Filter 0 "connection_denied";
     NoEndpoint Upstream 503 "no_endpoint";
+    /// So many requests as there may be are under way in the cluster.
+    RequestLimit Upstream 503 "request_limit";
+    /// So many connections as there may be.
+    ConnectionLimit Upstream 503 "connection_limit";
+    /// So many requests as may wait for a connection to be made.
+    PendingLimit Upstream 503 "pending_limit";
+    /// So many as may wait for their turn.
+    QueueFull Upstream 503 "queue_full";
+    /// Its turn did not come in time.
+    QueueTimeout Upstream 503 "queue_timeout";
+    /// Most requests to the cluster fail, and it is not asked for now.
+    BreakerOpen Upstream 503 "breaker_open";
     /// The name that a client asked for stands for no address.
     LookupFailed Upstream 502 "lookup_failed";
     LookupTimeout Upstream 504 "lookup_timeout";

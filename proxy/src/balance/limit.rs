@@ -14,28 +14,22 @@ const KEPT: u64 = 2;
 /// The greatest batch.
 const MAX_BATCH: u64 = 64;
 
-/// Shared by all workers. Two lines of its own.
+/// What all workers have together. Two lines of its own. How many there may be is said with
+/// each call: it may change, and where more are under way then, they go on.
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct Limit {
-    most: AtomicU64,
     workers: u64,
     /// By workers, for requests or kept.
     taken: AtomicU64,
 }
 
 impl Limit {
-    pub fn new(most: u64, workers: usize) -> Self {
+    pub fn new(workers: usize) -> Self {
         Self {
-            most: AtomicU64::new(most),
             workers: (workers as u64).max(1),
             taken: AtomicU64::new(0),
         }
-    }
-
-    /// Another limit from now on. Where more are under way, they go on.
-    pub fn set(&self, most: u64) {
-        self.most.store(most, Relaxed);
     }
 
     /// Under way, and a few that workers keep.
@@ -62,9 +56,8 @@ pub struct Kept(u64);
 impl Kept {
     /// A permit, which must be [given back](Self::give_back) on this worker; false where
     /// there is none.
-    pub fn take(&mut self, limit: &Limit) -> bool {
+    pub fn take(&mut self, limit: &Limit, most: u64) -> bool {
         if self.0 == 0 {
-            let most = limit.most.load(Relaxed);
             self.0 = limit.take(limit.batch(most), most);
         }
         let is_there = self.0 > 0;
@@ -72,8 +65,7 @@ impl Kept {
         is_there
     }
 
-    pub fn give_back(&mut self, limit: &Limit) {
-        let most = limit.most.load(Relaxed);
+    pub fn give_back(&mut self, limit: &Limit, most: u64) {
         let batch = limit.batch(most);
         let may_keep = if batch > 1 { batch * KEPT } else { 0 };
         self.0 += 1;
@@ -100,9 +92,9 @@ mod tests {
     use fastrand::Rng;
 
     /// Takes as many as can be had.
-    fn fill(kept: &mut Kept, limit: &Limit) -> u64 {
+    fn fill(kept: &mut Kept, limit: &Limit, most: u64) -> u64 {
         let mut count = 0;
-        while kept.take(limit) {
+        while kept.take(limit, most) {
             count += 1;
         }
         count
@@ -111,13 +103,13 @@ mod tests {
     #[test]
     fn a_small_limit_is_exact() {
         for most in [0, 1, 10, 63] {
-            let limit = Limit::new(most, 4);
+            let limit = Limit::new(4);
             let mut kept: [Kept; 4] = Default::default();
             // Each had permits, and gave them back.
             for kept in &mut kept {
-                let count = fill(kept, &limit);
+                let count = fill(kept, &limit, most);
                 assert_eq!(count, most);
-                (0..count).for_each(|_| kept.give_back(&limit));
+                (0..count).for_each(|_| kept.give_back(&limit, most));
                 assert_eq!(limit.taken(), 0);
             }
         }
@@ -126,13 +118,13 @@ mod tests {
     #[test]
     fn what_others_keep_is_an_eighth_at_most() {
         for (most, workers) in [(64, 4), (100, 4), (1000, 2), (1000, 64), (20_000, 128)] {
-            let limit = Limit::new(most, workers);
+            let limit = Limit::new(workers);
             let mut kept: Vec<Kept> = (0..workers).map(|_| Kept::default()).collect();
             for kept in &mut kept {
-                let count = fill(kept, &limit);
-                (0..count).for_each(|_| kept.give_back(&limit));
+                let count = fill(kept, &limit, most);
+                (0..count).for_each(|_| kept.give_back(&limit, most));
             }
-            let had = fill(&mut kept[0], &limit);
+            let had = fill(&mut kept[0], &limit, most);
             assert!(had <= most && had >= most * 7 / 8, "{most}: {had}");
         }
     }
@@ -143,15 +135,15 @@ mod tests {
         let mut rng = Rng::with_seed(8);
         for _ in 0..200 {
             let most = rng.u64(1..500);
-            let limit = Limit::new(most, 4);
+            let limit = Limit::new(4);
             let mut workers: [(Kept, u64); 4] = Default::default();
             for _ in 0..2000 {
                 let (kept, active) = &mut workers[rng.usize(..4)];
                 if rng.bool() {
-                    *active += u64::from(kept.take(&limit));
+                    *active += u64::from(kept.take(&limit, most));
                 } else if *active > 0 {
                     *active -= 1;
-                    kept.give_back(&limit);
+                    kept.give_back(&limit, most);
                 }
                 let active: u64 = workers.iter().map(|(_, active)| active).sum();
                 let kept: u64 = workers.iter().map(|(kept, _)| kept.0).sum();
@@ -159,7 +151,7 @@ mod tests {
                 assert_eq!(active + kept, limit.taken());
             }
             for (kept, active) in &mut workers {
-                (0..*active).for_each(|_| kept.give_back(&limit));
+                (0..*active).for_each(|_| kept.give_back(&limit, most));
                 kept.leave_all(&limit);
             }
             assert_eq!(limit.taken(), 0);
@@ -168,24 +160,24 @@ mod tests {
 
     #[test]
     fn threads_never_have_more() {
-        let limit = Limit::new(100, 4);
+        let (limit, most) = (Limit::new(4), 100);
         let active = AtomicU64::new(0);
         let work = || {
             let mut kept = Kept::default();
             let mut own = 0_u64;
             let mut rng = Rng::with_seed(2);
             for _ in 0..20_000 {
-                if rng.bool() && kept.take(&limit) {
+                if rng.bool() && kept.take(&limit, most) {
                     own += 1;
                     assert!(active.fetch_add(1, Relaxed) < 100);
                 } else if own > 0 {
                     own -= 1;
                     active.fetch_sub(1, Relaxed);
-                    kept.give_back(&limit);
+                    kept.give_back(&limit, most);
                 }
             }
             active.fetch_sub(own, Relaxed);
-            (0..own).for_each(|_| kept.give_back(&limit));
+            (0..own).for_each(|_| kept.give_back(&limit, most));
             kept.leave_all(&limit);
         };
         std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(work))));
@@ -194,16 +186,16 @@ mod tests {
 
     #[test]
     fn a_limit_that_falls_is_kept_once_enough_have_ended() {
-        let limit = Limit::new(1000, 1);
+        let limit = Limit::new(1);
         let mut kept = Kept::default();
-        assert_eq!(fill(&mut kept, &limit), 1000);
-        limit.set(10);
+        assert_eq!(fill(&mut kept, &limit, 1000), 1000);
+        let most = 10;
         for _ in 0..990 {
-            kept.give_back(&limit);
-            assert!(!kept.take(&limit));
+            kept.give_back(&limit, most);
+            assert!(!kept.take(&limit, most));
         }
-        kept.give_back(&limit);
-        assert!(kept.take(&limit));
-        assert!(!kept.take(&limit));
+        kept.give_back(&limit, most);
+        assert!(kept.take(&limit, most));
+        assert!(!kept.take(&limit, most));
     }
 }

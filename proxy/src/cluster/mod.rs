@@ -6,6 +6,7 @@
 //! so that what is known about them outlives such a change.
 //! Must never: open a connection, or know which worker asks.
 
+mod bounds;
 pub mod clock;
 mod endpoint;
 mod inside;
@@ -17,9 +18,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+pub use bounds::{Bound, Bounds, TICK};
 pub use endpoint::{Address, Endpoint, Found};
 pub use inside::{Arrivals, Inside};
 pub use resolve::Resolver;
@@ -39,6 +42,8 @@ pub struct Cluster {
     /// The last good answer for each endpoint of the configuration, of the [`Resolver`].
     resolved: ArcSwap<Vec<Vec<SocketAddr>>>,
     pub stats: Arc<PerWorker<ClusterStats>>,
+    /// How much is asked of it, where that is bounded.
+    pub bounds: Option<Bounds>,
     /// Where its endpoints are spoken to over TLS.
     pub tls: Option<Arc<tls::Client>>,
 }
@@ -52,7 +57,13 @@ impl Cluster {
         stats: Arc<PerWorker<ClusterStats>>,
     ) -> Arc<Self> {
         let resolved = vec![Vec::new(); config.endpoints.len()];
-        Self::build(config, tls, stats, resolved, &EndpointSet::default())
+        Self::build(
+            config,
+            tls,
+            stats,
+            resolved,
+            (&EndpointSet::default(), None),
+        )
     }
 
     /// The same with other endpoints, or other weights, or another way of picking them:
@@ -68,7 +79,8 @@ impl Cluster {
         let resolved = config.endpoints.iter().map(found);
         let resolved = resolved.map(Option::unwrap_or_default).collect();
         let (tls, stats) = (self.tls.clone(), self.stats.clone());
-        Self::build(config, tls, stats, resolved, &self.endpoints.load())
+        let before = (&**self.endpoints.load(), self.bounds.as_ref());
+        Self::build(config, tls, stats, resolved, before)
     }
 
     fn build(
@@ -76,17 +88,25 @@ impl Cluster {
         tls: Option<Arc<tls::Client>>,
         stats: Arc<PerWorker<ClusterStats>>,
         resolved: Vec<Vec<SocketAddr>>,
-        before: &EndpointSet,
+        (before, bounds): (&EndpointSet, Option<&Bounds>),
     ) -> Arc<Self> {
         let addresses = resolve::all_addresses(&config, &resolved);
         let endpoints = EndpointSet::new(addresses, before, &config.balance);
         Arc::new(Self {
             endpoints: ArcSwap::from_pointee(endpoints),
             resolved: ArcSwap::from_pointee(resolved),
+            bounds: Bounds::new(&config, stats.iter().count(), bounds),
             config,
             stats,
             tls,
         })
+    }
+
+    /// To be called by the control thread, each [`TICK`].
+    pub fn tick(&self, now: Duration) {
+        if let Some(bounds) = &self.bounds {
+            bounds.tick(now, self.name(), &self.stats);
+        }
     }
 
     pub fn name(&self) -> &Name {

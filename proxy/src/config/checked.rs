@@ -13,6 +13,7 @@ use http::{HeaderName, HeaderValue};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::bounds::ClusterBounds;
 use super::cases::Case;
 pub use super::oci::Reference;
 use super::overload::Overload;
@@ -754,6 +755,7 @@ pub struct Cluster {
     pub http2: UpstreamHttp2,
     pub pool: PoolLimits,
     pub timeouts: ClusterTimeouts,
+    pub bounds: ClusterBounds,
     pub socket: ClusterSocket,
     /// How often host names are resolved again.
     pub resolve_every: Duration,
@@ -765,11 +767,12 @@ pub struct Cluster {
 
 impl Cluster {
     /// Whether connections that one of the two made serve the other: they differ in whom they
-    /// are made to, and in how that is picked.
+    /// are made to, in how that is picked, and in how much is asked at once.
     pub fn connects_like(&self, other: &Self) -> bool {
         let like_other = Self {
             endpoints: other.endpoints.clone(),
             balance: other.balance.clone(),
+            bounds: other.bounds.clone(),
             ..self.clone()
         };
         like_other == *other && self.follows_clients() == other.follows_clients()

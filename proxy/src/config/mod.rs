@@ -14,6 +14,7 @@
 pub mod cases;
 pub mod filter_config;
 
+mod bounds;
 mod case_file;
 pub mod certificate;
 mod check;
@@ -40,6 +41,7 @@ use std::sync::{Arc, LazyLock};
 
 use serde_json::Value;
 
+pub use bounds::{Breaker, ClusterBounds, ClusterLimits, Concurrency, Queue};
 pub use case_file::{case_schema, load_cases, load_cases_text};
 pub use checked::*;
 pub use mistake::{Mistake, Mistakes, Tone, What, in_order};

@@ -28,8 +28,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, watch as watch_channel};
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::MissedTickBehavior;
 
-use crate::cluster::Resolver;
+use crate::cluster::clock::since_start;
+use crate::cluster::{self, Resolver};
 use crate::config::{Mistake, Mistakes, Name, Places};
 use crate::jobs::{Jobs, Unready};
 use crate::memory;
@@ -82,6 +84,18 @@ pub struct Control {
     /// How this process was started, if it is one that can be replaced.
     pub program: Option<Program>,
     pub admin: Option<admin::Serving>,
+}
+
+/// Has the bounds of clusters follow what workers counted.
+async fn tick(published: Arc<Published>) {
+    let mut ticks = tokio::time::interval(cluster::TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let now = since_start(ticks.tick().await);
+        for cluster in &published.load().clusters {
+            cluster.tick(now);
+        }
+    }
 }
 
 /// What a configuration was read from: what the watch looks after.
@@ -148,6 +162,7 @@ impl Control {
     ) -> Ended {
         let mut inbox = Inbox::new(commands, signals, self.start_watch());
         self.sweep_cache();
+        let ticking = tokio::task::spawn_local(tick(self.published.clone()));
         let why = loop {
             let published = self.published.load();
             let room = room(&self.published, &self.status);
@@ -186,7 +201,9 @@ impl Control {
                 reply.send(outcome.clone()).ok();
             }
         };
-        self.stop(why, inbox).await
+        let ended = self.stop(why, inbox).await;
+        ticking.abort();
+        ended
     }
 
     fn start_watch(&self) -> Option<Watch> {

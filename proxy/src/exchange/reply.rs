@@ -26,7 +26,14 @@ pub fn of_error(kind: ErrorKind) -> Outcome {
     );
     headers.insert(PROXY_STATUS, proxy_status(kind));
     match kind {
-        ErrorKind::NoEndpoint | ErrorKind::FilterUnavailable => {
+        ErrorKind::NoEndpoint
+        | ErrorKind::FilterUnavailable
+        | ErrorKind::RequestLimit
+        | ErrorKind::ConnectionLimit
+        | ErrorKind::PendingLimit
+        | ErrorKind::QueueFull
+        | ErrorKind::QueueTimeout
+        | ErrorKind::BreakerOpen => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         // Not all at once.
@@ -70,6 +77,22 @@ fn proxy_status(kind: ErrorKind) -> HeaderValue {
     let value = match kind {
         ErrorKind::NoRoute => "lockgate; error=destination_not_found",
         ErrorKind::NoEndpoint => "lockgate; error=destination_unavailable",
+        ErrorKind::RequestLimit => {
+            "lockgate; error=connection_limit_reached; details=\"request_limit\""
+        }
+        ErrorKind::ConnectionLimit => {
+            "lockgate; error=connection_limit_reached; details=\"connection_limit\""
+        }
+        ErrorKind::PendingLimit => {
+            "lockgate; error=connection_limit_reached; details=\"pending_limit\""
+        }
+        ErrorKind::QueueFull => "lockgate; error=connection_limit_reached; details=\"queue_full\"",
+        ErrorKind::QueueTimeout => {
+            "lockgate; error=connection_limit_reached; details=\"queue_timeout\""
+        }
+        ErrorKind::BreakerOpen => {
+            "lockgate; error=destination_unavailable; details=\"breaker_open\""
+        }
         ErrorKind::TargetRefused => "lockgate; error=http_request_denied",
         ErrorKind::AddressRefused => "lockgate; error=destination_ip_prohibited",
         ErrorKind::LookupFailed => "lockgate; error=dns_error",
@@ -124,6 +147,13 @@ fn text(kind: ErrorKind) -> &'static str {
         | ErrorKind::IdleTimeout
         | ErrorKind::LifetimeOver => "",
         ErrorKind::NoEndpoint => "no origin is available\n",
+        ErrorKind::RequestLimit | ErrorKind::ConnectionLimit | ErrorKind::PendingLimit => {
+            "the origin has as much to do as it may\n"
+        }
+        ErrorKind::QueueFull | ErrorKind::QueueTimeout => {
+            "the origin has as much to do as it may, and others wait already\n"
+        }
+        ErrorKind::BreakerOpen => "the origin fails, and is left alone for a while\n",
         ErrorKind::LookupFailed => "the target's name is not known\n",
         ErrorKind::LookupTimeout => "the target's name could not be looked up in time\n",
         ErrorKind::ConnectFailed => "the origin could not be reached\n",

@@ -21,10 +21,18 @@ pub struct ClusterStats {
     /// Idle connections closed for their age, or by the origin.
     pub connections_expired: Counter,
     pub connections_idle: Gauge,
+    /// Idle or not.
+    pub connections_open: Gauge,
     /// Connections that an endpoint refused, or that were not made in time.
     pub connect_failures: Counter,
     /// Requests sent again, because a connection died before anything of an answer came.
     pub retries: Counter,
+    /// Requests of which the breaker knows how they went, where there is one; those that
+    /// failed; and both again of those that it let through to see.
+    pub judged: Counter,
+    pub judged_failed: Counter,
+    pub probes: Counter,
+    pub probes_failed: Counter,
     /// Copies of requests sent here, those not made because there were too many
     /// under way, and those that did not end well.
     pub copies: Counter,
@@ -51,8 +59,13 @@ impl Default for ClusterStats {
             connections_discarded: Counter::default(),
             connections_expired: Counter::default(),
             connections_idle: Gauge::default(),
+            connections_open: Gauge::default(),
             connect_failures: Counter::default(),
             retries: Counter::default(),
+            judged: Counter::default(),
+            judged_failed: Counter::default(),
+            probes: Counter::default(),
+            probes_failed: Counter::default(),
             copies: Counter::default(),
             copies_refused: Counter::default(),
             copies_failed: Counter::default(),

@@ -8,6 +8,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, timeout_at};
 
+use super::admission::Taken;
 use super::connection::Connection;
 use super::forward::Asked;
 use super::http2::{self, Channel, Connecting, StreamLease, Waited};
@@ -72,6 +73,7 @@ pub(super) async fn connect(
     asked: &Asked<'_>,
 ) -> Result<Way, ProxyError> {
     let (deadline, progress) = (asked.try_deadline, asked.progress);
+    let _waiting = Taken::pending(&cluster.pool)?;
     let open = async |pick: &Pick| open(cluster, pick, asked).await;
     let (opened, pick) = reach(cluster, pick, tried, deadline, progress, open).await?;
     Ok(opened.lend(cluster, pick))
@@ -84,6 +86,7 @@ pub(super) async fn connect_alone(
     progress: &Progress,
 ) -> Result<(Socket, Pick), ProxyError> {
     let limit = cluster.cluster().config.timeouts.connect;
+    let _waiting = Taken::pending(&cluster.pool)?;
     let open = async |pick: &Pick| {
         let opening = open_socket(cluster, pick, tls::Use::Opaque, progress.client);
         match tokio::time::timeout(limit, opening).await {
@@ -113,6 +116,8 @@ async fn reach<T>(
                 pick.endpoint.shared.accepted();
                 return Ok((opened, pick));
             }
+            // With no other endpoint it is another.
+            Err(failure) if failure.kind == ErrorKind::ConnectionLimit => return Err(failure),
             Err(failure) => failure,
         };
         let now = Instant::now();
@@ -312,9 +317,15 @@ async fn open_socket(
     client: Option<Ends>,
 ) -> Result<Socket, ProxyError> {
     let endpoint = &pick.endpoint.shared;
-    let rules = &cluster.cluster().config.socket;
-    let mut plain = open_plain(&endpoint.address, rules).await.map_err(failed)?;
-    if let Some(version) = cluster.cluster().config.proxy_protocol {
+    let config = &cluster.cluster().config;
+    let rules = &config.socket;
+    // Streams find room when others end, and not when a connection does.
+    let is_alone = used == tls::Use::Opaque || config.protocol == ClusterProtocol::Http1;
+    let make_room = || cluster.close_an_idle();
+    let counted = Taken::connection(&cluster.pool, is_alone, make_room).await?;
+    let plain = open_plain(&endpoint.address, rules, counted).await;
+    let mut plain = plain.map_err(failed)?;
+    if let Some(version) = config.proxy_protocol {
         let header = proxy_protocol::header(version, client);
         plain.write_all(&header).await.map_err(failed)?;
     }
@@ -327,13 +338,17 @@ async fn open_socket(
     }
 }
 
-async fn open_plain(address: &Address, rules: &ClusterSocket) -> io::Result<Socket> {
+async fn open_plain(
+    address: &Address,
+    rules: &ClusterSocket,
+    counted: Taken,
+) -> io::Result<Socket> {
     match address {
         Address::Socket(address) => {
             let socket = options::socket(*address, rules)?;
-            Ok(Socket::Tcp(socket.connect(*address).await?))
+            Ok(Socket::Tcp(socket.connect(*address).await?, counted))
         }
-        Address::Unix(path) => Ok(Socket::Unix(UnixStream::connect(path).await?)),
-        Address::Inside(inside) => inside.connect().map(Socket::Inside),
+        Address::Unix(path) => Ok(Socket::Unix(UnixStream::connect(path).await?, counted)),
+        Address::Inside(inside) => Ok(Socket::Inside(inside.connect()?, counted)),
     }
 }

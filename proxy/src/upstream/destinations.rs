@@ -69,6 +69,12 @@ impl Destinations {
         });
     }
 
+    /// See [`WorkerEndpoint::close_an_idle`].
+    pub fn close_an_idle(&self, pool: &Pool) -> bool {
+        let known = self.0.borrow();
+        known.values().any(|endpoint| endpoint.close_an_idle(pool))
+    }
+
     pub fn retire(&self, pool: &Pool) {
         for (_, endpoint) in self.0.borrow_mut().drain() {
             endpoint.retire(pool);

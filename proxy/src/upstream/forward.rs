@@ -66,7 +66,7 @@ pub async fn forward(
     timeouts: &ForwardTimeouts,
     progress: &Progress,
 ) -> Result<Answer, ProxyError> {
-    let active = Active::begin(&cluster.pool);
+    let active = Active::begin(&cluster.pool).await?;
     let start = Instant::now();
     let asked = Asked {
         method: request.method.clone(),
@@ -107,6 +107,7 @@ pub async fn forward(
     if let Some(cookie) = new_cookie {
         parts.headers.append(SET_COOKIE, cookie);
     }
+    active.judge(parts.status.is_server_error());
     cluster.stats().durations.observe(now - start);
     let (endpoint, reused) = match &received {
         Received::Http1(_, lease) => (lease.endpoint().clone(), lease.reused),

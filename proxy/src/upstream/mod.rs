@@ -9,6 +9,7 @@
 //! Must never: know filters or listeners, lock, or share anything with another
 //! worker but the tallies of `cluster/`. What is dropped unfinished is closed.
 
+mod admission;
 mod answer;
 mod body;
 mod choice;

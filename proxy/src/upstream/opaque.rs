@@ -58,7 +58,7 @@ pub async fn reach_opaque(
     cluster: &WorkerCluster,
     progress: &Progress,
 ) -> Result<Opaque, ProxyError> {
-    let active = Active::begin(&cluster.pool);
+    let active = Active::begin(&cluster.pool).await?;
     cluster.note_key(&HeaderMap::new(), progress);
     let Some(pick) = cluster.pick(Instant::now(), progress) else {
         return Err(active.failed(ErrorKind::NoEndpoint.into()));
@@ -66,6 +66,7 @@ pub async fn reach_opaque(
     match connect_alone(cluster, pick, progress).await {
         Ok((socket, pick)) => {
             pick.answered(Instant::now(), Outcome::Answered);
+            active.judge(false);
             Ok(Opaque::of_socket(socket, BytesMut::new(), pick, active))
         }
         Err(error) => Err(active.failed(error)),

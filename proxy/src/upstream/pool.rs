@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::admission::{Admission, Entry};
 use super::connection::Connection;
 use super::http2::{Channel, Channels};
 use crate::balance::peak_ewma::{self, Outcome, Tally};
 use crate::cluster::clock::since_start;
 use crate::cluster::{Cluster, Endpoint};
 use crate::config::PoolLimits;
-use crate::error::ProxyError;
+use crate::error::{Origin, ProxyError};
 use crate::proxy_protocol::Ends;
 use crate::stats::ClusterStats;
 
@@ -124,7 +125,9 @@ impl WorkerEndpoint {
 
     fn give_back(&self, pool: &Pool, mut connection: Box<Connection>) -> Result<(), Discarded> {
         let mut idle = self.idle.borrow_mut();
-        if self.is_retired() || idle.len() >= pool.limits().max_idle || !connection.rest() {
+        let is_unwanted =
+            self.is_retired() || idle.len() >= pool.limits().max_idle || pool.gives_one_up();
+        if is_unwanted || !connection.rest() {
             return Err(Discarded);
         }
         let now = Instant::now();
@@ -158,6 +161,19 @@ impl WorkerEndpoint {
         pool.stats().connections_expired.add(closed as u64);
     }
 
+    /// Closes the idle connection that was not used for longest. `false` without any.
+    pub fn close_an_idle(&self, pool: &Pool) -> bool {
+        let mut idle = self.idle.borrow_mut();
+        if idle.is_empty() {
+            return false;
+        }
+        let closed = idle.remove(0);
+        drop((idle, closed));
+        pool.stats().connections_idle.sub(1);
+        pool.stats().connections_expired.add(1);
+        true
+    }
+
     /// One cluster has it no longer. The last closes what is idle and keeps nothing from now
     /// on; leases go on to the end of their answers.
     pub fn retire(&self, pool: &Pool) {
@@ -187,9 +203,16 @@ struct Discarded;
 pub(super) struct Pool {
     pub cluster: Arc<Cluster>,
     pub worker: usize,
+    pub admission: Admission,
 }
 
 impl Pool {
+    /// Whether another worker wants for a connection, which is to be given up here.
+    pub fn gives_one_up(&self) -> bool {
+        let bounds = self.cluster.bounds.as_ref();
+        bounds.is_some_and(|bounds| bounds.connections.take_want())
+    }
+
     pub fn stats(&self) -> &ClusterStats {
         self.cluster.stats.of(self.worker)
     }
@@ -213,6 +236,15 @@ impl Pool {
 
     fn is_past(&self, expires: Instant, idle_since: Instant, now: Instant) -> bool {
         now >= expires || now.saturating_duration_since(idle_since) >= self.limits().idle_timeout
+    }
+}
+
+/// What nobody uses any more is others' again.
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if let Some(bounds) = &self.cluster.bounds {
+            self.admission.rest(bounds);
+        }
     }
 }
 
@@ -363,24 +395,50 @@ impl Drop for Lease {
 }
 
 /// A request under way, from the call of `forward` to the answer's last byte.
-pub(super) struct Active(Rc<Pool>);
+pub(super) struct Active {
+    pool: Rc<Pool>,
+    /// Where the cluster has bounds.
+    entry: Option<Entry>,
+}
 
 impl Active {
-    pub fn begin(pool: &Rc<Pool>) -> Self {
+    /// As soon as the cluster's bounds let it in.
+    pub async fn begin(pool: &Rc<Pool>) -> Result<Self, ProxyError> {
+        let entry = match &pool.cluster.bounds {
+            None => None,
+            Some(bounds) => match Entry::of(pool, bounds).await {
+                Ok(entry) => Some(entry),
+                Err(error) => {
+                    pool.stats().errors(error.kind as usize).add(1);
+                    return Err(error);
+                }
+            },
+        };
         pool.stats().requests.add(1);
         pool.stats().active.add(1);
-        Self(Rc::clone(pool))
+        let pool = Rc::clone(pool);
+        Ok(Self { pool, entry })
+    }
+
+    /// Tells the breaker how it went, as far as its answer's head says.
+    pub fn judge(&self, has_failed: bool) {
+        if let Some(entry) = &self.entry {
+            entry.judge(has_failed);
+        }
     }
 
     /// Counts the error, and gives it back.
     pub fn failed(self, error: ProxyError) -> ProxyError {
-        self.0.stats().errors(error.kind as usize).add(1);
+        self.pool.stats().errors(error.kind as usize).add(1);
+        if error.kind.origin() == Origin::Upstream {
+            self.judge(true);
+        }
         error
     }
 }
 
 impl Drop for Active {
     fn drop(&mut self) {
-        self.0.stats().active.sub(1);
+        self.pool.stats().active.sub(1);
     }
 }

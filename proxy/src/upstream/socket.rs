@@ -9,13 +9,15 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::admission::Taken;
 use crate::tls::{self, UpstreamTls};
 
-#[derive(Debug)]
+/// Each is counted as a connection for as long as it is there.
+#[allow(dead_code, reason = "what counts them is only held")]
 pub(super) enum Socket {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-    Inside(DuplexStream),
+    Tcp(TcpStream, Taken),
+    Unix(UnixStream, Taken),
+    Inside(DuplexStream, Taken),
     /// Over any of these.
     Tls(Box<UpstreamTls<Socket>>),
 }
@@ -29,16 +31,16 @@ impl Socket {
     pub fn speaks_http2(&self) -> bool {
         match self {
             Socket::Tls(tls) => tls::speaks_http2(tls),
-            Socket::Tcp(_) | Socket::Unix(_) | Socket::Inside(_) => false,
+            Socket::Tcp(..) | Socket::Unix(..) | Socket::Inside(..) => false,
         }
     }
 
     /// Has the connection end by a reset when it is dropped, where it is one of TCP.
     pub(super) fn set_reset(&self) {
         let reset = match self {
-            Socket::Tcp(tcp) => SockRef::from(tcp).set_linger(Some(Duration::ZERO)),
+            Socket::Tcp(tcp, _) => SockRef::from(tcp).set_linger(Some(Duration::ZERO)),
             Socket::Tls(tls) => return tls.get_ref().0.set_reset(),
-            Socket::Unix(_) | Socket::Inside(_) => Ok(()),
+            Socket::Unix(..) | Socket::Inside(..) => Ok(()),
         };
         if let Err(error) = reset {
             tracing::debug!(%error, "a connection to an origin is closed and not reset");
@@ -50,9 +52,9 @@ impl Socket {
 macro_rules! with {
     ($socket:expr, $inner:ident => $call:expr) => {
         match $socket.get_mut() {
-            Socket::Tcp($inner) => $call,
-            Socket::Unix($inner) => $call,
-            Socket::Inside($inner) => $call,
+            Socket::Tcp($inner, _) => $call,
+            Socket::Unix($inner, _) => $call,
+            Socket::Inside($inner, _) => $call,
             Socket::Tls($inner) => $call,
         }
     };

@@ -4,7 +4,6 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
-use super::pool::Active;
 use super::worker_cluster::WorkerCluster;
 use crate::cluster::resolve::look_up_target;
 use crate::cluster::target::{Host, Target, is_listed, leads_back, may_stand_for};
@@ -37,7 +36,10 @@ impl WorkerCluster {
     ) -> Result<Vec<SocketAddr>, ProxyError> {
         let found = self.find(target, own).await;
         // As if it had been asked for: it counts as a request of this cluster.
-        found.map_err(|error| Active::begin(&self.pool).failed(error))
+        found.inspect_err(|error| {
+            self.stats().requests.add(1);
+            self.stats().errors(error.kind as usize).add(1);
+        })
     }
 
     async fn find(

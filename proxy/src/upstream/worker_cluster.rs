@@ -9,6 +9,7 @@ use http::HeaderMap;
 use hyper::client::conn::http1;
 use tokio::time::Instant;
 
+use super::admission::Admission;
 use super::choice::{Asked, Choice};
 use super::classify::is_of_endpoint;
 use super::connection;
@@ -57,7 +58,11 @@ impl WorkerCluster {
             choice: RefCell::new(Choice::new(Arc::clone(&cluster), before)),
             destinations: (follows || goes_to_targets).then(Destinations::default),
             names: goes_to_targets.then(|| Names::new(look_up)),
-            pool: Rc::new(Pool { cluster, worker }),
+            pool: Rc::new(Pool {
+                cluster,
+                worker,
+                admission: Admission::default(),
+            }),
         })
     }
 
@@ -90,6 +95,25 @@ impl WorkerCluster {
         if let Some(destinations) = &self.destinations {
             destinations.sweep(&self.pool, now, what);
         }
+        drop(choice);
+        let Some(bounds) = &self.cluster().bounds else {
+            return;
+        };
+        if self.stats().connections_idle.get() > 0 && self.pool.gives_one_up() {
+            self.close_an_idle();
+        }
+        if self.stats().active.get() == 0 {
+            self.pool.admission.rest(bounds);
+        }
+    }
+
+    /// Makes room for another connection. `false` where none is idle.
+    pub(super) fn close_an_idle(&self) -> bool {
+        let choice = self.choice.borrow();
+        let mut known = choice.known();
+        known.any(|endpoint| endpoint.close_an_idle(&self.pool))
+            || (self.destinations.as_ref())
+                .is_some_and(|destinations| destinations.close_an_idle(&self.pool))
     }
 
     /// `None` when the cluster has no endpoint for it.

@@ -35,6 +35,7 @@ fn cluster(addresses: Vec<EndpointAddress>) -> Arc<Cluster> {
             answer: Duration::from_secs(1),
             idle: Duration::from_secs(1),
         },
+        bounds: Default::default(),
         resolve_every: Duration::from_secs(1),
         socket: Default::default(),
         refused_pause: Duration::from_secs(1),

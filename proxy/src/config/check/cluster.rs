@@ -54,6 +54,7 @@ impl Checker<'_> {
             http2: self.upstream_http2(&below(at, "http2"), &raw.http2),
             pool,
             timeouts,
+            bounds: self.bounds(at, raw),
             socket: self.cluster_socket(&below(at, "socket"), &raw.socket),
             resolve_every: self.time(at, "resolve_every", raw.resolve_every),
             refused_pause: self.time(at, "refused_pause", raw.refused_pause),

@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::Items;
+use super::bounds::{RawBreaker, RawClusterLimits, RawConcurrency, RawQueue};
 use super::socket::RawClusterSocket;
 use super::tls::RawClusterTls;
 use super::units::{HOUR, KIB, MIB, Size, Time};
@@ -78,6 +79,21 @@ pub(in crate::config) struct RawCluster {
     /// Times of an exchange with an endpoint.
     #[serde(default)]
     pub(in crate::config) timeouts: RawClusterTimeouts,
+    /// How much there may be at once.
+    #[serde(default)]
+    pub(in crate::config) limits: RawClusterLimits,
+    /// Lets requests beyond a limit wait, instead of refusing them.
+    #[schemars(with = "RawQueue")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) queue: Option<RawQueue>,
+    /// Limits requests at once by how long answers take.
+    #[schemars(with = "RawConcurrency")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) concurrency: Option<RawConcurrency>,
+    /// Stops asking while most requests fail.
+    #[schemars(with = "RawBreaker")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) breaker: Option<RawBreaker>,
     /// Options of the sockets of connections to endpoints.
     #[serde(default)]
     pub(in crate::config) socket: RawClusterSocket,

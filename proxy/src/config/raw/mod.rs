@@ -8,6 +8,7 @@
 //! What is required is an `Option` all the same: without it the rest of an item
 //! can still be checked, after the structure's check has told what is missing.
 
+mod bounds;
 mod case;
 mod cluster;
 mod filter;
@@ -29,6 +30,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub(super) use bounds::{RawBreaker, RawConcurrency};
 pub(super) use case::{
     RawAnswer, RawCase, RawCaseFile, RawCaseRequest, RawCaseResponse, RawExpect, RawExpectedCall,
     RawExpectedMirror, RawExpectedRequest, RawExpectedResponse, RawStep, Values,

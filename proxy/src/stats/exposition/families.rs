@@ -218,6 +218,15 @@ pub fn clusters(
         ),
         &rows,
         |stats| &stats.connections_idle,
+    )?;
+    gauge(
+        page,
+        &Head::of(
+            "lockgate_cluster_connections",
+            "Connections to endpoints, idle or not.",
+        ),
+        &rows,
+        |stats| &stats.connections_open,
     )
 }
 

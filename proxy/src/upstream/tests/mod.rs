@@ -77,6 +77,7 @@ fn config(addresses: impl IntoIterator<Item = EndpointAddress>) -> config::Clust
             answer: LONG,
             idle: LONG,
         },
+        bounds: Default::default(),
         resolve_every: LONG,
         socket: Default::default(),
         refused_pause: LONG,
