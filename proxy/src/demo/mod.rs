@@ -6,17 +6,20 @@
 //! as `lockgate run`.
 
 mod ask;
+mod drill;
 mod origins;
 mod policy;
 mod tour;
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
 use crate::app::{App, Options as AppOptions, StartError};
 use crate::console::{Exit, print};
+use drill::Drill;
 use origins::Origins;
 use policy::Policy;
 
@@ -29,6 +32,13 @@ pub struct Options {
     /// Make the requests, print each with its outcome, and exit 0 if all was as promised.
     #[arg(long)]
     tour: bool,
+    /// Break one of ten origins on purpose under load, print what clients saw, and exit 0 if
+    /// that was as promised. Several by commas.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "DRILL")]
+    drill: Vec<Drill>,
+    /// Be an origin of a drill, at this address.
+    #[arg(long, hide = true, value_name = "ADDRESS")]
+    origin: Option<SocketAddr>,
     /// Port of the proxy; 0 takes a free one. Without it, 8080.
     #[arg(long)]
     port: Option<u16>,
@@ -41,8 +51,14 @@ pub struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<Exit> {
+    if let Some(address) = options.origin {
+        return drill::origin::run(address);
+    }
     if options.tour {
         return tour::run();
+    }
+    if !options.drill.is_empty() {
+        return drill::run(&options.drill);
     }
     let origins = Origins::start()?;
     let policy = Policy {
