@@ -9,7 +9,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method};
 
 use super::new::New;
-use crate::cluster::{Cluster, Endpoint, EndpointSet, Found, Resolver};
+use crate::cluster::{Cluster, Endpoint, Found, Resolver};
 use crate::config::{self, ClusterTls, Config, Name, Verify};
 use crate::error::{ErrorKind, ProxyError};
 use crate::stats::PerWorker;
@@ -161,9 +161,7 @@ async fn status(config: config::Cluster, endpoint: &Endpoint) -> Result<u16, Pro
     let timeouts = ForwardTimeouts::from(&config.timeouts);
     let asked = request(&config, endpoint);
     let cluster = Cluster::new(config, tls, stats());
-    let only = [Found::from(endpoint)];
-    let only = EndpointSet::new(only, &EndpointSet::default(), &cluster.config.balance);
-    cluster.endpoints.store(Arc::new(only));
+    cluster.replace_endpoints([Found::from(endpoint)]);
     let worker = WorkerCluster::carry(&cluster, None, 0);
     let answer = forward(&worker, asked, &timeouts, &Progress::default()).await?;
     Ok(answer.status.as_u16())

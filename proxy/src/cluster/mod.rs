@@ -9,22 +9,27 @@
 pub mod clock;
 mod endpoint;
 mod inside;
+mod plan;
 pub mod resolve;
 mod set;
 pub mod target;
+mod vitals;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use tokio::sync::Notify;
 
 pub use endpoint::{Address, Endpoint, Found};
 pub use inside::{Arrivals, Inside};
+pub use plan::{Group, Order};
 pub use resolve::Resolver;
-pub use set::{EndpointSet, Plan};
+pub use set::EndpointSet;
 pub use target::Target;
+pub use vitals::{Care, Checked, Seen, Vitals};
 
 use crate::config::{self, Name};
 use crate::stats::{ClusterStats, PerWorker};
@@ -34,8 +39,14 @@ use crate::tls;
 /// change it.
 pub struct Cluster {
     pub config: config::Cluster,
-    /// Replaced as a whole by the [`Resolver`] alone.
+    /// Replaced as a whole, by one after the other ([`Cluster::replace_endpoints`],
+    /// [`Cluster::plan_again`]).
     pub endpoints: ArcSwap<EndpointSet>,
+    /// Held while a set is made of the one before, by none that serves.
+    replacing: Mutex<()>,
+    /// Rung where the control thread is to look at what is known of the endpoints; of all
+    /// clusters of the name.
+    pub bell: Arc<Notify>,
     /// The last good answer for each endpoint of the configuration, of the [`Resolver`].
     resolved: ArcSwap<Vec<Vec<SocketAddr>>>,
     pub stats: Arc<PerWorker<ClusterStats>>,
@@ -52,13 +63,34 @@ impl Cluster {
         stats: Arc<PerWorker<ClusterStats>>,
     ) -> Arc<Self> {
         let resolved = vec![Vec::new(); config.endpoints.len()];
-        Self::build(config, tls, stats, resolved, &EndpointSet::default())
+        let (nobody, bell) = (EndpointSet::default(), Arc::default());
+        Self::build(config, tls, stats, resolved, &nobody, bell)
+    }
+
+    /// Another of the same name. No connection is carried over; that addresses stay, and how
+    /// they are, is.
+    pub fn following(
+        &self,
+        config: config::Cluster,
+        tls: Option<Arc<tls::Client>>,
+        stats: Arc<PerWorker<ClusterStats>>,
+    ) -> Arc<Self> {
+        let resolved = self.resolved_for(&config);
+        let before = self.endpoints.load().renewed();
+        Self::build(config, tls, stats, resolved, &before, self.bell.clone())
     }
 
     /// The same with other endpoints, or other weights, or another way of picking them:
     /// those that stay are the same, with their connections. All else is as it was
     /// (`config::Cluster::connects_like`).
     pub fn changed(&self, config: config::Cluster) -> Arc<Self> {
+        let resolved = self.resolved_for(&config);
+        let (tls, stats, bell) = (self.tls.clone(), self.stats.clone(), self.bell.clone());
+        Self::build(config, tls, stats, resolved, &self.endpoints.load(), bell)
+    }
+
+    /// What the names of that configuration stand for, as far as they are asked for here.
+    fn resolved_for(&self, config: &config::Cluster) -> Vec<Vec<SocketAddr>> {
         let resolved = self.resolved.load();
         let known = self.config.endpoints.iter().zip(&**resolved);
         let known: HashMap<_, _> = known
@@ -66,9 +98,7 @@ impl Cluster {
             .collect();
         let found = |endpoint: &config::Endpoint| known.get(&endpoint.address).copied().cloned();
         let resolved = config.endpoints.iter().map(found);
-        let resolved = resolved.map(Option::unwrap_or_default).collect();
-        let (tls, stats) = (self.tls.clone(), self.stats.clone());
-        Self::build(config, tls, stats, resolved, &self.endpoints.load())
+        resolved.map(Option::unwrap_or_default).collect()
     }
 
     fn build(
@@ -77,16 +107,41 @@ impl Cluster {
         stats: Arc<PerWorker<ClusterStats>>,
         resolved: Vec<Vec<SocketAddr>>,
         before: &EndpointSet,
+        bell: Arc<Notify>,
     ) -> Arc<Self> {
         let addresses = resolve::all_addresses(&config, &resolved);
-        let endpoints = EndpointSet::new(addresses, before, &config.balance);
+        let endpoints = EndpointSet::new(addresses, before, &config.balance, &config.spread);
         Arc::new(Self {
             endpoints: ArcSwap::from_pointee(endpoints),
+            replacing: Mutex::default(),
+            bell,
             resolved: ArcSwap::from_pointee(resolved),
             config,
             stats,
             tls,
         })
+    }
+
+    /// Its endpoints are these from now on. Blocking, for as long as a table may take.
+    pub fn replace_endpoints(&self, found: impl IntoIterator<Item = impl Into<Found>>) {
+        let Self { config, .. } = self;
+        self.replace(|before| EndpointSet::new(found, before, &config.balance, &config.spread));
+        self.bell.notify_one();
+    }
+
+    /// The same endpoints, as they are now. Blocking as well.
+    pub fn plan_again(&self) {
+        let Self { config, .. } = self;
+        self.replace(|before| before.again(&config.balance, &config.spread));
+    }
+
+    fn replace(&self, make: impl FnOnce(&EndpointSet) -> EndpointSet) {
+        let _turn = self
+            .replacing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let after = make(&self.endpoints.load());
+        self.endpoints.store(Arc::new(after));
     }
 
     pub fn name(&self) -> &Name {

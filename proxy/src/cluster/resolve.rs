@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustls_pki_types::ServerName;
 
-use super::{Address, Cluster, EndpointSet, Found};
+use super::{Address, Cluster, Found};
 use crate::config::{self, EndpointAddress, Name};
 
 /// What a resolver may take before the last good answer is kept.
@@ -116,9 +116,7 @@ impl Resolver {
         self.published.clone_from(&found);
         let resolved = Arc::new(self.last_good.clone());
         let building = tokio::task::spawn_blocking(move || {
-            let before = cluster.endpoints.load();
-            let after = EndpointSet::new(found, &before, &cluster.config.balance);
-            cluster.endpoints.store(Arc::new(after));
+            cluster.replace_endpoints(found);
             cluster.resolved.store(resolved);
         });
         building.await.expect("sets can be built of any addresses");
@@ -179,22 +177,23 @@ async fn all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
 pub(super) fn all_addresses(config: &config::Cluster, resolved: &[Vec<SocketAddr>]) -> Vec<Found> {
     let mut all: Vec<Found> = Vec::new();
     for (endpoint, resolved) in config.endpoints.iter().zip(resolved) {
-        let weight = endpoint.weight;
+        let found = |address, host| Found {
+            address,
+            host,
+            weight: endpoint.weight,
+            place: endpoint.place.clone(),
+        };
         match &endpoint.address {
-            EndpointAddress::Socket(address) => {
-                all.push((Address::Socket(*address), weight).into());
-            }
+            EndpointAddress::Socket(address) => all.push(found(Address::Socket(*address), None)),
             // Known for each connection, or request, alone.
             EndpointAddress::OriginalDestination | EndpointAddress::RequestTarget => {}
-            EndpointAddress::Unix(path) => all.push((Address::Unix(path.clone()), weight).into()),
+            EndpointAddress::Unix(path) => all.push(found(Address::Unix(path.clone()), None)),
             EndpointAddress::Host { host, .. } => {
                 // Without TLS it is one endpoint, by whichever name it was found.
                 let host = config.tls.as_ref().and_then(|_| tls_name(host));
-                all.extend(resolved.iter().map(|address| Found {
-                    address: Address::Socket(*address),
-                    host: host.clone(),
-                    weight,
-                }));
+                let addresses = resolved.iter();
+                let addresses = addresses.map(|address| Address::Socket(*address));
+                all.extend(addresses.map(|address| found(address, host.clone())));
             }
         }
     }

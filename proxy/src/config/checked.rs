@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +23,8 @@ pub use super::secret::{NoSecret, Secret, SecretBytes, SecretSource};
 use super::socket::{ClusterSocket, ListenerSocket};
 use super::tls::{ClusterTls, ListenerTls};
 use super::trust::TrustedKey;
+use crate::balance::subsets::Label;
+use crate::balance::{outlier, slow_start, subsets};
 use crate::proxy_protocol::Version;
 
 /// A name given in the configuration: unique among its kind, never empty.
@@ -739,13 +743,18 @@ pub enum SecretUse {
     Reveal,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Cluster {
     pub name: Name,
     pub endpoints: Vec<Endpoint>,
     /// Where clients may go that say so themselves; `None` for a cluster of other endpoints.
     pub targets: Option<Targets>,
     pub balance: Balance,
+    pub spread: Spread,
+    /// Who is ejected for how requests went.
+    pub outliers: Outliers,
+    /// What each endpoint is asked again and again.
+    pub health_checks: Vec<HealthCheck>,
     pub protocol: ClusterProtocol,
     /// `None`: without TLS.
     pub tls: Option<ClusterTls>,
@@ -765,11 +774,14 @@ pub struct Cluster {
 
 impl Cluster {
     /// Whether connections that one of the two made serve the other: they differ in whom they
-    /// are made to, and in how that is picked.
+    /// are made to, in how that is picked, and in how it is watched.
     pub fn connects_like(&self, other: &Self) -> bool {
         let like_other = Self {
             endpoints: other.endpoints.clone(),
             balance: other.balance.clone(),
+            spread: other.spread.clone(),
+            outliers: other.outliers,
+            health_checks: other.health_checks.clone(),
             ..self.clone()
         };
         like_other == *other && self.follows_clients() == other.follows_clients()
@@ -829,10 +841,113 @@ pub struct UpstreamHttp2 {
     pub pings: PingTimes,
 }
 
+/// Which part of the endpoints a request is for, before a policy picks one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spread {
+    /// Where this proxy is.
+    pub zone: Option<Name>,
+    /// With a smaller share of able endpoints all are asked; 0 for never.
+    pub panic_percent: u8,
+    pub subsets: Option<Subsets>,
+    pub slow_start: slow_start::Rules,
+}
+
+impl Default for Spread {
+    fn default() -> Self {
+        Self {
+            zone: None,
+            panic_percent: 50,
+            subsets: None,
+            slow_start: slow_start::Rules::default(),
+        }
+    }
+}
+
+/// By which labels endpoints may be asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subsets {
+    /// Sets of keys.
+    pub by: Vec<Vec<String>>,
+    pub fallback: subsets::Fallback,
+}
+
+/// Something that each endpoint is asked, and how often.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HealthCheck {
+    pub what: Check,
+    pub interval: Duration,
+    /// While the cluster has no requests.
+    pub idle_interval: Duration,
+    /// The part of an interval by which a check comes earlier at most.
+    pub jitter: f64,
+    pub timeout: Duration,
+    pub healthy_after: u32,
+    pub unhealthy_after: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Check {
+    Tcp,
+    Http(HttpCheck),
+    Grpc { service: String },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpCheck {
+    pub method: Method,
+    pub path: PathAndQuery,
+    /// Without it, the endpoint's own name.
+    pub host: Option<HeaderValue>,
+    pub headers: HeaderMap,
+    /// Those that are good.
+    pub status: Vec<RangeInclusive<u16>>,
+    /// What is to be in the answer's body.
+    pub body: Option<String>,
+}
+
+/// Who is ejected, and how often that is looked at.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Outliers {
+    pub rules: outlier::Rules,
+    pub interval: Duration,
+}
+
+impl Outliers {
+    /// Whether requests are to be counted.
+    pub fn goes_by_rates(&self) -> bool {
+        self.rules.deviations.is_finite() || self.rules.failure_percent <= 100.0
+    }
+}
+
+impl Default for Outliers {
+    /// Those alone that serve nothing.
+    fn default() -> Self {
+        Self {
+            rules: outlier::Rules {
+                errors: 0,
+                deviations: f64::INFINITY,
+                failure_percent: f64::INFINITY,
+                ..outlier::Rules::default()
+            },
+            interval: Duration::from_secs(10),
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     pub address: EndpointAddress,
     pub weight: u32,
+    pub place: Placement,
+}
+
+/// Where among others an endpoint stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Placement {
+    /// Later ones are asked where earlier ones do not suffice.
+    pub tier: u8,
+    pub zone: Option<Name>,
+    pub labels: Arc<[Label]>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

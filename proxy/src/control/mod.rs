@@ -7,6 +7,7 @@
 
 pub mod admin;
 mod checks;
+mod endpoints;
 mod generations;
 mod inbox;
 pub mod log;
@@ -31,6 +32,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use crate::cluster::Resolver;
 use crate::config::{Mistake, Mistakes, Name, Places};
+use crate::health::Health;
 use crate::jobs::{Jobs, Unready};
 use crate::memory;
 use crate::secrets::Secret;
@@ -73,6 +75,7 @@ pub struct Control {
     pub workers: Vec<JoinHandle<Drained>>,
     pub status: Arc<status::Status>,
     pub resolving: Resolving,
+    pub health: Health,
     pub jobs: Jobs,
     pub versions: Versions,
     /// The process's log, if it is ours to set.
@@ -313,6 +316,7 @@ impl Control {
             }
         }
         self.published.publish(snapshot.clone());
+        self.health.follow(&snapshot.clusters);
         self.versions.published(&snapshot, Instant::now());
         self.status.show(&snapshot);
     }

@@ -156,6 +156,7 @@ pub fn begin(scene: &Scene<'_>, request: ParsedRequest) -> (Asked, Lendable) {
             max_fields: config.limits.max_headers,
         },
         takes_hash_key: scene.snapshot.takes_hash_keys,
+        takes_subset: scene.snapshot.takes_subsets,
         calls: scene.snapshot.calls.clone(),
     });
     (asked, view)

@@ -130,7 +130,12 @@ async fn forward(
         upload.set_timeout(scene.listener.shared.config.timeouts.longest);
     }
     let progress = match cluster.cluster().config.targets {
-        None => Progress::of_client(scene.peer).with_key(course.view.decisions.hash_key),
+        None => {
+            let decisions = &course.view.decisions;
+            Progress::of_client(scene.peer)
+                .with_key(decisions.hash_key)
+                .with_labels(decisions.labels.clone())
+        }
         // Boxed: no other exchange is to carry room for it.
         Some(_) => {
             let about = (asked, &*course.view);

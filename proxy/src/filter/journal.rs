@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use smallvec::SmallVec;
 
 use super::view::View;
+use crate::balance::subsets::Label;
 use crate::config::Name;
 
 /// Values that a field had.
@@ -27,6 +28,7 @@ pub enum Undo {
     Route(Option<Name>),
     Cluster(Option<Name>),
     HashKey(Option<u64>),
+    Subset(Box<[Label]>),
     /// How many mirrors there were.
     Mirrors(usize),
     /// An attribute that was not there before; it is the last.
@@ -88,6 +90,7 @@ fn apply(undo: Undo, view: &mut View) {
         Undo::Route(route) => decisions.route = route,
         Undo::Cluster(cluster) => decisions.cluster = cluster,
         Undo::HashKey(key) => decisions.hash_key = key,
+        Undo::Subset(labels) => decisions.labels = labels,
         Undo::Mirrors(count) => decisions.mirrors.truncate(count),
         Undo::NewAttribute => drop(view.attributes.pop()),
         Undo::Attribute(place, value) => view.attributes[place].1 = value,

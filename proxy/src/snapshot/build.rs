@@ -251,7 +251,11 @@ impl Builder<'_> {
             match tls {
                 Ok(tls) => {
                     let stats = self.stats.cluster(&cluster.name);
-                    Some(Cluster::new(cluster.clone(), tls, stats))
+                    let cluster = cluster.clone();
+                    Some(match known {
+                        Some(known) => known.following(cluster, tls, stats),
+                        None => Cluster::new(cluster, tls, stats),
+                    })
                 }
                 Err(error) => {
                     let pointer = format!("/clusters/{index}/tls");

@@ -1,6 +1,7 @@
 //! What one cluster did on one worker.
 
 use super::counter::{Counter, Gauge, Histogram};
+use super::health::HealthStats;
 use super::listener::MAX_ERROR_KINDS;
 
 #[derive(Debug)]
@@ -30,6 +31,7 @@ pub struct ClusterStats {
     pub copies: Counter,
     pub copies_refused: Counter,
     pub copies_failed: Counter,
+    pub health: HealthStats,
 }
 
 impl ClusterStats {
@@ -56,6 +58,7 @@ impl Default for ClusterStats {
             copies: Counter::default(),
             copies_refused: Counter::default(),
             copies_failed: Counter::default(),
+            health: HealthStats::default(),
         }
     }
 }

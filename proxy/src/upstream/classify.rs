@@ -11,6 +11,7 @@ use http::response::Parts;
 use super::body::BrokenBody;
 use super::interim::Refused;
 use super::wire::WireState;
+use crate::balance::outlier;
 use crate::balance::peak_ewma::Outcome;
 use crate::error::{ErrorKind, ProxyError};
 use crate::tls::{self, is_of_tls};
@@ -47,6 +48,42 @@ pub(super) fn outcome(head: &Parts) -> Outcome {
         | StatusCode::GATEWAY_TIMEOUT => Outcome::Failed,
         _ if is_exhausted(&head.headers) => Outcome::Refused { retry_after: None },
         _ => Outcome::Answered,
+    }
+}
+
+/// The same in the words of outlier detection.
+pub(super) fn answer_of(head: &Parts) -> outlier::Answer {
+    match head.status {
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+            outlier::Answer::Gateway
+        }
+        status if status.is_server_error() => outlier::Answer::Error,
+        _ => outlier::Answer::Well,
+    }
+}
+
+/// Whether a machine that is there said at once that nobody listens. That costs hardly
+/// anything, and `refused_pause` is for it.
+pub(super) fn is_refusal(error: &ProxyError) -> bool {
+    let source = error.source.as_deref();
+    let broken = source.and_then(|source| find::<io::Error>(source));
+    error.kind == ErrorKind::ConnectFailed
+        && broken.is_some_and(|error| {
+            matches!(
+                error.kind(),
+                io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
+            )
+        })
+}
+
+/// Of a request without an answer that could be passed on.
+pub(super) fn failure_of(kind: ErrorKind) -> outlier::Answer {
+    match kind {
+        // Something is there, and speaks.
+        ErrorKind::BadAnswer => outlier::Answer::Gateway,
+        // And well enough; it is too much.
+        ErrorKind::AnswerTooLarge => outlier::Answer::Error,
+        _ => outlier::Answer::None,
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::answer::{Answer, AnswerBody};
 use super::body::RequestBody;
-use super::classify::{classify, outcome, refuses_certificate};
+use super::classify::{classify, refuses_certificate};
 use super::connect::{Tried, Way, connect};
 use super::connection::Connection;
 use super::http2::{self, Channel, StreamLease};
@@ -24,6 +24,7 @@ use super::opaque::Opaque;
 use super::pool::{Active, Lease, Pick, WorkerEndpoint};
 use super::request::{Progress, UpstreamRequest, from_sent, to_hyper};
 use super::worker_cluster::WorkerCluster;
+use crate::balance::outlier;
 use crate::balance::peak_ewma::Outcome;
 use crate::config::{ClusterProtocol, ClusterTimeouts};
 use crate::error::{ErrorKind, ProxyError};
@@ -99,11 +100,10 @@ pub async fn forward(
     // What hyper takes for an answer may still break a rule.
     if let Err(why) = check_answer(&parts, &asked.method, asked.upgrade) {
         pick.answered(now, Outcome::Failed);
+        cluster.count(&pick.endpoint, outlier::Answer::Gateway);
         return Err(active.failed(ProxyError::because(ErrorKind::BadAnswer, why)));
     }
-    if pick.is_watched() {
-        pick.answered(now, outcome(&parts));
-    }
+    cluster.heard(pick, now, &parts);
     if let Some(cookie) = new_cookie {
         parts.headers.append(SET_COOKIE, cookie);
     }

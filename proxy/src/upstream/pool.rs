@@ -4,12 +4,14 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::connection::Connection;
 use super::http2::{Channel, Channels};
+use crate::balance::outlier::Answer;
 use crate::balance::peak_ewma::{self, Outcome, Tally};
 use crate::cluster::clock::since_start;
 use crate::cluster::{Cluster, Endpoint};
@@ -34,6 +36,9 @@ pub(super) struct WorkerEndpoint {
     active: Cell<u32>,
     /// How requests went, where the cluster's policy goes by that.
     tally: Cell<Tally>,
+    /// Tries that are over, and those that were failures.
+    requests: Cell<u64>,
+    failures: Cell<u64>,
     /// Of the worker's clusters: more than one after a reload that left it where it was, and
     /// none once it is retired.
     holders: Cell<u32>,
@@ -48,6 +53,8 @@ impl WorkerEndpoint {
             chose_http1: Cell::new(false),
             active: Cell::new(0),
             tally: Cell::default(),
+            requests: Cell::new(0),
+            failures: Cell::new(0),
             holders: Cell::new(1),
         })
     }
@@ -80,13 +87,13 @@ impl WorkerEndpoint {
     }
 
     fn began(&self, now: Instant) {
-        self.tell(|tally| tally.began(since_start(now)));
+        self.change(|tally| tally.began(since_start(now)));
     }
 
     fn ended(&self, since: Instant, now: Instant, outcome: Outcome) {
         let took = now.saturating_duration_since(since);
         let rules = peak_ewma::Rules::default();
-        self.tell(|tally| tally.ended(since_start(now), took, outcome, &rules));
+        self.change(|tally| tally.ended(since_start(now), took, outcome, &rules));
     }
 
     /// A request that nobody waits for any more was this endpoint's failure.
@@ -96,7 +103,31 @@ impl WorkerEndpoint {
         self.ended(since, now, Outcome::Failed);
     }
 
-    fn tell(&self, change: impl FnOnce(&mut Tally)) {
+    pub fn count(&self, answer: Answer) {
+        self.requests.set(self.requests.get() + 1);
+        let is_failure = u64::from(answer != Answer::Well);
+        self.failures.set(self.failures.get() + is_failure);
+    }
+
+    /// Lets the control thread know.
+    pub fn tell(&self, pool: &Pool, now: Instant) {
+        let workers = pool.cluster.stats.iter().count();
+        let Some(seen) = self.shared.vitals.seen_by(pool.worker, workers) else {
+            return;
+        };
+        seen.requests.store(self.requests.get(), Relaxed);
+        seen.failures.store(self.failures.get(), Relaxed);
+        seen.active.set(self.active().into());
+        seen.idle.set(self.idle.borrow().len() as i64);
+        let latency = self
+            .tally()
+            .latency(since_start(now), &peak_ewma::Rules::default());
+        let latency = latency.map_or(0, |latency| latency.as_nanos().max(1));
+        let latency = i64::try_from(latency).unwrap_or(i64::MAX);
+        seen.latency.store(latency, Relaxed);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Tally)) {
         let mut tally = self.tally.get();
         change(&mut tally);
         self.tally.set(tally);
@@ -276,7 +307,8 @@ impl Pick {
     /// The rest of its answer says that the endpoint has too much to do.
     pub fn refused(&self, now: Instant) {
         if self.is_watched {
-            self.endpoint.tell(|tally| tally.refused(since_start(now)));
+            self.endpoint
+                .change(|tally| tally.refused(since_start(now)));
         }
     }
 }

@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 
 use super::body::RequestBody;
 use super::destinations::is_for_services;
+use crate::balance::subsets::Label;
 use crate::cluster::Endpoint;
 use crate::http::forwarded::Peer;
 use crate::http::{ResponseHead, Upgrade};
@@ -33,6 +34,8 @@ pub struct Progress {
     pub(super) filter_key: Option<u64>,
     /// By which clusters that hash pick.
     pub(super) key: Cell<u64>,
+    /// Those that its endpoint is to have.
+    pub(super) labels: Box<[Label]>,
 }
 
 impl Progress {
@@ -62,6 +65,11 @@ impl Progress {
     /// The same, to be balanced by what a filter set.
     pub fn with_key(self, filter_key: Option<u64>) -> Self {
         Self { filter_key, ..self }
+    }
+
+    /// The same, for an endpoint with these labels.
+    pub fn with_labels(self, labels: Box<[Label]>) -> Self {
+        Self { labels, ..self }
     }
 
     /// It is tried there now.

@@ -9,7 +9,11 @@ fn cluster(addresses: Vec<EndpointAddress>) -> Arc<Cluster> {
         name: "origin".into(),
         endpoints: addresses
             .into_iter()
-            .map(|address| Endpoint { address, weight: 1 })
+            .map(|address| Endpoint {
+                address,
+                weight: 1,
+                place: Default::default(),
+            })
             .collect(),
         targets: None,
         balance: Balance::RoundRobin,
@@ -36,6 +40,9 @@ fn cluster(addresses: Vec<EndpointAddress>) -> Arc<Cluster> {
             idle: Duration::from_secs(1),
         },
         resolve_every: Duration::from_secs(1),
+        spread: Default::default(),
+        outliers: Default::default(),
+        health_checks: Vec::new(),
         socket: Default::default(),
         refused_pause: Duration::from_secs(1),
         max_head_bytes: 8192,

@@ -9,7 +9,7 @@ use super::address::{read_endpoint, read_host_pattern, read_network};
 use super::names::read_name;
 use crate::config::checked::{
     Cluster, ClusterProtocol, ClusterTimeouts, Endpoint, EndpointAddress, Listener, Name,
-    PingTimes, PoolLimits, Targets, UpstreamHttp2,
+    PingTimes, Placement, PoolLimits, Targets, UpstreamHttp2,
 };
 use crate::config::place::below;
 use crate::config::raw::{RawCluster, RawEndpoint, RawListener, RawTargets, RawUpstreamHttp2};
@@ -47,6 +47,9 @@ impl Checker<'_> {
             endpoints,
             targets,
             balance: self.balance(at, raw),
+            spread: self.spread(at, raw),
+            outliers: self.outliers(&below(at, "outliers"), &raw.outliers),
+            health_checks: self.health_checks(at, raw),
             protocol: raw.protocol,
             // One with a mistake is never built.
             tls: tls.flatten(),
@@ -177,9 +180,17 @@ impl Checker<'_> {
                 let found = format!("the endpoint {} again", self.found(&pointer, text));
                 self.warning(&pointer, found, "each endpoint once, with a `weight`");
             }
+            let zone = self.zone(&below(&below(at, index), "zone"), raw.zone.as_ref());
+            let labels = raw.labels.iter();
+            let labels = labels.map(|(key, value)| (key.clone(), value.clone()));
             endpoints.push(Endpoint {
                 address,
                 weight: raw.weight,
+                place: Placement {
+                    tier: raw.tier,
+                    zone,
+                    labels: labels.collect(),
+                },
             });
         }
         for (told, name) in [

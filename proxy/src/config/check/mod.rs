@@ -12,6 +12,7 @@ mod cluster;
 mod cluster_tls;
 mod filter;
 mod hashing;
+mod health;
 mod listener;
 mod names;
 mod overload;
@@ -110,7 +111,11 @@ pub(super) fn check(
     let mut raw: RawConfig = checker.typed(&pruned, "").unwrap_or_default();
     let process = checker.process(&raw, value);
     let listeners = split(listeners, |raw_listener| raw.listeners.push(raw_listener));
-    let clusters = split(clusters, |raw_cluster| raw.clusters.push(raw_cluster));
+    let mut clusters = split(clusters, |raw_cluster| raw.clusters.push(raw_cluster));
+    let zone = checker.zone("/zone", raw.zone.as_ref());
+    for cluster in &mut clusters {
+        cluster.spread.zone.clone_from(&zone);
+    }
     let filters = split(filters, |(name, raw_filter)| {
         raw.filters.insert(name, raw_filter);
     });

@@ -11,6 +11,7 @@
 mod case;
 mod cluster;
 mod filter;
+mod health;
 mod listener;
 mod overload;
 mod proxy_protocol;
@@ -39,6 +40,9 @@ pub(super) use cluster::{
 };
 pub(super) use filter::{
     RawAbortOn, RawCanary, RawFilter, RawFilterLimits, RawGrants, RawProbation, RawRoute, RawShadow,
+};
+pub(super) use health::{
+    RawCheckMethod, RawFallback, RawHealthCheck, RawHttpCheck, RawOutliers, RawStatuses, RawSubsets,
 };
 pub(super) use listener::{
     RawHttp2, RawLimits, RawListener, RawMessageHeaders, RawPathRules, RawTimeouts, RawUpgrades,
@@ -71,6 +75,11 @@ pub(super) struct RawConfig {
     #[schemars(inner(length(min = 1)))]
     #[serde(skip_serializing)]
     pub(super) include: Vec<String>,
+    /// Where this proxy runs, in the words of endpoints' `zone`: those of the same zone are
+    /// preferred, as far as they carry it (docs/balancing.md).
+    #[schemars(with = "String", length(min = 1))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) zone: Option<String>,
     /// Threads that serve connections: a number, or `auto` for as many as the
     /// machine, or the container's CPU limit, can run at once.
     pub(super) workers: Workers,
@@ -137,6 +146,7 @@ impl Default for RawConfig {
     fn default() -> Self {
         Self {
             include: Vec::new(),
+            zone: None,
             workers: Workers::Auto(Auto::Auto),
             admin: None,
             log: RawLog::default(),

@@ -474,3 +474,19 @@ fn registries() {
         ],
     );
 }
+
+#[test]
+fn health() {
+    let head = "endpoints: ['a:80']";
+    check_with_listener(
+        &format!(
+            "clusters:\n- {{ name: a, {head}, health_checks: [{{}}, {{ tcp: {{}}, http: {{}} }}, {{ grpc: {{}} }}] }}\n\
+             - {{ name: b, {head}, health_checks: [{{ http: {{ path: x, status: ['300-200', 99], method: HEAD, body: a }} }}] }}\n\
+             - {{ name: c, {head}, outliers: {{ max_ejected: 101, base_time: 10s, max_time: 1s }} }}\n\
+             - {{ name: d, {head}, subsets: {{ by: [[v]], fallback: default }} }}\n\
+             - {{ name: e, {head}, subsets: {{ by: [], default: {{ v: a }} }} }}\n\
+             - {{ name: f, endpoints: [{{ address: 'a:80', tier: 128, zone: 'a b' }}], panic_threshold: 101 }}\n"
+        ),
+        &[],
+    );
+}

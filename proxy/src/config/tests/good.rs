@@ -164,7 +164,7 @@ fn what_is_shown_has_defaults_and_no_secrets() {
         ("/filters/auth/routes/health", json!("off")),
         (
             "/clusters/0/endpoints/0",
-            json!({"address": "10.0.0.1:80", "weight": 1}),
+            json!({"address": "10.0.0.1:80", "weight": 1, "tier": 0}),
         ),
     ] {
         assert_eq!(shown.pointer(pointer), Some(&wanted), "{pointer}");

@@ -19,6 +19,9 @@ use crate::filter::view::{HeadLimits, Mirror, View};
 /// Copies of one exchange.
 const MAX_MIRRORS: usize = 8;
 
+/// No subset has more.
+const MAX_LABELS: usize = 16;
+
 type Decision = Result<Result<(), RouteError>>;
 
 impl HostState {
@@ -117,8 +120,18 @@ impl exchange::Host for HostState {
         })
     }
 
-    fn set_subset(&mut self, _labels: Vec<(String, String)>) -> Decision {
-        self.decide(|_, _, _| Err(RouteError::Unsupported))
+    fn set_subset(&mut self, labels: Vec<(String, String)>) -> Decision {
+        self.decide(|_, view, journal| {
+            if !view.takes_subset {
+                return Err(RouteError::Unsupported);
+            }
+            if labels.len() > MAX_LABELS {
+                return Err(RouteError::Other("too many labels".into()));
+            }
+            let before = std::mem::replace(&mut view.decisions.labels, labels.into());
+            journal.note(Undo::Subset(before));
+            Ok(())
+        })
     }
 
     fn set_retry(&mut self, _policy: String) -> Decision {

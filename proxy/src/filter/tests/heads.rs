@@ -48,7 +48,7 @@ fn changes_are_allowed_or_refused_by_name() {
     check("mirror-to other 1", "RouteError::Unknown");
     check("set-retry p", "RouteError::Unsupported");
     check("set-hash-key k", "ok");
-    check("set-subset a b", "RouteError::Unsupported");
+    check("set-subset a b", "ok");
 }
 
 #[test]

@@ -51,7 +51,11 @@ fn config(addresses: impl IntoIterator<Item = EndpointAddress>) -> config::Clust
         name: "origin".into(),
         endpoints: addresses
             .into_iter()
-            .map(|address| Endpoint { address, weight: 1 })
+            .map(|address| Endpoint {
+                address,
+                weight: 1,
+                place: Default::default(),
+            })
             .collect(),
         targets: None,
         balance: Balance::RoundRobin,
@@ -78,6 +82,9 @@ fn config(addresses: impl IntoIterator<Item = EndpointAddress>) -> config::Clust
             idle: LONG,
         },
         resolve_every: LONG,
+        spread: Default::default(),
+        outliers: Default::default(),
+        health_checks: Vec::new(),
         socket: Default::default(),
         refused_pause: LONG,
         max_head_bytes: 16 * 1024,
