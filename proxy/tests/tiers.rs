@@ -192,3 +192,23 @@ fn a_filter_asks_for_a_subset() {
     let (proxy, _origins) = asking("set-subset version v3", &format!("{by}none }}"));
     assert_eq!(proxy.get("/").status, 503);
 }
+
+#[test]
+fn a_route_asks_for_a_subset() {
+    let (_origins, endpoints) = origins(&[
+        ("v1", "labels: { version: v1 }"),
+        ("v2", "labels: { version: v2 }"),
+    ]);
+    let proxy = Proxy::start(&format!(
+        "workers: 1\n\
+         listeners: [{{ name: web, address: '127.0.0.1:0', filters: [router] }}]\n\
+         filters:\n  router:\n    component: lockgate:router\n    config:\n      routes:\n      \
+         - {{ name: new, match: {{ path_prefix: /new }}, cluster: o, subset: {{ version: v2 }} }}\n      \
+         - {{ name: old, cluster: o, subset: {{ version: v1 }} }}\n\
+         clusters: [{{ name: o, {endpoints}, subsets: {{ by: [[version]] }} }}]\n"
+    ));
+    for _ in 0..3 {
+        assert_eq!(proxy.get("/new").text(), "v2");
+        assert_eq!(proxy.get("/").text(), "v1");
+    }
+}

@@ -36,6 +36,10 @@ pub struct RouteConfig {
     /// Let a value of the request pick from `split`, so that equal values always
     /// go to the same cluster. A request without it is drawn at random.
     pub split_by: Option<SplitByConfig>,
+    /// Send it to endpoints of the cluster with these labels, by its `subsets`, such as
+    /// `{ version: v2 }`.
+    #[serde(default)]
+    pub subset: BTreeMap<String, String>,
     /// Answer with a redirect.
     pub redirect: Option<RedirectConfig>,
     /// Answer with this.

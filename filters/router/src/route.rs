@@ -28,6 +28,8 @@ pub enum Action {
 #[derive(Debug)]
 pub struct Forward {
     pub target: Target,
+    /// The labels that an endpoint is to have.
+    pub subset: Vec<(String, String)>,
     pub path: Option<PathChange>,
     pub authority: Option<Box<str>>,
     pub request: Edits,

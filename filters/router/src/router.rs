@@ -195,6 +195,11 @@ impl Forward {
             }
         }
         exchange.route_to(self.target.cluster(facts))?;
+        if !self.subset.is_empty() {
+            let labels = self.subset.iter();
+            let labels: Vec<_> = labels.map(|(key, value)| (&**key, &**value)).collect();
+            exchange.set_subset(&labels)?;
+        }
         if let Some(authority) = &self.authority {
             request.set_authority(authority)?;
         }

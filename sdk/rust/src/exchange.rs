@@ -113,8 +113,9 @@ impl Exchange<'_> {
         host::exchange::set_route(name)
     }
 
-    /// Among the cluster's endpoints, only those with these labels. Lockgate 0.1
-    /// answers [`RouteError::Unsupported`].
+    /// Among the cluster's endpoints, only those with these labels, and the last ones that
+    /// were set count. It is for clusters with subsets; where there is none,
+    /// [`RouteError::Unsupported`].
     pub fn set_subset(&self, labels: &[(&str, &str)]) -> Result<(), RouteError> {
         host::exchange::set_subset(labels)
     }

@@ -90,6 +90,7 @@ impl Checker<'_> {
         let timeout = self.timeout(config.timeout, &place.key("timeout"));
         Some(Forward {
             target: target?,
+            subset: config.subset.clone().into_iter().collect(),
             path,
             authority,
             request,
@@ -108,6 +109,9 @@ impl Checker<'_> {
         }
         if config.timeout.is_some() {
             self.mistakes.add(&place.key("timeout"), message);
+        }
+        if !config.subset.is_empty() {
+            self.mistakes.add(&place.key("subset"), message);
         }
         let request = &config.headers.request;
         if !(request.set.is_empty() && request.append.is_empty() && request.remove.is_empty()) {

@@ -40,6 +40,7 @@ pub(super) fn finish<V>(verdict: Result<V, Error>) -> Outcome<V> {
             trailers: Head(trailers.0),
             cluster: exchange.cluster,
             hash_key: exchange.hash_key,
+            subset: exchange.subset,
             route: exchange.route,
             mirrors: exchange.mirrors,
             delay,

@@ -34,6 +34,8 @@ pub struct Outcome<V = Verdict> {
     pub cluster: Option<String>,
     /// What `set_hash_key` set.
     pub hash_key: Option<Vec<u8>>,
+    /// What `set_subset` asked for.
+    pub subset: Vec<(String, String)>,
     /// What `set_route` named.
     pub route: Option<String>,
     /// The copies that `mirror_to` asked for.

@@ -58,6 +58,7 @@ pub(crate) struct State {
     pub(crate) state: Vec<u8>,
     pub(crate) cluster: Option<String>,
     pub(crate) hash_key: Option<Vec<u8>>,
+    pub(crate) subset: Vec<(String, String)>,
     pub(crate) route: Option<String>,
     pub(crate) mirrors: Vec<Mirror>,
     pub(crate) delay: Duration,
