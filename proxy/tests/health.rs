@@ -12,9 +12,11 @@ use http::{HeaderMap, HeaderValue, Response};
 use serde_json::Value;
 use support::admin::{ask, get, json};
 use support::http2_origin::{Http2Origin, read_body};
+use support::tls::{Authority, put};
+use support::tls_origin::Serves;
 use support::{Origin, Proxy, Seen, read_head, within};
 
-const TIMES: &str = "interval: 20ms, idle_interval: 20ms, timeout: 200ms, \
+const TIMES: &str = "interval: 20ms, idle_interval: 20ms, timeout: 5s, \
                      healthy_after: 1, unhealthy_after: 1";
 
 fn yaml(cluster: &str) -> String {
@@ -40,12 +42,20 @@ fn told(proxy: &Proxy, address: SocketAddr) -> Value {
     endpoints.iter().find(is_it).unwrap().clone()
 }
 
-/// Waits until it is so, and gives why.
-fn becomes(proxy: &Proxy, address: SocketAddr, health: &str) -> String {
+/// Waits until it is so.
+fn becomes(proxy: &Proxy, address: SocketAddr, health: &str) {
     within(health, || {
+        (told(proxy, address)["health"] == health).then_some(())
+    });
+}
+
+/// Waits until it is sick for such a reason.
+fn is_sick_for(proxy: &Proxy, address: SocketAddr, wanted: &str) {
+    within(wanted, || {
         let told = told(proxy, address);
-        (told["health"] == health).then(|| told["why"].to_string())
-    })
+        let why = told["why"].as_str().unwrap_or_default();
+        (told["health"] == "sick" && why.contains(wanted)).then_some(())
+    });
 }
 
 /// Waits until so many checks have passed.
@@ -88,8 +98,7 @@ fn a_sick_endpoint_gets_nothing_until_it_is_well() {
     )));
     passes(&proxy);
     state.store(1, Ordering::SeqCst);
-    let why = becomes(&proxy, one.address, "sick");
-    assert!(why.contains("status 500"), "{why}");
+    is_sick_for(&proxy, one.address, "status 500");
     within("nothing goes there", || {
         (0..10)
             .all(|_| proxy.get("/").text() == "two")
@@ -152,11 +161,9 @@ fn what_an_answer_has_to_be_may_be_said() {
         &check("['100-199', '200-299']", "all"),
     ));
     let proxy = checking(origin.address, &check("[204, '300-302']", "is well"));
-    let why = becomes(&proxy, origin.address, "sick");
-    assert!(why.contains("status 200"), "{why}");
+    is_sick_for(&proxy, origin.address, "status 200");
     let proxy = checking(origin.address, &check("[200]", "is ill"));
-    let why = becomes(&proxy, origin.address, "sick");
-    assert!(why.contains("the body is another"), "{why}");
+    is_sick_for(&proxy, origin.address, "the body is another");
 }
 
 /// Each of these would keep a checker that has no limits.
@@ -164,31 +171,37 @@ fn what_an_answer_has_to_be_may_be_said() {
 fn answers_that_lie_trickle_or_never_end_are_failures() {
     type Peer = fn(&mut std::net::TcpStream) -> std::io::Result<()>;
     let peers: [(&str, Peer); 5] = [
-        ("silent", |stream| {
+        ("timeout", |stream| {
             std::io::Read::read(stream, &mut [0]).map(drop)
         }),
-        ("closing", |_| Ok(())),
-        ("no HTTP", |stream| stream.write_all(b"SSH-2.0-x\r\n\r\n")),
-        ("a body that is too short", |stream| {
+        ("upstream_reset", |_| Ok(())),
+        ("bad_answer", |stream| {
+            stream.write_all(b"SSH-2.0-x\r\n\r\n")
+        }),
+        ("upstream_reset", |stream| {
             stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\nno")
         }),
-        ("a head that never ends", |stream| {
+        ("answer_too_large", |stream| {
             stream.write_all(b"HTTP/1.1 200 OK\r\n")?;
             loop {
                 stream.write_all(&b"x-more: and more\r\n".repeat(64))?;
             }
         }),
     ];
-    for (what, serve) in peers {
+    for (wanted, serve) in peers {
         let origin = Origin::scripted(move |mut stream, _| {
             let mut reader = std::io::BufReader::new(stream.try_clone().unwrap());
             if read_head(&mut reader).is_some() {
                 serve(&mut stream).ok();
             }
         });
-        let proxy = checking(origin.address, "http: { path: /, body: well }");
-        let why = becomes(&proxy, origin.address, "sick");
-        assert!(why.len() > 4, "{what}: {why}");
+        let patience = if wanted == "timeout" { "100ms" } else { "1m" };
+        let proxy = Proxy::start(&yaml(&format!(
+            "endpoints: ['{}'], \
+             health_checks: [{{ http: {{ path: /, body: well }}, timeout: {patience} }}]",
+            origin.address
+        )));
+        is_sick_for(&proxy, origin.address, wanted);
     }
 }
 
@@ -208,6 +221,28 @@ fn a_body_that_never_ends_is_read_to_a_limit() {
     passes(&checking(origin.address, "http: { path: /, body: well }"));
     let proxy = checking(origin.address, "http: { path: /, body: ill }");
     becomes(&proxy, origin.address, "sick");
+}
+
+#[test]
+fn checks_speak_tls_as_requests_do() {
+    let authority = Authority::new("root");
+    let pair = authority.issue(&["127.0.0.1"]);
+    let origin = Serves::new(&pair).start();
+    let start = |roots: &Authority, check: &str| {
+        let folder = Proxy::folder();
+        put(&folder.join("roots.pem"), roots.pem());
+        let cluster = format!(
+            "endpoints: ['{}'], tls: {{ roots: [roots.pem] }}, \
+             health_checks: [{{ {check}, {TIMES} }}]",
+            origin.address
+        );
+        Proxy::start_in(folder, &yaml(&cluster))
+    };
+    for check in [HTTP, "tcp: {}"] {
+        passes(&start(&authority, check));
+        let stranger = start(&Authority::new("stranger"), check);
+        is_sick_for(&stranger, origin.address, "upstream_tls_failed");
+    }
 }
 
 #[test]
@@ -256,8 +291,7 @@ fn services_of_grpc_tell_how_they_are() {
     )));
     passes(&proxy);
     status.store(2, Ordering::SeqCst);
-    let why = becomes(&proxy, origin.address, "sick");
-    assert!(why.contains("not serving"), "{why}");
+    is_sick_for(&proxy, origin.address, "not serving");
     status.store(1, Ordering::SeqCst);
     becomes(&proxy, origin.address, "healthy");
 }

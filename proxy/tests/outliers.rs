@@ -10,6 +10,9 @@ use serde_json::Value;
 use support::admin::{get, json, metric};
 use support::{Origin, Proxy, read_request, within};
 
+/// Nobody comes back within the test.
+const LONG: &str = "outliers: { base_time: 1h, max_time: 1h }";
+
 fn start(cluster: &str) -> Proxy {
     Proxy::start(&yaml(cluster))
 }
@@ -74,11 +77,13 @@ fn an_endpoint_that_serves_nothing_is_ejected_by_default() {
     let series = |reason: &str| {
         format!("lockgate_cluster_ejections_total{{cluster=\"o\",reason=\"{reason}\"}}")
     };
-    assert_eq!(metric(proxy.admin(), &series("consecutive_gateway")), 1.0);
+    assert!(metric(proxy.admin(), &series("consecutive_gateway")) >= 1.0);
     assert_eq!(metric(proxy.admin(), &series("consecutive_no_answer")), 0.0);
     let series = |state| format!("lockgate_cluster_endpoints{{cluster=\"o\",state=\"{state}\"}}");
-    assert_eq!(metric(proxy.admin(), &series("ejected")), 1.0);
-    assert_eq!(metric(proxy.admin(), &series("healthy")), 1.0);
+    within("it is counted", || {
+        let counts = ["ejected", "healthy"].map(|state| metric(proxy.admin(), &series(state)));
+        (counts == [1.0, 1.0]).then_some(())
+    });
 }
 
 #[test]
@@ -139,7 +144,7 @@ fn in_panic_all_are_asked() {
     let (bad, fails) = failing(502);
     let good = Origin::saying("good");
     let proxy = start(&format!(
-        "{}, panic_threshold: 60",
+        "{}, panic_threshold: 60, {LONG}",
         endpoints(&[&good, &bad])
     ));
     within("the bad one is ejected", || {
@@ -183,7 +188,7 @@ fn errors_of_an_application_are_none_by_default_and_may_be_counted() {
 fn what_is_known_of_an_endpoint_outlives_reloads() {
     let (bad, _) = failing(502);
     let good = Origin::saying("good");
-    let both = endpoints(&[&good, &bad]);
+    let both = format!("{}, {LONG}", endpoints(&[&good, &bad]));
     let proxy = start(&both);
     within("the bad one is ejected", || {
         proxy.get("/");

@@ -1034,9 +1034,27 @@ pub enum HashKey {
     Header(HeaderName),
     Cookie {
         name: String,
-        /// What is set where there is none: the cookie's attributes.
-        set: Option<String>,
+        /// What is set where there is none.
+        set: Option<SetCookie>,
     },
+}
+
+/// A cookie that clients are to keep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetCookie {
+    pub path: String,
+    /// All attributes but `Secure`, as they stand behind the value.
+    pub attributes: String,
+}
+
+impl SetCookie {
+    /// Whether a client sends it with a request for this path (RFC 6265 section 5.1.4).
+    pub fn is_for(&self, path: &str) -> bool {
+        let rest = path.strip_prefix(self.path.as_str());
+        rest.is_some_and(|rest| {
+            rest.is_empty() || rest.starts_with('/') || self.path.ends_with('/')
+        })
+    }
 }
 
 /// The connection pool of one worker to one cluster.

@@ -132,9 +132,13 @@ async fn forward(
     let progress = match cluster.cluster().config.targets {
         None => {
             let decisions = &course.view.decisions;
-            Progress::of_client(scene.peer)
+            let progress = Progress::of_client(scene.peer)
                 .with_key(decisions.hash_key)
-                .with_labels(decisions.labels.clone())
+                .with_labels(decisions.labels.clone());
+            match cluster.cluster().config.balance.hashing() {
+                Some(_) => progress.for_path(asked.path.clone(), course.view.tls.is_some()),
+                None => progress,
+            }
         }
         // Boxed: no other exchange is to carry room for it.
         Some(_) => {

@@ -78,6 +78,20 @@ impl Choice {
         }
     }
 
+    /// Another set serves from now on: those that it has not keep no connection, though some
+    /// exchange of an older generation may still ask them.
+    pub fn leave_to(&self, next: &Self, pool: &Pool) {
+        let mut stays = vec![false; self.endpoints.len()];
+        for index in next.set.indices_in(&self.set).flatten() {
+            stays[index] = true;
+        }
+        let pairs = std::iter::zip(&self.endpoints, stays);
+        let gone = pairs.filter(|(_, stays)| !stays);
+        for endpoint in gone.filter_map(|(endpoint, _)| endpoint.as_ref()) {
+            endpoint.leave(pool);
+        }
+    }
+
     /// Those that were picked at least once.
     pub fn known(&self) -> impl Iterator<Item = &Rc<WorkerEndpoint>> {
         self.endpoints.iter().flatten()

@@ -104,7 +104,10 @@ pub async fn forward(
         return Err(active.failed(ProxyError::because(ErrorKind::BadAnswer, why)));
     }
     cluster.heard(pick, now, &parts);
-    if let Some(cookie) = new_cookie {
+    // A client is not to be bound to an endpoint that fails.
+    if let Some(cookie) = new_cookie
+        && !parts.status.is_server_error()
+    {
         parts.headers.append(SET_COOKIE, cookie);
     }
     cluster.stats().durations.observe(now - start);

@@ -42,6 +42,8 @@ pub(super) struct WorkerEndpoint {
     /// Of the worker's clusters: more than one after a reload that left it where it was, and
     /// none once it is retired.
     holders: Cell<u32>,
+    /// The newest cluster has it no longer.
+    has_left: Cell<bool>,
 }
 
 impl WorkerEndpoint {
@@ -56,18 +58,20 @@ impl WorkerEndpoint {
             requests: Cell::new(0),
             failures: Cell::new(0),
             holders: Cell::new(1),
+            has_left: Cell::new(false),
         })
     }
 
     /// The same in the next cluster of the name.
     pub fn hold(self: &Rc<Self>) -> Rc<Self> {
         self.holders.set(self.holders.get() + 1);
+        self.has_left.set(false);
         Rc::clone(self)
     }
 
     /// No longer in any cluster: nothing is kept.
     fn is_retired(&self) -> bool {
-        self.holders.get() == 0
+        self.holders.get() == 0 || self.has_left.get()
     }
 
     /// A connection of HTTP/2 that others may use as well.
@@ -193,9 +197,18 @@ impl WorkerEndpoint {
     /// on; leases go on to the end of their answers.
     pub fn retire(&self, pool: &Pool) {
         self.holders.set(self.holders.get().saturating_sub(1));
-        if !self.is_retired() {
-            return;
+        if self.is_retired() {
+            self.close_idle(pool);
         }
+    }
+
+    /// The newest cluster has it no longer, whatever older ones do.
+    pub fn leave(&self, pool: &Pool) {
+        self.has_left.set(true);
+        self.close_idle(pool);
+    }
+
+    fn close_idle(&self, pool: &Pool) {
         let closed = std::mem::take(&mut *self.idle.borrow_mut()).len();
         pool.stats().connections_idle.sub(closed as i64);
         let closed = closed + self.channels.retire();

@@ -32,6 +32,10 @@ pub struct Progress {
     pub(super) client_address: Option<IpAddr>,
     /// What a filter wants it to be balanced by, hashed.
     pub(super) filter_key: Option<u64>,
+    /// What a client asked for, before any filter, where it may be given a cookie.
+    pub(super) client_path: Option<PathAndQuery>,
+    /// And whether it did so over TLS.
+    pub(super) is_secure: bool,
     /// By which clusters that hash pick.
     pub(super) key: Cell<u64>,
     /// Those that its endpoint is to have.
@@ -65,6 +69,15 @@ impl Progress {
     /// The same, to be balanced by what a filter set.
     pub fn with_key(self, filter_key: Option<u64>) -> Self {
         Self { filter_key, ..self }
+    }
+
+    /// The same of a client that asked for this path, which may be given a cookie.
+    pub fn for_path(self, path: PathAndQuery, is_secure: bool) -> Self {
+        Self {
+            client_path: Some(path),
+            is_secure,
+            ..self
+        }
     }
 
     /// The same, for an endpoint with these labels.

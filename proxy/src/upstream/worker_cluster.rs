@@ -45,7 +45,12 @@ impl WorkerCluster {
     pub fn carry(cluster: &Arc<Cluster>, before: Option<&Rc<Self>>, worker: usize) -> Rc<Self> {
         match before {
             Some(before) if Arc::ptr_eq(before.cluster(), cluster) => Rc::clone(before),
-            Some(before) => Self::new(cluster, worker, Some(&before.choice.borrow())),
+            Some(before) => {
+                let next = Self::new(cluster, worker, Some(&before.choice.borrow()));
+                let choice = before.choice.borrow();
+                choice.leave_to(&next.choice.borrow(), &before.pool);
+                next
+            }
             None => Self::new(cluster, worker, None),
         }
     }

@@ -487,6 +487,22 @@ fn health() {
              - {{ name: e, {head}, subsets: {{ by: [], default: {{ v: a }} }} }}\n\
              - {{ name: f, endpoints: [{{ address: 'a:80', tier: 128, zone: 'a b' }}], panic_threshold: 101 }}\n"
         ),
-        &[],
+        &[
+            "3:51: found a check of none or of several kinds, wanted exactly one of `http`, `tcp` and `grpc`",
+            "3:55: found a check of none or of several kinds, wanted exactly one of `http`, `tcp` and `grpc`",
+            "3:86: found a call of gRPC where the endpoints speak HTTP/1, wanted `protocol: http2` or `auto` of the cluster",
+            "4:67: found `x`, wanted a path, such as `/healthz`",
+            "4:79: found `300-200`, wanted a status, or a range such as `200-299`",
+            "4:90: found the number 99, wanted a status, such as `200`, or a range, such as `200-299`",
+            "4:115: found a text that is to be in the answer to a HEAD, which has no body, wanted `method: GET`, or no such key",
+            "5:60: found the number 101, wanted a whole number from 0 to 100",
+            "5:91: found a time below `base_time`, wanted that, or a longer one",
+            "6:44: found `fallback: default` without labels, wanted `default`: the labels that are asked for then",
+            "7:50: found an empty list, wanted at least 1 item",
+            "7:63: found `default`, which nobody falls back to, wanted `fallback: default` beside it",
+            "8:51: found the number 128, wanted a whole number from 0 to 127",
+            "8:62: found `a b`, wanted a name of 1 to 128 letters, digits, `_`, `.` and `-`",
+            "8:89: found the number 101, wanted a whole number from 0 to 100",
+        ],
     );
 }
