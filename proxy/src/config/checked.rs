@@ -888,7 +888,7 @@ pub struct HealthCheck {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Check {
     Tcp,
-    Http(HttpCheck),
+    Http(Box<HttpCheck>),
     Grpc { service: String },
 }
 

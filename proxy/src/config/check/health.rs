@@ -110,7 +110,9 @@ impl Checker<'_> {
         protocol: ClusterProtocol,
     ) -> Option<HealthCheck> {
         let what = match (&raw.http, &raw.tcp, &raw.grpc) {
-            (Some(http), None, None) => Check::Http(self.http_check(&below(at, "http"), http)?),
+            (Some(http), None, None) => {
+                Check::Http(Box::new(self.http_check(&below(at, "http"), http)?))
+            }
             (None, Some(_), None) => Check::Tcp,
             (None, None, Some(grpc)) => {
                 if protocol == ClusterProtocol::Http1 {
