@@ -48,6 +48,12 @@ pub struct RouteConfig {
     /// How long the whole exchange may take, such as `250ms`, `5s`, `1m`: more
     /// than 0, a day at most, and within the limits of the proxy's configuration.
     pub timeout: Option<Span>,
+    /// How long one try may take, to the head of its answer. Limits as above.
+    pub try_timeout: Option<Span>,
+    /// How long the answer's body may come to a stop. Limits as above.
+    pub idle_timeout: Option<Span>,
+    /// The retry policy, one of `retry_policies`, instead of the cluster's.
+    pub retry: Option<String>,
 }
 
 /// The conditions of a route.

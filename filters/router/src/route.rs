@@ -33,6 +33,9 @@ pub struct Forward {
     pub request: Edits,
     pub response: Edits,
     pub timeout: Option<Duration>,
+    pub try_timeout: Option<Duration>,
+    pub idle_timeout: Option<Duration>,
+    pub retry: Option<Box<str>>,
 }
 
 /// Where to.

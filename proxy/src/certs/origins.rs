@@ -14,9 +14,7 @@ use crate::config::{self, ClusterTls, Config, Name, Verify};
 use crate::error::{ErrorKind, ProxyError};
 use crate::stats::PerWorker;
 use crate::tls;
-use crate::upstream::{
-    ForwardTimeouts, Progress, RequestBody, UpstreamRequest, WorkerCluster, forward,
-};
+use crate::upstream::{Progress, RequestBody, Terms, UpstreamRequest, WorkerCluster, forward};
 
 /// Endpoints that are asked at the same time.
 const AT_ONCE: usize = 32;
@@ -158,14 +156,18 @@ async fn status(config: config::Cluster, endpoint: &Endpoint) -> Result<u16, Pro
     let internal = |error| ProxyError::with(ErrorKind::Internal, error);
     let tls = config.tls.as_ref().map(tls::Client::build);
     let tls = tls.transpose().map_err(internal)?;
-    let timeouts = ForwardTimeouts::from(&config.timeouts);
     let asked = request(&config, endpoint);
     let cluster = Cluster::new(config, tls, stats());
     let only = [Found::from(endpoint)];
     let only = EndpointSet::new(only, &EndpointSet::default(), &cluster.config.balance);
     cluster.endpoints.store(Arc::new(only));
     let worker = WorkerCluster::carry(&cluster, None, 0);
-    let answer = forward(&worker, asked, &timeouts, &Progress::default()).await?;
+    // What is asked is one endpoint.
+    let terms = Terms {
+        retry: None,
+        ..Terms::of(&cluster.config)
+    };
+    let answer = forward(&worker, asked, &terms, &Progress::default()).await?;
     Ok(answer.status.as_u16())
 }
 

@@ -10,6 +10,7 @@ pub mod clock;
 mod endpoint;
 mod inside;
 pub mod resolve;
+mod retry_tokens;
 mod set;
 pub mod target;
 
@@ -23,6 +24,7 @@ use arc_swap::ArcSwap;
 pub use endpoint::{Address, Endpoint, Found};
 pub use inside::{Arrivals, Inside};
 pub use resolve::Resolver;
+pub use retry_tokens::{RetryPermit, RetryTokens};
 pub use set::{EndpointSet, Plan};
 pub use target::Target;
 
@@ -39,6 +41,7 @@ pub struct Cluster {
     /// The last good answer for each endpoint of the configuration, of the [`Resolver`].
     resolved: ArcSwap<Vec<Vec<SocketAddr>>>,
     pub stats: Arc<PerWorker<ClusterStats>>,
+    pub retry_tokens: Arc<RetryTokens>,
     /// Where its endpoints are spoken to over TLS.
     pub tls: Option<Arc<tls::Client>>,
 }
@@ -52,11 +55,19 @@ impl Cluster {
         stats: Arc<PerWorker<ClusterStats>>,
     ) -> Arc<Self> {
         let resolved = vec![Vec::new(); config.endpoints.len()];
-        Self::build(config, tls, stats, resolved, &EndpointSet::default())
+        let tokens = RetryTokens::new(config.retry_budget, stats.clone());
+        Self::build(
+            config,
+            tls,
+            stats,
+            tokens,
+            resolved,
+            &EndpointSet::default(),
+        )
     }
 
-    /// The same with other endpoints, or other weights, or another way of picking them:
-    /// those that stay are the same, with their connections. All else is as it was
+    /// The same with other endpoints, or other weights, or another way of picking them or of
+    /// asking them: those that stay are the same, with their connections. All else is as it was
     /// (`config::Cluster::connects_like`).
     pub fn changed(&self, config: config::Cluster) -> Arc<Self> {
         let resolved = self.resolved.load();
@@ -68,13 +79,18 @@ impl Cluster {
         let resolved = config.endpoints.iter().map(found);
         let resolved = resolved.map(Option::unwrap_or_default).collect();
         let (tls, stats) = (self.tls.clone(), self.stats.clone());
-        Self::build(config, tls, stats, resolved, &self.endpoints.load())
+        let tokens = match config.retry_budget == self.retry_tokens.rules {
+            true => self.retry_tokens.clone(),
+            false => RetryTokens::new(config.retry_budget, stats.clone()),
+        };
+        Self::build(config, tls, stats, tokens, resolved, &self.endpoints.load())
     }
 
     fn build(
         config: config::Cluster,
         tls: Option<Arc<tls::Client>>,
         stats: Arc<PerWorker<ClusterStats>>,
+        retry_tokens: Arc<RetryTokens>,
         resolved: Vec<Vec<SocketAddr>>,
         before: &EndpointSet,
     ) -> Arc<Self> {
@@ -85,6 +101,7 @@ impl Cluster {
             resolved: ArcSwap::from_pointee(resolved),
             config,
             stats,
+            retry_tokens,
             tls,
         })
     }

@@ -17,10 +17,12 @@ use super::cases::Case;
 pub use super::oci::Reference;
 use super::overload::Overload;
 use super::place::Places;
+use super::retry::RetryPolicy;
 pub use super::secret::{NoSecret, Secret, SecretBytes, SecretSource};
 use super::socket::{ClusterSocket, ListenerSocket};
 use super::tls::{ClusterTls, ListenerTls};
 use super::trust::TrustedKey;
+use crate::balance::retry_budget;
 use crate::proxy_protocol::Version;
 
 /// A name given in the configuration: unique among its kind, never empty.
@@ -51,6 +53,7 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     pub filters: Vec<Filter>,
     pub clusters: Vec<Cluster>,
+    pub retry_policies: Vec<Arc<RetryPolicy>>,
     pub secrets: Vec<Secret>,
     pub registries: Vec<Registry>,
     /// Without any, components need no signature.
@@ -754,6 +757,9 @@ pub struct Cluster {
     pub http2: UpstreamHttp2,
     pub pool: PoolLimits,
     pub timeouts: ClusterTimeouts,
+    /// Unless a filter names another.
+    pub retry: Option<Arc<RetryPolicy>>,
+    pub retry_budget: retry_budget::Rules,
     pub socket: ClusterSocket,
     /// How often host names are resolved again.
     pub resolve_every: Duration,
@@ -765,11 +771,14 @@ pub struct Cluster {
 
 impl Cluster {
     /// Whether connections that one of the two made serve the other: they differ in whom they
-    /// are made to, and in how that is picked.
+    /// are made to, in how that is picked, and in what may be asked there and for how long.
     pub fn connects_like(&self, other: &Self) -> bool {
         let like_other = Self {
             endpoints: other.endpoints.clone(),
             balance: other.balance.clone(),
+            timeouts: other.timeouts.clone(),
+            retry: other.retry.clone(),
+            retry_budget: other.retry_budget,
             ..self.clone()
         };
         like_other == *other && self.follows_clients() == other.follows_clients()
@@ -935,9 +944,16 @@ pub struct PoolLimits {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterTimeouts {
+    /// To connect, a TLS handshake included.
     pub connect: Duration,
+    /// For that handshake.
+    pub tls: Option<Duration>,
+    /// From the choice of an endpoint to the head of its answer.
+    pub try_timeout: Option<Duration>,
     /// From the request's last byte to the answer's head. Beyond it: 504.
     pub answer: Duration,
     /// Without a byte of the answer's body.
     pub idle: Duration,
+    /// From a request's first byte to its answer's last.
+    pub total: Option<Duration>,
 }

@@ -26,6 +26,7 @@ mod overload;
 mod place;
 mod raw;
 mod reference;
+mod retry;
 mod secret;
 mod socket;
 mod structure;
@@ -47,6 +48,7 @@ pub use oci::{NoReference, Version};
 pub use overload::{Marks, Overload};
 pub use place::{Place, Places, below, related};
 pub use reference::reference;
+pub use retry::{RetryMethods, RetryOn, RetryPolicy};
 pub use socket::{Account, ClusterSocket, KeepAlive, ListenerSocket, SocketFileRules};
 pub use tls::{
     Certificate, ClientCertificates, ClientMode, ClusterTls, ListenerTls, MinVersion, PeerName,
@@ -97,6 +99,8 @@ pub struct Doubts {
     /// Names of clusters, those of mistaken clusters included; `None` where there
     /// may be any other.
     pub clusters: Option<BTreeSet<String>>,
+    /// The same of retry policies.
+    pub retries: Option<BTreeSet<String>>,
     /// JSON pointers of values whose mistakes are known already.
     pub broken: Vec<String>,
 }
@@ -106,6 +110,7 @@ impl Doubts {
     pub fn none() -> Self {
         Self {
             clusters: Some(BTreeSet::new()),
+            retries: Some(BTreeSet::new()),
             broken: Vec::new(),
         }
     }
@@ -230,12 +235,14 @@ fn finish(gathered: Gathered, checked: Checked) -> (Result<Loaded, Mistakes>, Op
         listeners,
         filters,
         clusters,
+        retry_policies,
         secrets,
         registries,
         trust,
         read_files: _,
         raw,
         cluster_names,
+        retry_names,
         mistakes,
         warnings,
     } = checked;
@@ -257,6 +264,7 @@ fn finish(gathered: Gathered, checked: Checked) -> (Result<Loaded, Mistakes>, Op
         listeners,
         filters,
         clusters,
+        retry_policies,
         secrets,
         registries,
         trust,
@@ -272,6 +280,7 @@ fn finish(gathered: Gathered, checked: Checked) -> (Result<Loaded, Mistakes>, Op
     };
     let doubts = Doubts {
         clusters: cluster_names.is_all.then_some(cluster_names.names),
+        retries: retry_names.is_all.then_some(retry_names.names),
         broken: gathered.broken,
     };
     (Err(mistakes), Some(Draft { config, doubts }))

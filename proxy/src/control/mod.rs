@@ -6,6 +6,7 @@
 //! touches a request.
 
 pub mod admin;
+mod budgets;
 mod checks;
 mod generations;
 mod inbox;
@@ -147,6 +148,8 @@ impl Control {
         signals: Option<Signals>,
     ) -> Ended {
         let mut inbox = Inbox::new(commands, signals, self.start_watch());
+        let mut _budgets = JoinSet::new();
+        _budgets.spawn_local(budgets::run(self.published.clone()));
         self.sweep_cache();
         let why = loop {
             let published = self.published.load();

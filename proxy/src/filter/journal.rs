@@ -26,6 +26,7 @@ pub enum Undo {
     Status(StatusCode),
     Route(Option<Name>),
     Cluster(Option<Name>),
+    Retry(Option<Name>),
     HashKey(Option<u64>),
     /// How many mirrors there were.
     Mirrors(usize),
@@ -87,6 +88,7 @@ fn apply(undo: Undo, view: &mut View) {
         }
         Undo::Route(route) => decisions.route = route,
         Undo::Cluster(cluster) => decisions.cluster = cluster,
+        Undo::Retry(retry) => decisions.retry = retry,
         Undo::HashKey(key) => decisions.hash_key = key,
         Undo::Mirrors(count) => decisions.mirrors.truncate(count),
         Undo::NewAttribute => drop(view.attributes.pop()),

@@ -126,6 +126,8 @@ pub struct HeadLimits {
 pub struct Decisions {
     pub route: Option<Name>,
     pub cluster: Option<Name>,
+    /// A retry policy in the place of the cluster's.
+    pub retry: Option<Name>,
     /// To balance by, hashed.
     pub hash_key: Option<u64>,
     pub mirrors: Vec<Mirror>,

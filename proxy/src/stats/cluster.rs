@@ -2,6 +2,7 @@
 
 use super::counter::{Counter, Gauge, Histogram};
 use super::listener::MAX_ERROR_KINDS;
+use super::retries::NoRetries;
 
 #[derive(Debug)]
 pub struct ClusterStats {
@@ -23,8 +24,9 @@ pub struct ClusterStats {
     pub connections_idle: Gauge,
     /// Connections that an endpoint refused, or that were not made in time.
     pub connect_failures: Counter,
-    /// Requests sent again, because a connection died before anything of an answer came.
+    /// Tries beyond the first.
     pub retries: Counter,
+    pub retries_denied: NoRetries,
     /// Copies of requests sent here, those not made because there were too many
     /// under way, and those that did not end well.
     pub copies: Counter,
@@ -53,6 +55,7 @@ impl Default for ClusterStats {
             connections_idle: Gauge::default(),
             connect_failures: Counter::default(),
             retries: Counter::default(),
+            retries_denied: NoRetries::default(),
             copies: Counter::default(),
             copies_refused: Counter::default(),
             copies_failed: Counter::default(),

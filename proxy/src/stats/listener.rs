@@ -8,7 +8,7 @@ use super::refusal::Refusals;
 use super::tls::TlsStats;
 
 /// Room for every kind of error, by its index in the list of kinds.
-pub const MAX_ERROR_KINDS: usize = 48;
+pub const MAX_ERROR_KINDS: usize = 64;
 
 #[derive(Debug)]
 pub struct ListenerStats {

@@ -21,6 +21,7 @@ pub mod overload;
 pub mod process;
 pub mod proxy_header;
 pub mod refusal;
+pub mod retries;
 pub mod shadow;
 pub mod tls;
 
@@ -42,6 +43,7 @@ pub use overload::WorkerDelay;
 pub use process::ProcessStats;
 pub use proxy_header::{HeaderOutcome, ProxyHeaders};
 pub use refusal::{Refusal, Refusals};
+pub use retries::{NoRetries, NoRetry};
 pub use shadow::ShadowStats;
 pub use tls::{HandshakeFailure, TlsStats};
 

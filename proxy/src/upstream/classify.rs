@@ -52,13 +52,16 @@ pub(super) fn outcome(head: &Parts) -> Outcome {
 
 /// Whether a call of gRPC ended with RESOURCE_EXHAUSTED.
 pub(super) fn is_exhausted(fields: &HeaderMap) -> bool {
-    fields
-        .get("grpc-status")
-        .is_some_and(|status| status == "8")
+    grpc_status(fields) == Some(8)
+}
+
+/// How a call of gRPC ended.
+pub(super) fn grpc_status(fields: &HeaderMap) -> Option<u8> {
+    fields.get("grpc-status")?.to_str().ok()?.parse().ok()
 }
 
 /// RFC 9110 section 10.2.3. A number that is too large is the longest time.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));

@@ -325,10 +325,6 @@ impl Lease {
         &self.pick.endpoint.shared
     }
 
-    pub fn worker_endpoint(&self) -> &Rc<WorkerEndpoint> {
-        &self.pick.endpoint
-    }
-
     pub fn pick(&self) -> &Pick {
         &self.pick
     }

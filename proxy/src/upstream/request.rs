@@ -3,19 +3,23 @@
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use http_body::Body;
 use smallvec::SmallVec;
+use tokio::time::Instant;
 
 use super::body::RequestBody;
 use super::destinations::is_for_services;
 use crate::cluster::Endpoint;
+use crate::error::ErrorKind;
 use crate::http::forwarded::Peer;
 use crate::http::{ResponseHead, Upgrade};
 use crate::proxy_protocol::Ends;
+use crate::stats::NoRetry;
 
 /// What is known of a request while its answer is awaited, and if none comes.
 #[derive(Debug, Default)]
@@ -24,6 +28,11 @@ pub struct Progress {
     pub interim: RefCell<Vec<ResponseHead>>,
     endpoint: RefCell<Option<Arc<Endpoint>>>,
     tries: Cell<u32>,
+    /// Those that another followed.
+    ended: RefCell<Vec<Try>>,
+    /// When the one behind them began.
+    began: Cell<Option<Instant>>,
+    no_retry: Cell<Option<NoRetry>>,
     /// Whose request it is, for origins that are told so.
     pub(super) client: Option<Ends>,
     /// Where the client wants to go, for clusters that go there: any of these.
@@ -70,6 +79,47 @@ impl Progress {
         self.tries.set(self.tries.get() + 1);
     }
 
+    /// The try that began then has ended so, and another follows.
+    pub(super) fn ended(&self, endpoint: &Arc<Endpoint>, end: TryEnd, began: Instant) {
+        self.ended.borrow_mut().push(Try {
+            endpoint: Arc::clone(endpoint),
+            end,
+            took: began.elapsed(),
+        });
+    }
+
+    /// There was no other try.
+    pub(super) fn not_retried(&self, why: NoRetry) {
+        self.no_retry.set(Some(why));
+    }
+
+    /// That other begins now.
+    pub(super) fn began(&self, now: Instant) {
+        self.began.set(Some(now));
+    }
+
+    /// The tries in their order, where there was more than one; the last ended so.
+    pub fn tries(&self, end: TryEnd) -> Vec<Try> {
+        let mut tries = self.ended.take();
+        if !tries.is_empty()
+            && let Some(began) = self.began.get()
+            && let Some(endpoint) = self.endpoint()
+        {
+            let took = began.elapsed();
+            tries.push(Try {
+                endpoint,
+                end,
+                took,
+            });
+        }
+        tries
+    }
+
+    /// Why there was no other try, where there would have been.
+    pub fn no_retry(&self) -> Option<NoRetry> {
+        self.no_retry.get()
+    }
+
     /// Where it was tried last.
     pub fn endpoint(&self) -> Option<Arc<Endpoint>> {
         self.endpoint.borrow().clone()
@@ -81,6 +131,26 @@ impl Progress {
     }
 }
 
+/// One of several tries.
+#[derive(Debug, Clone)]
+pub struct Try {
+    pub endpoint: Arc<Endpoint>,
+    pub end: TryEnd,
+    pub took: Duration,
+}
+
+/// What a try ended with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TryEnd {
+    Error(ErrorKind),
+    /// A connection that was passed on.
+    Connected,
+    /// An answer of this status.
+    Status(u16),
+    /// One of gRPC.
+    Grpc(u8),
+}
+
 /// One request for an origin.
 #[derive(Debug)]
 pub struct UpstreamRequest {
@@ -90,7 +160,7 @@ pub struct UpstreamRequest {
     /// `transfer-encoding`) is taken from `body`, whatever stands here.
     pub headers: HeaderMap,
     pub body: RequestBody,
-    /// Whether it may be sent twice. Only one without a body ever is.
+    /// Whether it may be sent twice. One with a body is so only by a retry policy.
     pub repeatable: bool,
     /// It asks for another protocol on the connection. It has no body then, and
     /// `headers` has `upgrade`.

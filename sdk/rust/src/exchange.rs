@@ -119,8 +119,8 @@ impl Exchange<'_> {
         host::exchange::set_subset(labels)
     }
 
-    /// The retry policy of this name instead of the cluster's. Lockgate 0.1
-    /// answers [`RouteError::Unsupported`].
+    /// Try the request again by the retry policy of this name instead of the
+    /// cluster's. It must be declared with [`Wants::retry`](crate::Wants::retry).
     pub fn set_retry(&self, policy: &str) -> Result<(), RouteError> {
         host::exchange::set_retry(policy)
     }

@@ -88,6 +88,10 @@ impl Checker<'_> {
             &mut self.mistakes,
         );
         let timeout = self.timeout(config.timeout, &place.key("timeout"));
+        let try_timeout = self.timeout(config.try_timeout, &place.key("try_timeout"));
+        let idle_timeout = self.timeout(config.idle_timeout, &place.key("idle_timeout"));
+        let retry = config.retry.as_ref();
+        let retry = retry.and_then(|name| self.retry(name, &place.key("retry")));
         Some(Forward {
             target: target?,
             path,
@@ -95,6 +99,9 @@ impl Checker<'_> {
             request,
             response,
             timeout,
+            try_timeout,
+            idle_timeout,
+            retry,
         })
     }
 
@@ -106,8 +113,15 @@ impl Checker<'_> {
         if config.rewrite.is_some() {
             self.mistakes.add(&place.key("rewrite"), message);
         }
-        if config.timeout.is_some() {
-            self.mistakes.add(&place.key("timeout"), message);
+        for (key, is_there) in [
+            ("timeout", config.timeout.is_some()),
+            ("try_timeout", config.try_timeout.is_some()),
+            ("idle_timeout", config.idle_timeout.is_some()),
+            ("retry", config.retry.is_some()),
+        ] {
+            if is_there {
+                self.mistakes.add(&place.key(key), message);
+            }
         }
         let request = &config.headers.request;
         if !(request.set.is_empty() && request.append.is_empty() && request.remove.is_empty()) {
@@ -130,6 +144,13 @@ impl Checker<'_> {
     fn cluster(&mut self, name: &str, place: &Place) -> Option<Box<str>> {
         let named = Some(name).filter(|name| !name.is_empty());
         let named = named.ok_or_else(|| "wanted the name of a cluster".to_owned());
+        self.mistakes.take(place, named).map(Box::from)
+    }
+
+    /// As for clusters.
+    fn retry(&mut self, name: &str, place: &Place) -> Option<Box<str>> {
+        let named = Some(name).filter(|name| !name.is_empty());
+        let named = named.ok_or_else(|| "wanted the name of a retry policy".to_owned());
         self.mistakes.take(place, named).map(Box::from)
     }
 

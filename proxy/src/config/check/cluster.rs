@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::Checker;
 use super::address::{read_endpoint, read_host_pattern, read_network};
 use super::names::read_name;
+use super::retry::budget;
 use crate::config::checked::{
     Cluster, ClusterProtocol, ClusterTimeouts, Endpoint, EndpointAddress, Listener, Name,
     PingTimes, PoolLimits, Targets, UpstreamHttp2,
@@ -26,8 +27,13 @@ impl Checker<'_> {
         };
         let timeouts = ClusterTimeouts {
             connect: self.time(&below(at, "timeouts"), "connect", raw.timeouts.connect),
+            tls: (raw.timeouts.tls).map(|time| self.time(&below(at, "timeouts"), "tls", time)),
+            try_timeout: (raw.timeouts.r#try)
+                .map(|time| self.time(&below(at, "timeouts"), "try", time)),
             answer: self.time(&below(at, "timeouts"), "answer", raw.timeouts.answer),
             idle: self.time(&below(at, "timeouts"), "idle", raw.timeouts.idle),
+            total: (raw.timeouts.total)
+                .map(|time| self.time(&below(at, "timeouts"), "total", time)),
         };
         let tls = raw.tls.as_ref();
         let tls = tls.map(|tls| self.cluster_tls(&below(at, "tls"), tls, raw.protocol, &endpoints));
@@ -54,6 +60,8 @@ impl Checker<'_> {
             http2: self.upstream_http2(&below(at, "http2"), &raw.http2),
             pool,
             timeouts,
+            retry: self.cluster_retry(at, raw),
+            retry_budget: budget(&raw.retry_budget),
             socket: self.cluster_socket(&below(at, "socket"), &raw.socket),
             resolve_every: self.time(at, "resolve_every", raw.resolve_every),
             refused_pause: self.time(at, "refused_pause", raw.refused_pause),

@@ -17,6 +17,7 @@ mod names;
 mod overload;
 mod process;
 mod registry;
+mod retry;
 mod secret;
 mod socket;
 mod tcp;
@@ -25,6 +26,7 @@ mod trust;
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
@@ -42,6 +44,7 @@ use super::files::Files;
 use super::mistake::{ENOUGH, Mistake};
 use super::place::{Places, below, is_in_own_config};
 use super::raw::{OutOfRange, RawConfig, Size, Time};
+use super::retry::RetryPolicy;
 use super::secret::Secret;
 use super::structure::{Texts, put};
 use super::trust::TrustedKey;
@@ -53,6 +56,7 @@ pub(super) struct Checked {
     pub(super) listeners: Vec<Listener>,
     pub(super) filters: Vec<Filter>,
     pub(super) clusters: Vec<Cluster>,
+    pub(super) retry_policies: Vec<Arc<RetryPolicy>>,
     pub(super) secrets: Vec<Secret>,
     pub(super) registries: Vec<Registry>,
     pub(super) trust: Vec<TrustedKey>,
@@ -61,6 +65,7 @@ pub(super) struct Checked {
     /// The raw shapes with every default filled in.
     pub(super) raw: RawConfig,
     pub(super) cluster_names: Known,
+    pub(super) retry_names: Known,
     pub(super) mistakes: Vec<Mistake>,
     pub(super) warnings: Vec<Mistake>,
 }
@@ -93,6 +98,7 @@ pub(super) fn check(
         names: Names::of(value),
         addresses: Vec::new(),
         read_files: Vec::new(),
+        retry_policies: Vec::new(),
         system_roots: OnceCell::new(),
         mistakes: known,
         warnings: Vec::new(),
@@ -100,6 +106,8 @@ pub(super) fn check(
     checker.duplicates();
     checker.names_within_names();
     let listeners = checker.list("listeners", &mut pruned, Checker::listener);
+    // Before clusters, which name them.
+    let retry_policies = checker.list("retry_policies", &mut pruned, Checker::retry_policy);
     let clusters = checker.list("clusters", &mut pruned, Checker::cluster);
     checker.forward_proxies(value, &listeners, &clusters);
     let filters = checker.map("filters", &mut pruned, Checker::filter);
@@ -111,6 +119,9 @@ pub(super) fn check(
     let process = checker.process(&raw, value);
     let listeners = split(listeners, |raw_listener| raw.listeners.push(raw_listener));
     let clusters = split(clusters, |raw_cluster| raw.clusters.push(raw_cluster));
+    let retry_policies = split(retry_policies, |raw_policy| {
+        raw.retry_policies.push(raw_policy);
+    });
     let filters = split(filters, |(name, raw_filter)| {
         raw.filters.insert(name, raw_filter);
     });
@@ -131,12 +142,14 @@ pub(super) fn check(
         listeners,
         filters,
         clusters,
+        retry_policies,
         secrets,
         registries,
         trust,
         read_files,
         raw,
         cluster_names: names.clusters,
+        retry_names: names.retries,
         mistakes,
         warnings,
     }
@@ -152,6 +165,8 @@ pub(super) struct Checker<'a> {
     /// Every address that is listened on, with its JSON pointer.
     addresses: Vec<Occupied>,
     read_files: Vec<PathBuf>,
+    /// Those that are good.
+    retry_policies: Vec<Arc<RetryPolicy>>,
     /// The roots of the system, read once where anybody wants them.
     system_roots: OnceCell<Vec<CertificateDer<'static>>>,
     mistakes: Vec<Mistake>,

@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::Items;
+use super::retry::RawRetryBudget;
 use super::socket::RawClusterSocket;
 use super::tls::RawClusterTls;
 use super::units::{HOUR, KIB, MIB, Size, Time};
@@ -78,6 +79,14 @@ pub(in crate::config) struct RawCluster {
     /// Times of an exchange with an endpoint.
     #[serde(default)]
     pub(in crate::config) timeouts: RawClusterTimeouts,
+    /// The retry policy of requests for which no filter names another. Without this key
+    /// only those are tried again for which no connection was made or lived.
+    #[schemars(with = "String", extend("x-wanted" = "the name of a retry policy"))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) retry: Option<String>,
+    /// How many retries it may get.
+    #[serde(default)]
+    pub(in crate::config) retry_budget: RawRetryBudget,
     /// Options of the sockets of connections to endpoints.
     #[serde(default)]
     pub(in crate::config) socket: RawClusterSocket,
@@ -347,20 +356,38 @@ impl Default for RawUpstreamHttp2 {
 #[serde(default, deny_unknown_fields)]
 #[schemars(rename = "ClusterTimeouts")]
 pub(in crate::config) struct RawClusterTimeouts {
-    /// To connect. Beyond it: 504.
+    /// To connect, a TLS handshake included. Beyond it: 504.
     pub(in crate::config) connect: Time<1, HOUR>,
+    /// For a TLS handshake, within that. Beyond it: 504.
+    #[schemars(with = "Time<1, HOUR>")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) tls: Option<Time<1, HOUR>>,
+    /// For one try, from the choice of an endpoint to the head of its answer. Beyond it:
+    /// 504, or another try where a retry policy says so.
+    #[schemars(with = "Time<1, { 24 * HOUR }>")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) r#try: Option<Time<1, { 24 * HOUR }>>,
     /// From a request's last byte to the head of its answer. Beyond it: 504.
     pub(in crate::config) answer: Time<1, { 24 * HOUR }>,
     /// Without a byte of the answer's body. Beyond it the answer is cut off.
     pub(in crate::config) idle: Time<1, { 24 * HOUR }>,
+    /// From a request's first byte to its answer's last, where that is less than the
+    /// listener's `timeouts.total` and no filter says otherwise; what is left of it is told
+    /// to the origin (`lockgate-deadline`). Beyond it: 504.
+    #[schemars(with = "Time<1, { 24 * HOUR }>")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) total: Option<Time<1, { 24 * HOUR }>>,
 }
 
 impl Default for RawClusterTimeouts {
     fn default() -> Self {
         Self {
             connect: Time(2_000),
+            tls: None,
+            r#try: None,
             answer: Time(60_000),
             idle: Time(60_000),
+            total: None,
         }
     }
 }

@@ -15,6 +15,7 @@ mod listener;
 mod overload;
 mod proxy_protocol;
 mod registry;
+mod retry;
 mod secret;
 mod socket;
 mod tcp;
@@ -46,6 +47,7 @@ pub(super) use listener::{
 pub(super) use overload::RawOverload;
 pub(super) use proxy_protocol::RawProxyProtocol;
 pub(super) use registry::RawRegistry;
+pub(super) use retry::{RawRetryBudget, RawRetryMethods, RawRetryOn, RawRetryPolicy, RawRetryWord};
 pub(super) use secret::RawSecret;
 pub(super) use socket::{RawClusterSocket, RawKeepAlive, RawListenerSocket};
 pub(super) use tcp::RawTcp;
@@ -66,8 +68,8 @@ pub(super) struct RawConfig {
     /// Further files that belong to this one, by path, relative to the file that
     /// names them. `*` in the last part of a path stands for anything, as in
     /// `conf.d/*.yaml`; hidden files never match. The lists `listeners`, `clusters`,
-    /// `secrets`, `registries` and `trust` of all files are appended, the maps `filters` are united, and
-    /// every other key may stand in one file only.
+    /// `retry_policies`, `secrets`, `registries` and `trust` of all files are appended, the
+    /// maps `filters` are united, and every other key may stand in one file only.
     #[schemars(inner(length(min = 1)))]
     #[serde(skip_serializing)]
     pub(super) include: Vec<String>,
@@ -124,6 +126,8 @@ pub(super) struct RawConfig {
     pub(super) filters: BTreeMap<String, RawFilter>,
     /// Where requests are sent to.
     pub(super) clusters: Vec<RawCluster>,
+    /// When requests are tried again: what clusters, routes and filters may name.
+    pub(super) retry_policies: Vec<RawRetryPolicy>,
     /// What filters may be granted to use without it being written here.
     pub(super) secrets: Vec<RawSecret>,
     /// What is to be known of registries that components are pulled from.
@@ -152,6 +156,7 @@ impl Default for RawConfig {
             listeners: Vec::new(),
             filters: BTreeMap::new(),
             clusters: Vec::new(),
+            retry_policies: Vec::new(),
             secrets: Vec::new(),
             registries: Vec::new(),
             trust: Vec::new(),

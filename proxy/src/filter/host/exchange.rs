@@ -121,8 +121,13 @@ impl exchange::Host for HostState {
         self.decide(|_, _, _| Err(RouteError::Unsupported))
     }
 
-    fn set_retry(&mut self, _policy: String) -> Decision {
-        self.decide(|_, _, _| Err(RouteError::Unsupported))
+    fn set_retry(&mut self, policy: String) -> Decision {
+        self.decide(|interest, view, journal| {
+            let policy = interest.retries.get(&*policy).ok_or(RouteError::Unknown)?;
+            let before = view.decisions.retry.replace(policy.clone());
+            journal.note(Undo::Retry(before));
+            Ok(())
+        })
     }
 
     fn set_hash_key(&mut self, key: Vec<u8>) -> Decision {

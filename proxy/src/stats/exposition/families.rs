@@ -14,7 +14,7 @@ use crate::stats::filter::{FAULTS, PHASES, Waits};
 use crate::stats::tls::{self, HandshakeFailure};
 use crate::stats::{
     ClusterStats, Detected, Ending, FilterKey, FilterStats, HeaderOutcome, JobKey, JobStats,
-    ListenerStats, Named, Refusal, StatusClass,
+    ListenerStats, Named, NoRetry, Refusal, StatusClass,
 };
 
 /// The series of one kind of thing, with the labels that tell them apart.
@@ -195,6 +195,16 @@ pub fn clusters(
         &rows,
         ClusterStats::errors,
     )?;
+    split(
+        page,
+        &Head::of(
+            "lockgate_cluster_retries_denied",
+            "Requests that were not tried again although their policy says so, by reason.",
+        ),
+        ("reason", &NoRetry::NAMES),
+        &rows,
+        |stats, reason| stats.retries_denied.of(reason),
+    )?;
     histogram(
         page,
         &Head::of(
@@ -230,7 +240,7 @@ const CLUSTER_COUNTERS: [CounterFamily<ClusterStats>; 10] = [
     },
     CounterFamily {
         name: "lockgate_cluster_retries",
-        help: "Requests sent again, because a connection died before anything of an answer came.",
+        help: "Tries beyond the first, those of connecting to another endpoint included.",
         unit: None,
         of: |stats| &stats.retries,
     },

@@ -74,9 +74,14 @@ fn config(addresses: impl IntoIterator<Item = EndpointAddress>) -> config::Clust
         },
         timeouts: ClusterTimeouts {
             connect: LONG,
+            tls: None,
+            try_timeout: None,
             answer: LONG,
             idle: LONG,
+            total: None,
         },
+        retry: None,
+        retry_budget: Default::default(),
         resolve_every: LONG,
         socket: Default::default(),
         refused_pause: LONG,
@@ -121,8 +126,8 @@ async fn ask_telling(
     request: UpstreamRequest,
     progress: &Progress,
 ) -> Result<Answer, ProxyError> {
-    let timeouts = ForwardTimeouts::from(&cluster.cluster().config.timeouts);
-    forward(cluster, request, &timeouts, progress).await
+    let terms = Terms::of(&cluster.cluster().config);
+    forward(cluster, request, &terms, progress).await
 }
 
 async fn ask_kind(cluster: &Rc<WorkerCluster>, request: UpstreamRequest) -> ErrorKind {

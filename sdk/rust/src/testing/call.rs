@@ -39,6 +39,7 @@ pub(super) fn finish<V>(verdict: Result<V, Error>) -> Outcome<V> {
             response: Head(exchange.response.0),
             trailers: Head(trailers.0),
             cluster: exchange.cluster,
+            retry: exchange.retry,
             hash_key: exchange.hash_key,
             route: exchange.route,
             mirrors: exchange.mirrors,

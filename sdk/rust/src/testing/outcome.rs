@@ -32,6 +32,8 @@ pub struct Outcome<V = Verdict> {
     pub trailers: Head,
     /// Where `route_to` sent the request.
     pub cluster: Option<String>,
+    /// What `set_retry` named.
+    pub retry: Option<String>,
     /// What `set_hash_key` set.
     pub hash_key: Option<Vec<u8>>,
     /// What `set_route` named.

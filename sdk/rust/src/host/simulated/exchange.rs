@@ -63,8 +63,12 @@ pub(crate) fn set_subset(_labels: &[(&str, &str)]) -> Result<(), RouteError> {
     Err(RouteError::Unsupported)
 }
 
-pub(crate) fn set_retry(_policy: &str) -> Result<(), RouteError> {
-    Err(RouteError::Unsupported)
+pub(crate) fn set_retry(policy: &str) -> Result<(), RouteError> {
+    decide(|simulated| {
+        declared(&simulated.wants.retries, policy)?;
+        simulated.exchange.retry = Some(policy.to_owned());
+        Ok(())
+    })
 }
 
 pub(crate) fn set_hash_key(key: &[u8]) -> Result<(), RouteError> {

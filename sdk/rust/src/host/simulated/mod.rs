@@ -57,6 +57,7 @@ pub(crate) struct State {
     pub(crate) set_attributes: BTreeMap<String, String>,
     pub(crate) state: Vec<u8>,
     pub(crate) cluster: Option<String>,
+    pub(crate) retry: Option<String>,
     pub(crate) hash_key: Option<Vec<u8>>,
     pub(crate) route: Option<String>,
     pub(crate) mirrors: Vec<Mirror>,
