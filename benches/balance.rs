@@ -107,21 +107,23 @@ fn addresses(first: u32) -> impl Iterator<Item = (Address, u32)> {
 
 /// A tenth of the endpoints is replaced.
 fn updates(criterion: &mut Criterion) {
-    let first = EndpointSet::new(
-        addresses(0),
-        &EndpointSet::default(),
-        &config::Balance::RoundRobin,
-    );
+    let round_robin = config::Balance::RoundRobin;
+    let spread = config::Spread::default();
+    let made = |first, before: &EndpointSet| {
+        EndpointSet::new(addresses(first), before, &round_robin, &spread)
+    };
+    let first = made(0, &EndpointSet::default());
     let mut group = criterion.benchmark_group("balance update");
     group.bench_function("the set", |bencher| {
-        bencher
-            .iter(|| EndpointSet::new(addresses(MANY / 10), &first, &config::Balance::RoundRobin));
+        bencher.iter(|| made(MANY / 10, &first));
     });
-    let second = Arc::new(EndpointSet::new(
-        addresses(MANY / 10),
-        &first,
-        &config::Balance::RoundRobin,
-    ));
+    group.bench_function("the plan, one of them ejected", |bencher| {
+        let vitals = &first.endpoints[7].vitals;
+        vitals.change(|signs| signs.ejected = true);
+        bencher.iter(|| first.again(&round_robin, &spread));
+        vitals.change(|signs| signs.ejected = false);
+    });
+    let second = Arc::new(made(MANY / 10, &first));
     let first = Arc::new(first);
     let cluster = cluster();
     cluster.endpoints.store(first.clone());

@@ -235,6 +235,7 @@ fn view(listener: &Listener) -> View {
             max_fields: listener.limits.max_headers,
         },
         takes_hash_key: false,
+        takes_subset: false,
         calls: None,
     }
 }

@@ -21,6 +21,7 @@ use crate::control::versions::Versions;
 use crate::control::{self, Control, Ended, Resolving, Sources, log_target, service};
 use crate::exchange::{AccessLog, AccessLogSink, AccessLogThread};
 use crate::filter::Compiler;
+use crate::health::Health;
 use crate::jobs::Jobs;
 use crate::listener::Inherited;
 use crate::overload::{self, Load};
@@ -380,6 +381,8 @@ async fn bring_up(start: Start) -> Result<(Control, Option<Signals>), StartError
     }
     let published = Arc::new(Published::new(snapshot.clone()));
     jobs.publish().await;
+    let mut health = Health::default();
+    health.follow(&snapshot.clusters);
     let (stage, stages) = watch::channel(Stage::Running);
     let load = Arc::new(Load::new(start.stats.delays.clone()));
     watch_load(&load, &start.stats, &published);
@@ -423,6 +426,7 @@ async fn bring_up(start: Start) -> Result<(Control, Option<Signals>), StartError
         workers,
         status,
         resolving,
+        health,
         jobs,
         versions,
         log: start.process_log,

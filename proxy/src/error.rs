@@ -106,9 +106,13 @@ kinds! {
     LookupTimeout Upstream 504 "lookup_timeout";
     ConnectFailed Upstream 502 "connect_failed";
     ConnectTimeout Upstream 504 "connect_timeout";
+    /// It could be reached, and TLS with it took too long.
+    TlsTimeout Upstream 504 "tls_timeout";
     /// The origin could be reached, and there is no TLS with it.
     UpstreamTlsFailed Upstream 502 "upstream_tls_failed";
     AnswerTimeout Upstream 504 "answer_timeout";
+    /// One try took too long, and there was no other.
+    TryTimeout Upstream 504 "try_timeout";
     /// The origin closed or reset before a whole answer.
     UpstreamReset Upstream 502 "upstream_reset";
     /// The answer breaks a rule, or can be read in two ways.
@@ -119,6 +123,8 @@ kinds! {
     AnswerBodyTooLarge Upstream 502 "answer_body_too_large";
     UpstreamStalled Upstream 504 "upstream_stalled";
     TotalTimeout Internal 504 "total_timeout";
+    /// The client, or a hop before, gave it no more time.
+    DeadlineExceeded Downstream 504 "deadline_exceeded";
     Draining Internal 503 "draining";
     /// The process has more than it can carry.
     Overloaded Internal 503 "overloaded";

@@ -2,7 +2,7 @@
 //!
 //! `ARCHITECTURE.md` tells how the parts fit; each folder's `mod.rs` tells what
 //! lives there. A module uses only what stands below it:
-//! `cli`, `app`, `demo`, `project` / `control` / `worker`, `jobs`, `cases`, `certs`, `listener`,
+//! `cli`, `app`, `demo`, `project` / `control` / `worker`, `jobs`, `health`, `cases`, `certs`, `listener`,
 //! `downstream` / `tcp` / `exchange` / `snapshot` / `filter`, `upstream` / `cluster`, `secrets`,
 //! `components`, `state`, `overload`, `tls` / `config` / `http`, `client`, `deadline`, `drain`, `error`, `stats`,
 //! `console`, `cache`, `pace`, `balance`, `digest`, `private`, `proxy_protocol`, `pump`.
@@ -27,6 +27,7 @@ pub mod drain;
 pub mod error;
 pub mod exchange;
 pub mod filter;
+pub mod health;
 pub mod http;
 pub mod jobs;
 pub mod listener;

@@ -165,20 +165,20 @@ fn an_exchange_that_a_drain_cuts_off_is_told_so() {
 #[test]
 fn idle_connections_of_a_cluster_that_is_gone_are_not_counted() {
     let origin = Origin::saying("ok");
-    let config = |idle: &str| {
+    let config = |head: &str| {
         format!(
             "{LOG}listeners: [{{ name: web, address: '127.0.0.1:0', cluster: o }}]\n\
-             clusters: [{{ name: o, endpoints: ['{}'], timeouts: {{ idle: {idle} }} }}]\n",
+             clusters: [{{ name: o, endpoints: ['{}'], max_head_bytes: {head} }}]\n",
             origin.address
         )
     };
-    let proxy = Proxy::start(&config("10s"));
+    let proxy = Proxy::start(&config("32KiB"));
     const IDLE: &str = "lockgate_cluster_connections_idle{cluster=\"o\"}";
     assert_eq!(proxy.get("/").status, 200);
     within("one is idle", || {
         (metric(proxy.admin(), IDLE) == 1.0).then_some(())
     });
-    proxy.edit(&config("11s"));
+    proxy.edit(&config("33KiB"));
     assert!(proxy.reload().ok);
     within("none is left", || {
         (metric(proxy.admin(), IDLE) == 0.0).then_some(())

@@ -457,10 +457,14 @@ fn a_cookie_binds_a_client_to_an_endpoint_while_that_is_there() {
         };
         let every: Vec<_> = all.iter().collect();
         let proxy = proxy_with(&cluster(&every));
-        let first = proxy.get("/");
+        assert_eq!(proxy.get("/shopping").header("set-cookie"), None);
+        let first = proxy.get("/shop/cart");
         let set = first.header("set-cookie").unwrap();
         let (cookie, attributes) = set.split_once("; ").unwrap();
-        assert_eq!(attributes, "Max-Age=3600; Path=/shop; HttpOnly");
+        assert_eq!(
+            attributes,
+            "Max-Age=3600; Path=/shop; HttpOnly; SameSite=Lax"
+        );
         let ask = || {
             let answer = proxy.ask("/", &[("cookie", cookie)]);
             assert_eq!(answer.status, 200);
@@ -468,7 +472,7 @@ fn a_cookie_binds_a_client_to_an_endpoint_while_that_is_there() {
             answer.text()
         };
         assert_eq!(ask(), first.text(), "{policy}");
-        let other = proxy.get("/");
+        let other = proxy.get("/shop");
         assert_ne!(other.header("set-cookie").unwrap(), set, "another client");
 
         let reversed: Vec<_> = every.iter().rev().copied().collect();

@@ -11,7 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["demo", "project"],
     &["app"],
     &["control"],
-    &["worker", "jobs", "cases", "certs"],
+    &["worker", "jobs", "health", "cases", "certs"],
     &["downstream"],
     &["tcp"],
     &["exchange"],

@@ -177,7 +177,7 @@ fn what_a_configuration_wants_and_is_not_served_is_refused() {
     };
     refuse(
         json!({ "retries": ["twice"] }),
-        &["`twice`", "retry policies are not served"],
+        &["naming the retry policy `twice`", "and there is none"],
     );
     refuse(json!({ "clusters": ["nowhere"] }), &["`nowhere`"]);
 }

@@ -36,6 +36,10 @@ pub struct RouteConfig {
     /// Let a value of the request pick from `split`, so that equal values always
     /// go to the same cluster. A request without it is drawn at random.
     pub split_by: Option<SplitByConfig>,
+    /// Send it to endpoints of the cluster with these labels, by its `subsets`, such as
+    /// `{ version: v2 }`.
+    #[serde(default)]
+    pub subset: BTreeMap<String, String>,
     /// Answer with a redirect.
     pub redirect: Option<RedirectConfig>,
     /// Answer with this.
@@ -48,6 +52,12 @@ pub struct RouteConfig {
     /// How long the whole exchange may take, such as `250ms`, `5s`, `1m`: more
     /// than 0, a day at most, and within the limits of the proxy's configuration.
     pub timeout: Option<Span>,
+    /// How long one try may take, to the head of its answer. Limits as above.
+    pub try_timeout: Option<Span>,
+    /// How long the answer's body may come to a stop. Limits as above.
+    pub idle_timeout: Option<Span>,
+    /// The retry policy, one of `retry_policies`, instead of the cluster's.
+    pub retry: Option<String>,
 }
 
 /// The conditions of a route.

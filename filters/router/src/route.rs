@@ -28,11 +28,16 @@ pub enum Action {
 #[derive(Debug)]
 pub struct Forward {
     pub target: Target,
+    /// The labels that an endpoint is to have.
+    pub subset: Vec<(String, String)>,
     pub path: Option<PathChange>,
     pub authority: Option<Box<str>>,
     pub request: Edits,
     pub response: Edits,
     pub timeout: Option<Duration>,
+    pub try_timeout: Option<Duration>,
+    pub idle_timeout: Option<Duration>,
+    pub retry: Option<Box<str>>,
 }
 
 /// Where to.

@@ -52,6 +52,7 @@ impl Filter for Router {
             .request_fields(self.fields())
             .clusters(self.clusters())
             .routes(self.routes.iter().map(|route| &*route.name));
+        let wants = self.retries().fold(wants, Wants::retry);
         match self.routes.iter().any(Route::edits_response) {
             true => wants.response(),
             false => wants,
@@ -159,6 +160,13 @@ impl Router {
         })
     }
 
+    fn retries(&self) -> impl Iterator<Item = &str> {
+        self.routes.iter().filter_map(|route| match &route.action {
+            Action::Forward(forward) => forward.retry.as_deref(),
+            Action::Redirect(..) | Action::Respond(_) => None,
+        })
+    }
+
     fn warn_of_unreachable_routes(&self) {
         let conditions: Vec<&Conditions> =
             self.routes.iter().map(|route| &route.conditions).collect();
@@ -195,11 +203,25 @@ impl Forward {
             }
         }
         exchange.route_to(self.target.cluster(facts))?;
+        if !self.subset.is_empty() {
+            let labels = self.subset.iter();
+            let labels: Vec<_> = labels.map(|(key, value)| (&**key, &**value)).collect();
+            exchange.set_subset(&labels)?;
+        }
         if let Some(authority) = &self.authority {
             request.set_authority(authority)?;
         }
-        if let Some(timeout) = self.timeout {
-            exchange.set_timeout(Timeout::Total, timeout);
+        for (which, after) in [
+            (Timeout::Total, self.timeout),
+            (Timeout::Try, self.try_timeout),
+            (Timeout::Idle, self.idle_timeout),
+        ] {
+            if let Some(after) = after {
+                exchange.set_timeout(which, after);
+            }
+        }
+        if let Some(policy) = &self.retry {
+            exchange.set_retry(policy)?;
         }
         self.request.apply(&request)?;
         Ok(true)

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
     /// The most that the first may wait.
     pub base: Duration,

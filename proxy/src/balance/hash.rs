@@ -3,36 +3,15 @@
 //! proxies beside each other agree; a seed of the process would spoil that. Who chooses keys
 //! can aim at an endpoint: that is what bounded load is for.
 
+use twox_hash::XxHash64;
+
 const PRIME_1: u64 = 0x9E37_79B1_85EB_CA87;
 const PRIME_2: u64 = 0xC2B2_AE3D_27D4_EB4F;
 const PRIME_3: u64 = 0x1656_67B1_9E37_79F9;
-const PRIME_4: u64 = 0x85EB_CA77_C2B2_AE63;
-const PRIME_5: u64 = 0x27D4_EB2F_1656_67C5;
 
 /// Of bytes, with the seed zero.
 pub fn hash(bytes: &[u8]) -> u64 {
-    let (stripes, rest) = bytes.as_chunks::<32>();
-    let begun = match stripes {
-        [] => PRIME_5,
-        stripes => of_stripes(stripes),
-    };
-    let (eights, rest) = rest.as_chunks::<8>();
-    let (fours, ones) = rest.as_chunks::<4>();
-    let mut hash = begun.wrapping_add(bytes.len() as u64);
-    for eight in eights {
-        hash = (hash ^ round(0, u64::from_le_bytes(*eight))).rotate_left(27);
-        hash = hash.wrapping_mul(PRIME_1).wrapping_add(PRIME_4);
-    }
-    for four in fours {
-        let four = u64::from(u32::from_le_bytes(*four));
-        hash = (hash ^ four.wrapping_mul(PRIME_1)).rotate_left(23);
-        hash = hash.wrapping_mul(PRIME_2).wrapping_add(PRIME_3);
-    }
-    for one in ones {
-        hash = (hash ^ u64::from(*one).wrapping_mul(PRIME_5)).rotate_left(11);
-        hash = hash.wrapping_mul(PRIME_1);
-    }
-    avalanche(hash)
+    XxHash64::oneshot(0, bytes)
 }
 
 /// The hash that comes `step` steps behind this one, as good as any other.
@@ -40,36 +19,7 @@ pub fn after(hash: u64, step: u64) -> u64 {
     avalanche(hash.wrapping_add(step.wrapping_mul(PRIME_1)))
 }
 
-fn of_stripes(stripes: &[[u8; 32]]) -> u64 {
-    let mut lanes = [
-        PRIME_1.wrapping_add(PRIME_2),
-        PRIME_2,
-        0,
-        0_u64.wrapping_sub(PRIME_1),
-    ];
-    for stripe in stripes {
-        let (words, _) = stripe.as_chunks::<8>();
-        for (lane, word) in lanes.iter_mut().zip(words) {
-            *lane = round(*lane, u64::from_le_bytes(*word));
-        }
-    }
-    let [a, b, c, d] = lanes;
-    let sum = a.rotate_left(1).wrapping_add(b.rotate_left(7));
-    let sum = sum
-        .wrapping_add(c.rotate_left(12))
-        .wrapping_add(d.rotate_left(18));
-    lanes.into_iter().fold(sum, |hash, lane| {
-        (hash ^ round(0, lane))
-            .wrapping_mul(PRIME_1)
-            .wrapping_add(PRIME_4)
-    })
-}
-
-fn round(lane: u64, word: u64) -> u64 {
-    let sum = lane.wrapping_add(word.wrapping_mul(PRIME_2));
-    sum.rotate_left(31).wrapping_mul(PRIME_1)
-}
-
+/// As XXH64 ends.
 fn avalanche(hash: u64) -> u64 {
     let hash = (hash ^ (hash >> 33)).wrapping_mul(PRIME_2);
     let hash = (hash ^ (hash >> 29)).wrapping_mul(PRIME_3);

@@ -33,7 +33,30 @@ pub enum Cause {
     FailurePercentage,
 }
 
-#[derive(Debug, Clone, Copy)]
+impl Cause {
+    pub const ALL: [Self; 5] = [
+        Self::ConsecutiveErrors,
+        Self::ConsecutiveGateway,
+        Self::ConsecutiveNone,
+        Self::SuccessRate,
+        Self::FailurePercentage,
+    ];
+
+    /// As the rule is called in the configuration.
+    pub const NAMES: [&str; 5] = [
+        "consecutive_5xx",
+        "consecutive_gateway",
+        "consecutive_no_answer",
+        "success_rate",
+        "failure_percent",
+    ];
+
+    pub fn name(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rules {
     /// Failures of any kind in a row; 0 for however many.
     pub errors: u32,
@@ -188,6 +211,11 @@ pub struct Ejections {
 impl Ejections {
     pub fn is_ejected(&self) -> bool {
         self.until.is_some()
+    }
+
+    /// When it is to come back.
+    pub fn until(&self) -> Option<Duration> {
+        self.until
     }
 
     /// How often it was, as far as that makes the next one longer.

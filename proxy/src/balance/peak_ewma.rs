@@ -81,15 +81,20 @@ impl Tally {
         self.active = self.active.saturating_sub(1);
         let latency = match outcome {
             Outcome::GivenUp => return self.given_up(nanoseconds(now), took, rules),
-            Outcome::Answered => took,
-            Outcome::Failed | Outcome::Refused { .. } => took.max(rules.failure),
-        };
-        match outcome {
-            Outcome::Refused { retry_after } => self.pressure.refused(now, retry_after),
+            Outcome::Answered => {
+                self.pressure.relieved(now);
+                took
+            }
             // However slow the others are: a second may be less than their answers take.
-            Outcome::Failed => self.pressure.refused(now, None),
-            Outcome::Answered | Outcome::GivenUp => self.pressure.relieved(now),
-        }
+            Outcome::Failed => {
+                self.pressure.refused(now, None);
+                took.max(rules.failure)
+            }
+            Outcome::Refused { retry_after } => {
+                self.pressure.refused(now, retry_after);
+                took.max(rules.failure)
+            }
+        };
         let now = nanoseconds(now);
         self.quiet_since = self.quiet_since.max(now);
         self.observe(now, nanoseconds(latency) as f64, rules);
@@ -107,6 +112,12 @@ impl Tally {
     /// The endpoint said that it has too much to do, at another time than as its answer began.
     pub fn refused(&mut self, now: Duration) {
         self.pressure.refused(now, None);
+    }
+
+    /// What is known of its latency, if anything.
+    pub fn latency(&self, now: Duration, rules: &Rules) -> Option<Duration> {
+        let latency = self.latency? * self.kept(nanoseconds(now), rules);
+        Some(Duration::from_nanos(latency as u64))
     }
 
     pub fn pressure(&self) -> &Pressure {

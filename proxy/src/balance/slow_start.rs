@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rules {
     /// Zero for none.
     pub window: Duration,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::calls::{self, Made};
 use super::origin::{self, Received};
-use crate::cluster::{Address, Cluster, EndpointSet, Inside};
+use crate::cluster::{Address, Cluster, Inside};
 use crate::config::cases::Step;
 use crate::config::{self, Config, Name};
 use crate::exchange::{AccessLog, Local};
@@ -112,9 +112,7 @@ impl Stage {
         };
         let cluster = Cluster::new(config, None, self.stats.cluster(&name));
         let endpoints = [(Address::Inside(inside), 1)];
-        let endpoints =
-            EndpointSet::new(endpoints, &EndpointSet::default(), &cluster.config.balance);
-        cluster.endpoints.store(Arc::new(endpoints));
+        cluster.replace_endpoints(endpoints);
         cluster
     }
 

@@ -9,14 +9,12 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method};
 
 use super::new::New;
-use crate::cluster::{Cluster, Endpoint, EndpointSet, Found, Resolver};
-use crate::config::{self, ClusterTls, Config, Name, Verify};
+use crate::cluster::{Cluster, Endpoint, Found, Resolver};
+use crate::config::{self, ClusterTls, Config, Dns, Name, Verify};
 use crate::error::{ErrorKind, ProxyError};
 use crate::stats::PerWorker;
 use crate::tls;
-use crate::upstream::{
-    ForwardTimeouts, Progress, RequestBody, UpstreamRequest, WorkerCluster, forward,
-};
+use crate::upstream::{Progress, RequestBody, Terms, UpstreamRequest, WorkerCluster, forward};
 
 /// Endpoints that are asked at the same time.
 const AT_ONCE: usize = 32;
@@ -52,7 +50,7 @@ pub async fn ask(config: &Config, new: &New, only: &[String]) -> Vec<Asked> {
         let Some(then) = is_meant.then(|| then(cluster, new)).flatten() else {
             continue;
         };
-        let (endpoints, unresolved) = endpoints(cluster).await;
+        let (endpoints, unresolved) = endpoints(cluster, &config.dns).await;
         all.extend(unresolved);
         let then = Arc::new(then);
         questions.extend(
@@ -108,10 +106,10 @@ fn then(cluster: &config::Cluster, new: &New) -> Option<config::Cluster> {
     })
 }
 
-async fn endpoints(config: &config::Cluster) -> (Vec<Arc<Endpoint>>, Vec<Asked>) {
+async fn endpoints(config: &config::Cluster, dns: &Dns) -> (Vec<Arc<Endpoint>>, Vec<Asked>) {
     let cluster = Cluster::new(config.clone(), None, stats());
     let mut unresolved = Vec::new();
-    if let Some(mut resolver) = Resolver::new(&cluster) {
+    if let Some(mut resolver) = Resolver::new(&cluster, dns) {
         for failure in resolver.refresh().await {
             unresolved.push(Asked {
                 cluster: failure.cluster.clone(),
@@ -158,14 +156,16 @@ async fn status(config: config::Cluster, endpoint: &Endpoint) -> Result<u16, Pro
     let internal = |error| ProxyError::with(ErrorKind::Internal, error);
     let tls = config.tls.as_ref().map(tls::Client::build);
     let tls = tls.transpose().map_err(internal)?;
-    let timeouts = ForwardTimeouts::from(&config.timeouts);
     let asked = request(&config, endpoint);
     let cluster = Cluster::new(config, tls, stats());
-    let only = [Found::from(endpoint)];
-    let only = EndpointSet::new(only, &EndpointSet::default(), &cluster.config.balance);
-    cluster.endpoints.store(Arc::new(only));
+    cluster.replace_endpoints([Found::from(endpoint)]);
     let worker = WorkerCluster::carry(&cluster, None, 0);
-    let answer = forward(&worker, asked, &timeouts, &Progress::default()).await?;
+    // What is asked is one endpoint.
+    let terms = Terms {
+        retry: None,
+        ..Terms::of(&cluster.config)
+    };
+    let answer = forward(&worker, asked, &terms, &Progress::default()).await?;
     Ok(answer.status.as_u16())
 }
 

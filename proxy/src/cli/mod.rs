@@ -8,8 +8,10 @@ mod admin;
 mod build;
 mod certs;
 mod check;
+mod clusters;
 mod compile;
 mod decide;
+mod endpoint;
 mod inspect;
 mod lock;
 mod new;
@@ -88,6 +90,11 @@ enum Command {
     /// that fails to start changes nothing, and what it says is printed. SIGUSR2 does
     /// the same.
     Upgrade(admin::Question),
+    /// Show the endpoints of a running Lockgate's clusters, and how they are.
+    Clusters(clusters::Options),
+    /// Say how an endpoint is, in a running Lockgate. A restart forgets it.
+    #[command(subcommand)]
+    Endpoint(Word),
     /// Show what each filter of a running Lockgate does and costs, again and again.
     ///
     /// A terminal has one table that changes; anything else one after the other.
@@ -105,6 +112,16 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Subcommand)]
+enum Word {
+    /// Send it nothing new: what is under way ends, and idle connections are closed.
+    Drain(endpoint::Options),
+    /// Take it for well, whatever checks and failures say.
+    Ready(endpoint::Options),
+    /// Let checks and failures tell again.
+    Auto(endpoint::Options),
 }
 
 #[derive(Subcommand)]
@@ -192,6 +209,10 @@ pub fn main() -> ExitCode {
         }) => inspect::inspect(&component, config.as_deref(), json),
         Command::Filter(Filter::Test(options)) => test::test(&options),
         Command::Filter(Filter::Lock { config }) => lock::lock(&config),
+        Command::Clusters(options) => clusters::clusters(&options),
+        Command::Endpoint(Word::Drain(options)) => endpoint::tell(&options, "drain"),
+        Command::Endpoint(Word::Ready(options)) => endpoint::tell(&options, "ready"),
+        Command::Endpoint(Word::Auto(options)) => endpoint::tell(&options, "auto"),
         Command::Filter(Filter::Promote(options)) => decide::decide(&options, Verdict::Promoted),
         Command::Filter(Filter::Abort(options)) => decide::decide(&options, Verdict::Aborted),
         Command::Certs(Certs::Rehearse(options)) => certs::rehearse(&options),

@@ -12,7 +12,8 @@ use tokio::time::Instant;
 
 use super::clock;
 use super::inside::Inside;
-use crate::config::{Name, unix_name};
+use super::vitals::Vitals;
+use crate::config::{Name, Placement, unix_name};
 
 /// Where an endpoint listens, resolved.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -40,15 +41,16 @@ pub struct Found {
     /// The host name, where TLS has to know it.
     pub host: Option<ServerName<'static>>,
     pub weight: u32,
+    pub place: Placement,
 }
 
 impl From<(Address, u32)> for Found {
     fn from((address, weight): (Address, u32)) -> Self {
-        let host = None;
         Self {
             address,
-            host,
+            host: None,
             weight,
+            place: Placement::default(),
         }
     }
 }
@@ -59,6 +61,7 @@ impl From<&Endpoint> for Found {
             address: endpoint.address.clone(),
             host: Some(endpoint.tls_name.clone()),
             weight: 1,
+            place: Placement::default(),
         }
     }
 }
@@ -85,6 +88,7 @@ pub struct Endpoint {
     pub tls_name: ServerName<'static>,
     /// The address as text, for logs and metrics.
     pub label: Name,
+    pub vitals: Arc<Vitals>,
     /// Passed over until this time of [`clock`]; zero when it never refused.
     /// A tally that any worker writes: the last writer wins, and all are right.
     refused_until: AtomicU64,
@@ -96,6 +100,18 @@ impl Endpoint {
             label: found.address.to_string().into(),
             tls_name: found.tls_name(),
             address: found.address,
+            vitals: Arc::default(),
+            refused_until: AtomicU64::new(0),
+        })
+    }
+
+    /// Another at the same address, that is as this one is.
+    pub(super) fn renewed(&self) -> Arc<Self> {
+        Arc::new(Self {
+            address: self.address.clone(),
+            tls_name: self.tls_name.clone(),
+            label: self.label.clone(),
+            vitals: self.vitals.clone(),
             refused_until: AtomicU64::new(0),
         })
     }

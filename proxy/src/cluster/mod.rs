@@ -8,26 +8,33 @@
 
 mod bounds;
 pub mod clock;
+pub mod dns;
 mod endpoint;
 mod inside;
+mod plan;
 pub mod resolve;
+mod retry_tokens;
 mod set;
 pub mod target;
+mod vitals;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Notify;
 
 pub use bounds::{Bound, Bounds, TICK};
 pub use endpoint::{Address, Endpoint, Found};
 pub use inside::{Arrivals, Inside};
+pub use plan::{Group, Order};
 pub use resolve::Resolver;
-pub use set::{EndpointSet, Plan};
+pub use retry_tokens::{RetryPermit, RetryTokens};
+pub use set::EndpointSet;
 pub use target::Target;
+pub use vitals::{Care, Checked, Seen, Vitals};
 
 use crate::config::{self, Name};
 use crate::stats::{ClusterStats, PerWorker};
@@ -37,15 +44,32 @@ use crate::tls;
 /// change it.
 pub struct Cluster {
     pub config: config::Cluster,
-    /// Replaced as a whole by the [`Resolver`] alone.
+    /// Replaced as a whole, by one after the other ([`Cluster::replace_endpoints`],
+    /// [`Cluster::plan_again`]).
     pub endpoints: ArcSwap<EndpointSet>,
+    /// Held while a set is made of the one before, by none that serves.
+    replacing: Mutex<()>,
+    /// Rung where the control thread is to look at what is known of the endpoints; of all
+    /// clusters of the name.
+    pub bell: Arc<Notify>,
+    /// Rung where a file of its endpoints has changed.
+    pub files_changed: Arc<Notify>,
     /// The last good answer for each endpoint of the configuration, of the [`Resolver`].
-    resolved: ArcSwap<Vec<Vec<SocketAddr>>>,
+    resolved: ArcSwap<Vec<Vec<Found>>>,
     pub stats: Arc<PerWorker<ClusterStats>>,
     /// How much is asked of it, where that is bounded.
     pub bounds: Option<Bounds>,
+    pub retry_tokens: Arc<RetryTokens>,
     /// Where its endpoints are spoken to over TLS.
     pub tls: Option<Arc<tls::Client>>,
+}
+
+/// What goes over from the cluster of the same name.
+struct Before<'a> {
+    endpoints: &'a EndpointSet,
+    bell: Arc<Notify>,
+    bounds: Option<&'a Bounds>,
+    tokens: Arc<RetryTokens>,
 }
 
 impl Cluster {
@@ -57,19 +81,56 @@ impl Cluster {
         stats: Arc<PerWorker<ClusterStats>>,
     ) -> Arc<Self> {
         let resolved = vec![Vec::new(); config.endpoints.len()];
-        Self::build(
-            config,
-            tls,
-            stats,
-            resolved,
-            (&EndpointSet::default(), None),
-        )
+        let nobody = EndpointSet::default();
+        let before = Before {
+            endpoints: &nobody,
+            bell: Arc::default(),
+            bounds: None,
+            tokens: RetryTokens::new(config.retry_budget, stats.clone()),
+        };
+        Self::build(config, tls, stats, resolved, before)
     }
 
-    /// The same with other endpoints, or other weights, or another way of picking them:
-    /// those that stay are the same, with their connections. All else is as it was
+    /// Another of the same name. No connection is carried over; that addresses stay, and how
+    /// they are, is, and what is under way counts.
+    pub fn following(
+        &self,
+        config: config::Cluster,
+        tls: Option<Arc<tls::Client>>,
+        stats: Arc<PerWorker<ClusterStats>>,
+    ) -> Arc<Self> {
+        let resolved = self.resolved_for(&config);
+        let renewed = self.endpoints.load().renewed();
+        let before = self.before(&config, &renewed);
+        Self::build(config, tls, stats, resolved, before)
+    }
+
+    /// The same with other endpoints, or other weights, or another way of picking them or of
+    /// asking them: those that stay are the same, with their connections. All else is as it was
     /// (`config::Cluster::connects_like`).
     pub fn changed(&self, config: config::Cluster) -> Arc<Self> {
+        let resolved = self.resolved_for(&config);
+        let (tls, stats) = (self.tls.clone(), self.stats.clone());
+        let endpoints = self.endpoints.load();
+        let before = self.before(&config, &endpoints);
+        Self::build(config, tls, stats, resolved, before)
+    }
+
+    fn before<'a>(&'a self, config: &config::Cluster, endpoints: &'a EndpointSet) -> Before<'a> {
+        let is_same = config.retry_budget == self.retry_tokens.rules;
+        Before {
+            endpoints,
+            bell: self.bell.clone(),
+            bounds: self.bounds.as_ref(),
+            tokens: match is_same {
+                true => self.retry_tokens.clone(),
+                false => RetryTokens::new(config.retry_budget, self.stats.clone()),
+            },
+        }
+    }
+
+    /// What the names of that configuration stand for, as far as they are asked for here.
+    fn resolved_for(&self, config: &config::Cluster) -> Vec<Vec<Found>> {
         let resolved = self.resolved.load();
         let known = self.config.endpoints.iter().zip(&**resolved);
         let known: HashMap<_, _> = known
@@ -77,27 +138,29 @@ impl Cluster {
             .collect();
         let found = |endpoint: &config::Endpoint| known.get(&endpoint.address).copied().cloned();
         let resolved = config.endpoints.iter().map(found);
-        let resolved = resolved.map(Option::unwrap_or_default).collect();
-        let (tls, stats) = (self.tls.clone(), self.stats.clone());
-        let before = (&**self.endpoints.load(), self.bounds.as_ref());
-        Self::build(config, tls, stats, resolved, before)
+        resolved.map(Option::unwrap_or_default).collect()
     }
 
     fn build(
         config: config::Cluster,
         tls: Option<Arc<tls::Client>>,
         stats: Arc<PerWorker<ClusterStats>>,
-        resolved: Vec<Vec<SocketAddr>>,
-        (before, bounds): (&EndpointSet, Option<&Bounds>),
+        resolved: Vec<Vec<Found>>,
+        before: Before<'_>,
     ) -> Arc<Self> {
         let addresses = resolve::all_addresses(&config, &resolved);
-        let endpoints = EndpointSet::new(addresses, before, &config.balance);
+        let endpoints =
+            EndpointSet::new(addresses, before.endpoints, &config.balance, &config.spread);
         Arc::new(Self {
             endpoints: ArcSwap::from_pointee(endpoints),
+            replacing: Mutex::default(),
+            files_changed: Arc::default(),
+            bell: before.bell,
             resolved: ArcSwap::from_pointee(resolved),
-            bounds: Bounds::new(&config, stats.iter().count(), bounds),
+            bounds: Bounds::new(&config, stats.iter().count(), before.bounds),
             config,
             stats,
+            retry_tokens: before.tokens,
             tls,
         })
     }
@@ -107,6 +170,28 @@ impl Cluster {
         if let Some(bounds) = &self.bounds {
             bounds.tick(now, self.name(), &self.stats);
         }
+    }
+
+    /// Its endpoints are these from now on. Blocking, for as long as a table may take.
+    pub fn replace_endpoints(&self, found: impl IntoIterator<Item = impl Into<Found>>) {
+        let Self { config, .. } = self;
+        self.replace(|before| EndpointSet::new(found, before, &config.balance, &config.spread));
+        self.bell.notify_one();
+    }
+
+    /// The same endpoints, as they are now. Blocking as well.
+    pub fn plan_again(&self) {
+        let Self { config, .. } = self;
+        self.replace(|before| before.again(&config.balance, &config.spread));
+    }
+
+    fn replace(&self, make: impl FnOnce(&EndpointSet) -> EndpointSet) {
+        let _turn = self
+            .replacing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let after = make(&self.endpoints.load());
+        self.endpoints.store(Arc::new(after));
     }
 
     pub fn name(&self) -> &Name {

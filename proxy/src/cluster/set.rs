@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
+use super::clock;
 use super::endpoint::{Endpoint, Found};
-use crate::balance::maglev::{Maglev, Size};
-use crate::balance::ring::{Place, Ring};
-use crate::balance::stride::Schedule;
-use crate::config::{Balance, HashTable};
+use super::plan::{Members, Plan};
+use crate::config::{Balance, Placement, Spread};
 
 /// Never changed, only replaced. What picking needs is worked out here, so that no worker
 /// has to.
@@ -18,64 +19,12 @@ pub struct EndpointSet {
     /// Of each endpoint a number that it keeps for as long as it stays, and that no other
     /// has meanwhile.
     slots: Arc<[u32]>,
-    weights: Box<[u32]>,
-    all_weights: u64,
+    weights: Arc<[u32]>,
+    places: Arc<[Placement]>,
     pub plan: Plan,
-}
-
-/// By what endpoints are picked, as the cluster's policy wants it.
-#[derive(Debug)]
-pub enum Plan {
-    Turns(Schedule),
-    Ring(Ring),
-    Maglev(Maglev),
-}
-
-impl Default for Plan {
-    fn default() -> Self {
-        Self::Turns(Schedule::default())
-    }
-}
-
-impl Plan {
-    fn new(balance: &Balance, endpoints: &[Arc<Endpoint>], weights: &[u32]) -> Self {
-        let Some(hashing) = balance.hashing() else {
-            return Self::Turns(Schedule::new(weights));
-        };
-        // Where all weigh nothing, all are equal.
-        let nothing = weights.iter().all(|weight| *weight == 0);
-        let mut labels: HashMap<_, usize> = HashMap::new();
-        for endpoint in endpoints {
-            *labels.entry(&endpoint.label).or_default() += 1;
-        }
-        let place = |(endpoint, weight): (&'_ Arc<Endpoint>, &u32)| {
-            let name = match labels[&endpoint.label] {
-                1 => endpoint.label.clone(),
-                // Several hosts at one address, of which TLS tells which is meant.
-                _ => format!("{}/{}", endpoint.label, endpoint.tls_name.to_str()).into(),
-            };
-            (name, *weight + u32::from(nothing))
-        };
-        let named: Vec<_> = std::iter::zip(endpoints, weights).map(place).collect();
-        let places = named.iter().map(|(name, weight)| Place {
-            name,
-            weight: *weight,
-        });
-        let places: Vec<_> = places.collect();
-        match hashing.table {
-            HashTable::Ring => Self::Ring(Ring::new(&places)),
-            HashTable::Maglev => Self::Maglev(Maglev::new(&places, size_for(places.len()))),
-        }
-    }
-}
-
-/// A hundred slots for each endpoint.
-fn size_for(endpoints: usize) -> Size {
-    match endpoints {
-        0..=655 => Size::DEFAULT,
-        656..=6_553 => Size::new(655_373).expect("a prime"),
-        _ => Size::MAX,
-    }
+    /// As of the last time that an endpoint came or came back, of [`clock`], all are there
+    /// for long from then on. Zero for always.
+    settled: u64,
 }
 
 impl EndpointSet {
@@ -85,34 +34,79 @@ impl EndpointSet {
         addresses: impl IntoIterator<Item = impl Into<Found>>,
         before: &EndpointSet,
         balance: &Balance,
+        spread: &Spread,
     ) -> EndpointSet {
         let found = merge(addresses);
-        let weights: Box<[u32]> = found.iter().map(|found| found.weight).collect();
+        let weights = found.iter().map(|found| found.weight).collect();
+        let places = found.iter().map(|found| found.place.clone()).collect();
         let (endpoints, slots) = members(found, before);
         EndpointSet {
-            plan: Plan::new(balance, &endpoints, &weights),
             endpoints,
             slots,
-            all_weights: weights.iter().copied().map(u64::from).sum(),
             weights,
+            places,
+            plan: Plan::default(),
+            settled: 0,
         }
+        .planned(balance, spread)
+    }
+
+    /// The same endpoints, as they are now.
+    pub fn again(&self, balance: &Balance, spread: &Spread) -> EndpointSet {
+        EndpointSet {
+            endpoints: self.endpoints.clone(),
+            slots: self.slots.clone(),
+            weights: self.weights.clone(),
+            places: self.places.clone(),
+            plan: Plan::default(),
+            settled: 0,
+        }
+        .planned(balance, spread)
+    }
+
+    /// Others at the same addresses, that are as these are.
+    pub fn renewed(&self) -> EndpointSet {
+        let renewed = self.endpoints.iter().map(|endpoint| endpoint.renewed());
+        EndpointSet {
+            endpoints: renewed.collect(),
+            slots: self.slots.clone(),
+            weights: self.weights.clone(),
+            places: self.places.clone(),
+            plan: Plan::default(),
+            settled: 0,
+        }
+    }
+
+    fn planned(mut self, balance: &Balance, spread: &Spread) -> Self {
+        let members = Members {
+            endpoints: &self.endpoints,
+            places: &self.places,
+            weights: &self.weights,
+        };
+        self.plan = Plan::new(&members, balance, spread);
+        let window = spread.slow_start.window;
+        if !window.is_zero() {
+            let now = Instant::now();
+            let ages = self.endpoints.iter();
+            let ages = ages.filter_map(|endpoint| endpoint.vitals.age(now));
+            let left = ages.map(|age| window.saturating_sub(age)).max();
+            let left = left.filter(|left| !left.is_zero());
+            self.settled = left.map_or(0, |left| clock::milliseconds(now + left));
+        }
+        self
     }
 
     pub fn weight(&self, index: usize) -> u32 {
         self.weights[index]
     }
 
-    /// What it weighs, of what all weigh together; where nothing weighs all are equal.
-    pub fn share(&self, index: usize) -> (u32, u64) {
-        match self.all_weights {
-            0 => (1, self.endpoints.len() as u64),
-            all => (self.weights[index], all),
-        }
+    pub fn place(&self, index: usize) -> &Placement {
+        &self.places[index]
     }
 
-    /// Whether it gets nothing, since it weighs nothing and others do.
-    pub fn is_weightless(&self, index: usize) -> bool {
-        self.weights[index] == 0 && self.all_weights > 0
+    /// Whether some endpoints are there for less than the time of slow start.
+    pub fn is_settling(&self, now: Instant) -> bool {
+        self.settled != 0 && clock::milliseconds(now) < self.settled
     }
 
     /// For each endpoint its index in `before`, if it was there.
@@ -150,21 +144,30 @@ fn merge(addresses: impl IntoIterator<Item = impl Into<Found>>) -> Vec<Found> {
     merged
 }
 
-type Members = (Arc<[Arc<Endpoint>]>, Arc<[u32]>);
+type Listed = (Arc<[Arc<Endpoint>]>, Arc<[u32]>);
 
 /// The endpoints and their slots. Who is new takes the lowest slots that are free.
 #[allow(clippy::mutable_key_type)] // As above.
-fn members(found: Vec<Found>, before: &EndpointSet) -> Members {
+fn members(found: Vec<Found>, before: &EndpointSet) -> Listed {
     let key = |endpoint: &'_ Arc<Endpoint>| (endpoint.address.clone(), endpoint.tls_name.clone());
     let mut known: HashMap<_, _> = std::iter::zip(&*before.endpoints, &*before.slots)
         .map(|(endpoint, slot)| (key(endpoint), (endpoint, *slot)))
         .collect();
+    let (now, is_first) = (Instant::now(), before.endpoints.is_empty());
+    let new = |found: Found| {
+        let endpoint = Endpoint::new(found);
+        // Who all come at once are equal.
+        if !is_first {
+            endpoint.vitals.begin(now);
+        }
+        endpoint
+    };
     let members: Vec<_> = found
         .into_iter()
         .map(
             |found| match known.remove(&(found.address.clone(), found.tls_name())) {
                 Some((endpoint, slot)) => (Arc::clone(endpoint), Some(slot)),
-                None => (Endpoint::new(found), None),
+                None => (new(found), None),
             },
         )
         .collect();
@@ -201,10 +204,17 @@ mod tests {
         Address::Socket(([127, 0, 0, 1], port).into())
     }
 
+    fn made(
+        found: impl IntoIterator<Item = impl Into<Found>>,
+        before: &EndpointSet,
+    ) -> EndpointSet {
+        EndpointSet::new(found, before, &Balance::RoundRobin, &Spread::default())
+    }
+
     fn set(endpoints: &[(u16, u32)], before: &EndpointSet) -> EndpointSet {
         let endpoints = endpoints.iter();
         let endpoints = endpoints.map(|(port, weight)| (address(*port), *weight));
-        EndpointSet::new(endpoints, before, &Balance::RoundRobin)
+        made(endpoints, before)
     }
 
     #[test]
@@ -242,22 +252,22 @@ mod tests {
     }
 
     #[test]
-    fn an_address_given_twice_is_one_endpoint_with_both_weights() {
-        let set = set(&[(1, 2), (2, 1), (1, 3)], &EndpointSet::default());
-        assert_eq!(*set.weights, [5, 1]);
+    fn what_is_known_of_endpoints_outlives_them() {
+        let before = set(&[(1, 1), (2, 1)], &EndpointSet::default());
+        before.endpoints[1]
+            .vitals
+            .change(|signs| signs.ejected = true);
+        let after = set(&[(2, 1), (3, 1)], &before.renewed());
+        assert!(!Arc::ptr_eq(&after.endpoints[0], &before.endpoints[1]));
+        assert!(after.endpoints[0].vitals.signs().ejected);
+        assert!(!after.endpoints[1].vitals.signs().ejected);
+        assert!(after.indices_in(&before).all(|index| index.is_none()));
     }
 
     #[test]
-    fn what_weighs_nothing_gets_nothing_unless_nothing_weighs() {
-        let nothing = EndpointSet::default();
-        let of = |weights: &[(u16, u32)]| {
-            let set = set(weights, &nothing);
-            (0..weights.len())
-                .map(|index| set.is_weightless(index))
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(of(&[(1, 0), (2, 1)]), [true, false]);
-        assert_eq!(of(&[(1, 0), (2, 0)]), [false, false]);
+    fn an_address_given_twice_is_one_endpoint_with_both_weights() {
+        let set = set(&[(1, 2), (2, 1), (1, 3)], &EndpointSet::default());
+        assert_eq!(*set.weights, [5, 1]);
     }
 
     #[test]
@@ -266,12 +276,13 @@ mod tests {
             address: address(1),
             host: ServerName::try_from(host).ok(),
             weight: 1,
+            place: Placement::default(),
         };
         let both = || [found("a.test"), found("b.test")];
-        let set = EndpointSet::new(both(), &EndpointSet::default(), &Balance::RoundRobin);
+        let set = made(both(), &EndpointSet::default());
         let names: Vec<_> = set.endpoints.iter().map(|e| e.tls_name.to_str()).collect();
         assert_eq!(names, ["a.test", "b.test"]);
-        let again = EndpointSet::new(both(), &set, &Balance::RoundRobin);
+        let again = made(both(), &set);
         assert!(Arc::ptr_eq(&again.endpoints, &set.endpoints));
     }
 }

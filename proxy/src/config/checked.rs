@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -18,10 +20,13 @@ use super::cases::Case;
 pub use super::oci::Reference;
 use super::overload::Overload;
 use super::place::Places;
+use super::retry::RetryPolicy;
 pub use super::secret::{NoSecret, Secret, SecretBytes, SecretSource};
 use super::socket::{ClusterSocket, ListenerSocket};
 use super::tls::{ClusterTls, ListenerTls};
 use super::trust::TrustedKey;
+use crate::balance::subsets::Label;
+use crate::balance::{outlier, retry_budget, slow_start, subsets};
 use crate::proxy_protocol::Version;
 
 /// A name given in the configuration: unique among its kind, never empty.
@@ -49,9 +54,11 @@ pub struct Config {
     /// Connections of all listeners, over all workers.
     pub max_connections: usize,
     pub overload: Overload,
+    pub dns: Dns,
     pub listeners: Vec<Listener>,
     pub filters: Vec<Filter>,
     pub clusters: Vec<Cluster>,
+    pub retry_policies: Vec<Arc<RetryPolicy>>,
     pub secrets: Vec<Secret>,
     pub registries: Vec<Registry>,
     /// Without any, components need no signature.
@@ -740,13 +747,18 @@ pub enum SecretUse {
     Reveal,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Cluster {
     pub name: Name,
     pub endpoints: Vec<Endpoint>,
     /// Where clients may go that say so themselves; `None` for a cluster of other endpoints.
     pub targets: Option<Targets>,
     pub balance: Balance,
+    pub spread: Spread,
+    /// Who is ejected for how requests went.
+    pub outliers: Outliers,
+    /// What each endpoint is asked again and again.
+    pub health_checks: Vec<HealthCheck>,
     pub protocol: ClusterProtocol,
     /// `None`: without TLS.
     pub tls: Option<ClusterTls>,
@@ -756,6 +768,9 @@ pub struct Cluster {
     pub pool: PoolLimits,
     pub timeouts: ClusterTimeouts,
     pub bounds: ClusterBounds,
+    /// Unless a filter names another.
+    pub retry: Option<Arc<RetryPolicy>>,
+    pub retry_budget: retry_budget::Rules,
     pub socket: ClusterSocket,
     /// How often host names are resolved again.
     pub resolve_every: Duration,
@@ -767,15 +782,33 @@ pub struct Cluster {
 
 impl Cluster {
     /// Whether connections that one of the two made serve the other: they differ in whom they
-    /// are made to, in how that is picked, and in how much is asked at once.
+    /// are made to, in how that is picked and watched, and in what may be asked there.
     pub fn connects_like(&self, other: &Self) -> bool {
         let like_other = Self {
             endpoints: other.endpoints.clone(),
             balance: other.balance.clone(),
             bounds: other.bounds.clone(),
+            spread: other.spread.clone(),
+            outliers: other.outliers,
+            health_checks: other.health_checks.clone(),
+            timeouts: other.timeouts.clone(),
+            retry: other.retry.clone(),
+            retry_budget: other.retry_budget,
             ..self.clone()
         };
         like_other == *other && self.follows_clients() == other.follows_clients()
+    }
+
+    /// Whether some endpoints are to be found.
+    pub fn is_discovered(&self) -> bool {
+        let mut endpoints = self.endpoints.iter();
+        endpoints.any(|endpoint| endpoint.address.is_discovered())
+    }
+
+    /// Whether it has endpoints from this file.
+    pub fn has_file(&self, file: &Path) -> bool {
+        let mut endpoints = self.endpoints.iter();
+        endpoints.any(|one| matches!(&one.address, EndpointAddress::File(own) if own == file))
     }
 
     /// Whether connections go to where clients wanted to go.
@@ -788,6 +821,28 @@ impl Cluster {
     pub fn goes_to_targets(&self) -> bool {
         let mut endpoints = self.endpoints.iter();
         endpoints.any(|endpoint| endpoint.address == EndpointAddress::RequestTarget)
+    }
+}
+
+impl EndpointAddress {
+    /// Whether what it stands for has to be found.
+    pub fn is_discovered(&self) -> bool {
+        matches!(self, Self::Host { .. } | Self::Service(_) | Self::File(_))
+    }
+}
+
+/// As it is written.
+impl fmt::Display for EndpointAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(address) => write!(f, "{address}"),
+            Self::Host { host, port } => write!(f, "{host}:{port}"),
+            Self::Service(name) => write!(f, "srv:{name}"),
+            Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::OriginalDestination => f.write_str("original_dst"),
+            Self::RequestTarget => f.write_str("request_target"),
+        }
     }
 }
 
@@ -807,6 +862,17 @@ pub enum HostPattern {
     One(String),
     /// Whatever is below this one.
     Below(String),
+}
+
+/// Who is asked for names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dns {
+    /// None: those of the system.
+    pub servers: Vec<SocketAddr>,
+    /// For one question to one server.
+    pub timeout: Duration,
+    /// How often a question is asked again.
+    pub attempts: usize,
 }
 
 /// What an origin speaks.
@@ -832,20 +898,127 @@ pub struct UpstreamHttp2 {
     pub pings: PingTimes,
 }
 
+/// Which part of the endpoints a request is for, before a policy picks one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spread {
+    /// Where this proxy is.
+    pub zone: Option<Name>,
+    /// With a smaller share of able endpoints all are asked; 0 for never.
+    pub panic_percent: u8,
+    pub subsets: Option<Subsets>,
+    pub slow_start: slow_start::Rules,
+}
+
+impl Default for Spread {
+    fn default() -> Self {
+        Self {
+            zone: None,
+            panic_percent: 50,
+            subsets: None,
+            slow_start: slow_start::Rules::default(),
+        }
+    }
+}
+
+/// By which labels endpoints may be asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subsets {
+    /// Sets of keys.
+    pub by: Vec<Vec<String>>,
+    pub fallback: subsets::Fallback,
+}
+
+/// Something that each endpoint is asked, and how often.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HealthCheck {
+    pub what: Check,
+    pub interval: Duration,
+    /// While the cluster has no requests.
+    pub idle_interval: Duration,
+    /// The part of an interval by which a check comes earlier at most.
+    pub jitter: f64,
+    pub timeout: Duration,
+    pub healthy_after: u32,
+    pub unhealthy_after: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Check {
+    Tcp,
+    Http(Box<HttpCheck>),
+    Grpc { service: String },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpCheck {
+    pub method: Method,
+    pub path: PathAndQuery,
+    /// Without it, the endpoint's own name.
+    pub host: Option<HeaderValue>,
+    pub headers: HeaderMap,
+    /// Those that are good.
+    pub status: Vec<RangeInclusive<u16>>,
+    /// What is to be in the answer's body.
+    pub body: Option<String>,
+}
+
+/// Who is ejected, and how often that is looked at.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Outliers {
+    pub rules: outlier::Rules,
+    pub interval: Duration,
+}
+
+impl Outliers {
+    /// Whether requests are to be counted.
+    pub fn goes_by_rates(&self) -> bool {
+        self.rules.deviations.is_finite() || self.rules.failure_percent <= 100.0
+    }
+}
+
+impl Default for Outliers {
+    /// Those alone that serve nothing.
+    fn default() -> Self {
+        Self {
+            rules: outlier::Rules {
+                errors: 0,
+                deviations: f64::INFINITY,
+                failure_percent: f64::INFINITY,
+                ..outlier::Rules::default()
+            },
+            interval: Duration::from_secs(10),
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     pub address: EndpointAddress,
     pub weight: u32,
+    pub place: Placement,
+}
+
+/// Where among others an endpoint stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Placement {
+    /// Later ones are asked where earlier ones do not suffice.
+    pub tier: u8,
+    pub zone: Option<Name>,
+    pub labels: Arc<[Label]>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum EndpointAddress {
     Socket(SocketAddr),
-    /// Resolved at start and again every `resolve_every`.
+    /// Resolved at start, and again when the answer does not hold any longer.
     Host {
         host: String,
         port: u16,
     },
+    /// Likewise: where a service runs that has this name (SRV).
+    Service(String),
+    /// Those that a file tells, read at start and again when it changes.
+    File(PathBuf),
     /// As in [`ListenAddress::Unix`].
     Unix(PathBuf),
     /// Where each client wanted to go before it was redirected here.
@@ -922,9 +1095,27 @@ pub enum HashKey {
     Header(HeaderName),
     Cookie {
         name: String,
-        /// What is set where there is none: the cookie's attributes.
-        set: Option<String>,
+        /// What is set where there is none.
+        set: Option<SetCookie>,
     },
+}
+
+/// A cookie that clients are to keep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetCookie {
+    pub path: String,
+    /// All attributes but `Secure`, as they stand behind the value.
+    pub attributes: String,
+}
+
+impl SetCookie {
+    /// Whether a client sends it with a request for this path (RFC 6265 section 5.1.4).
+    pub fn is_for(&self, path: &str) -> bool {
+        let rest = path.strip_prefix(self.path.as_str());
+        rest.is_some_and(|rest| {
+            rest.is_empty() || rest.starts_with('/') || self.path.ends_with('/')
+        })
+    }
 }
 
 /// The connection pool of one worker to one cluster.
@@ -938,9 +1129,16 @@ pub struct PoolLimits {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterTimeouts {
+    /// To connect, a TLS handshake included.
     pub connect: Duration,
+    /// For that handshake.
+    pub tls: Option<Duration>,
+    /// From the choice of an endpoint to the head of its answer.
+    pub try_timeout: Option<Duration>,
     /// From the request's last byte to the answer's head. Beyond it: 504.
     pub answer: Duration,
     /// Without a byte of the answer's body.
     pub idle: Duration,
+    /// From a request's first byte to its answer's last.
+    pub total: Option<Duration>,
 }

@@ -281,7 +281,7 @@ impl Gatherer<'_> {
         let first = &mut self.merged.members[index];
         match (&*member.key, &mut first.value.content, member.value.content) {
             (
-                "listeners" | "clusters" | "secrets" | "registries" | "trust",
+                "listeners" | "clusters" | "retry_policies" | "secrets" | "registries" | "trust",
                 Content::List(first),
                 Content::List(more),
             ) => first.extend(more),
@@ -294,7 +294,7 @@ impl Gatherer<'_> {
             }
             // Checked here, because only the first one is checked with the rest.
             (
-                "listeners" | "clusters" | "secrets" | "registries" | "trust",
+                "listeners" | "clusters" | "retry_policies" | "secrets" | "registries" | "trust",
                 Content::List(_),
                 other,
             ) => {
@@ -303,7 +303,11 @@ impl Gatherer<'_> {
             ("filters", Content::Map(_), other) => {
                 self.report(member.value.at, other.kind(), "a map");
             }
-            ("listeners" | "clusters" | "secrets" | "registries" | "trust" | "filters", ..) => {}
+            (
+                "listeners" | "clusters" | "retry_policies" | "secrets" | "registries" | "trust"
+                | "filters",
+                ..,
+            ) => {}
             _ => {
                 let first = first.at;
                 let pointer = below("", &member.key);

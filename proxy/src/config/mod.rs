@@ -19,6 +19,7 @@ mod case_file;
 pub mod certificate;
 mod check;
 mod checked;
+mod endpoint_file;
 mod files;
 mod gather;
 mod mistake;
@@ -27,6 +28,7 @@ mod overload;
 mod place;
 mod raw;
 mod reference;
+mod retry;
 mod secret;
 mod socket;
 mod structure;
@@ -44,11 +46,13 @@ use serde_json::Value;
 pub use bounds::{Breaker, ClusterBounds, ClusterLimits, Concurrency, Queue};
 pub use case_file::{case_schema, load_cases, load_cases_text};
 pub use checked::*;
+pub use endpoint_file::load_endpoints;
 pub use mistake::{Mistake, Mistakes, Tone, What, in_order};
 pub use oci::{NoReference, Version};
 pub use overload::{Marks, Overload};
 pub use place::{Place, Places, below, related};
 pub use reference::reference;
+pub use retry::{RetryMethods, RetryOn, RetryPolicy};
 pub use socket::{Account, ClusterSocket, KeepAlive, ListenerSocket, SocketFileRules};
 pub use tls::{
     Certificate, ClientCertificates, ClientMode, ClusterTls, ListenerTls, MinVersion, PeerName,
@@ -99,6 +103,8 @@ pub struct Doubts {
     /// Names of clusters, those of mistaken clusters included; `None` where there
     /// may be any other.
     pub clusters: Option<BTreeSet<String>>,
+    /// The same of retry policies.
+    pub retries: Option<BTreeSet<String>>,
     /// JSON pointers of values whose mistakes are known already.
     pub broken: Vec<String>,
 }
@@ -108,6 +114,7 @@ impl Doubts {
     pub fn none() -> Self {
         Self {
             clusters: Some(BTreeSet::new()),
+            retries: Some(BTreeSet::new()),
             broken: Vec::new(),
         }
     }
@@ -232,12 +239,14 @@ fn finish(gathered: Gathered, checked: Checked) -> (Result<Loaded, Mistakes>, Op
         listeners,
         filters,
         clusters,
+        retry_policies,
         secrets,
         registries,
         trust,
         read_files: _,
         raw,
         cluster_names,
+        retry_names,
         mistakes,
         warnings,
     } = checked;
@@ -256,9 +265,11 @@ fn finish(gathered: Gathered, checked: Checked) -> (Result<Loaded, Mistakes>, Op
         max_generations: process.max_generations,
         max_connections: process.max_connections,
         overload: process.overload,
+        dns: process.dns,
         listeners,
         filters,
         clusters,
+        retry_policies,
         secrets,
         registries,
         trust,
@@ -274,6 +285,7 @@ fn finish(gathered: Gathered, checked: Checked) -> (Result<Loaded, Mistakes>, Op
     };
     let doubts = Doubts {
         clusters: cluster_names.is_all.then_some(cluster_names.names),
+        retries: retry_names.is_all.then_some(retry_names.names),
         broken: gathered.broken,
     };
     (Err(mistakes), Some(Draft { config, doubts }))

@@ -7,6 +7,7 @@
 
 pub mod admin;
 mod checks;
+mod endpoints;
 mod generations;
 mod inbox;
 pub mod log;
@@ -17,6 +18,7 @@ pub mod signals;
 pub mod status;
 mod stop;
 pub mod successor;
+mod ticks;
 pub mod upgrade;
 pub mod versions;
 mod watch;
@@ -28,11 +30,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, watch as watch_channel};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::MissedTickBehavior;
 
-use crate::cluster::clock::since_start;
-use crate::cluster::{self, Resolver};
+use crate::cluster::Resolver;
 use crate::config::{Mistake, Mistakes, Name, Places};
+use crate::health::Health;
 use crate::jobs::{Jobs, Unready};
 use crate::memory;
 use crate::secrets::Secret;
@@ -75,6 +76,7 @@ pub struct Control {
     pub workers: Vec<JoinHandle<Drained>>,
     pub status: Arc<status::Status>,
     pub resolving: Resolving,
+    pub health: Health,
     pub jobs: Jobs,
     pub versions: Versions,
     /// The process's log, if it is ours to set.
@@ -84,18 +86,6 @@ pub struct Control {
     /// How this process was started, if it is one that can be replaced.
     pub program: Option<Program>,
     pub admin: Option<admin::Serving>,
-}
-
-/// Has the bounds of clusters follow what workers counted.
-async fn tick(published: Arc<Published>) {
-    let mut ticks = tokio::time::interval(cluster::TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        let now = since_start(ticks.tick().await);
-        for cluster in &published.load().clusters {
-            cluster.tick(now);
-        }
-    }
 }
 
 /// What a configuration was read from: what the watch looks after.
@@ -161,8 +151,10 @@ impl Control {
         signals: Option<Signals>,
     ) -> Ended {
         let mut inbox = Inbox::new(commands, signals, self.start_watch());
+        // Ends with this.
+        let mut ticking = JoinSet::new();
+        ticking.spawn_local(ticks::run(self.published.clone()));
         self.sweep_cache();
-        let ticking = tokio::task::spawn_local(tick(self.published.clone()));
         let why = loop {
             let published = self.published.load();
             let room = room(&self.published, &self.status);
@@ -201,9 +193,7 @@ impl Control {
                 reply.send(outcome.clone()).ok();
             }
         };
-        let ended = self.stop(why, inbox).await;
-        ticking.abort();
-        ended
+        self.stop(why, inbox).await
     }
 
     fn start_watch(&self) -> Option<Watch> {
@@ -220,16 +210,27 @@ impl Control {
         }
     }
 
-    /// Secrets change without a reload: everybody sees the new bytes at once, and no
-    /// generation ends. Any other file is one that a configuration is made of. `None`
+    /// Secrets and files of endpoints change without a reload: everybody sees what is new at
+    /// once, and no generation ends. Any other file is one that a configuration is made of. `None`
     /// if a drain was asked for before.
     async fn look(&self, files: &[PathBuf], inbox: &mut Inbox) -> Option<Looked> {
-        let secrets = self.published.load().secrets.clone();
+        let published = self.published.load();
+        let secrets = published.secrets.clone();
         let is_secret = |file: &PathBuf| {
             let mut files = secrets.iter().filter_map(|secret| secret.file());
             files.any(|known| known == file)
         };
-        let looked = match !inbox.is_to_mend() && files.iter().all(is_secret) {
+        for cluster in &published.clusters {
+            if files.iter().any(|file| cluster.config.has_file(file)) {
+                cluster.files_changed.notify_one();
+            }
+        }
+        let is_of_endpoints = |file: &PathBuf| {
+            let mut clusters = published.clusters.iter();
+            clusters.any(|cluster| cluster.config.has_file(file))
+        };
+        let is_looked_at = |file: &PathBuf| is_secret(file) || is_of_endpoints(file);
+        let looked = match !inbox.is_to_mend() && files.iter().all(is_looked_at) {
             true => Looked::AtSecrets,
             false => Looked::ForReload,
         };
@@ -330,6 +331,7 @@ impl Control {
             }
         }
         self.published.publish(snapshot.clone());
+        self.health.follow(&snapshot.clusters);
         self.versions.published(&snapshot, Instant::now());
         self.status.show(&snapshot);
     }
@@ -516,7 +518,7 @@ fn read_again(secrets: &[Arc<Secret>]) {
 
 /// What came of looking at files that changed.
 enum Looked {
-    /// They were secrets and nothing else.
+    /// They were secrets, or files of endpoints, and nothing else.
     AtSecrets,
     /// A configuration is made of them.
     ForReload,

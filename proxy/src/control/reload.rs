@@ -357,7 +357,7 @@ impl Loader {
             .clusters
             .iter()
             .filter(|cluster| !known(cluster))
-            .filter_map(Resolver::new)
+            .filter_map(|cluster| Resolver::new(cluster, &built.snapshot.config.dns))
             .collect();
         Ok(Candidate {
             snapshot: built.snapshot,

@@ -12,13 +12,14 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::admin::{Access, AdminState, AdminView, Command, Readiness, ReloadOutcome};
+use super::endpoints;
 use super::generations::Generations;
 use super::versions::Known;
-use crate::cluster::Cluster;
 use crate::config::{
     self, AccessLog, AdminAddress, Config, Mistakes, Name, Reference, filter_config,
 };
 use crate::filter::{JobState, LoadedFilter};
+use crate::health;
 use crate::secrets::Secret;
 use crate::snapshot::{Reason, Snapshot};
 use crate::stats::{Expiry, Stats};
@@ -378,7 +379,7 @@ fn view(
 ) -> AdminView {
     // Whoever looks must not keep a generation alive.
     let (of_filters, of_clusters) = (Arc::downgrade(snapshot), Arc::downgrade(snapshot));
-    let of_canaries = of_filters.clone();
+    let (of_canaries, of_endpoints) = (of_filters.clone(), of_filters.clone());
     let (told, told_of, counted) = (told.clone(), told.clone(), told.clone());
     let (stats, billed) = (stats.clone(), stats.clone());
     AdminView {
@@ -398,8 +399,17 @@ fn view(
         }),
         clusters: Box::new(move || {
             shown(&of_clusters, |snapshot| {
-                snapshot.clusters.iter().map(cluster).collect()
+                snapshot.clusters.iter().map(endpoints::cluster).collect()
             })
+        }),
+        tell_endpoint: Box::new(move |cluster, address, told| {
+            let snapshot = of_endpoints.upgrade();
+            let cluster = snapshot.as_ref().and_then(|one| one.cluster(cluster));
+            match cluster {
+                Some(cluster) if health::tell(cluster, address, told) => Ok(()),
+                Some(_) => Err(format!("the cluster has no endpoint `{address}`")),
+                None => Err("there is no such cluster".to_owned()),
+            }
         }),
         generations: Box::new(move || {
             let last = told
@@ -530,22 +540,4 @@ fn seconds(time: SystemTime) -> f64 {
 
 fn texts(names: &BTreeSet<config::Name>) -> Vec<&str> {
     names.iter().map(|name| &**name).collect()
-}
-
-fn cluster(cluster: &Arc<Cluster>) -> Value {
-    let now = tokio::time::Instant::now();
-    let endpoints = cluster.endpoints.load();
-    json!({
-        "name": &**cluster.name(),
-        "balance": cluster.config.balance.name(),
-        "endpoints": endpoints.endpoints.iter().enumerate().map(|(index, endpoint)| json!({
-            "address": &*endpoint.label,
-            "weight": endpoints.weight(index),
-            "refusing": endpoint.is_refusing(now),
-        })).collect::<Vec<_>>(),
-        "active": cluster.stats.level(|stats| &stats.active),
-        "idle_connections": cluster.stats.level(|stats| &stats.connections_idle),
-        "requests": cluster.stats.sum(|stats| &stats.requests),
-        "connect_failures": cluster.stats.sum(|stats| &stats.connect_failures),
-    })
 }

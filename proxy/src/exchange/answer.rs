@@ -14,7 +14,8 @@ use crate::config::Name;
 use crate::error::{ErrorKind, ProxyError};
 use crate::filter::{Collect, Transform};
 use crate::http::ResponseHead;
-use crate::upstream::{AnswerBody, Frame, Opaque};
+use crate::stats::NoRetry;
+use crate::upstream::{AnswerBody, Frame, Opaque, Try};
 
 /// What the client is to get.
 #[allow(
@@ -181,6 +182,10 @@ pub struct Facts {
     pub version: Option<Version>,
     pub reused: bool,
     pub retries: u32,
+    /// All of them, where there was more than one.
+    pub tries: Vec<Try>,
+    /// Why there was no other, where there would have been.
+    pub no_retry: Option<NoRetry>,
     /// From sending the request to the head of its answer.
     pub upstream: Option<Duration>,
     /// The filter that made the answer.

@@ -26,11 +26,11 @@ pub async fn ask(
     let chain = &scene.listener.chain;
     let Towards { outgoing, alarm } = client;
     loop {
-        let deadline = scene.deadline(&course.view);
+        let limit = scene.limit(asked, &course.view);
         let flow = {
             let asking = pin!(chain.on_request(&mut course.view, &mut course.taken));
             let asking = pin!(upload.beside(asking));
-            scene.until(deadline, alarm, asking).await??
+            scene.until(limit, alarm, asking).await??
         };
         let flow = match flow {
             Flow::Collect(collect) => {
@@ -61,7 +61,7 @@ async fn collect_body(
     client: Towards<'_, '_>,
 ) -> Result<Flow, ProxyError> {
     let chain = &scene.listener.chain;
-    let deadline = scene.deadline(&course.view);
+    let limit = scene.limit(asked, &course.view);
     let Towards { outgoing, alarm } = client;
     let waits_for_us = asked.expects_continue && !upload.was_asked_for && !upload.has_begun();
     if waits_for_us && !upload.is_broken() && !upload.exceeds(collect) {
@@ -71,14 +71,14 @@ async fn collect_body(
     let mut collection: Collection = {
         let midway = Midway::new(chain, course);
         let collecting = pin!(upload.collect(collect, &midway));
-        scene.until(deadline, alarm, collecting).await??
+        scene.until(limit, alarm, collecting).await??
     };
     course.view.request_bytes = upload.bytes();
     let flow = {
         let asking =
             pin!(chain.on_request_body(&mut course.view, &mut course.taken, &mut collection.body));
         let asking = pin!(upload.beside(asking));
-        scene.until(deadline, alarm, asking).await??
+        scene.until(limit, alarm, asking).await??
     };
     upload.put_back(collection);
     tell_length(&mut course.view, upload);

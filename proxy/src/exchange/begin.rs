@@ -7,6 +7,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderName, HeaderValue, Method, Version};
 
 use super::Scene;
+use super::hops::Hop;
 use super::incoming::{Incoming, Source};
 use super::upload::Upload;
 use crate::cluster::Target;
@@ -44,6 +45,7 @@ pub struct Asked {
     pub upgrade: Option<Upgrade>,
     /// `Max-Forwards` says that it goes no further than here.
     pub is_final: bool,
+    pub hop: Hop,
 }
 
 /// Spells the host that a client names as its target in the one way in which filters and
@@ -69,6 +71,9 @@ pub fn begin(scene: &Scene<'_>, request: ParsedRequest) -> (Asked, Lendable) {
     if !Role::of(config).is_own(request.form) {
         spell_out(&mut head);
     }
+    let is_grpc = request.version == Version::HTTP_2
+        && head.method != Method::CONNECT
+        && grpc::is_call(&head.headers);
     let asked = Asked {
         peer: scene.socket_peer,
         method: head.method.clone(),
@@ -80,12 +85,11 @@ pub fn begin(scene: &Scene<'_>, request: ParsedRequest) -> (Asked, Lendable) {
         framing: request.framing,
         keeps_alive: request.keep_alive,
         expects_continue: request.expects_continue,
-        is_grpc: request.version == Version::HTTP_2
-            && head.method != Method::CONNECT
-            && grpc::is_call(&head.headers),
+        is_grpc,
         upgrade: request.upgrade,
         is_final: hop::count_down_max_forwards(&head.method, &mut head.headers)
             == MaxForwards::Final,
+        hop: Hop::read(&head.headers, is_grpc),
     };
     for name in &config.remove_request_headers {
         head.headers.remove(name);
@@ -156,6 +160,7 @@ pub fn begin(scene: &Scene<'_>, request: ParsedRequest) -> (Asked, Lendable) {
             max_fields: config.limits.max_headers,
         },
         takes_hash_key: scene.snapshot.takes_hash_keys,
+        takes_subset: scene.snapshot.takes_subsets,
         calls: scene.snapshot.calls.clone(),
     });
     (asked, view)

@@ -2,17 +2,17 @@
 
 use std::pin::pin;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use http::Method;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::error::{ErrorKind, ProxyError};
 use crate::filter::{CallFailed, Inbound, Outbound};
 use crate::http::hop;
-use crate::upstream::{
-    self, ForwardTimeouts, Frame, Progress, RequestBody, UpstreamRequest, WorkerCluster,
-};
+use crate::upstream::{self, Frame, Progress, RequestBody, Terms, UpstreamRequest, WorkerCluster};
 
 /// Makes the calls that filters ask for, for as long as anybody may ask. `find`
 /// gives the cluster of a name, if there still is one. Each call is a task of its
@@ -72,7 +72,7 @@ async fn make(cluster: Rc<WorkerCluster>, call: Outbound) {
     };
     let max_bytes = if is_head { 0 } else { max_bytes };
     let outcome = {
-        let asking = pin!(ask(&cluster, request, max_bytes));
+        let asking = pin!(ask(&cluster, request, timeout, max_bytes));
         tokio::select! {
             biased;
             // Nobody waits any more: the call is cancelled.
@@ -87,11 +87,15 @@ async fn make(cluster: Rc<WorkerCluster>, call: Outbound) {
 async fn ask(
     cluster: &Rc<WorkerCluster>,
     request: UpstreamRequest,
+    timeout: Duration,
     max_bytes: usize,
 ) -> Result<Inbound, CallFailed> {
-    let timeouts = ForwardTimeouts::from(&cluster.cluster().config.timeouts);
+    let terms = Terms {
+        deadline: Instant::now().checked_add(timeout),
+        ..Terms::of(&cluster.cluster().config)
+    };
     let progress = Progress::default();
-    let sent = upstream::forward(cluster, request, &timeouts, &progress).await;
+    let sent = upstream::forward(cluster, request, &terms, &progress).await;
     let mut answer = sent.map_err(|error| failed(cluster, &error))?;
     let mut body = BytesMut::new();
     while let Some(frame) = answer.body.next_frame().await {
@@ -114,9 +118,11 @@ async fn ask(
 fn failed(cluster: &WorkerCluster, error: &ProxyError) -> CallFailed {
     tracing::debug!(%error, cluster = %cluster.name(), "a call of a filter failed");
     match error.kind {
-        ErrorKind::ConnectTimeout | ErrorKind::AnswerTimeout | ErrorKind::UpstreamStalled => {
-            CallFailed::Timeout
-        }
+        ErrorKind::ConnectTimeout
+        | ErrorKind::TlsTimeout
+        | ErrorKind::AnswerTimeout
+        | ErrorKind::TryTimeout
+        | ErrorKind::UpstreamStalled => CallFailed::Timeout,
         _ => CallFailed::Unavailable,
     }
 }

@@ -6,6 +6,7 @@ use std::task::Poll;
 
 use http::header::{HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+use tokio::time::Instant;
 
 use super::answer::{Body, Facts, Outcome};
 use super::begin::Asked;
@@ -13,14 +14,14 @@ use super::midway::{Course, Midway};
 use super::mirror::{BodyKind, Copy};
 use super::outgoing::Outgoing;
 use super::upload::{Upload, alongside};
-use super::{Scene, reply, target};
-use crate::config::ClusterProtocol;
+use super::{Scene, hops, reply, target};
+use crate::config::{ClusterProtocol, RetryPolicy};
 use crate::deadline::Alarm;
 use crate::error::{ErrorKind, ProxyError};
 use crate::filter::{Flow, View};
 use crate::http::{Framing, ResponseHead, TargetForm, hop};
 use crate::upstream::{
-    self, Answer, ForwardTimeouts, Progress, RequestBody, UpstreamRequest, WorkerCluster,
+    self, Answer, Progress, RequestBody, Terms, TryEnd, UpstreamRequest, WorkerCluster,
 };
 
 /// The client's halves but for its body, which the upload reads.
@@ -130,7 +131,16 @@ async fn forward(
         upload.set_timeout(scene.listener.shared.config.timeouts.longest);
     }
     let progress = match cluster.cluster().config.targets {
-        None => Progress::of_client(scene.peer).with_key(course.view.decisions.hash_key),
+        None => {
+            let decisions = &course.view.decisions;
+            let progress = Progress::of_client(scene.peer)
+                .with_key(decisions.hash_key)
+                .with_labels(decisions.labels.clone());
+            match cluster.cluster().config.balance.hashing() {
+                Some(_) => progress.for_path(asked.path.clone(), course.view.tls.is_some()),
+                None => progress,
+            }
+        }
         // Boxed: no other exchange is to carry room for it.
         Some(_) => {
             let about = (asked, &*course.view);
@@ -144,7 +154,20 @@ async fn forward(
             .await?
         }
     };
-    let headers = headers_for(scene, &mut course.view, upload, &cluster)?;
+    if let Some(total) = cluster.cluster().config.timeouts.total {
+        let own = scene.listener.shared.config.timeouts.total;
+        (course.view.decisions.total_timeout).get_or_insert_with(|| total.min(own));
+    }
+    let limit = scene.limit(asked, &course.view);
+    if limit.at <= Instant::now() {
+        return Err(limit.kind.into());
+    }
+    let retry = retry_for(scene, &course.view, &cluster);
+    let mut headers = headers_for(scene, &mut course.view, upload, &cluster)?;
+    if let Some(policy) = retry {
+        let method = &course.view.request.method;
+        hops::tell_retries(&mut headers, asked, policy, method, upload.framing());
+    }
     if asked.upgrade.is_none() {
         start_copies(scene, &course.view, &headers, upload);
     }
@@ -165,10 +188,13 @@ async fn forward(
         repeatable: is_repeatable(&course.view.request.method),
         upgrade: asked.upgrade.clone(),
     };
-    let timeouts = timeouts_for(scene, asked, &course.view, &cluster);
-    let deadline = scene.deadline(&course.view);
+    let terms = Terms {
+        deadline: Some(limit.at),
+        told: hops::told(asked, &course.view),
+        ..terms_for(scene, asked, &course.view, &cluster, retry)
+    };
     let answer = {
-        let sending = pin!(upstream::forward(&cluster, request, &timeouts, &progress));
+        let sending = pin!(upstream::forward(&cluster, request, &terms, &progress));
         let sending = pin!(pass_on_interim(
             &progress,
             asked.version,
@@ -177,16 +203,21 @@ async fn forward(
         ));
         let midway = Midway::new(&scene.listener.chain, course);
         let sending = pin!(alongside(upload, &midway, sending));
-        scene.until(deadline, client.alarm, sending).await
+        scene.until(limit, client.alarm, sending).await
     };
-    note_endpoint(&progress, &cluster, &mut course.view, facts);
+    let answer = answer.flatten().flatten();
+    let end = match &answer {
+        Ok(answer) => TryEnd::Status(answer.status.as_u16()),
+        Err(error) => TryEnd::Error(error.kind),
+    };
+    note_endpoint(&progress, &cluster, &mut course.view, facts, end);
     let answer = match answer {
         // It was the client, if the origin has taken all that there was.
         Err(late) if late.kind == ErrorKind::TotalTimeout && upload.waits_for_client() => {
             upload.give_up();
             return Err(ErrorKind::BodyTimeout.into());
         }
-        answer => answer???,
+        answer => answer?,
     };
     facts.upstream = Some(answer.answer_time);
     facts.version = Some(answer.version);
@@ -194,15 +225,18 @@ async fn forward(
     Ok(answer)
 }
 
-/// Where it was tried last.
+/// Where it was tried, of which the last ended so.
 pub fn note_endpoint(
     progress: &Progress,
     cluster: &WorkerCluster,
     view: &mut View,
     facts: &mut Facts,
+    end: TryEnd,
 ) {
     facts.endpoint = progress.endpoint();
     facts.retries = progress.retries();
+    facts.tries = progress.tries(end);
+    facts.no_retry = progress.no_retry();
     view.upstream = facts
         .endpoint
         .as_ref()
@@ -286,22 +320,40 @@ fn open_body(upload: &mut Upload<'_>) -> RequestBody {
     body
 }
 
-/// The cluster's times, as far as filters did not change them.
-fn timeouts_for(
+/// The policy that a filter named, or the cluster's.
+fn retry_for<'a>(
+    scene: &'a Scene<'_>,
+    view: &View,
+    cluster: &'a WorkerCluster,
+) -> Option<&'a RetryPolicy> {
+    let Some(name) = &view.decisions.retry else {
+        return cluster.cluster().config.retry.as_deref();
+    };
+    let mut policies = scene.snapshot.shared.config.retry_policies.iter();
+    policies
+        .find(|policy| policy.name == *name)
+        .map(|policy| &**policy)
+}
+
+/// The cluster's, as far as filters did not change them.
+fn terms_for<'a>(
     scene: &Scene<'_>,
     asked: &Asked,
     view: &View,
-    cluster: &WorkerCluster,
-) -> ForwardTimeouts {
+    cluster: &'a WorkerCluster,
+    retry: Option<&'a RetryPolicy>,
+) -> Terms<'a> {
     let longest = scene.listener.shared.config.timeouts.longest;
-    let mut timeouts = ForwardTimeouts::from(&cluster.cluster().config.timeouts);
-    timeouts.try_timeout = view.decisions.try_timeout.map(|limit| limit.min(longest));
+    let mut terms = Terms::of(&cluster.cluster().config).with_retry(retry);
+    if let Some(limit) = view.decisions.try_timeout {
+        terms.try_timeout = Some(limit.min(longest));
+    }
     match view.decisions.idle_timeout {
-        Some(idle) => timeouts.idle = idle.min(longest),
-        None if is_call(asked, cluster) => timeouts.idle = longest,
+        Some(idle) => terms.idle = idle.min(longest),
+        None if is_call(asked, cluster) => terms.idle = longest,
         None => {}
     }
-    timeouts
+    terms
 }
 
 /// A call of gRPC where that is spoken. It may be silent for as long as it lasts: pings

@@ -13,7 +13,7 @@ use super::Local;
 use crate::filter::Mirror;
 use crate::http::RequestHead;
 use crate::upstream::{
-    self, BodySender, ForwardTimeouts, Progress, RequestBody, UpstreamRequest, WorkerCluster,
+    self, BodySender, Progress, RequestBody, Terms, UpstreamRequest, WorkerCluster,
 };
 
 /// Copies that one worker has under way at once; further ones are not made.
@@ -106,10 +106,13 @@ fn with_fields(mut headers: HeaderMap, mirror: &Mirror) -> HeaderMap {
 }
 
 async fn send(cluster: &Rc<WorkerCluster>, request: UpstreamRequest) {
-    let timeouts = ForwardTimeouts::from(&cluster.cluster().config.timeouts);
+    // Nobody waits for a copy.
+    let terms = Terms {
+        retry: None,
+        ..Terms::of(&cluster.cluster().config)
+    };
     let sent = tokio::time::timeout(TOTAL, async {
-        let mut answer =
-            upstream::forward(cluster, request, &timeouts, &Progress::default()).await?;
+        let mut answer = upstream::forward(cluster, request, &terms, &Progress::default()).await?;
         // Read to its end, so that the connection can be used again.
         while let Some(frame) = answer.body.next_frame().await {
             frame?;

@@ -13,6 +13,7 @@ mod begin;
 mod bounds;
 mod calls;
 mod forward;
+mod hops;
 mod incoming;
 mod local;
 mod midway;
@@ -55,7 +56,7 @@ use http::Version;
 use crate::client::Client;
 use crate::deadline::Alarm;
 use crate::error::{ErrorKind, ProxyError};
-use crate::filter::{Lendable, Participants, View};
+use crate::filter::{Lendable, Participants};
 use crate::http::ParsedRequest;
 use crate::http::forwarded::Peer;
 use crate::snapshot::{Listener, WorkerListener, WorkerSnapshot};
@@ -64,6 +65,7 @@ use crate::tls::TlsFacts;
 use answer::Facts;
 use begin::Asked;
 use forward::Towards;
+use hops::Limit;
 use midway::Course;
 use send::Sent;
 
@@ -277,10 +279,10 @@ impl Scene<'_> {
         self.listener.shared.stats.of(self.local.worker)
     }
 
-    /// Runs `work` until `deadline`, or until a drain cuts off what is left.
+    /// Runs `work` until `limit`, or until a drain cuts off what is left.
     async fn until<T>(
         &self,
-        deadline: tokio::time::Instant,
+        limit: Limit,
         alarm: &mut Alarm,
         mut work: Pin<&mut impl Future<Output = T>>,
     ) -> Result<T, ProxyError> {
@@ -291,17 +293,9 @@ impl Scene<'_> {
             if self.local.drain.is_cut_off() {
                 return Poll::Ready(Err(ErrorKind::Draining.into()));
             }
-            let late = || Err(ErrorKind::TotalTimeout.into());
-            alarm.poll_until(context, deadline).map(|()| late())
+            let late = || Err(limit.kind.into());
+            alarm.poll_until(context, limit.at).map(|()| late())
         })
         .await
-    }
-
-    /// When the whole exchange must be over.
-    fn deadline(&self, view: &View) -> tokio::time::Instant {
-        let timeouts = &self.listener.shared.config.timeouts;
-        let asked_for = view.decisions.total_timeout;
-        let total = asked_for.map_or(timeouts.total, |total| total.min(timeouts.longest));
-        (self.started + total).into()
     }
 }

@@ -9,7 +9,8 @@ use super::access_log::AccessLog;
 use crate::error::{ErrorKind, ProxyError};
 use crate::filter::Told;
 use crate::stats::listener::MAX_ERROR_KINDS;
-use crate::stats::{ListenerStats, StatusClass};
+use crate::stats::{ListenerStats, NoRetry, StatusClass};
+use crate::upstream::Try;
 
 /// What is worth knowing about an exchange that is over. It borrows everything,
 /// so that telling it allocates nothing.
@@ -43,6 +44,10 @@ pub struct Record<'a> {
     pub reused: bool,
     /// Tries beyond the first.
     pub retries: u32,
+    /// All of them, where there was more than one.
+    pub tries: &'a [Try],
+    /// Why there was no other, where there would have been.
+    pub no_retry: Option<NoRetry>,
     /// Body bytes from the client and to it.
     pub bytes_in: u64,
     pub bytes_out: u64,
@@ -135,6 +140,8 @@ mod tests {
             endpoint: Some("10.0.0.1:8080"),
             reused: true,
             retries: 0,
+            tries: &[],
+            no_retry: None,
             bytes_in: 3,
             bytes_out: 1024,
             duration: Duration::from_micros(1500),

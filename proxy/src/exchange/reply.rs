@@ -100,8 +100,19 @@ fn proxy_status(kind: ErrorKind) -> HeaderValue {
         ErrorKind::ConnectFailed => "lockgate; error=connection_refused",
         ErrorKind::ConnectTimeout => "lockgate; error=connection_timeout",
         ErrorKind::UpstreamTlsFailed => "lockgate; error=tls_protocol_error",
-        ErrorKind::AnswerTimeout | ErrorKind::UpstreamStalled | ErrorKind::TotalTimeout => {
-            "lockgate; error=http_response_timeout"
+        ErrorKind::TlsTimeout => "lockgate; error=connection_timeout; details=\"tls_timeout\"",
+        ErrorKind::AnswerTimeout => {
+            "lockgate; error=http_response_timeout; details=\"answer_timeout\""
+        }
+        ErrorKind::TryTimeout => "lockgate; error=http_response_timeout; details=\"try_timeout\"",
+        ErrorKind::UpstreamStalled => {
+            "lockgate; error=http_response_timeout; details=\"upstream_stalled\""
+        }
+        ErrorKind::TotalTimeout => {
+            "lockgate; error=http_response_timeout; details=\"total_timeout\""
+        }
+        ErrorKind::DeadlineExceeded => {
+            "lockgate; error=http_response_timeout; details=\"deadline_exceeded\""
         }
         ErrorKind::UpstreamReset => "lockgate; error=connection_terminated",
         ErrorKind::BadAnswer => "lockgate; error=http_protocol_error",
@@ -158,14 +169,16 @@ fn text(kind: ErrorKind) -> &'static str {
         ErrorKind::LookupTimeout => "the target's name could not be looked up in time\n",
         ErrorKind::ConnectFailed => "the origin could not be reached\n",
         ErrorKind::ConnectTimeout => "the origin could not be reached in time\n",
+        ErrorKind::TlsTimeout => "there was no TLS connection with the origin in time\n",
         ErrorKind::UpstreamTlsFailed => "there is no TLS connection with the origin\n",
-        ErrorKind::AnswerTimeout => "the origin did not answer in time\n",
+        ErrorKind::AnswerTimeout | ErrorKind::TryTimeout => "the origin did not answer in time\n",
         ErrorKind::UpstreamReset => "the origin closed without a whole answer\n",
         ErrorKind::BadAnswer => "the origin's answer is malformed\n",
         ErrorKind::AnswerTooLarge => "the head of the origin's answer is too large\n",
         ErrorKind::AnswerBodyTooLarge => "the body of the origin's answer is too large\n",
         ErrorKind::UpstreamStalled => "the origin stopped in the middle of its answer\n",
         ErrorKind::TotalTimeout => "the request took too long\n",
+        ErrorKind::DeadlineExceeded => "no time was left for the request\n",
         ErrorKind::Draining => "shutting down\n",
         ErrorKind::Overloaded => "too much is asked of this proxy now\n",
         ErrorKind::Internal => "something went wrong in the proxy\n",

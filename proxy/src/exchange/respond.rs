@@ -42,7 +42,8 @@ pub async fn respond(
         let flow = pin!(pass(scene, asked, course, &mut body, upload, alarm)).await;
         outcome = match flow {
             Ok(Flow::Next) if asked.is_grpc && course.view.is_local => {
-                return Some(in_grpc(&mut course.view, body));
+                let error = facts.error.as_ref().map(|error| error.kind);
+                return Some(in_grpc(&mut course.view, body, error));
             }
             Ok(Flow::Next) => match looks_switched(asked, &course.view) {
                 Some(error) => forward::failed(error, facts),
@@ -90,11 +91,11 @@ async fn pass(
 ) -> Result<Flow, ProxyError> {
     let chain = &scene.listener.chain;
     loop {
-        let deadline = scene.deadline(&course.view);
+        let limit = scene.limit(asked, &course.view);
         let flow = {
             let asking = pin!(chain.on_response(&mut course.view, &mut course.taken));
             let asking = pin!(upload.beside(asking));
-            scene.until(deadline, alarm, asking).await??
+            scene.until(limit, alarm, asking).await??
         };
         let flow = match flow {
             Flow::Collect(collect) => {
@@ -129,18 +130,18 @@ async fn collect_body(
     alarm: &mut Alarm,
 ) -> Result<Flow, ProxyError> {
     let chain = &scene.listener.chain;
-    let deadline = scene.deadline(&course.view);
+    let limit = scene.limit(asked, &course.view);
     let mut collection = {
         let midway = Midway::new(chain, course);
         let collecting = pin!(body.collect(collect, &midway));
         let collecting = pin!(alongside(upload, &midway, collecting));
-        scene.until(deadline, alarm, collecting).await???
+        scene.until(limit, alarm, collecting).await???
     };
     let flow = {
         let asking =
             pin!(chain.on_response_body(&mut course.view, &mut course.taken, &mut collection.body));
         let asking = pin!(upload.beside(asking));
-        scene.until(deadline, alarm, asking).await??
+        scene.until(limit, alarm, asking).await??
     };
     let is_replaced = collection.body.is_replaced;
     body.put_back(collection);
@@ -175,18 +176,27 @@ fn has_body(asked: &Asked, view: &View) -> bool {
 
 /// An answer that the proxy or a filter made, in gRPC's words: all of it is in the
 /// head. One that has a status of gRPC is in them already.
-fn in_grpc(view: &mut View, body: Body) -> Body {
+fn in_grpc(view: &mut View, body: Body, error: Option<ErrorKind>) -> Body {
     match &mut view.response {
         Some(head) if !grpc::has_status(&head.headers) => {
             let message = match &body {
                 Body::Full(text) => text,
                 Body::Stream(_) | Body::Staged(_) => &Bytes::new(),
             };
-            grpc::to_head(&mut head.headers, head.status, message);
+            let status = grpc_status(error, head.status);
+            grpc::to_head(&mut head.headers, status, message);
             head.status = StatusCode::OK;
             Body::Full(Bytes::new())
         }
         Some(_) | None => body,
+    }
+}
+
+/// gRPC has a word of its own for time that is over.
+pub fn grpc_status(error: Option<ErrorKind>, status: StatusCode) -> u8 {
+    match error {
+        Some(ErrorKind::DeadlineExceeded | ErrorKind::TotalTimeout) => grpc::DEADLINE_EXCEEDED,
+        Some(_) | None => grpc::status_of(status),
     }
 }
 

@@ -14,6 +14,7 @@ use super::begin::Asked;
 use super::forward::Towards;
 use super::midway::{Course, Midway};
 use super::outgoing::Outgoing;
+use super::respond::grpc_status;
 use super::upload::{Upload, alongside};
 use super::{After, Scene, reply};
 use crate::deadline::{Alarm, within};
@@ -102,7 +103,7 @@ pub async fn send(
     let persistence = Persistence::new(asked.version, keep_alive);
     let outgoing = client.outgoing;
     let headed = encode_head(scene, asked, head, local_length, how, persistence, outgoing);
-    let deadline = scene.deadline(&course.view);
+    let limit = scene.limit(asked, &course.view);
     let midway = Midway::new(&scene.listener.chain, course);
     let mut sending = Sending {
         outgoing,
@@ -113,7 +114,7 @@ pub async fn send(
     let sent = {
         let sending = pin!(sending.after(headed, body));
         let sending = pin!(alongside(upload, &midway, sending));
-        scene.until(deadline, client.alarm, sending).await
+        scene.until(limit, client.alarm, sending).await
     };
     let duration = scene.started.elapsed();
     let body_bytes = sending.bytes;
@@ -220,6 +221,7 @@ async fn cut_off(
         && let Ok(status) = StatusCode::from_u16(kind.status())
     {
         let mut trailers = HeaderMap::new();
+        let status = grpc_status(Some(kind), status);
         grpc::write_status(&mut trailers, status, kind.name().as_bytes());
         let ending = pin!(outgoing.end(Some(trailers), how));
         if matches!(within(alarm, UNWANTED, ending).await, Some(Ok(()))) {

@@ -21,7 +21,7 @@ use crate::deadline::Alarm;
 use crate::error::{ErrorKind, ProxyError};
 use crate::filter::View;
 use crate::http::ResponseHead;
-use crate::upstream::{AnswerBody, Progress, WorkerCluster, reach_opaque};
+use crate::upstream::{AnswerBody, Progress, TryEnd, WorkerCluster, reach_opaque};
 
 /// What is known of a request that is yet to be tried, with where it may be tried.
 pub async fn progress(
@@ -33,8 +33,8 @@ pub async fn progress(
 ) -> Result<Progress, ProxyError> {
     let finding = pin!(addresses(scene, cluster, asked, view));
     let finding = pin!(upload.beside(finding));
-    let deadline = scene.deadline(view);
-    let addresses = scene.until(deadline, alarm, finding).await???;
+    let limit = scene.limit(asked, view);
+    let addresses = scene.until(limit, alarm, finding).await???;
     Ok(Progress::of_client(scene.peer).toward(addresses))
 }
 
@@ -76,18 +76,23 @@ pub async fn connect(
     }
     let about = (asked, &*course.view);
     let progress = progress(scene, &cluster, about, upload, client.alarm).await?;
-    let deadline = scene.deadline(&course.view);
+    let limit = scene.limit(asked, &course.view);
     let reached = {
         let reaching = pin!(reach_opaque(&cluster, &progress));
         let reaching = pin!(upload.beside(reaching));
-        scene.until(deadline, client.alarm, reaching).await
+        scene.until(limit, client.alarm, reaching).await
     };
-    note_endpoint(&progress, &cluster, &mut course.view, facts);
+    let reached = reached.flatten().flatten();
+    let end = match &reached {
+        Ok(_) => TryEnd::Connected,
+        Err(error) => TryEnd::Error(error.kind),
+    };
+    note_endpoint(&progress, &cluster, &mut course.view, facts, end);
     let idle = cluster.cluster().config.timeouts.idle;
     let head = ResponseHead {
         status: StatusCode::OK,
         headers: HeaderMap::new(),
     };
-    let origin = AnswerBody::switched(reached???, idle);
+    let origin = AnswerBody::switched(reached?, idle);
     Ok(Outcome::Answer(head, Body::Stream(origin)))
 }

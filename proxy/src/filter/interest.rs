@@ -18,6 +18,8 @@ pub struct Interest {
     pub response_fields: Vec<Field>,
     /// Every cluster that the configuration may name.
     pub clusters: BTreeSet<Name>,
+    /// Every retry policy that it may name.
+    pub retries: BTreeSet<Name>,
     /// Every name that it may give to `set-route`.
     pub routes: BTreeSet<Name>,
     /// Of a connection's first bytes, those that it wants to see at most.
@@ -87,6 +89,7 @@ impl Interest {
             request_fields: self.request_fields.clone(),
             response_fields: self.response_fields.clone(),
             clusters: apart(&self.clusters),
+            retries: apart(&self.retries),
             routes: apart(&self.routes),
             preview: self.preview,
         }
@@ -96,12 +99,6 @@ impl Interest {
     pub fn check(raw: http_filter::Interest) -> Result<Self, Vec<String>> {
         let mut mistakes = Vec::new();
         let has = |phase| raw.phases.contains(phase);
-        if let Some(retry) = raw.retries.first() {
-            mistakes.push(format!(
-                "declares the retry policy `{}`; retry policies are not served by this version",
-                retry.escape_debug()
-            ));
-        }
         let phases = Phases {
             request: has(http_filter::Phases::REQUEST),
             request_trailers: has(http_filter::Phases::REQUEST_TRAILERS),
@@ -119,6 +116,7 @@ impl Interest {
             request_fields,
             response_fields,
             clusters: names(raw.clusters),
+            retries: names(raw.retries),
             routes: names(raw.routes),
             preview: 0,
         })

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use smallvec::SmallVec;
 
 use super::view::View;
+use crate::balance::subsets::Label;
 use crate::config::Name;
 
 /// Values that a field had.
@@ -26,7 +27,9 @@ pub enum Undo {
     Status(StatusCode),
     Route(Option<Name>),
     Cluster(Option<Name>),
+    Retry(Option<Name>),
     HashKey(Option<u64>),
+    Subset(Box<[Label]>),
     /// How many mirrors there were.
     Mirrors(usize),
     /// An attribute that was not there before; it is the last.
@@ -87,7 +90,9 @@ fn apply(undo: Undo, view: &mut View) {
         }
         Undo::Route(route) => decisions.route = route,
         Undo::Cluster(cluster) => decisions.cluster = cluster,
+        Undo::Retry(retry) => decisions.retry = retry,
         Undo::HashKey(key) => decisions.hash_key = key,
+        Undo::Subset(labels) => decisions.labels = labels,
         Undo::Mirrors(count) => decisions.mirrors.truncate(count),
         Undo::NewAttribute => drop(view.attributes.pop()),
         Undo::Attribute(place, value) => view.attributes[place].1 = value,

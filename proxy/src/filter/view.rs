@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use smallvec::SmallVec;
 
 use super::calls::Calls;
+use crate::balance::subsets::Label;
 use crate::config::Name;
 use crate::http::request_id::Hex;
 use crate::http::{RequestHead, ResponseHead, TargetForm};
@@ -65,6 +66,8 @@ pub struct View {
     pub head_limits: HeadLimits,
     /// Whether some cluster balances by keys of filters.
     pub takes_hash_key: bool,
+    /// Whether some cluster has subsets.
+    pub takes_subset: bool,
     /// Where calls of filters go, if any filter may make one.
     pub calls: Option<Calls>,
 }
@@ -126,8 +129,12 @@ pub struct HeadLimits {
 pub struct Decisions {
     pub route: Option<Name>,
     pub cluster: Option<Name>,
+    /// A retry policy in the place of the cluster's.
+    pub retry: Option<Name>,
     /// To balance by, hashed.
     pub hash_key: Option<u64>,
+    /// What the endpoint is to have.
+    pub labels: Box<[Label]>,
     pub mirrors: Vec<Mirror>,
     /// Asked for in the current call; the chain waits as soon as it is over.
     pub delay: Duration,
@@ -207,6 +214,7 @@ impl View {
             found: None,
             head_limits: HEAD_LIMITS,
             takes_hash_key: false,
+            takes_subset: false,
             calls,
         }
     }
@@ -240,6 +248,7 @@ impl View {
             found: None,
             head_limits: self.head_limits,
             takes_hash_key: self.takes_hash_key,
+            takes_subset: self.takes_subset,
             calls: None,
         })
     }

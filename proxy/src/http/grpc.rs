@@ -50,7 +50,7 @@ pub fn status_of(status: StatusCode) -> u8 {
 const OK: u8 = 0;
 const CANCELLED: u8 = 1;
 const UNKNOWN: u8 = 2;
-const DEADLINE_EXCEEDED: u8 = 4;
+pub const DEADLINE_EXCEEDED: u8 = 4;
 const PERMISSION_DENIED: u8 = 7;
 const RESOURCE_EXHAUSTED: u8 = 8;
 const UNIMPLEMENTED: u8 = 12;
@@ -60,8 +60,8 @@ const UNAUTHENTICATED: u8 = 16;
 
 /// Writes how a call ended: into a head, which is the whole answer then, or as
 /// trailers.
-pub fn write_status(fields: &mut HeaderMap, status: StatusCode, message: &[u8]) {
-    fields.insert(GRPC_STATUS, HeaderValue::from(u16::from(status_of(status))));
+pub fn write_status(fields: &mut HeaderMap, status: u8, message: &[u8]) {
+    fields.insert(GRPC_STATUS, HeaderValue::from(u16::from(status)));
     let message = encode(message.trim_ascii());
     if let Ok(message) = HeaderValue::from_maybe_shared(bytes::Bytes::from(message))
         && !message.is_empty()
@@ -71,7 +71,7 @@ pub fn write_status(fields: &mut HeaderMap, status: StatusCode, message: &[u8]) 
 }
 
 /// The head that stands for a whole answer. Fields about the body that it had go.
-pub fn to_head(headers: &mut HeaderMap, status: StatusCode, message: &[u8]) {
+pub fn to_head(headers: &mut HeaderMap, status: u8, message: &[u8]) {
     headers.remove(http::header::CONTENT_LENGTH);
     headers.remove(http::header::CONTENT_ENCODING);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
@@ -121,7 +121,7 @@ mod tests {
     fn a_message_is_printable() {
         let check = |message: &[u8], wanted: Option<&str>| {
             let mut fields = HeaderMap::new();
-            write_status(&mut fields, StatusCode::FORBIDDEN, message);
+            write_status(&mut fields, PERMISSION_DENIED, message);
             assert_eq!(fields[GRPC_STATUS], "7");
             let found = fields
                 .get(GRPC_MESSAGE)

@@ -2,7 +2,7 @@
 //!
 //! Here live: the heads of an exchange, the strict HTTP/1 codec (`h1/`), what
 //! HTTP/2's heads are checked for (`h2/`), path normalisation, hop-by-hop removal, `Forwarded` and friends, `traceparent`,
-//! request ids, `Via`, `Date`, and which framing an answer gets.
+//! request ids, what hops tell each other, `Via`, `Date`, and which framing an answer gets.
 //! It takes bytes and header maps and gives values or an error with a reason.
 //! It must never touch a socket, a clock or a task: time and randomness come in
 //! as values (ids are drawn from the thread's generator, which is no secret).
@@ -20,6 +20,7 @@ pub mod h1;
 pub mod h2;
 mod head;
 pub mod hop;
+pub mod hops;
 pub mod path;
 pub mod request_id;
 pub mod trace;

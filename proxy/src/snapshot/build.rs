@@ -228,7 +228,11 @@ impl Builder<'_> {
         let clusters = config.clusters.iter().enumerate();
         let clusters = clusters.filter_map(|(index, cluster)| {
             let known = before.and_then(|before| before.cluster(&cluster.name));
-            if let Some(known) = known.filter(|known| known.config == *cluster) {
+            // Who is asked for its endpoints is a part of how it finds them.
+            let asks_alike = !cluster.is_discovered()
+                || before.is_some_and(|before| before.config.dns == config.dns);
+            let is_same = |known: &&Arc<Cluster>| known.config == *cluster && asks_alike;
+            if let Some(known) = known.filter(is_same) {
                 return Some(known.clone());
             }
             if let Some(known) = known.filter(|known| known.config.connects_like(cluster)) {
@@ -251,7 +255,11 @@ impl Builder<'_> {
             match tls {
                 Ok(tls) => {
                     let stats = self.stats.cluster(&cluster.name);
-                    Some(Cluster::new(cluster.clone(), tls, stats))
+                    let cluster = cluster.clone();
+                    Some(match known {
+                        Some(known) => known.following(cluster, tls, stats),
+                        None => Cluster::new(cluster, tls, stats),
+                    })
                 }
                 Err(error) => {
                     let pointer = format!("/clusters/{index}/tls");

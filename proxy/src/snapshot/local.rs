@@ -31,6 +31,8 @@ pub struct WorkerSnapshot {
     pub own_addresses: Vec<SocketAddr>,
     /// Whether any cluster balances by keys that filters set.
     pub takes_hash_keys: bool,
+    /// Whether any has subsets.
+    pub takes_subsets: bool,
     /// Where filters send their calls, if any may make one.
     pub calls: Option<Calls>,
     /// Until somebody makes them.
@@ -94,11 +96,14 @@ impl WorkerSnapshot {
             let hashing = cluster.config.balance.hashing();
             hashing.is_some_and(|hashing| hashing.keys.contains(&HashKey::Filter))
         });
+        let has_subsets = |cluster: &Arc<Cluster>| cluster.config.spread.subsets.is_some();
+        let takes_subsets = shared.clusters.iter().any(has_subsets);
         let mut all = shared.clusters.iter();
         Rc::new(Self {
             follows_clients,
             own_addresses: own_addresses(&shared),
             takes_hash_keys,
+            takes_subsets,
             tells_clients: all.any(|cluster| cluster.config.proxy_protocol.is_some()),
             shared,
             listeners,

@@ -1,5 +1,5 @@
 //! What can only be checked once filters have said what they want: the
-//! clusters and routes they name, and headers that only they may set.
+//! clusters, retry policies and routes they name, and headers that only they may set.
 
 use std::collections::BTreeSet;
 
@@ -17,6 +17,7 @@ pub fn check(config: &Config, doubts: &Doubts, known: &[Known]) -> (Vec<Mistake>
     let mut warnings = Vec::new();
     for filter in known {
         check_clusters(config, doubts, filter, &mut mistakes);
+        check_retries(config, doubts, filter, &mut mistakes);
         warnings.extend(remarks(config, filter));
     }
     for filter in &config.filters {
@@ -119,44 +120,88 @@ fn own_config<'a>(
 }
 
 fn check_clusters(config: &Config, doubts: &Doubts, filter: &Known, mistakes: &mut Vec<Mistake>) {
-    let Some(doubtful) = &doubts.clusters else {
-        return;
+    let known = config.clusters.iter().map(|cluster| &*cluster.name);
+    let kind = Named {
+        word: "cluster",
+        plural: "clusters",
+        key: "/cluster",
+        known: known.collect(),
+        doubtful: doubts.clusters.as_ref(),
+        of: |configured| &configured.interest.clusters,
     };
-    let known: Vec<_> = config
-        .clusters
-        .iter()
-        .map(|cluster| &*cluster.name)
-        .collect();
-    for configured in filter.configs() {
-        let is_missing = |name: &&config::Name| {
-            let is_known = known.contains(&&***name) || doubtful.contains(&***name);
-            // A broken value is empty.
-            let is_broken = name.is_empty() && doubts.concern(&configured.pointer);
-            !is_known && !is_broken
+    kind.check(config, doubts, filter, mistakes);
+}
+
+fn check_retries(config: &Config, doubts: &Doubts, filter: &Known, mistakes: &mut Vec<Mistake>) {
+    let known = config.retry_policies.iter().map(|policy| &*policy.name);
+    let kind = Named {
+        word: "retry policy",
+        plural: "retry policies",
+        key: "/retry",
+        known: known.collect(),
+        doubtful: doubts.retries.as_ref(),
+        of: |configured| &configured.interest.retries,
+    };
+    kind.check(config, doubts, filter, mistakes);
+}
+
+/// Things of one kind that filters may name.
+struct Named<'a> {
+    word: &'static str,
+    plural: &'static str,
+    /// Where filters name one, as far as there is a custom.
+    key: &'static str,
+    known: Vec<&'a str>,
+    doubtful: Option<&'a BTreeSet<String>>,
+    of: fn(&Configured) -> &BTreeSet<config::Name>,
+}
+
+impl Named<'_> {
+    fn check(&self, config: &Config, doubts: &Doubts, filter: &Known, mistakes: &mut Vec<Mistake>) {
+        let Some(doubtful) = self.doubtful else {
+            return;
         };
-        let unknown = configured.interest.clusters.iter().filter(is_missing);
-        for name in unknown {
-            let found = format!("filter `{}` naming the cluster `{name}`", filter.name());
-            let wanted = match known.as_slice() {
-                [] => "the name of a cluster, and there is none".to_owned(),
-                known => format!("one of the configured clusters: {}", known.join(", ")),
+        for configured in filter.configs() {
+            let is_missing = |name: &&config::Name| {
+                let is_known = self.known.contains(&&***name) || doubtful.contains(&***name);
+                // A broken value is empty.
+                let is_broken = name.is_empty() && doubts.concern(&configured.pointer);
+                !is_known && !is_broken
             };
-            let places = named_at(config, filter, configured, name);
-            let at = |pointer: &String| Mistake::at(&config.places, pointer, &*found, &*wanted);
-            mistakes.extend(places.iter().map(at));
+            let word = self.word;
+            for name in (self.of)(configured).iter().filter(is_missing) {
+                let found = format!("filter `{}` naming the {word} `{name}`", filter.name());
+                let wanted = match self.known.as_slice() {
+                    [] => format!("the name of a {word}, and there is none"),
+                    known => format!(
+                        "one of the configured {}: {}",
+                        self.plural,
+                        known.join(", ")
+                    ),
+                };
+                let places = named_at(config, filter, configured, name, self.key);
+                let at = |pointer: &String| Mistake::at(&config.places, pointer, &*found, &*wanted);
+                mistakes.extend(places.iter().map(at));
+            }
         }
     }
 }
 
-/// Where a configuration names a cluster: where a key `cluster` says so, or else
+/// Where a configuration names something: where a `key` for it says so, or else
 /// somewhere in it. Nowhere if the name only stands in for a mistake.
-fn named_at(config: &Config, filter: &Known, configured: &Configured, name: &str) -> Vec<String> {
+fn named_at(
+    config: &Config,
+    filter: &Known,
+    configured: &Configured,
+    name: &str,
+    key: &str,
+) -> Vec<String> {
     let Some(own) = own_config(config, filter, configured) else {
         return vec![configured.pointer.clone()];
     };
     let mut found = Vec::new();
     find_text(&own.value, name, &own.pointer, &mut found);
-    let is_key = |pointer: &String| pointer.ends_with("/cluster");
+    let is_key = |pointer: &String| pointer.ends_with(key);
     let is_good = filter.good().is_some();
     match found.len() {
         _ if found.iter().any(is_key) => found.retain(is_key),

@@ -1,7 +1,9 @@
 //! What one cluster did on one worker.
 
 use super::counter::{Counter, Gauge, Histogram};
+use super::health::HealthStats;
 use super::listener::MAX_ERROR_KINDS;
+use super::retries::NoRetries;
 
 #[derive(Debug)]
 pub struct ClusterStats {
@@ -25,7 +27,7 @@ pub struct ClusterStats {
     pub connections_open: Gauge,
     /// Connections that an endpoint refused, or that were not made in time.
     pub connect_failures: Counter,
-    /// Requests sent again, because a connection died before anything of an answer came.
+    /// Tries beyond the first.
     pub retries: Counter,
     /// Requests of which the breaker knows how they went, where there is one; those that
     /// failed; and both again of those that it let through to see.
@@ -33,11 +35,13 @@ pub struct ClusterStats {
     pub judged_failed: Counter,
     pub probes: Counter,
     pub probes_failed: Counter,
+    pub retries_denied: NoRetries,
     /// Copies of requests sent here, those not made because there were too many
     /// under way, and those that did not end well.
     pub copies: Counter,
     pub copies_refused: Counter,
     pub copies_failed: Counter,
+    pub health: HealthStats,
 }
 
 impl ClusterStats {
@@ -66,9 +70,11 @@ impl Default for ClusterStats {
             judged_failed: Counter::default(),
             probes: Counter::default(),
             probes_failed: Counter::default(),
+            retries_denied: NoRetries::default(),
             copies: Counter::default(),
             copies_refused: Counter::default(),
             copies_failed: Counter::default(),
+            health: HealthStats::default(),
         }
     }
 }

@@ -6,6 +6,7 @@ use super::Facts;
 use crate::error::ProxyError;
 use crate::exchange::{Local, Record};
 use crate::http::forwarded::Peer;
+use crate::upstream::TryEnd;
 
 /// Counts it and writes its line.
 pub fn tell(
@@ -22,6 +23,8 @@ pub fn tell(
     if let Some(error) = error {
         stats.errors(error.kind as usize).add(1);
     }
+    let end = error.map_or(TryEnd::Connected, |error| TryEnd::Error(error.kind));
+    let tries = facts.progress.tries(end);
     local.log.write(&Record {
         started: facts.started,
         listener: &facts.listener,
@@ -40,6 +43,8 @@ pub fn tell(
         endpoint: endpoint.as_ref().map(|endpoint| &*endpoint.label),
         reused: false,
         retries: facts.progress.retries(),
+        tries: &tries,
+        no_retry: facts.progress.no_retry(),
         bytes_in: facts.passed.up,
         bytes_out: facts.passed.down,
         duration: facts.began.elapsed(),

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use smallvec::SmallVec;
@@ -41,8 +41,10 @@ pub fn body_channel_of(length: Option<u64>, capacity: usize) -> (BodySender, Req
         receiver: Receiver::Reading,
         receiver_waker: None,
         sender_waker: None,
+        turn: 0,
+        kept: None,
     }));
-    let receiver = BodyReceiver(Rc::clone(&channel));
+    let receiver = BodyReceiver::of(&channel);
     (BodySender(channel), RequestBody::Stream(receiver))
 }
 
@@ -59,6 +61,10 @@ struct Channel {
     receiver: Receiver,
     receiver_waker: Option<Waker>,
     sender_waker: Option<Waker>,
+    /// How often it was begun anew.
+    turn: u32,
+    /// What may have to be sent again.
+    kept: Option<Box<Kept>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -205,12 +211,35 @@ pub enum BrokenBody {
 
 /// The end that the connection reads from.
 #[derive(Debug)]
-pub struct BodyReceiver(Rc<RefCell<Channel>>);
+pub struct BodyReceiver {
+    channel: Rc<RefCell<Channel>>,
+    /// The channel's, unless another has taken its place.
+    turn: u32,
+}
 
 impl BodyReceiver {
+    fn of(channel: &Rc<RefCell<Channel>>) -> Self {
+        Self {
+            channel: Rc::clone(channel),
+            turn: channel.borrow().turn,
+        }
+    }
+
+    /// Keeps what is read of it, so that it can be read again as long as it is no more
+    /// than `most`. `None` if it is known to be more.
+    pub(super) fn keep(&mut self, most: usize) -> Option<Replay> {
+        let mut channel = self.channel.borrow_mut();
+        let length = channel.remaining;
+        if length.is_some_and(|length| length > most as u64) {
+            return None;
+        }
+        channel.kept = Some(Box::new(Kept::new(length, most)));
+        Some(Replay(Rc::clone(&self.channel)))
+    }
+
     /// What the connection's driver keeps, since hyper takes the receiver.
     pub(super) fn watch(&self) -> BodyWatch {
-        BodyWatch(Rc::clone(&self.0))
+        BodyWatch(Rc::clone(&self.channel))
     }
 
     /// The next chunk. The task is woken when there is one.
@@ -235,10 +264,16 @@ impl BodyReceiver {
 
     /// Whoever polls has left its waker in the channel: see [`BodyWatch`].
     fn poll_next(&mut self) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
-        let mut channel = self.0.borrow_mut();
+        let mut channel = self.channel.borrow_mut();
+        if let Some(chunk) = channel.kept.as_mut().and_then(|kept| kept.next()) {
+            return Poll::Ready(Some(channel.count(chunk)));
+        }
         if !channel.chunks.is_empty() {
             let chunk = channel.chunks.remove(0);
             channel.wake_sender();
+            if let Some(kept) = &mut channel.kept {
+                kept.keep(&chunk);
+            }
             return Poll::Ready(Some(channel.count(chunk)));
         }
         match channel.end {
@@ -269,15 +304,157 @@ impl Channel {
     }
 
     fn is_drained(&self) -> bool {
-        self.end == End::Finished && self.chunks.is_empty() && self.trailers.is_none()
+        self.end == End::Finished && !self.has_chunks() && self.trailers.is_none()
+    }
+
+    /// Whether there is something that the receiver has not taken.
+    fn has_chunks(&self) -> bool {
+        !self.chunks.is_empty() || self.kept.as_ref().is_some_and(|kept| kept.has_next())
+    }
+
+    fn gone(&mut self) {
+        self.receiver = Receiver::Gone;
+        self.wake_sender();
     }
 }
 
 impl Drop for BodyReceiver {
     fn drop(&mut self) {
+        let mut channel = self.channel.borrow_mut();
+        if self.turn != channel.turn {
+            // Another has come.
+            return;
+        }
+        match &mut channel.kept {
+            // Another may come.
+            Some(kept) if kept.has_replay => kept.has_receiver = false,
+            Some(_) | None => channel.gone(),
+        }
+    }
+}
+
+/// What of a body went by, as references to what was read.
+#[derive(Debug)]
+struct Kept {
+    chunks: Vec<Bytes>,
+    /// Behind those, copied together: clients choose how small chunks are, and each holds
+    /// all of what it was read into.
+    small: BytesMut,
+    /// Of these, how many the present receiver has had.
+    next: usize,
+    /// What may still be kept; `None` once more than that went by.
+    room: Option<usize>,
+    trailers: Option<HeaderMap>,
+    /// Of the whole body, where it is known.
+    length: Option<u64>,
+    has_receiver: bool,
+    /// Whether anybody may still want it again.
+    has_replay: bool,
+}
+
+/// Of one body.
+const MAX_KEPT_CHUNKS: usize = 1024;
+
+/// Smaller ones are copied.
+const MIN_REFERENCE: usize = 1024;
+
+impl Kept {
+    fn new(length: Option<u64>, most: usize) -> Self {
+        Self {
+            chunks: Vec::new(),
+            small: BytesMut::new(),
+            next: 0,
+            room: Some(most),
+            trailers: None,
+            length,
+            has_receiver: true,
+            has_replay: true,
+        }
+    }
+
+    /// What went by in an earlier turn and not yet in this one.
+    fn next(&mut self) -> Option<Bytes> {
+        let chunk = self.chunks.get(self.next)?.clone();
+        self.next += 1;
+        Some(chunk)
+    }
+
+    fn has_next(&self) -> bool {
+        self.next < self.chunks.len()
+    }
+
+    fn keep(&mut self, chunk: &Bytes) {
+        let room = self.room.and_then(|room| room.checked_sub(chunk.len()));
+        self.room = room.filter(|_| self.has_replay && self.chunks.len() < MAX_KEPT_CHUNKS);
+        if self.room.is_none() {
+            self.chunks = Vec::new();
+            self.small = BytesMut::new();
+        } else if chunk.len() < MIN_REFERENCE {
+            self.small.extend_from_slice(chunk);
+        } else {
+            self.gather();
+            self.chunks.push(chunk.clone());
+        }
+        self.next = self.chunks.len();
+    }
+
+    fn gather(&mut self) {
+        if !self.small.is_empty() {
+            self.chunks.push(self.small.split().freeze());
+        }
+    }
+}
+
+/// Lets a body be sent again. Dropped, nothing of it is kept any more.
+#[derive(Debug)]
+pub(super) struct Replay(Rc<RefCell<Channel>>);
+
+impl Replay {
+    /// Whether all that went by is still there, and the rest may come.
+    pub fn is_whole(&self) -> bool {
+        let channel = self.0.borrow();
+        let is_kept = channel
+            .kept
+            .as_ref()
+            .is_some_and(|kept| kept.room.is_some());
+        is_kept && channel.end != End::Abandoned
+    }
+
+    /// The body from its beginning, in the place of the one that was read before.
+    pub fn again(&self) -> Option<RequestBody> {
+        if !self.is_whole() {
+            return None;
+        }
+        let channel = &mut *self.0.borrow_mut();
+        let kept = channel.kept.as_mut()?;
+        channel.turn += 1;
+        kept.gather();
+        kept.next = 0;
+        kept.has_receiver = true;
+        channel.trailers = channel.trailers.take().or(kept.trailers.take());
+        channel.remaining = kept.length;
+        channel.end_is_known = false;
+        channel.receiver = Receiver::Reading;
+        let turn = channel.turn;
+        Some(RequestBody::Stream(BodyReceiver {
+            channel: Rc::clone(&self.0),
+            turn,
+        }))
+    }
+}
+
+impl Drop for Replay {
+    fn drop(&mut self) {
         let mut channel = self.0.borrow_mut();
-        channel.receiver = Receiver::Gone;
-        channel.wake_sender();
+        let Some(kept) = &mut channel.kept else {
+            return;
+        };
+        kept.has_replay = false;
+        if !kept.has_receiver {
+            channel.gone();
+        } else if !kept.has_next() {
+            channel.kept = None;
+        }
     }
 }
 
@@ -299,7 +476,7 @@ impl Body for RequestBody {
         match self {
             RequestBody::Empty => true,
             RequestBody::Stream(receiver) => {
-                let channel = receiver.0.borrow();
+                let channel = receiver.channel.borrow();
                 channel.is_drained() && channel.remaining.is_none_or(|remaining| remaining == 0)
             }
         }
@@ -308,7 +485,7 @@ impl Body for RequestBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             RequestBody::Empty => SizeHint::with_exact(0),
-            RequestBody::Stream(receiver) => match receiver.0.borrow().remaining {
+            RequestBody::Stream(receiver) => match receiver.channel.borrow().remaining {
                 Some(remaining) => SizeHint::with_exact(remaining),
                 None => SizeHint::default(),
             },
@@ -338,15 +515,19 @@ impl BodyWatch {
     /// The trailers, once everything before them has been taken.
     pub fn take_trailers(&self) -> Option<HeaderMap> {
         let mut channel = self.0.borrow_mut();
-        match channel.end_is_known {
-            true => channel.trailers.take(),
-            false => None,
+        if !channel.end_is_known {
+            return None;
         }
+        let trailers = channel.trailers.take()?;
+        if let Some(kept) = &mut channel.kept {
+            kept.trailers = Some(trailers.clone());
+        }
+        Some(trailers)
     }
 
     /// Whether there is something that the connection has not taken.
     pub fn is_waiting(&self) -> bool {
-        !self.0.borrow().chunks.is_empty()
+        self.0.borrow().has_chunks()
     }
 
     /// An answer came before the end of the body.

@@ -1,5 +1,6 @@
 //! Whom one worker picks, of the endpoints of a cluster.
 
+use std::cell::Cell;
 use std::num::NonZeroU8;
 use std::ops::Deref;
 use std::rc::Rc;
@@ -12,14 +13,20 @@ use tokio::time::Instant;
 
 use super::pool::{Pool, WorkerEndpoint};
 use crate::balance::bound::{self, Bound};
+use crate::balance::hash::after;
+use crate::balance::shares::place_of;
 use crate::balance::stride::RoundRobin;
-use crate::balance::{choices, peak_ewma};
+use crate::balance::subsets::Label;
+use crate::balance::{choices, peak_ewma, slow_start};
 use crate::cluster::clock::since_start;
-use crate::cluster::{Cluster, Endpoint, EndpointSet, Plan};
+use crate::cluster::{Cluster, Endpoint, EndpointSet, Group, Order};
 use crate::config::Balance;
 
 const ONE: NonZeroU8 = NonZeroU8::MIN;
 const TWO: NonZeroU8 = NonZeroU8::new(2).expect("it is not zero");
+
+/// Steps of this part of a whole are spread over it, however many they are.
+const GOLDEN: f64 = 0.618_033_988_749_894_9;
 
 /// What a pick goes by.
 pub(super) struct Asked<'a> {
@@ -29,6 +36,9 @@ pub(super) struct Asked<'a> {
     pub key: u64,
     /// Requests of this worker that are under way in the cluster.
     pub active: u64,
+    /// Those that endpoints are to have; none for any.
+    pub labels: &'a [Label],
+    pub slow_start: &'a slow_start::Rules,
     /// For the request at hand.
     pub tried: &'a [Rc<WorkerEndpoint>],
 }
@@ -39,7 +49,8 @@ pub(super) struct Choice {
     set: Arc<EndpointSet>,
     /// Index by index those of `set`, each from the first time that it is picked.
     endpoints: Vec<Option<Rc<WorkerEndpoint>>>,
-    round: RoundRobin,
+    /// One for each group.
+    rounds: Vec<RoundRobin>,
     rng: Rng,
 }
 
@@ -60,10 +71,24 @@ impl Choice {
         };
         Self {
             published,
+            rounds: rounds(&set, &mut rng),
             set,
             endpoints,
-            round: RoundRobin::starting_anywhere(&mut rng),
             rng,
+        }
+    }
+
+    /// Another set serves from now on: those that it has not keep no connection, though some
+    /// exchange of an older generation may still ask them.
+    pub fn leave_to(&self, next: &Self, pool: &Pool) {
+        let mut stays = vec![false; self.endpoints.len()];
+        for index in next.set.indices_in(&self.set).flatten() {
+            stays[index] = true;
+        }
+        let pairs = std::iter::zip(&self.endpoints, stays);
+        let gone = pairs.filter(|(_, stays)| !stays);
+        for endpoint in gone.filter_map(|(endpoint, _)| endpoint.as_ref()) {
+            endpoint.leave(pool);
         }
     }
 
@@ -90,97 +115,188 @@ impl Choice {
             let gone = before.iter().flatten();
             gone.for_each(|endpoint| endpoint.retire(pool));
         }
+        if set.plan.groups().len() != self.rounds.len() {
+            self.rounds = rounds(&set, &mut self.rng);
+        }
         self.set = set;
     }
 
-    /// `None` only without endpoints.
+    /// `None` where nobody is to be asked.
     pub fn pick(&mut self, asked: &Asked<'_>) -> Option<Rc<WorkerEndpoint>> {
-        let index = self.index(asked)?;
+        let (group, place) = self.draw(asked)?;
+        let index = self.set.plan.groups()[group].index(place);
         Some(self.endpoint(index))
     }
 
-    /// One that was not tried yet.
+    /// One that was not tried yet; where its group has none, one of the next best.
     pub fn pick_other(&mut self, asked: &Asked<'_>) -> Option<Rc<WorkerEndpoint>> {
-        let picked = self.index(asked)?;
-        let was_tried = |index: usize| is_one_of(&self.set.endpoints[index], asked.tried);
-        let will_do = |index: &usize| !self.set.is_weightless(*index) && !was_tried(*index);
-        let untried = match was_tried(picked) {
-            false => picked,
-            // Not the first of the list, which all that fail would go to.
-            true => {
-                let count = self.endpoints.len();
-                let others = (1..count).map(|offset| (picked + offset) % count);
-                { others }.find(will_do)?
-            }
+        let (group, picked) = self.draw(asked)?;
+        let set = &*self.set;
+        let groups = set.plan.groups();
+        let untried = |group: &Group, place: usize| {
+            let index = group.index(place);
+            let will_do =
+                !group.is_weightless(place) && !is_one_of(&set.endpoints[index], asked.tried);
+            will_do.then_some(index)
         };
-        Some(self.endpoint(untried))
+        // Not the first of the list, which all that fail would go to.
+        let own = &groups[group];
+        let others = (0..own.count()).map(|offset| (picked + offset) % own.count());
+        let found = { others }
+            .find_map(|place| untried(own, place))
+            .or_else(|| {
+                let mut others = set.plan.possible(asked.labels);
+                others.find_map(|number| {
+                    let group = &groups[number];
+                    (0..group.count()).find_map(|place| untried(group, place))
+                })
+            })?;
+        Some(self.endpoint(found))
     }
 
-    fn index(&mut self, asked: &Asked<'_>) -> Option<usize> {
-        let (set, endpoints, now) = (&*self.set, &*self.endpoints, asked.now);
-        let is_passed_over = |index: usize| {
-            let endpoint = &set.endpoints[index];
-            endpoint.is_refusing(now)
-                || set.is_weightless(index)
-                || is_one_of(endpoint, asked.tried)
+    /// A group, and a place in it.
+    fn draw(&mut self, asked: &Asked<'_>) -> Option<(usize, usize)> {
+        let Self {
+            set, rng, rounds, ..
+        } = self;
+        let number = set.plan.draw(asked.labels, || match asked.policy {
+            // Equal keys are for the same group.
+            Balance::Hash(_) => place_of(after(asked.key, 1)),
+            _ => rng.f64(),
+        })?;
+        let set = &**set;
+        let endpoints = &*self.endpoints;
+        let drawing = |number: usize| Drawing {
+            set,
+            group: &set.plan.groups()[number],
+            endpoints,
+            asked,
         };
-        let schedule = match &set.plan {
-            Plan::Turns(schedule) => schedule,
-            Plan::Ring(ring) => return self.by_key(ring.order(asked.key), asked, is_passed_over),
-            Plan::Maglev(table) => {
-                return self.by_key(table.order(asked.key), asked, is_passed_over);
-            }
+        let place = drawing(number).place(&mut rounds[number], rng)?;
+        if set.plan.groups().len() == 1 || !drawing(number).is_passed_over(place) {
+            return Some((number, place));
+        }
+        // None of the group can be had: one of the next best, if that is any better.
+        let mut others = set.plan.possible(asked.labels);
+        let other = others.find_map(|other| {
+            let place = drawing(other).place(&mut rounds[other], rng)?;
+            (!drawing(other).is_passed_over(place)).then_some((other, place))
+        });
+        Some(other.unwrap_or((number, place)))
+    }
+
+    fn endpoint(&mut self, index: usize) -> Rc<WorkerEndpoint> {
+        let known = &mut self.endpoints[index];
+        let new = || WorkerEndpoint::new(Arc::clone(&self.set.endpoints[index]));
+        Rc::clone(known.get_or_insert_with(new))
+    }
+}
+
+/// The picking of one endpoint in a group.
+struct Drawing<'a> {
+    set: &'a EndpointSet,
+    group: &'a Group,
+    endpoints: &'a [Option<Rc<WorkerEndpoint>>],
+    asked: &'a Asked<'a>,
+}
+
+impl Drawing<'_> {
+    fn place(&self, round: &mut RoundRobin, rng: &mut Rng) -> Option<usize> {
+        let is_passed_over = |place| self.is_passed_over(place);
+        let is_hashing = matches!(self.asked.policy, Balance::Hash(_));
+        if is_hashing || !self.set.is_settling(self.asked.now) {
+            return self.by_policy(round, rng, is_passed_over);
+        }
+        // Who came lately takes a turn with a chance that grows.
+        let chance = Cell::new(rng.f64());
+        let is_growing = |place| {
+            chance.set((chance.get() + GOLDEN).fract());
+            self.is_passed_over(place) || !self.takes(place, chance.get())
         };
-        let known = |index: usize| endpoints[index].as_deref();
-        let ready = |index: usize| !is_passed_over(index);
+        let picked = self.by_policy(round, rng, is_growing)?;
+        // One that is young is better than one that is not there.
+        match self.is_passed_over(picked) {
+            true => self.by_policy(round, rng, is_passed_over),
+            false => Some(picked),
+        }
+    }
+
+    fn by_policy(
+        &self,
+        round: &mut RoundRobin,
+        rng: &mut Rng,
+        is_passed_over: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
+        let Self { group, asked, .. } = self;
+        let now = asked.now;
+        let schedule = match &group.order {
+            Order::Turns(schedule) => schedule,
+            Order::Ring(ring) => return self.by_key(ring.order(asked.key)),
+            Order::Maglev(table) => return self.by_key(table.order(asked.key)),
+        };
+        let known = |place: usize| self.endpoints[group.index(place)].as_deref();
+        let ready = |place: usize| !is_passed_over(place);
         match asked.policy {
-            Balance::RoundRobin => self.round.pick(schedule, is_passed_over),
+            Balance::RoundRobin => round.pick(schedule, is_passed_over),
             // What hashes has no schedule.
             Balance::Random | Balance::Hash(_) => {
-                let cost = |index| ready(index).then_some(0.0);
-                choices::pick(schedule, ONE, &mut self.rng, cost)
+                let cost = |place| ready(place).then_some(0.0);
+                choices::pick(schedule, ONE, rng, cost)
             }
             Balance::LeastRequest => {
-                let cost =
-                    |index| known(index).map_or(0.0, |known| load(known, set.weight(index), now));
-                let cost = |index| ready(index).then(|| cost(index));
-                choices::pick(schedule, TWO, &mut self.rng, cost)
+                let of = |place, known| load(known, group.weight(place), now);
+                let cost = |place| known(place).map_or(0.0, |known| of(place, known));
+                let cost = |place| ready(place).then(|| cost(place));
+                choices::pick(schedule, TWO, rng, cost)
             }
             Balance::PeakEwma => {
                 let rules = peak_ewma::Rules::default();
-                let of = |index: usize, known: &WorkerEndpoint| {
+                let of = |place: usize, known: &WorkerEndpoint| {
                     known
                         .tally()
-                        .cost(since_start(now), set.weight(index), &rules)
+                        .cost(since_start(now), group.weight(place), &rules)
                 };
-                let cost = |index| known(index).map_or(0.0, |known| of(index, known));
-                let cost = |index| ready(index).then(|| cost(index));
-                choices::pick(schedule, TWO, &mut self.rng, cost)
+                let cost = |place| known(place).map_or(0.0, |known| of(place, known));
+                let cost = |place| ready(place).then(|| cost(place));
+                choices::pick(schedule, TWO, rng, cost)
             }
         }
     }
 
+    fn endpoint(&self, place: usize) -> &Arc<Endpoint> {
+        &self.set.endpoints[self.group.index(place)]
+    }
+
+    fn is_passed_over(&self, place: usize) -> bool {
+        let endpoint = self.endpoint(place);
+        endpoint.is_refusing(self.asked.now)
+            || self.group.is_weightless(place)
+            || is_one_of(endpoint, self.asked.tried)
+    }
+
+    /// Whether a turn that is its own is taken by one that may have come lately.
+    fn takes(&self, place: usize, chance: f64) -> bool {
+        let age = self.endpoint(place).vitals.age(self.asked.now);
+        age.is_none_or(|age| self.asked.slow_start.takes(age, chance))
+    }
+
     /// The first in the key's order that is ready, and has room where that is bounded. Where
     /// those that are ready have no room, since others are not, the bound is given up.
-    fn by_key(
-        &self,
-        order: impl Iterator<Item = usize> + Clone,
-        asked: &Asked<'_>,
-        is_passed_over: impl Fn(usize) -> bool,
-    ) -> Option<usize> {
-        let count = self.endpoints.len();
-        let ready = |index: usize| !is_passed_over(index);
+    fn by_key(&self, order: impl Iterator<Item = usize> + Clone) -> Option<usize> {
+        let Self { group, asked, .. } = self;
+        let count = group.count();
+        let ready = |place: usize| !self.is_passed_over(place);
         let percent = asked
             .policy
             .hashing()
             .and_then(|hashing| hashing.bound_percent);
         if let Some(bound) = percent.map(Bound::of_percent) {
-            let has_room = |index: usize| {
-                let active = self.endpoints[index]
-                    .as_ref()
-                    .map_or(0, |known| known.active());
-                let (weight, all) = self.set.share(index);
-                ready(index) && bound.has_room(active, weight, asked.active, all)
+            let all_active = (asked.active as f64 * group.share).ceil() as u64;
+            let has_room = |place: usize| {
+                let known = self.endpoints[group.index(place)].as_ref();
+                let active = known.map_or(0, |known| known.active());
+                let (weight, all) = group.share_of(place);
+                ready(place) && bound.has_room(active, weight, all_active, all)
             };
             let picked = bound::pick(order.clone(), count, has_room);
             if let Some(picked) = picked.filter(|picked| has_room(*picked)) {
@@ -189,12 +305,12 @@ impl Choice {
         }
         bound::pick(order, count, ready)
     }
+}
 
-    fn endpoint(&mut self, index: usize) -> Rc<WorkerEndpoint> {
-        let known = &mut self.endpoints[index];
-        let new = || WorkerEndpoint::new(Arc::clone(&self.set.endpoints[index]));
-        Rc::clone(known.get_or_insert_with(new))
-    }
+/// For each group a place in its turns; workers begin anywhere.
+fn rounds(set: &EndpointSet, rng: &mut Rng) -> Vec<RoundRobin> {
+    let groups = set.plan.groups().iter();
+    groups.map(|_| RoundRobin::starting_anywhere(rng)).collect()
 }
 
 fn is_one_of(endpoint: &Arc<Endpoint>, tried: &[Rc<WorkerEndpoint>]) -> bool {

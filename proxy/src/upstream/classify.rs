@@ -11,6 +11,7 @@ use http::response::Parts;
 use super::body::BrokenBody;
 use super::interim::Refused;
 use super::wire::WireState;
+use crate::balance::outlier;
 use crate::balance::peak_ewma::Outcome;
 use crate::error::{ErrorKind, ProxyError};
 use crate::tls::{self, is_of_tls};
@@ -50,15 +51,54 @@ pub(super) fn outcome(head: &Parts) -> Outcome {
     }
 }
 
+/// The same in the words of outlier detection.
+pub(super) fn answer_of(head: &Parts) -> outlier::Answer {
+    match head.status {
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+            outlier::Answer::Gateway
+        }
+        status if status.is_server_error() => outlier::Answer::Error,
+        _ => outlier::Answer::Well,
+    }
+}
+
+/// Whether a machine that is there said at once that nobody listens. That costs hardly
+/// anything, and `refused_pause` is for it.
+pub(super) fn is_refusal(error: &ProxyError) -> bool {
+    let source = error.source.as_deref();
+    let broken = source.and_then(|source| find::<io::Error>(source));
+    error.kind == ErrorKind::ConnectFailed
+        && broken.is_some_and(|error| {
+            matches!(
+                error.kind(),
+                io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
+            )
+        })
+}
+
+/// Of a request without an answer that could be passed on.
+pub(super) fn failure_of(kind: ErrorKind) -> outlier::Answer {
+    match kind {
+        // Something is there, and speaks.
+        ErrorKind::BadAnswer => outlier::Answer::Gateway,
+        // And well enough; it is too much.
+        ErrorKind::AnswerTooLarge => outlier::Answer::Error,
+        _ => outlier::Answer::None,
+    }
+}
+
 /// Whether a call of gRPC ended with RESOURCE_EXHAUSTED.
 pub(super) fn is_exhausted(fields: &HeaderMap) -> bool {
-    fields
-        .get("grpc-status")
-        .is_some_and(|status| status == "8")
+    grpc_status(fields) == Some(8)
+}
+
+/// How a call of gRPC ended.
+pub(super) fn grpc_status(fields: &HeaderMap) -> Option<u8> {
+    fields.get("grpc-status")?.to_str().ok()?.parse().ok()
 }
 
 /// RFC 9110 section 10.2.3. A number that is too large is the longest time.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));

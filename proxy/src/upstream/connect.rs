@@ -14,7 +14,8 @@ use super::forward::Asked;
 use super::http2::{self, Channel, Connecting, StreamLease, Waited};
 use super::options;
 use super::pool::{Lease, Pick, WorkerEndpoint};
-use super::request::Progress;
+use super::request::{Progress, TryEnd};
+use super::retry;
 use super::socket::Socket;
 use super::worker_cluster::WorkerCluster;
 use crate::cluster::Address;
@@ -23,29 +24,8 @@ use crate::error::{ErrorKind, ProxyError};
 use crate::proxy_protocol::{self, Ends};
 use crate::tls;
 
-/// Endpoints that are tried for one request, as long as it may be sent.
+/// Endpoints that are tried for one connection.
 const MAX_TRIES: usize = 3;
-
-/// The endpoints that did not take this request. No other request is about them, so
-/// that one which refuses lately is still tried before this one is given up.
-#[derive(Default)]
-pub(super) struct Tried(SmallVec<[Rc<WorkerEndpoint>; MAX_TRIES]>);
-
-impl Tried {
-    /// That one did not; another that may.
-    pub fn next(
-        &mut self,
-        cluster: &WorkerCluster,
-        progress: &Progress,
-        failed: Rc<WorkerEndpoint>,
-    ) -> Option<Pick> {
-        self.0.push(failed);
-        if self.0.len() == MAX_TRIES {
-            return None;
-        }
-        cluster.pick_other(Instant::now(), progress, &self.0)
-    }
-}
 
 /// A way to send one request.
 pub(super) enum Way {
@@ -55,88 +35,94 @@ pub(super) enum Way {
     Stream(StreamLease),
 }
 
-impl Way {
-    pub fn worker_endpoint(&self) -> &Rc<WorkerEndpoint> {
-        match self {
-            Way::Lease(lease) => lease.worker_endpoint(),
-            Way::Stream(lease) => lease.worker_endpoint(),
-        }
-    }
-}
-
-/// A fresh connection to `pick`, or to another endpoint where that one takes
-/// none. Each has the connect timeout, and all have until `deadline`.
+/// A fresh connection to `pick`, within the connect timeout and that of the try.
 pub(super) async fn connect(
     cluster: &WorkerCluster,
     pick: Pick,
-    tried: &mut Tried,
     asked: &Asked<'_>,
 ) -> Result<Way, ProxyError> {
-    let (deadline, progress) = (asked.try_deadline, asked.progress);
     let _waiting = Taken::pending(&cluster.pool)?;
-    let open = async |pick: &Pick| open(cluster, pick, asked).await;
-    let (opened, pick) = reach(cluster, pick, tried, deadline, progress, open).await?;
+    let opening = open(cluster, &pick, asked);
+    let opened = reach(cluster, &pick, asked.progress, opening).await?;
     Ok(opened.lend(cluster, pick))
 }
 
-/// A connection that is used as it is, of which no pool knows.
+/// A connection that is used as it is, of which no pool knows; to another endpoint where
+/// `pick` takes none. Each beyond the first is a retry to the cluster's budget.
 pub(super) async fn connect_alone(
     cluster: &WorkerCluster,
-    pick: Pick,
+    mut pick: Pick,
     progress: &Progress,
 ) -> Result<(Socket, Pick), ProxyError> {
     let limit = cluster.cluster().config.timeouts.connect;
     let _waiting = Taken::pending(&cluster.pool)?;
-    let open = async |pick: &Pick| {
-        let opening = open_socket(cluster, pick, tls::Use::Opaque, progress.client);
-        match tokio::time::timeout(limit, opening).await {
-            Ok(opened) => opened,
-            Err(_) => Err(ErrorKind::ConnectTimeout.into()),
-        }
-    };
-    let (socket, pick) = reach(cluster, pick, &mut Tried::default(), None, progress, open).await?;
-    cluster.stats().connections_opened.add(1);
-    Ok((socket, pick))
-}
-
-/// What `open` makes of the first endpoint that takes a connection.
-async fn reach<T>(
-    cluster: &WorkerCluster,
-    mut pick: Pick,
-    tried: &mut Tried,
-    deadline: Option<Instant>,
-    progress: &Progress,
-    open: impl AsyncFn(&Pick) -> Result<T, ProxyError>,
-) -> Result<(T, Pick), ProxyError> {
+    let mut tried: SmallVec<[Rc<WorkerEndpoint>; MAX_TRIES]> = SmallVec::new();
+    let mut _permit = None;
     loop {
+        let opening = async {
+            let opening = open_socket(cluster, &pick, tls::Use::Opaque, progress.client);
+            match tokio::time::timeout(limit, opening).await {
+                Ok(opened) => opened,
+                Err(_) => Err(ErrorKind::ConnectTimeout.into()),
+            }
+        };
         let start = Instant::now();
-        progress.tried(&pick.endpoint.shared);
-        let failure = match open(&pick).await {
-            Ok(opened) => {
-                pick.endpoint.shared.accepted();
-                return Ok((opened, pick));
+        let failure = match reach(cluster, &pick, progress, opening).await {
+            Ok(socket) => {
+                cluster.stats().connections_opened.add(1);
+                return Ok((socket, pick));
             }
             // With no other endpoint it is another.
             Err(failure) if failure.kind == ErrorKind::ConnectionLimit => return Err(failure),
             Err(failure) => failure,
         };
-        let now = Instant::now();
-        cluster.stats().connect_failures.add(1);
-        let shared = &pick.endpoint.shared;
-        let cause = failure.source.as_ref().map(tracing::field::display);
-        tracing::debug!(cluster = %cluster.name(), endpoint = %shared.label, kind = failure.kind.name(), cause, "cannot connect");
-        if is_endpoints_fault(&failure) {
-            shared.refused(now, cluster.cluster().config.refused_pause);
-            cluster.blame(&pick.endpoint, start, &failure);
-        }
-        if deadline.is_some_and(|deadline| now >= deadline) {
+        tried.push(Rc::clone(&pick.endpoint));
+        // Another has a permit of its own.
+        _permit = None;
+        let next = match tried.len() < MAX_TRIES {
+            true => cluster.pick_other(Instant::now(), progress, &tried),
+            false => None,
+        };
+        let Some(next) = next else {
             return Err(failure);
-        }
-        match tried.next(cluster, progress, Rc::clone(&pick.endpoint)) {
-            Some(next) => pick = next,
+        };
+        match retry::spend(cluster, progress) {
+            Some(permit) => _permit = Some(permit),
             None => return Err(failure),
         }
+        progress.ended(&pick.endpoint.shared, TryEnd::Error(failure.kind), start);
+        progress.began(Instant::now());
+        pick = next;
     }
+}
+
+/// What opening a connection there gives.
+async fn reach<T>(
+    cluster: &WorkerCluster,
+    pick: &Pick,
+    progress: &Progress,
+    opening: impl Future<Output = Result<T, ProxyError>>,
+) -> Result<T, ProxyError> {
+    let start = Instant::now();
+    let shared = &pick.endpoint.shared;
+    progress.tried(shared);
+    let failure = match opening.await {
+        Ok(opened) => {
+            shared.accepted();
+            return Ok(opened);
+        }
+        // That is this proxy's doing, and would be the same with another endpoint.
+        Err(failure) if failure.kind == ErrorKind::ConnectionLimit => return Err(failure),
+        Err(failure) => failure,
+    };
+    cluster.stats().connect_failures.add(1);
+    let cause = failure.source.as_ref().map(tracing::field::display);
+    tracing::debug!(cluster = %cluster.name(), endpoint = %shared.label, kind = failure.kind.name(), cause, "cannot connect");
+    if is_endpoints_fault(&failure) {
+        shared.refused(Instant::now(), cluster.cluster().config.refused_pause);
+        cluster.blame(&pick.endpoint, start, &failure);
+    }
+    Err(failure)
 }
 
 enum Opened {
@@ -173,7 +159,7 @@ async fn open(
     let config = &cluster.cluster().config;
     let (deadline, client) = (asked.try_deadline, asked.progress.client);
     let own = (now + config.timeouts.connect, ErrorKind::ConnectTimeout);
-    let whole = deadline.map(|deadline| (deadline, ErrorKind::AnswerTimeout));
+    let whole = deadline.map(|deadline| (deadline, ErrorKind::TryTimeout));
     let (deadline, late) = whole.map_or(own, |whole| std::cmp::min_by_key(own, whole, |at| at.0));
     let opening = async {
         match config.protocol {
@@ -305,7 +291,7 @@ fn is_endpoints_fault(failure: &ProxyError) -> bool {
     let code = source
         .and_then(|source| source.downcast_ref::<io::Error>())
         .and_then(io::Error::raw_os_error);
-    failure.kind != ErrorKind::AnswerTimeout && !code.is_some_and(|code| OWN.contains(&code))
+    failure.kind != ErrorKind::TryTimeout && !code.is_some_and(|code| OWN.contains(&code))
 }
 
 /// A socket, and TLS on it where the cluster has that; before all, the header that tells
@@ -332,7 +318,15 @@ async fn open_socket(
     let Some(client) = &cluster.cluster().tls else {
         return Ok(plain);
     };
-    match tls::connect(client, used, &endpoint.tls_name, plain).await {
+    let connecting = tls::connect(client, used, &endpoint.tls_name, plain);
+    let connected = match cluster.cluster().config.timeouts.tls {
+        None => connecting.await,
+        Some(limit) => match tokio::time::timeout(limit, connecting).await {
+            Ok(connected) => connected,
+            Err(_) => return Err(ErrorKind::TlsTimeout.into()),
+        },
+    };
+    match connected {
         Ok(tls) => Ok(Socket::Tls(Box::new(tls))),
         Err(error) => Err(ProxyError::with(ErrorKind::UpstreamTlsFailed, error)),
     }

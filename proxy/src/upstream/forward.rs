@@ -16,95 +16,89 @@ use tokio::time::Instant;
 
 use super::answer::{Answer, AnswerBody};
 use super::body::RequestBody;
-use super::classify::{classify, outcome, refuses_certificate};
-use super::connect::{Tried, Way, connect};
+use super::classify::{classify, refuses_certificate};
+use super::connect::{Way, connect};
 use super::connection::Connection;
 use super::http2::{self, Channel, StreamLease};
 use super::opaque::Opaque;
 use super::pool::{Active, Lease, Pick, WorkerEndpoint};
+use super::replay::Spare;
 use super::request::{Progress, UpstreamRequest, from_sent, to_hyper};
+use super::retry::{self, Tries};
+use super::terms::Terms;
 use super::worker_cluster::WorkerCluster;
+use crate::balance::outlier;
 use crate::balance::peak_ewma::Outcome;
-use crate::config::{ClusterProtocol, ClusterTimeouts};
+use crate::config::ClusterProtocol;
 use crate::error::{ErrorKind, ProxyError};
 use crate::http::Upgrade;
 use crate::http::framing::is_bodiless;
 use crate::http::h1::check_answer;
 
-/// How long one request may take. Connecting has the cluster's own timeout.
-#[derive(Debug, Clone)]
-pub struct ForwardTimeouts {
-    /// From the request's last byte to the answer's head.
-    pub answer: Duration,
-    /// Without a byte of the answer's body, or without the origin taking a byte
-    /// of the request's.
-    pub idle: Duration,
-    /// From the call to the answer's head, all in all.
-    pub try_timeout: Option<Duration>,
-}
-
-impl From<&ClusterTimeouts> for ForwardTimeouts {
-    fn from(timeouts: &ClusterTimeouts) -> Self {
-        Self {
-            answer: timeouts.answer,
-            idle: timeouts.idle,
-            try_timeout: None,
-        }
-    }
-}
-
 /// Sends one request and waits for the head of its answer, which may come
 /// before the request's body has ended. A request that met a dead connection is
-/// sent once more on a fresh one, when nothing of it had been sent or when it
-/// is repeatable and no byte of an answer came. Where a fresh one dies in the same
-/// way, it is sent to other endpoints, to three at most in all.
+/// sent once more on a fresh one, when nothing of it had been sent. What else is tried
+/// again, and how often, is the retry policy's to say.
 ///
 /// Dropping the future breaks the request off and closes its connection.
 pub async fn forward(
     cluster: &Rc<WorkerCluster>,
     request: UpstreamRequest,
-    timeouts: &ForwardTimeouts,
+    terms: &Terms<'_>,
     progress: &Progress,
 ) -> Result<Answer, ProxyError> {
     let active = Active::begin(&cluster.pool).await?;
     let start = Instant::now();
-    let asked = Asked {
+    let is_empty = matches!(request.body, RequestBody::Empty);
+    let mut asked = Asked {
         method: request.method.clone(),
-        repeatable: request.repeatable && matches!(request.body, RequestBody::Empty),
+        is_idempotent: request.repeatable,
+        repeatable: request.repeatable && is_empty,
         upgrade: request.upgrade.as_ref(),
         progress,
-        timeouts,
-        try_deadline: timeouts.try_timeout.map(|timeout| start + timeout),
+        terms,
+        try_deadline: terms.try_deadline(start),
     };
     let mut headers = request.headers;
     let new_cookie = cluster.note_key(&headers, progress);
     if request.upgrade.is_some() {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     }
-    let request = to_hyper(request.method, request.path, headers, request.body);
-    let answered = match reuse(cluster, request, &asked, start).await {
-        Ok(answered) => answered,
-        Err(error) => return Err(active.failed(error)),
+    terms.tell(&mut headers, start);
+    let mut request = to_hyper(request.method, request.path, headers, request.body);
+    let spare = Spare::of(&mut request, &asked, cluster.cluster().config.protocol);
+    let Some(pick) = cluster.pick(start, progress) else {
+        return Err(active.failed(ErrorKind::NoEndpoint.into()));
+    };
+    let endpoint = Rc::clone(&pick.endpoint);
+    let first = attempt(cluster, pick, request, &asked, start).await;
+    let answered = match first {
+        first if retry::may_go_on(&first, &asked) => {
+            let tries = Tries {
+                cluster,
+                asked: &mut asked,
+                spare,
+                last: endpoint,
+                began: start,
+            };
+            Box::pin(tries.go_on(first)).await
+        }
+        first => first.map_err(|failed| failed.error),
     };
     let Answered {
         mut parts,
         received,
         connect_time,
-    } = answered;
-    let now = Instant::now();
-    let pick = match &received {
-        Received::Http1(_, lease) => lease.pick(),
-        Received::Http2(_, lease) => lease.pick(),
+        began,
+    } = match answered {
+        Ok(answered) => answered,
+        Err(error) => return Err(active.failed(error)),
     };
-    // What hyper takes for an answer may still break a rule.
-    if let Err(why) = check_answer(&parts, &asked.method, asked.upgrade) {
-        pick.answered(now, Outcome::Failed);
-        return Err(active.failed(ProxyError::because(ErrorKind::BadAnswer, why)));
-    }
-    if pick.is_watched() {
-        pick.answered(now, outcome(&parts));
-    }
-    if let Some(cookie) = new_cookie {
+    let now = Instant::now();
+    // A client is not to be bound to an endpoint that fails.
+    if let Some(cookie) = new_cookie
+        && !parts.status.is_server_error()
+    {
         parts.headers.append(SET_COOKIE, cookie);
     }
     active.judge(parts.status.is_server_error());
@@ -115,14 +109,14 @@ pub async fn forward(
     };
     let body = match received {
         _ if parts.status == StatusCode::SWITCHING_PROTOCOLS => {
-            AnswerBody::switched(switch(received, active).await?, timeouts.idle)
+            AnswerBody::switched(switch(received, active).await?, terms.idle)
         }
         Received::Http1(incoming, lease) => {
-            body(incoming, lease, parts.version, timeouts.idle, active)
+            body(incoming, lease, parts.version, terms.idle, active)
         }
         Received::Http2(stream, lease) => {
             let length = length_of(&parts, &asked.method, &stream);
-            AnswerBody::multiplexed(stream, lease, length, timeouts.idle, active)
+            AnswerBody::multiplexed(stream, lease, length, terms.idle, active)
         }
     };
     Ok(Answer {
@@ -132,7 +126,7 @@ pub async fn forward(
         endpoint,
         reused,
         connect_time,
-        answer_time: now - start,
+        answer_time: now - began,
         body,
     })
 }
@@ -157,20 +151,25 @@ fn length_of(parts: &Parts, method: &Method, stream: &RecvStream) -> Option<u64>
     (length > 0).then_some(length)
 }
 
-/// What stays the same however often the request is sent.
+/// What is asked, however often it is sent.
 pub(super) struct Asked<'a> {
     pub method: Method,
+    pub is_idempotent: bool,
+    /// Whether it may be sent twice without a copy of it.
     pub repeatable: bool,
     pub upgrade: Option<&'a Upgrade>,
     pub progress: &'a Progress,
-    pub timeouts: &'a ForwardTimeouts,
+    pub terms: &'a Terms<'a>,
+    /// Of the try that is under way.
     pub try_deadline: Option<Instant>,
 }
 
-struct Answered {
-    parts: Parts,
-    received: Received,
+pub(super) struct Answered {
+    pub parts: Parts,
+    pub received: Received,
     connect_time: Option<Duration>,
+    /// When this try began.
+    began: Instant,
 }
 
 /// Where the body of an answer comes from.
@@ -178,22 +177,29 @@ struct Answered {
     clippy::large_enum_variant,
     reason = "nearly all are of HTTP/1, and a box is an allocation"
 )]
-enum Received {
+pub(super) enum Received {
     Http1(Incoming, Lease),
     Http2(RecvStream, StreamLease),
 }
 
-/// Tries a connection that is there first. The other ways are boxed: they are rare,
-/// and every exchange would carry room for them.
-async fn reuse(
+impl Received {
+    fn pick(&self) -> &Pick {
+        match self {
+            Received::Http1(_, lease) => lease.pick(),
+            Received::Http2(_, lease) => lease.pick(),
+        }
+    }
+}
+
+/// One try, on a connection that is there if one is. The other ways are boxed: they are
+/// rare, and every exchange would carry room for them.
+pub(super) async fn attempt(
     cluster: &WorkerCluster,
+    pick: Pick,
     request: Request<RequestBody>,
     asked: &Asked<'_>,
     now: Instant,
-) -> Result<Answered, ProxyError> {
-    let pick = cluster
-        .pick(now, asked.progress)
-        .ok_or_else(|| ProxyError::new(ErrorKind::NoEndpoint))?;
+) -> Result<Answered, Failed> {
     let endpoint = Rc::clone(&pick.endpoint);
     let Some(way) = way_that_is_there(cluster, &endpoint, asked, now) else {
         return Box::pin(fresh(cluster, pick, request, asked)).await;
@@ -213,21 +219,50 @@ async fn reuse(
         }
     };
     match sent {
-        Ok((parts, received)) => Ok(Answered {
-            parts,
-            received,
-            connect_time: None,
-        }),
-        Err(Failed::Dead(request, _)) => {
+        Ok((parts, received)) => judge(cluster, parts, received, None, asked, now),
+        // Nobody has seen it, so that this is no other try.
+        Err(Failed {
+            stage: Stage::Unsent,
+            request: Some(request),
+            ..
+        }) => {
             cluster.stats().retries.add(1);
             let pick = cluster.again(endpoint, Instant::now());
             Box::pin(fresh(cluster, pick, *request, asked)).await
         }
-        Err(Failed::Final(error)) => {
-            cluster.blame(&endpoint, now, &error);
-            Err(error)
+        Err(failed) if failed.request.is_some() => Err(Failed {
+            reused: true,
+            ..failed
+        }),
+        Err(failed) => {
+            cluster.blame(&endpoint, now, &failed.error);
+            Err(failed)
         }
     }
+}
+
+/// What hyper takes for an answer may still break a rule.
+fn judge(
+    cluster: &WorkerCluster,
+    parts: Parts,
+    received: Received,
+    connect_time: Option<Duration>,
+    asked: &Asked<'_>,
+    began: Instant,
+) -> Result<Answered, Failed> {
+    let pick = received.pick();
+    if let Err(why) = check_answer(&parts, &asked.method, asked.upgrade) {
+        pick.answered(Instant::now(), Outcome::Failed);
+        cluster.count(&pick.endpoint, outlier::Answer::Gateway);
+        return Err(Failed::last(ProxyError::because(ErrorKind::BadAnswer, why)));
+    }
+    cluster.heard(pick, Instant::now(), &parts);
+    Ok(Answered {
+        parts,
+        received,
+        connect_time,
+        began,
+    })
 }
 
 /// A connection that can take a request at once.
@@ -275,54 +310,86 @@ fn http2((response, lease): (Response<RecvStream>, StreamLease)) -> (Parts, Rece
 
 async fn fresh(
     cluster: &WorkerCluster,
-    mut pick: Pick,
-    mut request: Request<RequestBody>,
+    pick: Pick,
+    request: Request<RequestBody>,
     asked: &Asked<'_>,
-) -> Result<Answered, ProxyError> {
-    let mut tried = Tried::default();
-    loop {
-        let start = Instant::now();
-        let way = connect(cluster, pick, &mut tried, asked).await?;
-        let endpoint = Rc::clone(way.worker_endpoint());
-        let connected = Instant::now();
-        let sent = match way {
-            Way::Lease(lease) => send(lease, request, asked, connected).await.map(http1),
-            Way::Stream(lease) => {
-                let sent = http2::send(lease, request, asked, connected).await;
-                sent.map(http2)
-            }
-        };
-        let why;
-        (request, why) = match sent {
-            Ok((parts, received)) => {
-                return Ok(Answered {
-                    parts,
-                    received,
-                    connect_time: Some(connected - start),
-                });
-            }
-            Err(Failed::Dead(request, why)) => (*request, why),
-            Err(Failed::Final(error)) => {
-                cluster.blame(&endpoint, start, &error);
-                return Err(error);
-            }
-        };
-        cluster.blame(&endpoint, start, &why);
-        // With TLS 1.3 it is now that an endpoint says what it thinks of a certificate.
-        // What else it does not like may be one request's.
-        if refuses_certificate(&why) {
-            let pause = cluster.cluster().config.refused_pause;
-            endpoint.shared.refused(Instant::now(), pause);
+) -> Result<Answered, Failed> {
+    let start = Instant::now();
+    let endpoint = Rc::clone(&pick.endpoint);
+    let way = match connect(cluster, pick, asked).await {
+        Ok(way) => way,
+        Err(error) => {
+            return Err(Failed {
+                stage: Stage::Connecting,
+                request: Some(Box::new(request)),
+                ..Failed::last(error)
+            });
         }
-        pick = tried.next(cluster, asked.progress, endpoint).ok_or(why)?;
-        cluster.stats().retries.add(1);
+    };
+    let connected = Instant::now();
+    let sent = match way {
+        Way::Lease(lease) => send(lease, request, asked, connected).await.map(http1),
+        Way::Stream(lease) => {
+            let sent = http2::send(lease, request, asked, connected).await;
+            sent.map(http2)
+        }
+    };
+    let failed = match sent {
+        Ok((parts, received)) => {
+            return judge(
+                cluster,
+                parts,
+                received,
+                Some(connected - start),
+                asked,
+                start,
+            );
+        }
+        Err(failed) => failed,
+    };
+    cluster.blame(&endpoint, start, &failed.error);
+    // With TLS 1.3 it is now that an endpoint says what it thinks of a certificate.
+    // What else it does not like may be one request's.
+    if refuses_certificate(&failed.error) {
+        let pause = cluster.cluster().config.refused_pause;
+        endpoint.shared.refused(Instant::now(), pause);
     }
+    Err(failed)
 }
 
-pub(super) enum Failed {
-    /// The connection was dead before the origin took notice of this request.
-    Dead(Box<Request<RequestBody>>, ProxyError),
-    Final(ProxyError),
+/// A try without an answer.
+pub(super) struct Failed {
+    pub error: ProxyError,
+    pub stage: Stage,
+    /// Where it can be sent again as it is.
+    pub request: Option<Box<Request<RequestBody>>>,
+    /// It was on a connection that had served before, which may be all that was wrong.
+    pub reused: bool,
+}
+
+/// How far a try without an answer came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// There was no connection.
+    Connecting,
+    /// There was one, which was dead before the origin took notice of this request.
+    Unsent,
+    /// The origin says that it has not looked at it.
+    Refused,
+    /// It may have looked at it.
+    Sent,
+}
+
+impl Failed {
+    /// It may have been seen, and nothing is left of it.
+    pub fn last(error: ProxyError) -> Self {
+        Self {
+            error,
+            stage: Stage::Sent,
+            request: None,
+            reused: false,
+        }
+    }
 }
 
 async fn send(
@@ -363,16 +430,22 @@ async fn send(
     let mut error = match received {
         Ok(Ok(response)) => return Ok((response, lease)),
         Ok(Err(error)) => error,
-        Err(kind) => return Err(Failed::Final(kind.into())),
+        Err(kind) => return Err(Failed::last(kind.into())),
     };
     let wire = lease.connection().wire.borrow();
-    let request = match error.take_message() {
-        None if keep_sent && wire.read == 0 => from_sent(&wire.sent),
-        message => message,
+    let unsent = error.take_message();
+    let stage = match unsent {
+        Some(_) => Stage::Unsent,
+        None => Stage::Sent,
     };
-    Err(match request {
-        Some(request) => Failed::Dead(Box::new(request), classify(error.into_error(), &wire)),
-        None => Failed::Final(classify(error.into_error(), &wire)),
+    let request = match unsent {
+        None if keep_sent && wire.read == 0 => from_sent(&wire.sent),
+        unsent => unsent,
+    };
+    Err(Failed {
+        stage,
+        request: request.map(Box::new),
+        ..Failed::last(classify(error.into_error(), &wire))
     })
 }
 
@@ -387,7 +460,7 @@ struct Waiting<'a> {
 impl<'a> Waiting<'a> {
     fn new(asked: &'a Asked<'a>, now: Instant, body: &RequestBody) -> Self {
         let answer_deadline = match body {
-            RequestBody::Empty => Some(now + asked.timeouts.answer),
+            RequestBody::Empty => Some(now + asked.terms.answer),
             RequestBody::Stream(_) => None,
         };
         Self {
@@ -402,7 +475,7 @@ impl<'a> Waiting<'a> {
         let whole = self
             .asked
             .try_deadline
-            .map(|at| (at, ErrorKind::AnswerTimeout));
+            .map(|at| (at, ErrorKind::TryTimeout));
         let first = own.into_iter().chain(whole).min_by_key(|(at, _)| *at);
         match first {
             Some((at, kind)) => connection.alarm.poll_until(cx, at).map(|()| kind),
@@ -413,11 +486,11 @@ impl<'a> Waiting<'a> {
     /// The answer's time runs once the body is sent. Before that only an origin
     /// that does not take what there is can be late.
     fn own_deadline(&mut self, connection: &Connection) -> Option<(Instant, ErrorKind)> {
-        let timeouts = self.asked.timeouts;
+        let terms = self.asked.terms;
         let Some(body) = connection.unsent_body() else {
             let deadline = self
                 .answer_deadline
-                .get_or_insert_with(|| Instant::now() + timeouts.answer);
+                .get_or_insert_with(|| Instant::now() + terms.answer);
             return Some((*deadline, ErrorKind::AnswerTimeout));
         };
         if !body.is_waiting() {
@@ -427,7 +500,7 @@ impl<'a> Waiting<'a> {
         let written = connection.wire.borrow().written;
         let deadline = match self.stall {
             Some((before, deadline)) if before == written => deadline,
-            Some(_) | None => Instant::now() + timeouts.idle,
+            Some(_) | None => Instant::now() + terms.idle,
         };
         self.stall = Some((written, deadline));
         Some((deadline, ErrorKind::UpstreamStalled))

@@ -3,10 +3,11 @@
 use std::net::IpAddr;
 
 use http::header::{COOKIE, HeaderMap, HeaderValue};
+use http::uri::PathAndQuery;
 
 use super::request::Progress;
 use crate::balance::hash::{after, hash};
-use crate::config::{HashKey, Hashing};
+use crate::config::{HashKey, Hashing, SetCookie};
 
 /// A cookie that the client is to keep, since it had none.
 pub(super) type NewCookie = HeaderValue;
@@ -25,12 +26,19 @@ pub(super) fn note(
             HashKey::Header(name) => (of_lines(fields.get_all(name)), None),
             HashKey::Cookie { name, set } => match (of_cookie(fields, name), set) {
                 (Some(found), _) => (Some(found), None),
-                // Calls of filters and copies have nobody who would keep it.
-                (None, Some(attributes)) if progress.client_address.is_some() => {
-                    let (key, cookie) = new_cookie(name, attributes);
-                    (Some(key), Some(cookie))
+                // Calls of filters and copies have nobody who would keep it, and who asks for
+                // what is elsewhere would not send it.
+                (None, Some(set)) => {
+                    let path = progress.client_path.as_ref().map(PathAndQuery::path);
+                    match path.is_some_and(|path| set.is_for(path)) {
+                        true => {
+                            let (key, cookie) = new_cookie(name, set, progress.is_secure);
+                            (Some(key), Some(cookie))
+                        }
+                        false => (None, None),
+                    }
                 }
-                (None, _) => (None, None),
+                (None, None) => (None, None),
             },
         };
         if let Some(found) = found {
@@ -65,10 +73,11 @@ fn of_cookie(fields: &HeaderMap, name: &str) -> Option<u64> {
     })
 }
 
-fn new_cookie(name: &str, attributes: &str) -> (u64, NewCookie) {
+fn new_cookie(name: &str, set: &SetCookie, is_secure: bool) -> (u64, NewCookie) {
     let value = format!("{:016x}", fastrand::u64(..));
     let key = hash(value.as_bytes());
-    let cookie = format!("{name}={value}{attributes}");
+    let secure = if is_secure { "; Secure" } else { "" };
+    let cookie = format!("{name}={value}{}{secure}", set.attributes);
     let cookie = HeaderValue::try_from(cookie).expect("the configuration was checked");
     (key, cookie)
 }

@@ -25,9 +25,12 @@ mod names;
 mod opaque;
 mod options;
 mod pool;
+mod replay;
 mod request;
+mod retry;
 mod socket;
 mod targets;
+mod terms;
 mod wire;
 mod worker_cluster;
 
@@ -36,10 +39,11 @@ mod tests;
 
 pub use answer::{Answer, AnswerBody, Frame};
 pub use body::{BodySender, NotWanted, RequestBody, body_channel, body_channel_of};
-pub use forward::{ForwardTimeouts, forward};
+pub use forward::forward;
 pub use http2::{Duplex, poll_room, poll_stream};
 pub use opaque::{Opaque, reach_opaque};
 pub use options::try_out;
 pub use pool::Sweep;
-pub use request::{Progress, UpstreamRequest};
+pub use request::{Progress, Try, TryEnd, UpstreamRequest};
+pub use terms::{Terms, Told};
 pub use worker_cluster::WorkerCluster;

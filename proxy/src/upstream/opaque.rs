@@ -20,6 +20,7 @@ use super::pool::{Active, Lease, Pick};
 use super::request::Progress;
 use super::socket::Socket;
 use super::worker_cluster::WorkerCluster;
+use crate::balance::outlier::Answer;
 use crate::balance::peak_ewma::Outcome;
 use crate::cluster::Endpoint;
 use crate::error::{ErrorKind, ProxyError};
@@ -67,6 +68,7 @@ pub async fn reach_opaque(
         Ok((socket, pick)) => {
             pick.answered(Instant::now(), Outcome::Answered);
             active.judge(false);
+            cluster.count(&pick.endpoint, Answer::Well);
             Ok(Opaque::of_socket(socket, BytesMut::new(), pick, active))
         }
         Err(error) => Err(active.failed(error)),

@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -11,6 +12,7 @@ use tokio::time::Instant;
 use super::admission::{Admission, Entry};
 use super::connection::Connection;
 use super::http2::{Channel, Channels};
+use crate::balance::outlier::Answer;
 use crate::balance::peak_ewma::{self, Outcome, Tally};
 use crate::cluster::clock::since_start;
 use crate::cluster::{Cluster, Endpoint};
@@ -35,9 +37,14 @@ pub(super) struct WorkerEndpoint {
     active: Cell<u32>,
     /// How requests went, where the cluster's policy goes by that.
     tally: Cell<Tally>,
+    /// Tries that are over, and those that were failures.
+    requests: Cell<u64>,
+    failures: Cell<u64>,
     /// Of the worker's clusters: more than one after a reload that left it where it was, and
     /// none once it is retired.
     holders: Cell<u32>,
+    /// The newest cluster has it no longer.
+    has_left: Cell<bool>,
 }
 
 impl WorkerEndpoint {
@@ -49,19 +56,23 @@ impl WorkerEndpoint {
             chose_http1: Cell::new(false),
             active: Cell::new(0),
             tally: Cell::default(),
+            requests: Cell::new(0),
+            failures: Cell::new(0),
             holders: Cell::new(1),
+            has_left: Cell::new(false),
         })
     }
 
     /// The same in the next cluster of the name.
     pub fn hold(self: &Rc<Self>) -> Rc<Self> {
         self.holders.set(self.holders.get() + 1);
+        self.has_left.set(false);
         Rc::clone(self)
     }
 
     /// No longer in any cluster: nothing is kept.
     fn is_retired(&self) -> bool {
-        self.holders.get() == 0
+        self.holders.get() == 0 || self.has_left.get()
     }
 
     /// A connection of HTTP/2 that others may use as well.
@@ -81,13 +92,13 @@ impl WorkerEndpoint {
     }
 
     fn began(&self, now: Instant) {
-        self.tell(|tally| tally.began(since_start(now)));
+        self.change(|tally| tally.began(since_start(now)));
     }
 
     fn ended(&self, since: Instant, now: Instant, outcome: Outcome) {
         let took = now.saturating_duration_since(since);
         let rules = peak_ewma::Rules::default();
-        self.tell(|tally| tally.ended(since_start(now), took, outcome, &rules));
+        self.change(|tally| tally.ended(since_start(now), took, outcome, &rules));
     }
 
     /// A request that nobody waits for any more was this endpoint's failure.
@@ -97,7 +108,31 @@ impl WorkerEndpoint {
         self.ended(since, now, Outcome::Failed);
     }
 
-    fn tell(&self, change: impl FnOnce(&mut Tally)) {
+    pub fn count(&self, answer: Answer) {
+        self.requests.set(self.requests.get() + 1);
+        let is_failure = u64::from(answer != Answer::Well);
+        self.failures.set(self.failures.get() + is_failure);
+    }
+
+    /// Lets the control thread know.
+    pub fn tell(&self, pool: &Pool, now: Instant) {
+        let workers = pool.cluster.stats.iter().count();
+        let Some(seen) = self.shared.vitals.seen_by(pool.worker, workers) else {
+            return;
+        };
+        seen.requests.store(self.requests.get(), Relaxed);
+        seen.failures.store(self.failures.get(), Relaxed);
+        seen.active.set(self.active().into());
+        seen.idle.set(self.idle.borrow().len() as i64);
+        let latency = self
+            .tally()
+            .latency(since_start(now), &peak_ewma::Rules::default());
+        let latency = latency.map_or(0, |latency| latency.as_nanos().max(1));
+        let latency = i64::try_from(latency).unwrap_or(i64::MAX);
+        seen.latency.store(latency, Relaxed);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Tally)) {
         let mut tally = self.tally.get();
         change(&mut tally);
         self.tally.set(tally);
@@ -178,9 +213,18 @@ impl WorkerEndpoint {
     /// on; leases go on to the end of their answers.
     pub fn retire(&self, pool: &Pool) {
         self.holders.set(self.holders.get().saturating_sub(1));
-        if !self.is_retired() {
-            return;
+        if self.is_retired() {
+            self.close_idle(pool);
         }
+    }
+
+    /// The newest cluster has it no longer, whatever older ones do.
+    pub fn leave(&self, pool: &Pool) {
+        self.has_left.set(true);
+        self.close_idle(pool);
+    }
+
+    fn close_idle(&self, pool: &Pool) {
         let closed = std::mem::take(&mut *self.idle.borrow_mut()).len();
         pool.stats().connections_idle.sub(closed as i64);
         let closed = closed + self.channels.retire();
@@ -308,7 +352,8 @@ impl Pick {
     /// The rest of its answer says that the endpoint has too much to do.
     pub fn refused(&self, now: Instant) {
         if self.is_watched {
-            self.endpoint.tell(|tally| tally.refused(since_start(now)));
+            self.endpoint
+                .change(|tally| tally.refused(since_start(now)));
         }
     }
 }
@@ -355,10 +400,6 @@ impl Lease {
 
     pub fn endpoint(&self) -> &Arc<Endpoint> {
         &self.pick.endpoint.shared
-    }
-
-    pub fn worker_endpoint(&self) -> &Rc<WorkerEndpoint> {
-        &self.pick.endpoint
     }
 
     pub fn pick(&self) -> &Pick {

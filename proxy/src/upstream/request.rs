@@ -3,19 +3,24 @@
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use http_body::Body;
 use smallvec::SmallVec;
+use tokio::time::Instant;
 
 use super::body::RequestBody;
 use super::destinations::is_for_services;
+use crate::balance::subsets::Label;
 use crate::cluster::Endpoint;
+use crate::error::ErrorKind;
 use crate::http::forwarded::Peer;
 use crate::http::{ResponseHead, Upgrade};
 use crate::proxy_protocol::Ends;
+use crate::stats::NoRetry;
 
 /// What is known of a request while its answer is awaited, and if none comes.
 #[derive(Debug, Default)]
@@ -24,6 +29,11 @@ pub struct Progress {
     pub interim: RefCell<Vec<ResponseHead>>,
     endpoint: RefCell<Option<Arc<Endpoint>>>,
     tries: Cell<u32>,
+    /// Those that another followed.
+    ended: RefCell<Vec<Try>>,
+    /// When the one behind them began.
+    began: Cell<Option<Instant>>,
+    no_retry: Cell<Option<NoRetry>>,
     /// Whose request it is, for origins that are told so.
     pub(super) client: Option<Ends>,
     /// Where the client wants to go, for clusters that go there: any of these.
@@ -31,8 +41,14 @@ pub struct Progress {
     pub(super) client_address: Option<IpAddr>,
     /// What a filter wants it to be balanced by, hashed.
     pub(super) filter_key: Option<u64>,
+    /// What a client asked for, before any filter, where it may be given a cookie.
+    pub(super) client_path: Option<PathAndQuery>,
+    /// And whether it did so over TLS.
+    pub(super) is_secure: bool,
     /// By which clusters that hash pick.
     pub(super) key: Cell<u64>,
+    /// Those that its endpoint is to have.
+    pub(super) labels: Box<[Label]>,
 }
 
 impl Progress {
@@ -64,10 +80,65 @@ impl Progress {
         Self { filter_key, ..self }
     }
 
+    /// The same of a client that asked for this path, which may be given a cookie.
+    pub fn for_path(self, path: PathAndQuery, is_secure: bool) -> Self {
+        Self {
+            client_path: Some(path),
+            is_secure,
+            ..self
+        }
+    }
+
+    /// The same, for an endpoint with these labels.
+    pub fn with_labels(self, labels: Box<[Label]>) -> Self {
+        Self { labels, ..self }
+    }
+
     /// It is tried there now.
     pub(super) fn tried(&self, endpoint: &Arc<Endpoint>) {
         *self.endpoint.borrow_mut() = Some(Arc::clone(endpoint));
         self.tries.set(self.tries.get() + 1);
+    }
+
+    /// The try that began then has ended so, and another follows.
+    pub(super) fn ended(&self, endpoint: &Arc<Endpoint>, end: TryEnd, began: Instant) {
+        self.ended.borrow_mut().push(Try {
+            endpoint: Arc::clone(endpoint),
+            end,
+            took: began.elapsed(),
+        });
+    }
+
+    /// There was no other try.
+    pub(super) fn not_retried(&self, why: NoRetry) {
+        self.no_retry.set(Some(why));
+    }
+
+    /// That other begins now.
+    pub(super) fn began(&self, now: Instant) {
+        self.began.set(Some(now));
+    }
+
+    /// The tries in their order, where there was more than one; the last ended so.
+    pub fn tries(&self, end: TryEnd) -> Vec<Try> {
+        let mut tries = self.ended.take();
+        if !tries.is_empty()
+            && let Some(began) = self.began.get()
+            && let Some(endpoint) = self.endpoint()
+        {
+            let took = began.elapsed();
+            tries.push(Try {
+                endpoint,
+                end,
+                took,
+            });
+        }
+        tries
+    }
+
+    /// Why there was no other try, where there would have been.
+    pub fn no_retry(&self) -> Option<NoRetry> {
+        self.no_retry.get()
     }
 
     /// Where it was tried last.
@@ -81,6 +152,26 @@ impl Progress {
     }
 }
 
+/// One of several tries.
+#[derive(Debug, Clone)]
+pub struct Try {
+    pub endpoint: Arc<Endpoint>,
+    pub end: TryEnd,
+    pub took: Duration,
+}
+
+/// What a try ended with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TryEnd {
+    Error(ErrorKind),
+    /// A connection that was passed on.
+    Connected,
+    /// An answer of this status.
+    Status(u16),
+    /// One of gRPC.
+    Grpc(u8),
+}
+
 /// One request for an origin.
 #[derive(Debug)]
 pub struct UpstreamRequest {
@@ -90,7 +181,7 @@ pub struct UpstreamRequest {
     /// `transfer-encoding`) is taken from `body`, whatever stands here.
     pub headers: HeaderMap,
     pub body: RequestBody,
-    /// Whether it may be sent twice. Only one without a body ever is.
+    /// Whether it may be sent twice. One with a body is so only by a retry policy.
     pub repeatable: bool,
     /// It asks for another protocol on the connection. It has no body then, and
     /// `headers` has `upgrade`.

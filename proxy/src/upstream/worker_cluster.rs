@@ -6,12 +6,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::HeaderMap;
+use http::response::Parts;
 use hyper::client::conn::http1;
 use tokio::time::Instant;
 
 use super::admission::Admission;
 use super::choice::{Asked, Choice};
-use super::classify::is_of_endpoint;
+use super::classify::{answer_of, failure_of, is_of_endpoint, is_refusal, outcome};
 use super::connection;
 use super::destinations::Destinations;
 use super::hash_key::{self, NewCookie};
@@ -19,6 +20,7 @@ use super::names::Names;
 use super::pool::{Pick, Pool, Sweep, WorkerEndpoint};
 use super::request::Progress;
 use super::targets::{Resolved, look_up};
+use crate::balance::outlier::Answer;
 use crate::cluster::Cluster;
 use crate::config::Name;
 use crate::error::ProxyError;
@@ -44,7 +46,12 @@ impl WorkerCluster {
     pub fn carry(cluster: &Arc<Cluster>, before: Option<&Rc<Self>>, worker: usize) -> Rc<Self> {
         match before {
             Some(before) if Arc::ptr_eq(before.cluster(), cluster) => Rc::clone(before),
-            Some(before) => Self::new(cluster, worker, Some(&before.choice.borrow())),
+            Some(before) => {
+                let next = Self::new(cluster, worker, Some(&before.choice.borrow()));
+                let choice = before.choice.borrow();
+                choice.leave_to(&next.choice.borrow(), &before.pool);
+                next
+            }
             None => Self::new(cluster, worker, None),
         }
     }
@@ -90,7 +97,12 @@ impl WorkerCluster {
         let mut choice = self.choice.borrow_mut();
         choice.follow(&self.pool);
         for endpoint in choice.known() {
+            let what = match endpoint.shared.vitals.is_drained() {
+                true => Sweep::Idle,
+                false => what,
+            };
             endpoint.sweep(&self.pool, now, what);
+            endpoint.tell(&self.pool, now);
         }
         if let Some(destinations) = &self.destinations {
             destinations.sweep(&self.pool, now, what);
@@ -137,8 +149,32 @@ impl WorkerCluster {
 
     /// A request that was sent there since then has failed so.
     pub(super) fn blame(&self, endpoint: &WorkerEndpoint, since: Instant, error: &ProxyError) {
-        if self.cluster().config.balance.watches() && is_of_endpoint(error.kind) {
+        if !is_of_endpoint(error.kind) {
+            return;
+        }
+        if self.cluster().config.balance.watches() {
             endpoint.failed(since);
+        }
+        if !is_refusal(error) {
+            self.count(endpoint, failure_of(error.kind));
+        }
+    }
+
+    /// The head of an answer is there.
+    pub(super) fn heard(&self, pick: &Pick, now: Instant, head: &Parts) {
+        if pick.is_watched() {
+            pick.answered(now, outcome(head));
+        }
+        self.count(&pick.endpoint, answer_of(head));
+    }
+
+    /// An endpoint that fails again and again is told of, once for each row.
+    pub(super) fn count(&self, endpoint: &WorkerEndpoint, answer: Answer) {
+        endpoint.count(answer);
+        let cluster = self.cluster();
+        let vitals = &endpoint.shared.vitals;
+        if vitals.count(answer, &cluster.config.outliers.rules) {
+            cluster.bell.notify_one();
         }
     }
 
@@ -164,7 +200,7 @@ impl WorkerCluster {
     fn asked<'a>(
         &'a self,
         now: Instant,
-        progress: &Progress,
+        progress: &'a Progress,
         tried: &'a [Rc<WorkerEndpoint>],
     ) -> Asked<'a> {
         // This request is counted already.
@@ -174,6 +210,8 @@ impl WorkerCluster {
             now,
             key: progress.key.get(),
             active: u64::try_from(active).unwrap_or(0),
+            labels: &progress.labels,
+            slow_start: &self.cluster().config.spread.slow_start,
             tried,
         }
     }

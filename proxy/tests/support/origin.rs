@@ -97,7 +97,14 @@ impl Origin {
 
     /// Gives every connection to `serve`.
     pub fn scripted(serve: impl Fn(TcpStream, Sender<Seen>) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::listening(TcpListener::bind("127.0.0.1:0").unwrap(), serve)
+    }
+
+    /// The same where `listener` is bound.
+    pub fn listening(
+        listener: TcpListener,
+        serve: impl Fn(TcpStream, Sender<Seen>) + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let (sender, seen) = channel();
         let serve = Arc::new(serve);

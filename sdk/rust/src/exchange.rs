@@ -113,14 +113,15 @@ impl Exchange<'_> {
         host::exchange::set_route(name)
     }
 
-    /// Among the cluster's endpoints, only those with these labels. Lockgate 0.1
-    /// answers [`RouteError::Unsupported`].
+    /// Among the cluster's endpoints, only those with these labels, and the last ones that
+    /// were set count. It is for clusters with subsets; where there is none,
+    /// [`RouteError::Unsupported`].
     pub fn set_subset(&self, labels: &[(&str, &str)]) -> Result<(), RouteError> {
         host::exchange::set_subset(labels)
     }
 
-    /// The retry policy of this name instead of the cluster's. Lockgate 0.1
-    /// answers [`RouteError::Unsupported`].
+    /// Try the request again by the retry policy of this name instead of the
+    /// cluster's. It must be declared with [`Wants::retry`](crate::Wants::retry).
     pub fn set_retry(&self, policy: &str) -> Result<(), RouteError> {
         host::exchange::set_retry(policy)
     }

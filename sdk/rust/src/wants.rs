@@ -117,7 +117,7 @@ impl Wants {
         self
     }
 
-    /// Declare a retry policy. Lockgate 0.1 has none and refuses it.
+    /// Declare a retry policy that [`set_retry`](crate::Exchange::set_retry) may name.
     pub fn retry(mut self, policy: impl Into<String>) -> Self {
         add(&mut self.retries, policy.into());
         self

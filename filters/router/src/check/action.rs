@@ -88,13 +88,21 @@ impl Checker<'_> {
             &mut self.mistakes,
         );
         let timeout = self.timeout(config.timeout, &place.key("timeout"));
+        let try_timeout = self.timeout(config.try_timeout, &place.key("try_timeout"));
+        let idle_timeout = self.timeout(config.idle_timeout, &place.key("idle_timeout"));
+        let retry = config.retry.as_ref();
+        let retry = retry.and_then(|name| self.retry(name, &place.key("retry")));
         Some(Forward {
             target: target?,
+            subset: config.subset.clone().into_iter().collect(),
             path,
             authority,
             request,
             response,
             timeout,
+            try_timeout,
+            idle_timeout,
+            retry,
         })
     }
 
@@ -106,8 +114,18 @@ impl Checker<'_> {
         if config.rewrite.is_some() {
             self.mistakes.add(&place.key("rewrite"), message);
         }
-        if config.timeout.is_some() {
-            self.mistakes.add(&place.key("timeout"), message);
+        for (key, is_there) in [
+            ("timeout", config.timeout.is_some()),
+            ("try_timeout", config.try_timeout.is_some()),
+            ("idle_timeout", config.idle_timeout.is_some()),
+            ("retry", config.retry.is_some()),
+        ] {
+            if is_there {
+                self.mistakes.add(&place.key(key), message);
+            }
+        }
+        if !config.subset.is_empty() {
+            self.mistakes.add(&place.key("subset"), message);
         }
         let request = &config.headers.request;
         if !(request.set.is_empty() && request.append.is_empty() && request.remove.is_empty()) {
@@ -130,6 +148,13 @@ impl Checker<'_> {
     fn cluster(&mut self, name: &str, place: &Place) -> Option<Box<str>> {
         let named = Some(name).filter(|name| !name.is_empty());
         let named = named.ok_or_else(|| "wanted the name of a cluster".to_owned());
+        self.mistakes.take(place, named).map(Box::from)
+    }
+
+    /// As for clusters.
+    fn retry(&mut self, name: &str, place: &Place) -> Option<Box<str>> {
+        let named = Some(name).filter(|name| !name.is_empty());
+        let named = named.ok_or_else(|| "wanted the name of a retry policy".to_owned());
         self.mistakes.take(place, named).map(Box::from)
     }
 

@@ -281,7 +281,10 @@ fn what_has_no_effect_is_refused() {
         "/rewrite",
         "no effect",
     );
-    expect(beside("timeout", json!("1s")), "/timeout", "no effect");
+    for key in ["timeout", "try_timeout", "idle_timeout"] {
+        expect(beside(key, json!("1s")), &format!("/{key}"), "no effect");
+    }
+    expect(beside("retry", json!("reads")), "/retry", "no effect");
     expect(
         beside("headers", json!({ "request": { "remove": ["a"] } })),
         "/headers/request",

@@ -24,6 +24,36 @@ fn a_cluster() {
 }
 
 #[test]
+fn times_and_a_retry_policy() {
+    let outcome = send(
+        json!({ "cluster": "c", "try_timeout": "1s", "idle_timeout": "2s", "retry": "reads" }),
+        Exchange::get("/"),
+    );
+    assert_eq!(outcome.retry.as_deref(), Some("reads"));
+    assert_eq!(
+        outcome.timeouts,
+        [
+            (Timeout::Try, Duration::from_secs(1)),
+            (Timeout::Idle, Duration::from_secs(2))
+        ]
+    );
+}
+
+#[test]
+fn a_subset() {
+    let labels = json!({ "version": "v2", "stage": "test" });
+    let route = json!({ "cluster": "c", "subset": labels });
+    let outcome = send(route, Exchange::get("/"));
+    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let wanted = [pair("stage", "test"), pair("version", "v2")];
+    assert_eq!(outcome.subset, wanted);
+    assert_eq!(
+        send(json!({ "cluster": "c" }), Exchange::get("/")).subset,
+        []
+    );
+}
+
+#[test]
 fn a_split_draws_by_weight() {
     let mut router = router(json!([{
         "name": "it",

@@ -9,7 +9,11 @@ fn cluster(addresses: Vec<EndpointAddress>) -> Arc<Cluster> {
         name: "origin".into(),
         endpoints: addresses
             .into_iter()
-            .map(|address| Endpoint { address, weight: 1 })
+            .map(|address| Endpoint {
+                address,
+                weight: 1,
+                place: Default::default(),
+            })
             .collect(),
         targets: None,
         balance: Balance::RoundRobin,
@@ -32,16 +36,48 @@ fn cluster(addresses: Vec<EndpointAddress>) -> Arc<Cluster> {
         },
         timeouts: ClusterTimeouts {
             connect: Duration::from_secs(1),
+            tls: None,
+            try_timeout: None,
+            total: None,
             answer: Duration::from_secs(1),
             idle: Duration::from_secs(1),
         },
         bounds: Default::default(),
+        retry: None,
+        retry_budget: Default::default(),
         resolve_every: Duration::from_secs(1),
+        spread: Default::default(),
+        outliers: Default::default(),
+        health_checks: Vec::new(),
         socket: Default::default(),
         refused_pause: Duration::from_secs(1),
         max_head_bytes: 8192,
     };
     Cluster::new(config, None, Arc::new(PerWorker::new(1, Default::default)))
+}
+
+/// Those of the system.
+fn dns() -> config::Dns {
+    config::Dns {
+        servers: Vec::new(),
+        timeout: Duration::from_secs(1),
+        attempts: 1,
+    }
+}
+
+fn resolver(cluster: &Arc<Cluster>) -> Resolver {
+    Resolver::new(cluster, &dns()).unwrap()
+}
+
+/// What a name stands for, each for a minute.
+fn answer(addresses: &[u8]) -> io::Result<Answer<Found>> {
+    let found = addresses
+        .iter()
+        .map(|last| (Address::Socket(socket(*last)), 1).into());
+    Ok(Answer {
+        found: found.collect(),
+        holds: Duration::from_secs(60),
+    })
 }
 
 fn host(host: &str) -> EndpointAddress {
@@ -67,29 +103,29 @@ async fn the_last_good_answer_stays_when_a_name_fails() {
         EndpointAddress::Socket(socket(9)),
         host("b"),
     ]);
-    let mut resolver = Resolver::new(&cluster).unwrap();
+    let mut resolver = resolver(&cluster);
     assert_eq!(labels(&cluster), ["127.0.0.9:80"]);
 
-    let first = async |host: &str, _| match host {
-        "a" => Ok(vec![socket(1), socket(2)]),
+    let first = async |what: &EndpointAddress| match what.to_string().as_str() {
+        "a:80" => answer(&[1, 2]),
         _ => Err(io::ErrorKind::NotFound.into()),
     };
     let failures = resolver.refresh_by(first).await;
     assert_eq!(failures.len(), 1);
-    assert_eq!(failures[0].host, "b");
+    assert_eq!(failures[0].host, "b:80");
     assert_eq!(
         labels(&cluster),
         ["127.0.0.1:80", "127.0.0.2:80", "127.0.0.9:80"]
     );
     let before = cluster.endpoints.load_full();
 
-    let nothing = async |_: &str, _| Err(io::ErrorKind::TimedOut.into());
+    let nothing = async |_: &EndpointAddress| Err(io::ErrorKind::TimedOut.into());
     assert_eq!(resolver.refresh_by(nothing).await.len(), 2);
     assert!(Arc::ptr_eq(&before, &cluster.endpoints.load_full()));
 
-    let moved = async |host: &str, _| match host {
-        "a" => Ok(vec![socket(2)]),
-        _ => Ok(vec![socket(3)]),
+    let moved = async |what: &EndpointAddress| match what.to_string().as_str() {
+        "a:80" => answer(&[2]),
+        _ => answer(&[3]),
     };
     assert!(resolver.refresh_by(moved).await.is_empty());
     assert_eq!(
@@ -103,7 +139,7 @@ async fn the_last_good_answer_stays_when_a_name_fails() {
 #[tokio::test]
 async fn names_of_the_hosts_file_resolve() {
     let cluster = cluster(vec![host("localhost")]);
-    let mut resolver = Resolver::new(&cluster).unwrap();
+    let mut resolver = resolver(&cluster);
     assert!(resolver.refresh().await.is_empty());
     let labels = labels(&cluster);
     assert!(
@@ -115,7 +151,7 @@ async fn names_of_the_hosts_file_resolve() {
 #[tokio::test]
 async fn the_loop_ends_with_its_cluster() {
     let cluster = cluster(vec![host("localhost")]);
-    let resolver = Resolver::new(&cluster).unwrap();
+    let resolver = resolver(&cluster);
     drop(cluster);
     resolver.run().await;
 }
@@ -123,7 +159,7 @@ async fn the_loop_ends_with_its_cluster() {
 #[test]
 fn a_cluster_of_addresses_has_nothing_to_resolve() {
     let cluster = cluster(vec![EndpointAddress::Unix("/run/origin".into())]);
-    assert!(Resolver::new(&cluster).is_none());
+    assert!(Resolver::new(&cluster, &dns()).is_none());
     assert_eq!(labels(&cluster), ["unix:/run/origin"]);
 }
 

@@ -84,7 +84,22 @@ pub(super) fn read_endpoint(text: &str) -> Result<EndpointAddress, Wrong> {
     if let Some(path) = text.strip_prefix("unix:") {
         return read_unix(path).map(EndpointAddress::Unix);
     }
-    let wrong = || Wrong::new("`host:port`, `[v6]:port` or `unix:/path`").with_hint(hint_for(text));
+    if let Some(name) = text.strip_prefix("srv:") {
+        let wrong =
+            || Wrong::new("the name of a service after `srv:`: `srv:_http._tcp.example.com`");
+        return match is_host(name) {
+            true => Ok(EndpointAddress::Service(name.to_ascii_lowercase())),
+            false => Err(wrong()),
+        };
+    }
+    if let Some(path) = text.strip_prefix("file:") {
+        return match path.is_empty() {
+            true => Err(Wrong::new("the path of a file after `file:`")),
+            false => Ok(EndpointAddress::File(path.into())),
+        };
+    }
+    let wanted = "`host:port`, `[v6]:port`, `unix:/path`, `srv:name` or `file:path`";
+    let wrong = || Wrong::new(wanted).with_hint(hint_for(text));
     if let Ok(address) = text.parse::<SocketAddr>() {
         return match address.port() {
             0 => Err(Wrong::new("a port from 1 to 65535")),

@@ -51,6 +51,7 @@ pub(in crate::config) fn check_cases(
         names: Names::of_cases(BTreeSet::new()),
         addresses: Vec::new(),
         read_files: Vec::new(),
+        retry_policies: Vec::new(),
         system_roots: OnceCell::new(),
         mistakes: known,
         warnings: Vec::new(),

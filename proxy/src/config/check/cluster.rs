@@ -7,9 +7,10 @@ use serde_json::Value;
 use super::Checker;
 use super::address::{read_endpoint, read_host_pattern, read_network};
 use super::names::read_name;
+use super::retry::budget;
 use crate::config::checked::{
     Cluster, ClusterProtocol, ClusterTimeouts, Endpoint, EndpointAddress, Listener, Name,
-    PingTimes, PoolLimits, Targets, UpstreamHttp2,
+    PingTimes, Placement, PoolLimits, Targets, UpstreamHttp2,
 };
 use crate::config::place::below;
 use crate::config::raw::{RawCluster, RawEndpoint, RawListener, RawTargets, RawUpstreamHttp2};
@@ -26,8 +27,13 @@ impl Checker<'_> {
         };
         let timeouts = ClusterTimeouts {
             connect: self.time(&below(at, "timeouts"), "connect", raw.timeouts.connect),
+            tls: (raw.timeouts.tls).map(|time| self.time(&below(at, "timeouts"), "tls", time)),
+            try_timeout: (raw.timeouts.r#try)
+                .map(|time| self.time(&below(at, "timeouts"), "try", time)),
             answer: self.time(&below(at, "timeouts"), "answer", raw.timeouts.answer),
             idle: self.time(&below(at, "timeouts"), "idle", raw.timeouts.idle),
+            total: (raw.timeouts.total)
+                .map(|time| self.time(&below(at, "timeouts"), "total", time)),
         };
         let tls = raw.tls.as_ref();
         let tls = tls.map(|tls| self.cluster_tls(&below(at, "tls"), tls, raw.protocol, &endpoints));
@@ -47,6 +53,9 @@ impl Checker<'_> {
             endpoints,
             targets,
             balance: self.balance(at, raw),
+            spread: self.spread(at, raw),
+            outliers: self.outliers(&below(at, "outliers"), &raw.outliers),
+            health_checks: self.health_checks(at, raw),
             protocol: raw.protocol,
             // One with a mistake is never built.
             tls: tls.flatten(),
@@ -55,6 +64,8 @@ impl Checker<'_> {
             pool,
             timeouts,
             bounds: self.bounds(at, raw),
+            retry: self.cluster_retry(at, raw),
+            retry_budget: budget(&raw.retry_budget),
             socket: self.cluster_socket(&below(at, "socket"), &raw.socket),
             resolve_every: self.time(at, "resolve_every", raw.resolve_every),
             refused_pause: self.time(at, "refused_pause", raw.refused_pause),
@@ -161,7 +172,7 @@ impl Checker<'_> {
         }
     }
 
-    fn endpoints(&mut self, at: &str, raw: &[Option<RawEndpoint>]) -> Vec<Endpoint> {
+    pub(super) fn endpoints(&mut self, at: &str, raw: &[Option<RawEndpoint>]) -> Vec<Endpoint> {
         let mut seen = HashSet::new();
         let mut endpoints = Vec::new();
         for (index, raw) in raw.iter().enumerate() {
@@ -178,9 +189,21 @@ impl Checker<'_> {
                 let found = format!("the endpoint {} again", self.found(&pointer, text));
                 self.warning(&pointer, found, "each endpoint once, with a `weight`");
             }
+            let address = match address {
+                EndpointAddress::File(file) => self.endpoint_file(&pointer, &file),
+                address => address,
+            };
+            let zone = self.zone(&below(&below(at, index), "zone"), raw.zone.as_ref());
+            let labels = raw.labels.iter();
+            let labels = labels.map(|(key, value)| (key.clone(), value.clone()));
             endpoints.push(Endpoint {
                 address,
                 weight: raw.weight,
+                place: Placement {
+                    tier: raw.tier,
+                    zone,
+                    labels: labels.collect(),
+                },
             });
         }
         for (told, name) in [

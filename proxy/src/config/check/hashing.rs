@@ -2,7 +2,7 @@
 
 use super::Checker;
 use super::address::{Wrong, read_header};
-use crate::config::checked::{Balance, HashKey, HashTable, Hashing};
+use crate::config::checked::{Balance, HashKey, HashTable, Hashing, SetCookie};
 use crate::config::place::below;
 use crate::config::raw::{RawBalance, RawCluster, RawHashKey, RawHashName, RawHashWord};
 
@@ -77,7 +77,7 @@ impl Checker<'_> {
     }
 
     /// The attributes of a cookie that is set where there is none.
-    fn set_cookie(&mut self, at: &str, raw: &RawHashName) -> Option<String> {
+    fn set_cookie(&mut self, at: &str, raw: &RawHashName) -> Option<SetCookie> {
         let path = match &raw.path {
             Some(path) => self.text(&below(at, "path"), path, read_path)?,
             None => "/".to_owned(),
@@ -97,7 +97,8 @@ impl Checker<'_> {
             0 => String::new(),
             seconds => format!("; Max-Age={seconds}"),
         };
-        Some(format!("{age}; Path={path}; HttpOnly"))
+        let attributes = format!("{age}; Path={path}; HttpOnly; SameSite=Lax");
+        Some(SetCookie { path, attributes })
     }
 }
 

@@ -11,13 +11,17 @@ mod case;
 mod case_file;
 mod cluster;
 mod cluster_tls;
+mod dns;
+mod endpoint_file;
 mod filter;
 mod hashing;
+mod health;
 mod listener;
 mod names;
 mod overload;
 mod process;
 mod registry;
+mod retry;
 mod secret;
 mod socket;
 mod tcp;
@@ -26,6 +30,7 @@ mod trust;
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
@@ -35,6 +40,7 @@ use serde_json::Value;
 use self::address::Wrong;
 pub use self::address::is_host;
 pub(super) use self::case_file::{CheckedCases, check_cases};
+pub(super) use self::endpoint_file::check_endpoints;
 use self::listener::Occupied;
 pub(super) use self::names::Known;
 use self::names::Names;
@@ -43,6 +49,7 @@ use super::files::Files;
 use super::mistake::{ENOUGH, Mistake};
 use super::place::{Places, below, is_in_own_config};
 use super::raw::{OutOfRange, RawConfig, Size, Time};
+use super::retry::RetryPolicy;
 use super::secret::Secret;
 use super::structure::{Texts, put};
 use super::trust::TrustedKey;
@@ -54,6 +61,7 @@ pub(super) struct Checked {
     pub(super) listeners: Vec<Listener>,
     pub(super) filters: Vec<Filter>,
     pub(super) clusters: Vec<Cluster>,
+    pub(super) retry_policies: Vec<Arc<RetryPolicy>>,
     pub(super) secrets: Vec<Secret>,
     pub(super) registries: Vec<Registry>,
     pub(super) trust: Vec<TrustedKey>,
@@ -62,6 +70,7 @@ pub(super) struct Checked {
     /// The raw shapes with every default filled in.
     pub(super) raw: RawConfig,
     pub(super) cluster_names: Known,
+    pub(super) retry_names: Known,
     pub(super) mistakes: Vec<Mistake>,
     pub(super) warnings: Vec<Mistake>,
 }
@@ -94,6 +103,7 @@ pub(super) fn check(
         names: Names::of(value),
         addresses: Vec::new(),
         read_files: Vec::new(),
+        retry_policies: Vec::new(),
         system_roots: OnceCell::new(),
         mistakes: known,
         warnings: Vec::new(),
@@ -101,6 +111,8 @@ pub(super) fn check(
     checker.duplicates();
     checker.names_within_names();
     let listeners = checker.list("listeners", &mut pruned, Checker::listener);
+    // Before clusters, which name them.
+    let retry_policies = checker.list("retry_policies", &mut pruned, Checker::retry_policy);
     let clusters = checker.list("clusters", &mut pruned, Checker::cluster);
     checker.forward_proxies(value, &listeners, &clusters);
     let filters = checker.map("filters", &mut pruned, Checker::filter);
@@ -111,7 +123,14 @@ pub(super) fn check(
     let mut raw: RawConfig = checker.typed(&pruned, "").unwrap_or_default();
     let process = checker.process(&raw, value);
     let listeners = split(listeners, |raw_listener| raw.listeners.push(raw_listener));
-    let clusters = split(clusters, |raw_cluster| raw.clusters.push(raw_cluster));
+    let mut clusters = split(clusters, |raw_cluster| raw.clusters.push(raw_cluster));
+    let zone = checker.zone("/zone", raw.zone.as_ref());
+    for cluster in &mut clusters {
+        cluster.spread.zone.clone_from(&zone);
+    }
+    let retry_policies = split(retry_policies, |raw_policy| {
+        raw.retry_policies.push(raw_policy);
+    });
     let filters = split(filters, |(name, raw_filter)| {
         raw.filters.insert(name, raw_filter);
     });
@@ -132,12 +151,14 @@ pub(super) fn check(
         listeners,
         filters,
         clusters,
+        retry_policies,
         secrets,
         registries,
         trust,
         read_files,
         raw,
         cluster_names: names.clusters,
+        retry_names: names.retries,
         mistakes,
         warnings,
     }
@@ -153,6 +174,8 @@ pub(super) struct Checker<'a> {
     /// Every address that is listened on, with its JSON pointer.
     addresses: Vec<Occupied>,
     read_files: Vec<PathBuf>,
+    /// Those that are good.
+    retry_policies: Vec<Arc<RetryPolicy>>,
     /// The roots of the system, read once where anybody wants them.
     system_roots: OnceCell<Vec<CertificateDer<'static>>>,
     mistakes: Vec<Mistake>,

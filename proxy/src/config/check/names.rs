@@ -20,6 +20,7 @@ const MAX_NAME: usize = 128;
 pub(super) struct Names {
     pub(super) filters: Known,
     pub(super) clusters: Known,
+    pub(super) retries: Known,
     pub(super) secrets: Known,
     pub(super) trust: Known,
     /// Pointers to names given before, each with its kind, name and first pointer.
@@ -45,6 +46,7 @@ impl Names {
                 names: secrets,
                 is_all: true,
             },
+            retries: Known::default(),
             trust: Known::default(),
             again: Vec::new(),
         }
@@ -56,6 +58,10 @@ impl Names {
         let clusters = Known {
             names: names_in(value, "clusters", "cluster", &mut again),
             is_all: are_all_named(value, "clusters"),
+        };
+        let retries = Known {
+            names: names_in(value, "retry_policies", "retry policy", &mut again),
+            is_all: are_all_named(value, "retry_policies"),
         };
         let secrets = Known {
             names: names_in(value, "secrets", "secret", &mut again),
@@ -79,6 +85,7 @@ impl Names {
         Self {
             filters,
             clusters,
+            retries,
             secrets,
             trust,
             again,
@@ -178,6 +185,11 @@ impl Checker<'_> {
 
     pub(super) fn cluster_reference(&mut self, pointer: &str, name: &str) -> Name {
         let wanted = reference("cluster", name, &self.names.clusters);
+        self.reference(pointer, name, wanted)
+    }
+
+    pub(super) fn retry_reference(&mut self, pointer: &str, name: &str) -> Name {
+        let wanted = reference("retry policy", name, &self.names.retries);
         self.reference(pointer, name, wanted)
     }
 

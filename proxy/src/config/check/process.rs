@@ -11,7 +11,9 @@ use tracing_subscriber::EnvFilter;
 use super::Checker;
 use super::address::{Wrong, is_host, read_admin};
 use super::names::is_misspelt;
-use crate::config::checked::{AccessLog, AccessLogTarget, Admin, AdminAddress, ListenAddress, Log};
+use crate::config::checked::{
+    AccessLog, AccessLogTarget, Admin, AdminAddress, Dns, ListenAddress, Log,
+};
 use crate::config::overload::Overload;
 use crate::config::place::below;
 use crate::config::raw::{RawAccessLog, RawAdmin, RawConfig, RawLog, Workers};
@@ -34,6 +36,7 @@ pub(in crate::config) struct Process {
     pub(in crate::config) max_generations: NonZeroUsize,
     pub(in crate::config) max_connections: usize,
     pub(in crate::config) overload: Overload,
+    pub(in crate::config) dns: Dns,
 }
 
 impl Checker<'_> {
@@ -73,6 +76,7 @@ impl Checker<'_> {
             max_generations: NonZeroUsize::new(raw.max_generations).unwrap_or(NonZeroUsize::MIN),
             max_connections: raw.max_connections,
             overload: self.overload("/overload", &raw.overload),
+            dns: self.dns("/dns", &raw.dns),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The keys of a cluster.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -8,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Items;
 use super::bounds::{RawBreaker, RawClusterLimits, RawConcurrency, RawQueue};
+use super::health::{RawHealthCheck, RawOutliers, RawSlowStart, RawSubsets};
+use super::retry::RawRetryBudget;
 use super::socket::RawClusterSocket;
 use super::tls::RawClusterTls;
 use super::units::{HOUR, KIB, MIB, Size, Time};
@@ -27,7 +30,8 @@ pub(in crate::config) struct RawCluster {
     /// Where the service runs: `10.0.0.1:8080`, `[::1]:8080`, `unix:/path`,
     /// `unix:@name` (abstract), or a host name with a port, which stands for the
     /// addresses it resolves to. A map of `address` and `weight` gives an endpoint more
-    /// or less than others. `original_dst`, alone, is wherever the client wanted to go
+    /// or less than others; `tier`, `zone` and `labels` say for which requests it is.
+    /// `original_dst`, alone, is wherever the client wanted to go
     /// before a rule of the firewall redirected it here (`SO_ORIGINAL_DST`, TPROXY).
     /// `request_target`, alone, is wherever a request's target says (a listener's
     /// `forward_proxy`), as far as `targets` allows it.
@@ -55,6 +59,29 @@ pub(in crate::config) struct RawCluster {
     #[schemars(with = "f64", range(min = 1.0, max = 1000.0))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::config) bounded_load: Option<f64>,
+    /// The share of a tier's endpoints, in percent, that have to be well: where fewer are,
+    /// and no other tier carries what they do not, all are asked, sick ones too. 0 is
+    /// never.
+    #[schemars(range(min = 0, max = 100))]
+    #[serde(default = "panic_threshold")]
+    pub(in crate::config) panic_threshold: u8,
+    /// By which labels requests may ask for some endpoints: those that a filter sets
+    /// (`set-subset`).
+    #[schemars(with = "RawSubsets")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) subsets: Option<RawSubsets>,
+    /// What endpoints get that came, or came back, a short while ago.
+    #[serde(default)]
+    pub(in crate::config) slow_start: RawSlowStart,
+    /// What each endpoint is asked again and again; one that fails any of these gets no
+    /// requests (docs/health.md).
+    #[schemars(with = "Vec<RawHealthCheck>", length(max = 8))]
+    #[serde(default)]
+    pub(in crate::config) health_checks: Items<RawHealthCheck>,
+    /// Endpoints that are ejected for how requests went. By default those that serve
+    /// nothing.
+    #[serde(default)]
+    pub(in crate::config) outliers: RawOutliers,
     /// What the endpoints speak: `http1`, `http2` as services of gRPC do, or `auto`, which
     /// is what each chooses in its TLS handshake (ALPN). Without TLS `http2` is spoken
     /// without asking first (prior knowledge), and `auto` is `http1`.
@@ -94,6 +121,14 @@ pub(in crate::config) struct RawCluster {
     #[schemars(with = "RawBreaker")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::config) breaker: Option<RawBreaker>,
+    /// The retry policy of requests for which no filter names another. Without this key
+    /// only those are tried again for which no connection was made or lived.
+    #[schemars(with = "String", extend("x-wanted" = "the name of a retry policy"))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) retry: Option<String>,
+    /// How many retries it may get.
+    #[serde(default)]
+    pub(in crate::config) retry_budget: RawRetryBudget,
     /// Options of the sockets of connections to endpoints.
     #[serde(default)]
     pub(in crate::config) socket: RawClusterSocket,
@@ -186,6 +221,10 @@ impl JsonSchema for RawHashKey {
     }
 }
 
+fn panic_threshold() -> u8 {
+    50
+}
+
 fn http1() -> ClusterProtocol {
     ClusterProtocol::Http1
 }
@@ -202,15 +241,30 @@ fn max_head_bytes() -> Size<KIB, { 16 * MIB }> {
     Size(64 * KIB)
 }
 
-/// An endpoint, as an address alone or with its weight.
+/// An endpoint, as an address alone or with what is to be said of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(from = "AddressOrEndpoint")]
 pub(in crate::config) struct RawEndpoint {
     pub(in crate::config) address: Option<String>,
     pub(in crate::config) weight: u32,
+    pub(in crate::config) tier: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) zone: Option<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(in crate::config) labels: BTreeMap<String, String>,
     /// Whether it was written as a map, in which the address has its own place.
     #[serde(skip)]
     pub(in crate::config) is_map: bool,
+}
+
+/// A file of endpoints.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "EndpointFile")]
+pub(in crate::config) struct RawEndpointFile {
+    /// As those of a cluster, but addresses only.
+    #[schemars(required, with = "Vec<RawEndpoint>")]
+    pub(in crate::config) endpoints: Items<RawEndpoint>,
 }
 
 #[derive(Deserialize)]
@@ -219,20 +273,45 @@ enum AddressOrEndpoint {
     Address(String),
     Endpoint {
         address: Option<String>,
-        weight: Option<u32>,
+        #[serde(default = "one")]
+        weight: u32,
+        #[serde(default)]
+        tier: u8,
+        zone: Option<String>,
+        #[serde(default)]
+        labels: BTreeMap<String, String>,
     },
+}
+
+fn one() -> u32 {
+    1
 }
 
 impl From<AddressOrEndpoint> for RawEndpoint {
     fn from(raw: AddressOrEndpoint) -> Self {
-        let (address, weight, is_map) = match raw {
-            AddressOrEndpoint::Address(address) => (Some(address), None, false),
-            AddressOrEndpoint::Endpoint { address, weight } => (address, weight, true),
-        };
-        Self {
-            address,
-            weight: weight.unwrap_or(1),
-            is_map,
+        match raw {
+            AddressOrEndpoint::Address(address) => Self {
+                address: Some(address),
+                weight: 1,
+                tier: 0,
+                zone: None,
+                labels: BTreeMap::new(),
+                is_map: false,
+            },
+            AddressOrEndpoint::Endpoint {
+                address,
+                weight,
+                tier,
+                zone,
+                labels,
+            } => Self {
+                address,
+                weight,
+                tier,
+                zone,
+                labels,
+                is_map: true,
+            },
         }
     }
 }
@@ -244,7 +323,7 @@ impl JsonSchema for RawEndpoint {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "An address, or a map of address and weight.",
+            "description": "An address, or a map of an address and what is to be said of it.",
             "anyOf": [
                 {"type": "string", "x-wanted": "`host:port` or `unix:/path`"},
                 {
@@ -262,6 +341,23 @@ impl JsonSchema for RawEndpoint {
                             "minimum": 0,
                             "maximum": 65535,
                             "default": 1,
+                        },
+                        "tier": {
+                            "description": "Those of a later tier are asked where earlier ones are too sick to carry it all.",
+                            "type": "integer",
+                            "minimum": 0,
+                            "maximum": 127,
+                            "default": 0,
+                        },
+                        "zone": {
+                            "description": "Where it runs: a proxy with the same `zone` prefers it.",
+                            "type": "string",
+                            "minLength": 1,
+                        },
+                        "labels": {
+                            "description": "What requests may ask for by `subsets` of the cluster.",
+                            "type": "object",
+                            "additionalProperties": {"type": "string"},
                         },
                     },
                     "required": ["address"],
@@ -363,20 +459,38 @@ impl Default for RawUpstreamHttp2 {
 #[serde(default, deny_unknown_fields)]
 #[schemars(rename = "ClusterTimeouts")]
 pub(in crate::config) struct RawClusterTimeouts {
-    /// To connect. Beyond it: 504.
+    /// To connect, a TLS handshake included. Beyond it: 504.
     pub(in crate::config) connect: Time<1, HOUR>,
+    /// For a TLS handshake, within that. Beyond it: 504.
+    #[schemars(with = "Time<1, HOUR>")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) tls: Option<Time<1, HOUR>>,
+    /// For one try, from the choice of an endpoint to the head of its answer. Beyond it:
+    /// 504, or another try where a retry policy says so.
+    #[schemars(with = "Time<1, { 24 * HOUR }>")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) r#try: Option<Time<1, { 24 * HOUR }>>,
     /// From a request's last byte to the head of its answer. Beyond it: 504.
     pub(in crate::config) answer: Time<1, { 24 * HOUR }>,
     /// Without a byte of the answer's body. Beyond it the answer is cut off.
     pub(in crate::config) idle: Time<1, { 24 * HOUR }>,
+    /// From a request's first byte to its answer's last, where that is less than the
+    /// listener's `timeouts.total` and no filter says otherwise; what is left of it is told
+    /// to the origin (`lockgate-deadline`). Beyond it: 504.
+    #[schemars(with = "Time<1, { 24 * HOUR }>")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) total: Option<Time<1, { 24 * HOUR }>>,
 }
 
 impl Default for RawClusterTimeouts {
     fn default() -> Self {
         Self {
             connect: Time(2_000),
+            tls: None,
+            r#try: None,
             answer: Time(60_000),
             idle: Time(60_000),
+            total: None,
         }
     }
 }

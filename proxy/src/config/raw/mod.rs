@@ -11,11 +11,14 @@
 mod bounds;
 mod case;
 mod cluster;
+mod dns;
 mod filter;
+mod health;
 mod listener;
 mod overload;
 mod proxy_protocol;
 mod registry;
+mod retry;
 mod secret;
 mod socket;
 mod tcp;
@@ -36,11 +39,15 @@ pub(super) use case::{
     RawExpectedMirror, RawExpectedRequest, RawExpectedResponse, RawStep, Values,
 };
 pub(super) use cluster::{
-    RawBalance, RawCluster, RawEndpoint, RawHashKey, RawHashName, RawHashWord, RawTargets,
-    RawUpstreamHttp2,
+    RawBalance, RawCluster, RawEndpoint, RawEndpointFile, RawHashKey, RawHashName, RawHashWord,
+    RawTargets, RawUpstreamHttp2,
 };
+pub(super) use dns::RawDns;
 pub(super) use filter::{
     RawAbortOn, RawCanary, RawFilter, RawFilterLimits, RawGrants, RawProbation, RawRoute, RawShadow,
+};
+pub(super) use health::{
+    RawCheckMethod, RawFallback, RawHealthCheck, RawHttpCheck, RawOutliers, RawStatuses, RawSubsets,
 };
 pub(super) use listener::{
     RawHttp2, RawLimits, RawListener, RawMessageHeaders, RawPathRules, RawTimeouts, RawUpgrades,
@@ -48,6 +55,7 @@ pub(super) use listener::{
 pub(super) use overload::RawOverload;
 pub(super) use proxy_protocol::RawProxyProtocol;
 pub(super) use registry::RawRegistry;
+pub(super) use retry::{RawRetryBudget, RawRetryMethods, RawRetryOn, RawRetryPolicy, RawRetryWord};
 pub(super) use secret::RawSecret;
 pub(super) use socket::{RawClusterSocket, RawKeepAlive, RawListenerSocket};
 pub(super) use tcp::RawTcp;
@@ -68,11 +76,16 @@ pub(super) struct RawConfig {
     /// Further files that belong to this one, by path, relative to the file that
     /// names them. `*` in the last part of a path stands for anything, as in
     /// `conf.d/*.yaml`; hidden files never match. The lists `listeners`, `clusters`,
-    /// `secrets`, `registries` and `trust` of all files are appended, the maps `filters` are united, and
-    /// every other key may stand in one file only.
+    /// `retry_policies`, `secrets`, `registries` and `trust` of all files are appended, the
+    /// maps `filters` are united, and every other key may stand in one file only.
     #[schemars(inner(length(min = 1)))]
     #[serde(skip_serializing)]
     pub(super) include: Vec<String>,
+    /// Where this proxy runs, in the words of endpoints' `zone`: those of the same zone are
+    /// preferred, as far as they carry it (docs/balancing.md).
+    #[schemars(with = "String", length(min = 1))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) zone: Option<String>,
     /// Threads that serve connections: a number, or `auto` for as many as the
     /// machine, or the container's CPU limit, can run at once.
     pub(super) workers: Workers,
@@ -119,6 +132,8 @@ pub(super) struct RawConfig {
     pub(super) max_connections: usize,
     /// What is given up when the process has more than it can carry.
     pub(super) overload: RawOverload,
+    /// Who is asked for names.
+    pub(super) dns: RawDns,
     /// Where clients connect. At least one is needed.
     pub(super) listeners: Vec<RawListener>,
     /// The filters that listeners may name, by name. None may be named like another
@@ -126,6 +141,8 @@ pub(super) struct RawConfig {
     pub(super) filters: BTreeMap<String, RawFilter>,
     /// Where requests are sent to.
     pub(super) clusters: Vec<RawCluster>,
+    /// When requests are tried again: what clusters, routes and filters may name.
+    pub(super) retry_policies: Vec<RawRetryPolicy>,
     /// What filters may be granted to use without it being written here.
     pub(super) secrets: Vec<RawSecret>,
     /// What is to be known of registries that components are pulled from.
@@ -139,6 +156,7 @@ impl Default for RawConfig {
     fn default() -> Self {
         Self {
             include: Vec::new(),
+            zone: None,
             workers: Workers::Auto(Auto::Auto),
             admin: None,
             log: RawLog::default(),
@@ -151,9 +169,11 @@ impl Default for RawConfig {
             max_generations: 16,
             max_connections: 100_000,
             overload: RawOverload::default(),
+            dns: RawDns::default(),
             listeners: Vec::new(),
             filters: BTreeMap::new(),
             clusters: Vec::new(),
+            retry_policies: Vec::new(),
             secrets: Vec::new(),
             registries: Vec::new(),
             trust: Vec::new(),

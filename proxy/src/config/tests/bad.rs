@@ -474,3 +474,59 @@ fn registries() {
         ],
     );
 }
+
+#[test]
+fn health() {
+    let head = "endpoints: ['a:80']";
+    check_with_listener(
+        &format!(
+            "clusters:\n- {{ name: a, {head}, health_checks: [{{}}, {{ tcp: {{}}, http: {{}} }}, {{ grpc: {{}} }}] }}\n\
+             - {{ name: b, {head}, health_checks: [{{ http: {{ path: x, status: ['300-200', 99], method: HEAD, body: a }} }}] }}\n\
+             - {{ name: c, {head}, outliers: {{ max_ejected: 101, base_time: 10s, max_time: 1s }} }}\n\
+             - {{ name: d, {head}, subsets: {{ by: [[v]], fallback: default }} }}\n\
+             - {{ name: e, {head}, subsets: {{ by: [], default: {{ v: a }} }} }}\n\
+             - {{ name: f, endpoints: [{{ address: 'a:80', tier: 128, zone: 'a b' }}], panic_threshold: 101 }}\n"
+        ),
+        &[
+            "3:51: found a check of none or of several kinds, wanted exactly one of `http`, `tcp` and `grpc`",
+            "3:55: found a check of none or of several kinds, wanted exactly one of `http`, `tcp` and `grpc`",
+            "3:86: found a call of gRPC where the endpoints speak HTTP/1, wanted `protocol: http2` or `auto` of the cluster",
+            "4:67: found `x`, wanted a path, such as `/healthz`",
+            "4:79: found `300-200`, wanted a status, or a range such as `200-299`",
+            "4:90: found the number 99, wanted a status, such as `200`, or a range, such as `200-299`",
+            "4:115: found a text that is to be in the answer to a HEAD, which has no body, wanted `method: GET`, or no such key",
+            "5:60: found the number 101, wanted a whole number from 0 to 100",
+            "5:91: found a time below `base_time`, wanted that, or a longer one",
+            "6:44: found `fallback: default` without labels, wanted `default`: the labels that are asked for then",
+            "7:50: found an empty list, wanted at least 1 item",
+            "7:63: found `default`, which nobody falls back to, wanted `fallback: default` beside it",
+            "8:51: found the number 128, wanted a whole number from 0 to 127",
+            "8:62: found `a b`, wanted a name of 1 to 128 letters, digits, `_`, `.` and `-`",
+            "8:89: found the number 101, wanted a whole number from 0 to 100",
+        ],
+    );
+}
+
+#[test]
+fn retry_policies() {
+    check_with_listener(
+        "retry_policies:\n- { name: a, attempts: 11, methods: some }\n- { name: a, on: [5xx, timeouts, 200], backoff: { base: 1s } }\n- { name: x, on: [{ grpc: [gone] }], max_body: 1GiB, retry_after: 2h }\n- { name: b, on: [] }\nclusters:\n- { name: c, endpoints: ['a:1'], retry: other, retry_budget: { percent: 101 } }\n- { name: d, endpoints: ['a:1'], timeouts: { total: 0s, try: 2d, tls: 0ms } }\n",
+        &[
+            "3:24: found the number 11, wanted a whole number from 1 to 10",
+            "3:37: found `some`, wanted `idempotent` or `any`",
+            "4:11: found the retry policy `a` again, first at 3:11, wanted each retry policy once",
+            "4:24: found `timeouts`, wanted `connect_failure`, `refused_stream`, `reset`, `try_timeout`, `gateway_error`, `5xx`, a status from 400 to 599, or a map with `grpc`",
+            "4:34: found the number 200, wanted a whole number from 400 to 599",
+            "4:57: found `base: 1s` above `max`, wanted at most 250ms",
+            "5:28: found `gone`, wanted `cancelled`, `unknown`, `invalid_argument`, `deadline_exceeded`, `not_found`, `already_exists`, `permission_denied`, `resource_exhausted`, `failed_precondition`, `aborted`, `out_of_range`, `unimplemented`, `internal`, `unavailable`, `data_loss` or `unauthenticated`",
+            "5:48: found `1GiB`, wanted a size from 0 to 16MiB",
+            "5:67: found `2h`, wanted a duration from 0ms to 1h",
+            "6:18: found an empty list, wanted at least 1 item",
+            "8:41: found `other`, wanted the name of a retry policy: `a`, `b` or `x`",
+            "8:73: found the number 101, wanted a whole number from 0 to 100",
+            "9:53: found `0ms`, wanted a duration from 1ms to 24h",
+            "9:62: found `2d`, wanted a duration from 1ms to 24h, such as `250ms`, `10s`, `5m` or `1h`",
+            "9:71: found `0ms`, wanted a duration from 1ms to 1h",
+        ],
+    );
+}

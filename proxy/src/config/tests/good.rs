@@ -4,7 +4,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::load;
-use crate::config::*;
+use crate::balance::backoff;
+use crate::config::{self, *};
+use crate::http::hops::Answers;
 
 const FULL: &str = r#"
 workers: ${WORKERS:-3}
@@ -164,7 +166,7 @@ fn what_is_shown_has_defaults_and_no_secrets() {
         ("/filters/auth/routes/health", json!("off")),
         (
             "/clusters/0/endpoints/0",
-            json!({"address": "10.0.0.1:80", "weight": 1}),
+            json!({"address": "10.0.0.1:80", "weight": 1, "tier": 0}),
         ),
     ] {
         assert_eq!(shown.pointer(pointer), Some(&wanted), "{pointer}");
@@ -303,4 +305,47 @@ fn equal_files_are_equal_configurations() {
     assert_eq!(one.listeners, two.listeners);
     assert_eq!(one.filters, two.filters);
     assert_eq!(one.clusters, two.clusters);
+}
+
+#[test]
+fn retry_policies_are_as_they_are_written() {
+    let text = "listeners: [{ name: a, address: '1.1.1.1:1', cluster: c }]\nretry_policies:\n- name: all\n  on: [connect_failure, refused_stream, reset, try_timeout, gateway_error, 5xx, 429, { grpc: [cancelled, unavailable] }]\n  attempts: 5\n  try_timeout: 2s\n  backoff: { base: 10ms, max: 1s }\n  retry_after: 3s\n  methods: any\n  max_body: 1KiB\n- name: some\nclusters:\n- { name: c, endpoints: ['1.1.1.1:1'], retry: all, retry_budget: { percent: 10 } }\n- { name: d, endpoints: ['1.1.1.1:1'] }\n";
+    let config = load(text).expect("a good configuration").config;
+    let [all, some] = &*config.retry_policies else {
+        panic!("two policies");
+    };
+    let answers = Answers {
+        server_errors: true,
+        statuses: vec![429, 502, 503, 504],
+        grpc: 1 << 1 | 1 << 14,
+    };
+    let wanted = RetryPolicy {
+        name: "all".into(),
+        on: RetryOn {
+            connect_failure: true,
+            refused_stream: true,
+            reset: true,
+            try_timeout: true,
+            answers,
+        },
+        attempts: 5,
+        try_timeout: Some(Duration::from_secs(2)),
+        backoff: backoff::Rules {
+            base: Duration::from_millis(10),
+            most: Duration::from_secs(1),
+        },
+        max_retry_after: Duration::from_secs(3),
+        methods: RetryMethods::Any,
+        max_body: 1024,
+    };
+    assert_eq!(**all, wanted);
+    assert!(some.on.reset && some.on.answers.is_none());
+    assert_eq!((some.attempts, some.max_body), (3, 64 << 10));
+    assert_eq!(config.clusters[0].retry.as_deref(), Some(&wanted));
+    assert_eq!(config.clusters[0].retry_budget.percent, 10);
+    assert_eq!(config.clusters[1].retry, None);
+    assert!(config.clusters[0].connects_like(&config::Cluster {
+        retry: None,
+        ..config.clusters[0].clone()
+    }));
 }

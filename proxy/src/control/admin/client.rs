@@ -18,8 +18,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{error::Elapsed, timeout};
 
-use super::ReloadOutcome;
 use super::io::Io;
+use super::{ReloadOutcome, TellOutcome};
 use crate::config::AdminAddress;
 use crate::control::upgrade::UpgradeOutcome;
 use crate::state::Verdict;
@@ -129,6 +129,32 @@ const FILTERS: Question = Question {
     method: Method::GET,
     path: Cow::Borrowed("/filters"),
 };
+
+const CLUSTERS: Question = Question {
+    method: Method::GET,
+    path: Cow::Borrowed("/clusters"),
+};
+
+/// Asks how clusters are. Blocks like [`post_reload`].
+pub fn get_clusters(
+    address: &AdminAddress,
+    token: Option<&str>,
+) -> Result<serde_json::Value, ClientError> {
+    block_on(ask(address, token, &CLUSTERS))
+}
+
+/// Says how an endpoint is: `drain`, `ready` or `auto`. Blocks like [`post_reload`].
+pub fn post_word(
+    address: &AdminAddress,
+    token: Option<&str>,
+    (cluster, endpoint, word): (&str, &str, &str),
+) -> Result<TellOutcome, ClientError> {
+    let question = Question {
+        method: Method::POST,
+        path: format!("/clusters/{cluster}/{endpoint}/{word}").into(),
+    };
+    block_on(ask(address, token, &question))
+}
 
 /// Decides what becomes of a filter's canary. Blocks like [`post_reload`].
 pub fn post_decision(

@@ -22,6 +22,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use super::upgrade::UpgradeOutcome;
+use crate::balance::health::Told;
 use crate::state::Verdict;
 use crate::stats::Stats;
 
@@ -48,6 +49,7 @@ pub struct AdminView {
     pub filters: Shown,
     pub canary: Tried,
     pub clusters: Shown,
+    pub tell_endpoint: Teller,
     pub generations: Shown,
 }
 
@@ -56,6 +58,10 @@ pub type Shown = Box<dyn Fn() -> Value + Send + Sync>;
 
 /// Gives the identity of a filter's canary, while it is being tried.
 pub type Tried = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// Says by hand how an endpoint of a cluster is, or that nothing is said any more; gives why
+/// there is none.
+pub type Teller = Box<dyn Fn(&str, &str, Option<Told>) -> Result<(), String> + Send + Sync>;
 
 /// Whether new exchanges should be sent here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +112,14 @@ pub struct ReloadOutcome {
     pub mistakes: Vec<String>,
     #[serde(default)]
     pub warnings: Vec<String>,
+}
+
+/// What came of telling how an endpoint is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TellOutcome {
+    pub ok: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 #[cfg(test)]

@@ -14,7 +14,8 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::access::{Refusal, Via};
-use super::{AdminState, Command, Decide, Readiness, ReloadOutcome};
+use super::{AdminState, AdminView, Command, Decide, Readiness, ReloadOutcome, TellOutcome};
+use crate::balance::health::Told;
 use crate::control::upgrade::UpgradeOutcome;
 use crate::error::ErrorKind;
 use crate::overload::Level;
@@ -43,6 +44,8 @@ enum Page {
     Upgrade,
     /// What becomes of the canary of this filter.
     Decide(String, Verdict),
+    /// How this endpoint of this cluster is.
+    Tell(String, String, Option<Told>),
 }
 
 static PATHS: [(&str, Page); 9] = [
@@ -107,13 +110,16 @@ fn route(head: &Parts, via: Via, state: &AdminState) -> Result<Page, Unserved> {
         .find(|(path, _)| *path == head.uri.path())
         .map(|(_, page)| page.clone())
         .or_else(|| decision(head.uri.path()))
+        .or_else(|| word(head.uri.path()))
         .ok_or(Unserved::NotFound)?;
     match (&page, &head.method) {
-        (Page::Reload | Page::Upgrade | Page::Decide(..), &Method::POST) => {
+        (Page::Reload | Page::Upgrade | Page::Decide(..) | Page::Tell(..), &Method::POST) => {
             view.access.check_change(head).map_err(Unserved::Refused)?;
             Ok(page)
         }
-        (Page::Reload | Page::Upgrade | Page::Decide(..), _) => Err(Unserved::NotAllowed("POST")),
+        (Page::Reload | Page::Upgrade | Page::Decide(..) | Page::Tell(..), _) => {
+            Err(Unserved::NotAllowed("POST"))
+        }
         (_, &Method::GET | &Method::HEAD) => Ok(page),
         _ => Err(Unserved::NotAllowed("GET, HEAD")),
     }
@@ -128,6 +134,20 @@ fn decision(path: &str) -> Option<Page> {
         _ => return None,
     };
     Some(Page::Decide(name.to_owned(), verdict))
+}
+
+/// `/clusters/NAME/ADDRESS/drain`, `ready` and `auto`. Addresses are as `/clusters` tells
+/// them, slashes of Unix sockets included.
+fn word(path: &str) -> Option<Page> {
+    let (name, rest) = path.strip_prefix("/clusters/")?.split_once('/')?;
+    let (address, told) = rest.rsplit_once('/')?;
+    let told = match told {
+        "drain" => Some(Told::Drain),
+        "ready" => Some(Told::Ready),
+        "auto" => None,
+        _ => return None,
+    };
+    Some(Page::Tell(name.to_owned(), address.to_owned(), told))
 }
 
 fn reloaded(outcome: &ReloadOutcome) -> bool {
@@ -159,6 +179,10 @@ async fn serve(page: Page, body: Incoming, state: &AdminState) -> Reply {
             Ok(()) => command(state, upgraded, |reply| Command::Upgrade { reply }).await,
             Err(unserved) => unserved.reply(),
         },
+        Page::Tell(cluster, address, told) => match read(body).await {
+            Ok(()) => tell(&cluster, &address, told, &view()),
+            Err(unserved) => unserved.reply(),
+        },
         Page::Decide(filter, verdict) => {
             let canary = (view().canary)(&filter);
             let decide = |reply| {
@@ -175,6 +199,17 @@ async fn serve(page: Page, body: Incoming, state: &AdminState) -> Reply {
             }
         }
     }
+}
+
+/// Who is asked from now on is planned a moment later.
+fn tell(cluster: &str, address: &str, told: Option<Told>, view: &AdminView) -> Reply {
+    let error = (view.tell_endpoint)(cluster, address, told).err();
+    let status = match error {
+        None => StatusCode::OK,
+        Some(_) => StatusCode::UNPROCESSABLE_ENTITY,
+    };
+    let ok = error.is_none();
+    json(status, &TellOutcome { ok, error })
 }
 
 fn metrics(state: &AdminState) -> Reply {

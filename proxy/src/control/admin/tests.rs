@@ -43,6 +43,7 @@ fn view(access: Access, readiness: Readiness) -> AdminView {
         before_metrics: Box::new(|| ()),
         filters: Box::new(|| json!(["auth"])),
         canary: Box::new(|_| None),
+        tell_endpoint: Box::new(|_, _, _| Ok(())),
         clusters: Box::new(|| json!(["checkout"])),
         generations: Box::new(|| json!([{"generation": 1}])),
     }

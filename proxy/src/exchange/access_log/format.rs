@@ -13,6 +13,8 @@ use super::escape::{Escaped, escape, escape_bytes, is_word};
 use crate::error::ProxyError;
 use crate::exchange::record::Record;
 use crate::filter::Told;
+use crate::stats::NoRetry;
+use crate::upstream::{Try, TryEnd};
 
 /// What is spoken where it is not HTTP.
 const TCP: &str = "tcp";
@@ -70,9 +72,42 @@ fn who_answered(record: &Record, object: &mut Object) {
     if record.endpoint.is_some() {
         object.truth(key!("reused"), record.reused);
         object.number(key!("retries"), u64::from(record.retries));
+        tries(record.tries, object);
     }
+    object.some_string(key!("no_retry"), record.no_retry.map(NoRetry::name));
     object.some_string(key!("filter"), record.filter);
     filters(record.filters, object);
+}
+
+fn tries(tries: &[Try], object: &mut Object) {
+    let mut before = key!("tries");
+    let mut bracket = "[{\"endpoint\":\"";
+    for told in tries {
+        object.key(before);
+        object.key(bracket);
+        (before, bracket) = (",", "{\"endpoint\":\"");
+        escape(&told.endpoint.label, object.0);
+        object.key("\"");
+        object.string_with(key!("end"), |out| end(told.end, out));
+        object.number(key!("us"), microseconds(told.took));
+        object.key("}");
+    }
+    if !tries.is_empty() {
+        object.key("]");
+    }
+}
+
+/// A kind of error, a status, or `grpc-` and a status.
+fn end(end: TryEnd, out: &mut Vec<u8>) {
+    match end {
+        TryEnd::Error(kind) => out.extend_from_slice(kind.name().as_bytes()),
+        TryEnd::Connected => out.extend_from_slice(b"connected"),
+        TryEnd::Status(status) => number(u64::from(status), out),
+        TryEnd::Grpc(status) => {
+            out.extend_from_slice(b"grpc-");
+            number(u64::from(status), out);
+        }
+    }
 }
 
 fn filters(filters: &[Told], object: &mut Object) {
@@ -179,6 +214,8 @@ pub fn text(record: &Record, clock: &mut Clock, out: &mut Vec<u8>) {
     pair(" route=", record.route, out);
     pair(" cluster=", record.cluster, out);
     pair(" endpoint=", record.endpoint, out);
+    try_words(record.tries, out);
+    pair(" no_retry=", record.no_retry.map(NoRetry::name), out);
     pair(" filter=", record.filter, out);
     filter_words(record.filters, out);
     if let Some(error) = record.error {
@@ -242,6 +279,20 @@ fn filter_words(filters: &[Told], out: &mut Vec<u8>) {
         number(microseconds(told.took), out);
         out.push(b':');
         out.extend_from_slice(told.verdict.as_bytes());
+    }
+}
+
+/// `endpoint/end/microseconds`, with commas in between.
+fn try_words(tries: &[Try], out: &mut Vec<u8>) {
+    let mut before: &[u8] = b" tries=";
+    for told in tries {
+        out.extend_from_slice(before);
+        before = b",";
+        escape(&told.endpoint.label, out);
+        out.push(b'/');
+        end(told.end, out);
+        out.push(b'/');
+        number(microseconds(told.took), out);
     }
 }
 

@@ -19,6 +19,9 @@ use crate::filter::view::{HeadLimits, Mirror, View};
 /// Copies of one exchange.
 const MAX_MIRRORS: usize = 8;
 
+/// No subset has more.
+const MAX_LABELS: usize = 16;
+
 type Decision = Result<Result<(), RouteError>>;
 
 impl HostState {
@@ -117,12 +120,27 @@ impl exchange::Host for HostState {
         })
     }
 
-    fn set_subset(&mut self, _labels: Vec<(String, String)>) -> Decision {
-        self.decide(|_, _, _| Err(RouteError::Unsupported))
+    fn set_subset(&mut self, labels: Vec<(String, String)>) -> Decision {
+        self.decide(|_, view, journal| {
+            if !view.takes_subset {
+                return Err(RouteError::Unsupported);
+            }
+            if labels.len() > MAX_LABELS {
+                return Err(RouteError::Other("too many labels".into()));
+            }
+            let before = std::mem::replace(&mut view.decisions.labels, labels.into());
+            journal.note(Undo::Subset(before));
+            Ok(())
+        })
     }
 
-    fn set_retry(&mut self, _policy: String) -> Decision {
-        self.decide(|_, _, _| Err(RouteError::Unsupported))
+    fn set_retry(&mut self, policy: String) -> Decision {
+        self.decide(|interest, view, journal| {
+            let policy = interest.retries.get(&*policy).ok_or(RouteError::Unknown)?;
+            let before = view.decisions.retry.replace(policy.clone());
+            journal.note(Undo::Retry(before));
+            Ok(())
+        })
     }
 
     fn set_hash_key(&mut self, key: Vec<u8>) -> Decision {

@@ -93,6 +93,7 @@ impl Differences {
         let (decided, others) = (&one.decisions, &other.decisions);
         self.debug(Decision, "route", &decided.route, &others.route);
         self.debug(Decision, "cluster", &decided.cluster, &others.cluster);
+        self.debug(Decision, "retry", &decided.retry, &others.retry);
         let mirrors = |view: &View| -> Vec<_> {
             let mirrors = view.decisions.mirrors.iter();
             mirrors.map(|mirror| mirror.cluster.clone()).collect()

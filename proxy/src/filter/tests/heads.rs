@@ -5,7 +5,7 @@ use super::*;
 /// Runs steps in `on-request` and gives the last outcome.
 fn outcome(steps: &[&str]) -> String {
     let config = json!({
-        "wants": { "phases": ["request"], "clusters": ["c"], "routes": ["r"] },
+        "wants": { "phases": ["request"], "clusters": ["c"], "retries": ["p"], "routes": ["r"] },
         "request": steps,
     });
     let mut bench = Bench::new(&[entry("guest", config)]);
@@ -46,9 +46,10 @@ fn changes_are_allowed_or_refused_by_name() {
     check("set-route other", "RouteError::Unknown");
     check("mirror-to c 1", "ok");
     check("mirror-to other 1", "RouteError::Unknown");
-    check("set-retry p", "RouteError::Unsupported");
+    check("set-retry p", "ok");
+    check("set-retry other", "RouteError::Unknown");
     check("set-hash-key k", "ok");
-    check("set-subset a b", "RouteError::Unsupported");
+    check("set-subset a b", "ok");
 }
 
 #[test]

@@ -59,12 +59,6 @@ fn mistakes_are_told_with_their_place() {
         "`wants` failed: trap: ",
     );
     check(
-        json!({ "wants": { "retries": ["twice"] } }),
-        "/filters/guest/config",
-        "",
-        "declares the retry policy `twice`; retry policies are not served by this version",
-    );
-    check(
         json!({ "wants": { "request_fields": ["a b"] } }),
         "/filters/guest/config",
         "",

@@ -278,6 +278,7 @@ fn view() -> View {
             max_fields: 16,
         },
         takes_hash_key: true,
+        takes_subset: true,
         calls: None,
     }
 }

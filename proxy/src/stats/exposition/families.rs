@@ -7,14 +7,15 @@ use std::time::{Duration, SystemTime};
 use prometheus_client::registry::Unit;
 
 use super::{Head, Labels, Observations, Page};
+use crate::balance::outlier::Cause;
 use crate::shared;
 use crate::stats::bill::paused_workers;
 use crate::stats::counter::{BOUNDS, Counter, Gauge, Histogram, PerWorker};
 use crate::stats::filter::{FAULTS, PHASES, Waits};
 use crate::stats::tls::{self, HandshakeFailure};
 use crate::stats::{
-    ClusterStats, Detected, Ending, FilterKey, FilterStats, HeaderOutcome, JobKey, JobStats,
-    ListenerStats, Named, Refusal, StatusClass,
+    ClusterStats, Detected, Ending, EndpointState, FilterKey, FilterStats, HeaderOutcome, JobKey,
+    JobStats, ListenerStats, Named, NoRetry, Refusal, StatusClass,
 };
 
 /// The series of one kind of thing, with the labels that tell them apart.
@@ -195,6 +196,16 @@ pub fn clusters(
         &rows,
         ClusterStats::errors,
     )?;
+    split(
+        page,
+        &Head::of(
+            "lockgate_cluster_retries_denied",
+            "Requests that were not tried again although their policy says so, by reason.",
+        ),
+        ("reason", &NoRetry::NAMES),
+        &rows,
+        |stats, reason| stats.retries_denied.of(reason),
+    )?;
     histogram(
         page,
         &Head::of(
@@ -227,6 +238,65 @@ pub fn clusters(
         ),
         &rows,
         |stats| &stats.connections_open,
+    )?;
+    health(page, &rows)
+}
+
+/// How their endpoints are.
+fn health(page: &mut Page, rows: &Rows<ClusterStats>) -> fmt::Result {
+    let states = rows.iter().flat_map(|(labels, stats)| {
+        let states = EndpointState::NAMES.iter().enumerate();
+        states.map(move |(state, name)| {
+            let mut labels = labels.clone();
+            labels.push(("state", (*name).into()));
+            (labels, stats.level(|stats| &stats.health.endpoints[state]))
+        })
+    });
+    page.gauge(
+        &Head::of("lockgate_cluster_endpoints", "Endpoints, by how they are."),
+        states,
+    )?;
+    gauge(
+        page,
+        &Head::of(
+            "lockgate_cluster_panic",
+            "1 while sick endpoints are asked because too few are well.",
+        ),
+        rows,
+        |stats| &stats.health.panic,
+    )?;
+    split(
+        page,
+        &Head::of(
+            "lockgate_cluster_ejections",
+            "Ejections of endpoints, by the rule that they broke.",
+        ),
+        ("reason", &Cause::NAMES),
+        rows,
+        |stats, cause| &stats.health.ejections[cause],
+    )?;
+    split(
+        page,
+        &Head::of(
+            "lockgate_cluster_health_checks",
+            "Health checks of endpoints, by outcome.",
+        ),
+        ("outcome", &["passed", "failed"]),
+        rows,
+        |stats, outcome| match outcome {
+            0 => &stats.health.checks_passed,
+            _ => &stats.health.checks_failed,
+        },
+    )?;
+    counters(
+        page,
+        rows,
+        &[CounterFamily {
+            name: "lockgate_cluster_ejections_refused",
+            help: "Ejections that were due, and not made since too many endpoints are ejected.",
+            unit: None,
+            of: |stats| &stats.health.ejections_refused,
+        }],
     )
 }
 
@@ -239,7 +309,7 @@ const CLUSTER_COUNTERS: [CounterFamily<ClusterStats>; 10] = [
     },
     CounterFamily {
         name: "lockgate_cluster_retries",
-        help: "Requests sent again, because a connection died before anything of an answer came.",
+        help: "Tries beyond the first, those of connecting to another endpoint included.",
         unit: None,
         of: |stats| &stats.retries,
     },

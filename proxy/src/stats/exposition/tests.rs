@@ -2,9 +2,9 @@ use std::time::Duration;
 
 use super::checker::{Family, labels, read};
 use super::*;
-use crate::stats::Detected;
 use crate::stats::guest::{Definition, MetricKind};
 use crate::stats::shadow::Difference;
+use crate::stats::{Detected, NoRetry};
 
 const KINDS: [&str; 2] = ["bad_request", "connect_failed"];
 
@@ -38,6 +38,7 @@ fn busy() -> Arc<Stats> {
         listener.detections.count(Detected::Timeout);
         cluster.of(worker).requests.add(5);
         cluster.of(worker).errors(1).add(1);
+        cluster.of(worker).retries_denied.count(NoRetry::AtOnce);
         cluster
             .of(worker)
             .durations
@@ -111,6 +112,10 @@ fn workers_are_added_up_in_a_text_that_keeps_the_format() {
     check(
         "lockgate_cluster_requests_total{cluster=\"checkout\"}",
         10.0,
+    );
+    check(
+        "lockgate_cluster_retries_denied_total{cluster=\"checkout\",reason=\"at_once\"}",
+        2.0,
     );
     let filter = "filter=\"auth\",generation=\"3f2a\"";
     check(

@@ -22,8 +22,8 @@ use crate::deadline::Alarm;
 use crate::error::{ErrorKind, ProxyError};
 use crate::http::{ResponseHead, Upgrade};
 use crate::upstream::body::RequestBody;
-use crate::upstream::forward::{Asked, Failed};
-use crate::upstream::pool::{Pick, WorkerEndpoint};
+use crate::upstream::forward::{Asked, Failed, Stage};
+use crate::upstream::pool::Pick;
 
 /// Interim answers of one request.
 const MAX_INTERIM: usize = 32;
@@ -72,10 +72,6 @@ impl StreamLease {
         &self.pick.endpoint.shared
     }
 
-    pub fn worker_endpoint(&self) -> &Rc<WorkerEndpoint> {
-        &self.pick.endpoint
-    }
-
     pub fn pick(&self) -> &Pick {
         &self.pick
     }
@@ -106,14 +102,16 @@ pub(in crate::upstream) async fn send(
         {
             Told::Takes => {}
             Told::Gone => {
-                return Err(dead(head, body, Reason::REFUSED_STREAM.into()));
+                return Err(dead(
+                    Stage::Unsent,
+                    head,
+                    body,
+                    Reason::REFUSED_STREAM.into(),
+                ));
             }
             Told::TakesNot => {
                 let why = "the origin does not take extended CONNECT";
-                return Err(Failed::Final(ProxyError::because(
-                    ErrorKind::BadAnswer,
-                    why,
-                )));
+                return Err(Failed::last(ProxyError::because(ErrorKind::BadAnswer, why)));
             }
         }
         to_extended_connect(&mut request, upgrade)?;
@@ -126,16 +124,16 @@ pub(in crate::upstream) async fn send(
             // It has gone away since, and has not seen the request.
             lease.channel.close();
             tracing::debug!(%error, "a connection takes no more streams");
-            return Err(dead(head, body, error));
+            return Err(dead(Stage::Unsent, head, body, error));
         }
     };
     let mut answer_deadline = match body {
         RequestBody::Empty => {
             lease.opened = (!ends).then_some(stream);
-            Some(now + asked.timeouts.answer)
+            Some(now + asked.terms.answer)
         }
         RequestBody::Stream(body) => {
-            lease.pump = Some(Pump::start(body, stream, asked.timeouts.idle));
+            lease.pump = Some(Pump::start(body, stream, asked.terms.idle));
             lease.pick.rest();
             None
         }
@@ -174,16 +172,14 @@ pub(in crate::upstream) async fn send(
             Some(Sent::Abandoned) => return Poll::Ready(Err(ErrorKind::ClientGone.into())),
             Some(Sent::Under) => {}
             Some(Sent::Whole) | None => {
-                answer_deadline.get_or_insert_with(|| Instant::now() + asked.timeouts.answer);
+                answer_deadline.get_or_insert_with(|| Instant::now() + asked.terms.answer);
                 lease.pick.wait();
             }
         }
-        let own = answer_deadline.into_iter();
-        match own.chain(asked.try_deadline).min() {
-            Some(at) => lease
-                .alarm
-                .poll_until(cx, at)
-                .map(|()| Err(ErrorKind::AnswerTimeout.into())),
+        let own = answer_deadline.map(|at| (at, ErrorKind::AnswerTimeout));
+        let whole = asked.try_deadline.map(|at| (at, ErrorKind::TryTimeout));
+        match own.into_iter().chain(whole).min_by_key(|(at, _)| *at) {
+            Some((at, kind)) => lease.alarm.poll_until(cx, at).map(|()| Err(kind.into())),
             None => Poll::Pending,
         }
     })
@@ -203,23 +199,37 @@ pub(in crate::upstream) async fn send(
             if !error.is_reset() {
                 lease.channel.close();
             }
-            match is_empty && (is_unseen(&error) || asked.repeatable && error.is_io()) {
-                true => Err(dead(head, RequestBody::Empty, error)),
-                false => Err(Failed::Final(classify(error))),
+            let stage = stage_of(&error);
+            let may_go_again = stage != Stage::Sent || asked.repeatable && error.is_io();
+            match is_empty && may_go_again {
+                true => Err(dead(stage, head, RequestBody::Empty, error)),
+                false => Err(Failed {
+                    stage,
+                    ..Failed::last(classify(error))
+                }),
             }
         }
-        Err(error) => Err(Failed::Final(error)),
+        Err(error) => Err(Failed::last(error)),
     }
 }
 
-fn dead(head: request::Parts, body: RequestBody, why: h2::Error) -> Failed {
-    Failed::Dead(Box::new(Request::from_parts(head, body)), classify(why))
+fn dead(stage: Stage, head: request::Parts, body: RequestBody, why: h2::Error) -> Failed {
+    Failed {
+        error: classify(why),
+        stage,
+        request: Some(Box::new(Request::from_parts(head, body))),
+        reused: false,
+    }
 }
 
 /// Whether the origin says that it has not looked at the request (RFC 9113 sections
-/// 6.8 and 8.7).
-fn is_unseen(error: &h2::Error) -> bool {
-    error.is_remote() && (error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM))
+/// 6.8 and 8.7): because the connection ends, or because it does not want it.
+fn stage_of(error: &h2::Error) -> Stage {
+    match error.is_remote() {
+        true if error.is_go_away() => Stage::Unsent,
+        true if error.reason() == Some(Reason::REFUSED_STREAM) => Stage::Refused,
+        _ => Stage::Sent,
+    }
 }
 
 /// Why there is no answer, or no more of its body, in the proxy's words.
@@ -274,5 +284,5 @@ fn to_answer_of_http1(response: &mut Response<RecvStream>, upgrade: &Upgrade) {
 }
 
 fn internal(error: impl std::error::Error + Send + Sync + 'static) -> Failed {
-    Failed::Final(ProxyError::with(ErrorKind::Internal, error))
+    Failed::last(ProxyError::with(ErrorKind::Internal, error))
 }

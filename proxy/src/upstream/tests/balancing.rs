@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::*;
-use crate::cluster::{Address, EndpointSet};
+use crate::cluster::Address;
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
@@ -36,13 +36,7 @@ fn a_new_set_of_endpoints_is_followed() {
             unreachable!("origins listen on sockets");
         };
         let shared = cluster.cluster();
-        let before = shared.endpoints.load_full();
-        let after = EndpointSet::new(
-            [(Address::Socket(address), 1)],
-            &before,
-            &Balance::RoundRobin,
-        );
-        shared.endpoints.store(Arc::new(after));
+        shared.replace_endpoints([(Address::Socket(address), 1)]);
 
         let answer = ask(&cluster, get()).await.unwrap();
         assert_eq!(&*answer.endpoint.label, address.to_string());

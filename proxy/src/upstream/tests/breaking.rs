@@ -188,17 +188,18 @@ fn a_silent_origin_runs_out_of_time() {
         config.timeouts.idle = SHORT;
         let cluster = open(config);
         assert_eq!(ask_kind(&cluster, get()).await, ErrorKind::AnswerTimeout);
-        let timeouts = ForwardTimeouts {
+        let terms = Terms {
             answer: LONG,
             idle: LONG,
             try_timeout: Some(SHORT),
+            ..Terms::of(&cluster.cluster().config)
         };
         let (_sender, body) = body_channel(None);
         let post = request(Method::POST, body);
-        let error = forward(&cluster, post, &timeouts, &Progress::default())
+        let error = forward(&cluster, post, &terms, &Progress::default())
             .await
             .unwrap_err();
-        assert_eq!(error.kind, ErrorKind::AnswerTimeout);
+        assert_eq!(error.kind, ErrorKind::TryTimeout);
         let answer = ask(&cluster, get()).await.unwrap();
         assert_eq!(
             read(answer.body).await.unwrap_err().kind,

@@ -51,7 +51,11 @@ fn config(addresses: impl IntoIterator<Item = EndpointAddress>) -> config::Clust
         name: "origin".into(),
         endpoints: addresses
             .into_iter()
-            .map(|address| Endpoint { address, weight: 1 })
+            .map(|address| Endpoint {
+                address,
+                weight: 1,
+                place: Default::default(),
+            })
             .collect(),
         targets: None,
         balance: Balance::RoundRobin,
@@ -74,11 +78,19 @@ fn config(addresses: impl IntoIterator<Item = EndpointAddress>) -> config::Clust
         },
         timeouts: ClusterTimeouts {
             connect: LONG,
+            tls: None,
+            try_timeout: None,
             answer: LONG,
             idle: LONG,
+            total: None,
         },
         bounds: Default::default(),
+        retry: None,
+        retry_budget: Default::default(),
         resolve_every: LONG,
+        spread: Default::default(),
+        outliers: Default::default(),
+        health_checks: Vec::new(),
         socket: Default::default(),
         refused_pause: LONG,
         max_head_bytes: 16 * 1024,
@@ -122,8 +134,8 @@ async fn ask_telling(
     request: UpstreamRequest,
     progress: &Progress,
 ) -> Result<Answer, ProxyError> {
-    let timeouts = ForwardTimeouts::from(&cluster.cluster().config.timeouts);
-    forward(cluster, request, &timeouts, progress).await
+    let terms = Terms::of(&cluster.cluster().config);
+    forward(cluster, request, &terms, progress).await
 }
 
 async fn ask_kind(cluster: &Rc<WorkerCluster>, request: UpstreamRequest) -> ErrorKind {

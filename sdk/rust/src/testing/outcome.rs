@@ -32,8 +32,12 @@ pub struct Outcome<V = Verdict> {
     pub trailers: Head,
     /// Where `route_to` sent the request.
     pub cluster: Option<String>,
+    /// What `set_retry` named.
+    pub retry: Option<String>,
     /// What `set_hash_key` set.
     pub hash_key: Option<Vec<u8>>,
+    /// What `set_subset` asked for.
+    pub subset: Vec<(String, String)>,
     /// What `set_route` named.
     pub route: Option<String>,
     /// The copies that `mirror_to` asked for.

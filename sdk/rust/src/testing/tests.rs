@@ -120,7 +120,7 @@ fn refused(exchange: &crate::Exchange) -> Result<Verdict, Error> {
         assert_eq!(result, Err(error));
     }
     assert_eq!(exchange.set_route("unknown"), Err(RouteError::Unknown));
-    assert_eq!(exchange.set_retry("known"), Err(RouteError::Unsupported));
+    assert_eq!(exchange.set_retry("unknown"), Err(RouteError::Unknown));
     Ok(Verdict::Next)
 }
 

@@ -59,12 +59,21 @@ pub(crate) fn mirror_to(cluster: &str, headers: &[(&str, &[u8])]) -> Result<(), 
     })
 }
 
-pub(crate) fn set_subset(_labels: &[(&str, &str)]) -> Result<(), RouteError> {
-    Err(RouteError::Unsupported)
+pub(crate) fn set_subset(labels: &[(&str, &str)]) -> Result<(), RouteError> {
+    decide(|simulated| {
+        let labels = labels.iter();
+        let labels = labels.map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        simulated.exchange.subset = labels.collect();
+        Ok(())
+    })
 }
 
-pub(crate) fn set_retry(_policy: &str) -> Result<(), RouteError> {
-    Err(RouteError::Unsupported)
+pub(crate) fn set_retry(policy: &str) -> Result<(), RouteError> {
+    decide(|simulated| {
+        declared(&simulated.wants.retries, policy)?;
+        simulated.exchange.retry = Some(policy.to_owned());
+        Ok(())
+    })
 }
 
 pub(crate) fn set_hash_key(key: &[u8]) -> Result<(), RouteError> {

@@ -1,0 +1,215 @@
+//! The endpoints of one cluster, watched for as long as the cluster is served.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep_until};
+
+use super::checks::Checks;
+use super::{Clusters, event};
+use crate::balance::outlier::{self, Cause, Interval};
+use crate::cluster::clock::since_start;
+use crate::cluster::{Care, Cluster, Endpoint, EndpointSet, Vitals};
+
+/// Changes within this time are planned for together.
+const COLLECTING: Duration = Duration::from_millis(50);
+
+pub struct Carer {
+    clusters: Rc<RefCell<Clusters>>,
+    checks: Checks,
+    /// The cluster and its endpoints as they were looked at last.
+    cluster: Arc<Cluster>,
+    set: Arc<EndpointSet>,
+    interval_ends: Instant,
+    /// When the first of those that are ejected is to come back.
+    returns: Option<Instant>,
+    /// When plans were made last, and when they are made next.
+    planned: Option<Instant>,
+    plans: Option<Instant>,
+}
+
+impl Carer {
+    pub fn new(clusters: Rc<RefCell<Clusters>>, turns: Rc<Semaphore>) -> Self {
+        let cluster = clusters.borrow().newest.clone();
+        let set = cluster.endpoints.load_full();
+        let mut checks = Checks::new(turns);
+        checks.follow(&cluster, &set);
+        event::planned(&cluster, &set);
+        Self {
+            clusters,
+            checks,
+            interval_ends: Instant::now() + cluster.config.outliers.interval,
+            returns: None,
+            planned: None,
+            plans: None,
+            cluster,
+            set,
+        }
+    }
+
+    /// Never ends. Dropped, it forgets nothing that another could not go on with.
+    pub async fn run(mut self, bell: Arc<Notify>) {
+        loop {
+            let wakes = [Some(self.interval_ends), self.returns, self.plans];
+            let wakes = wakes.into_iter().flatten().min();
+            tokio::select! {
+                () = bell.notified() => self.look(),
+                () = sleep_until(wakes.unwrap_or(self.interval_ends)) => {}
+                has_changed = self.checks.next(&self.cluster) => {
+                    if has_changed {
+                        self.plan_soon();
+                    }
+                }
+            }
+            self.act(Instant::now()).await;
+        }
+    }
+
+    /// Something is new: a cluster, endpoints, an accusation, a word by hand.
+    fn look(&mut self) {
+        let newest = self.clusters.borrow().newest.clone();
+        let is_other = !Arc::ptr_eq(&newest, &self.cluster);
+        self.cluster = newest;
+        let set = self.cluster.endpoints.load_full();
+        if is_other || !Arc::ptr_eq(&set.endpoints, &self.set.endpoints) {
+            self.checks.follow(&self.cluster, &set);
+            event::planned(&self.cluster, &set);
+        }
+        self.set = set;
+        let mut has_changed = is_other;
+        for endpoint in self.set.clone().endpoints.iter() {
+            if let Some(cause) = endpoint.vitals.take_accusation() {
+                has_changed |= self.eject(endpoint, cause);
+            }
+            has_changed |= std::mem::take(&mut endpoint.vitals.care().is_told);
+        }
+        // One that is new was planned before what is known now.
+        if has_changed {
+            self.plan_soon();
+        }
+    }
+
+    /// What is due by now.
+    async fn act(&mut self, now: Instant) {
+        if self.interval_ends <= now {
+            self.interval_ends = now + self.cluster.config.outliers.interval;
+            self.judge();
+            self.bring_back(now, |_| true);
+            self.checks.note_traffic(&self.cluster, now);
+        } else if self.returns.is_some_and(|returns| returns <= now) {
+            self.bring_back(now, |care| care.ejections.is_ejected());
+        }
+        if self.plans.is_some_and(|plans| plans <= now) {
+            self.plan().await;
+        }
+    }
+
+    /// Looks for outliers by rate.
+    fn judge(&mut self) {
+        let set = self.set.clone();
+        let outliers = &self.cluster.config.outliers;
+        if !outliers.goes_by_rates() {
+            return;
+        }
+        let mut judged = Vec::new();
+        for endpoint in set.endpoints.iter() {
+            let interval = interval(&endpoint.vitals);
+            if !endpoint.vitals.signs().ejected {
+                judged.push((endpoint, interval));
+            }
+        }
+        let intervals: Vec<_> = judged.iter().map(|(_, interval)| *interval).collect();
+        for (index, cause) in outlier::outliers(&intervals, &outliers.rules) {
+            if self.eject(judged[index].0, cause) {
+                self.plan_soon();
+            }
+        }
+    }
+
+    /// Whether it is ejected for that. Who is told by hand how it is, is not.
+    fn eject(&mut self, endpoint: &Arc<Endpoint>, cause: Cause) -> bool {
+        let vitals = &endpoint.vitals;
+        let signs = vitals.signs();
+        if signs.ejected || signs.told.is_some() {
+            return false;
+        }
+        let all = &self.set.endpoints;
+        let ejected = all.iter().filter(|one| one.vitals.signs().ejected).count();
+        let rules = &self.cluster.config.outliers.rules;
+        if !outlier::may_eject(ejected, all.len(), rules) {
+            event::kept(&self.cluster, endpoint, cause);
+            return false;
+        }
+        let now = Instant::now();
+        let mut care = vitals.care();
+        care.ejections
+            .eject(since_start(now), rules, fastrand::f64());
+        care.cause = Some(cause);
+        care.ejected_times += 1;
+        let until = care.ejections.until().unwrap_or_default();
+        drop(care);
+        let time = until.saturating_sub(since_start(now));
+        let returns = now.checked_add(time);
+        self.returns = self.returns.into_iter().chain(returns).min();
+        vitals.change(|signs| signs.ejected = true);
+        event::ejected(&self.cluster, endpoint, cause, time);
+        true
+    }
+
+    /// Those whose time is over, of those that are meant.
+    fn bring_back(&mut self, now: Instant, is_meant: impl Fn(&Care) -> bool) {
+        let mut next: Option<Duration> = None;
+        for endpoint in self.set.clone().endpoints.iter() {
+            let vitals = &endpoint.vitals;
+            let mut care = vitals.care();
+            let is_back = is_meant(&care) && care.ejections.end_interval(since_start(now));
+            next = next.into_iter().chain(care.ejections.until()).min();
+            drop(care);
+            if is_back {
+                vitals.begin(now);
+                vitals.change(|signs| signs.ejected = false);
+                event::returned(&self.cluster, endpoint);
+                self.plan_soon();
+            }
+        }
+        let left = next.map(|next| next.saturating_sub(since_start(now)));
+        self.returns = left.and_then(|left| now.checked_add(left));
+    }
+
+    /// At once, unless it was just done.
+    fn plan_soon(&mut self) {
+        let now = Instant::now();
+        let next = self.planned.map_or(now, |planned| planned + COLLECTING);
+        self.plans.get_or_insert(next.max(now));
+    }
+
+    async fn plan(&mut self) {
+        self.plans = None;
+        let clusters = self.clusters.borrow().all();
+        let planning = spawn_blocking(move || clusters.iter().for_each(|one| one.plan_again()));
+        planning.await.expect("plans can be made for any health");
+        self.planned = Some(Instant::now());
+        event::planned(&self.cluster, &self.cluster.endpoints.load());
+    }
+}
+
+/// What workers have counted since this was asked last.
+fn interval(vitals: &Vitals) -> Interval {
+    let (mut requests, mut failures) = (0_u64, 0_u64);
+    for seen in vitals.seen() {
+        requests = requests.wrapping_add(seen.requests.load(Relaxed));
+        failures = failures.wrapping_add(seen.failures.load(Relaxed));
+    }
+    let (before, failed_before) =
+        std::mem::replace(&mut vitals.care().counted, (requests, failures));
+    // A worker that knows the endpoint anew begins at nothing.
+    Interval {
+        requests: requests.checked_sub(before).unwrap_or(requests),
+        failures: failures.checked_sub(failed_before).unwrap_or(failures),
+    }
+}

@@ -1,0 +1,323 @@
+//! Whether a request is tried again, and the tries that follow its first one.
+
+use std::pin::Pin as Pinned;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use http::{Request, StatusCode, Version};
+use http_body::Body;
+use smallvec::SmallVec;
+use tokio::time::Instant;
+
+use super::body::RequestBody;
+use super::classify::{grpc_status, retry_after};
+use super::forward::{Answered, Asked, Failed, Received, Stage, attempt};
+use super::pool::{Pick, WorkerEndpoint};
+use super::replay::Spare;
+use super::request::{Progress, TryEnd};
+use super::worker_cluster::WorkerCluster;
+use crate::balance::retry_budget::Denied;
+use crate::cluster::RetryPermit;
+use crate::config::{RetryMethods, RetryPolicy};
+use crate::error::{ErrorKind, ProxyError};
+use crate::http::grpc;
+use crate::stats::NoRetry;
+
+/// Tries in all without a policy.
+const DEFAULT_ATTEMPTS: u32 = 3;
+
+/// Of the body of an answer that is not passed on: with no more the connection is kept.
+const MAX_DRAINED: u64 = 16 * 1024;
+
+/// What came of one try.
+pub(super) type Outcome = Result<Answered, Failed>;
+
+/// Whether what came of the first try may not be the last word. Cheap, for all that went well.
+pub(super) fn may_go_on(first: &Outcome, asked: &Asked<'_>) -> bool {
+    match first {
+        Ok(answered) => asked
+            .terms
+            .retry
+            .is_some_and(|policy| wants(policy, answered)),
+        Err(_) => true,
+    }
+}
+
+/// A token of the cluster's budget; counts and notes that there is none.
+pub(super) fn spend(cluster: &WorkerCluster, progress: &Progress) -> Option<RetryPermit> {
+    let why = match cluster.cluster().retry_tokens.spend() {
+        Ok(permit) => return Some(permit),
+        Err(Denied::Spent) => NoRetry::Budget,
+        Err(Denied::AtOnce) => NoRetry::AtOnce,
+    };
+    deny(cluster, progress, why);
+    None
+}
+
+fn deny(cluster: &WorkerCluster, progress: &Progress, why: NoRetry) {
+    cluster.stats().retries_denied.count(why);
+    progress.not_retried(why);
+}
+
+/// The tries of one request.
+pub(super) struct Tries<'a, 'b> {
+    pub cluster: &'a WorkerCluster,
+    pub asked: &'a mut Asked<'b>,
+    pub spare: Option<Box<Spare>>,
+    /// Where it was tried last.
+    pub last: Rc<WorkerEndpoint>,
+    /// When that began.
+    pub began: Instant,
+}
+
+/// What follows a try.
+struct Next {
+    request: Request<RequestBody>,
+    wait: Duration,
+    /// Where it is known already.
+    pick: Option<Pick>,
+    permit: RetryPermit,
+}
+
+type Plan = (Request<RequestBody>, Duration, RetryPermit);
+
+type Endpoints = SmallVec<[Rc<WorkerEndpoint>; 3]>;
+
+/// Who is tried next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whom {
+    /// The same, whose connection was dead when the request came.
+    Same,
+    /// One that was not tried.
+    Other,
+    /// One that was not tried if there is one.
+    Any,
+}
+
+impl Tries<'_, '_> {
+    /// Tries on, until there is an answer to be passed on or nothing more to be done.
+    /// Dropping the future breaks off the try that is under way.
+    pub async fn go_on(mut self, first: Outcome) -> Result<Answered, ProxyError> {
+        let mut outcome = first;
+        let mut tried = Endpoints::new();
+        let mut _permit = None;
+        let mut count = 1;
+        loop {
+            // The next one has a permit of its own.
+            _permit = None;
+            let Some(next) = self.next(&mut outcome, count, &mut tried) else {
+                return outcome.map_err(|failed| failed.error);
+            };
+            let progress = self.asked.progress;
+            progress.ended(&self.last.shared, end_of(&outcome), self.began);
+            if let Ok(answered) = outcome {
+                discard(answered);
+            }
+            if !next.wait.is_zero() {
+                tokio::time::sleep(next.wait).await;
+            }
+            let now = Instant::now();
+            let Some(pick) = next.pick.or_else(|| self.any(now, &mut tried)) else {
+                return Err(ErrorKind::NoEndpoint.into());
+            };
+            self.cluster.stats().retries.add(1);
+            _permit = Some(next.permit);
+            self.last = Rc::clone(&pick.endpoint);
+            self.began = now;
+            progress.began(now);
+            self.asked.try_deadline = self.asked.terms.try_deadline(now);
+            let mut request = next.request;
+            self.asked.terms.tell(request.headers_mut(), now);
+            count += 1;
+            outcome = attempt(self.cluster, pick, request, self.asked, now).await;
+        }
+    }
+
+    /// One that was not tried, or else any: then all were, and may be once more.
+    fn any(&self, now: Instant, tried: &mut Endpoints) -> Option<Pick> {
+        let progress = self.asked.progress;
+        let other = self.cluster.pick_other(now, progress, tried);
+        other.or_else(|| {
+            tried.clear();
+            self.cluster.pick(now, progress)
+        })
+    }
+
+    /// Whether there is another try, with all that it takes. What denies one that would
+    /// have been is counted.
+    fn next(&self, outcome: &mut Outcome, count: u32, tried: &mut Endpoints) -> Option<Next> {
+        let policy = self.asked.terms.retry;
+        let whom = self.whom(outcome)?;
+        if count >= policy.map_or(DEFAULT_ATTEMPTS, |policy| policy.attempts) {
+            return None;
+        }
+        let (now, progress) = (Instant::now(), self.asked.progress);
+        if whom != Whom::Same {
+            tried.push(Rc::clone(&self.last));
+        }
+        let pick = match whom {
+            Whom::Same => Some(self.cluster.again(Rc::clone(&self.last), now)),
+            Whom::Other => Some(self.cluster.pick_other(now, progress, tried)?),
+            // Once it is time.
+            Whom::Any => None,
+        };
+        match self.plan(outcome, count, whom) {
+            Ok((request, wait, permit)) => Some(Next {
+                request,
+                wait,
+                pick,
+                permit,
+            }),
+            Err(why) => {
+                deny(self.cluster, progress, why);
+                None
+            }
+        }
+    }
+
+    fn whom(&self, outcome: &Outcome) -> Option<Whom> {
+        let kind = outcome.as_ref().err().map(|failed| failed.error.kind);
+        if let Some(ErrorKind::ConnectionLimit | ErrorKind::PendingLimit) = kind {
+            // That is of all of the cluster's endpoints.
+            return None;
+        }
+        let Some(policy) = self.asked.terms.retry else {
+            // Where it can be sent again as it is.
+            let failed = outcome.as_ref().err()?;
+            failed.request.as_ref()?;
+            return Some(match failed.reused {
+                true => Whom::Same,
+                false => Whom::Other,
+            });
+        };
+        let is_repeatable = policy.methods == RetryMethods::Any || self.asked.is_idempotent;
+        let failed = match outcome {
+            Ok(answered) => return (is_repeatable && wants(policy, answered)).then_some(Whom::Any),
+            Err(failed) => failed,
+        };
+        if failed.reused && failed.request.is_some() {
+            return Some(Whom::Same);
+        }
+        let on = &policy.on;
+        let is_late = on.try_timeout
+            && matches!(
+                failed.error.kind,
+                ErrorKind::TryTimeout | ErrorKind::AnswerTimeout
+            );
+        let is_wanted = match failed.stage {
+            Stage::Connecting => on.connect_failure || is_late,
+            Stage::Unsent => on.reset || on.connect_failure,
+            Stage::Refused => on.refused_stream,
+            Stage::Sent if !is_repeatable => false,
+            Stage::Sent => is_late || on.reset && failed.error.kind == ErrorKind::UpstreamReset,
+        };
+        is_wanted.then_some(Whom::Any)
+    }
+
+    fn plan(&self, outcome: &mut Outcome, count: u32, whom: Whom) -> Result<Plan, NoRetry> {
+        let asked = &*self.asked;
+        if asked.terms.told.covered.is_some() && self.is_covered(outcome) {
+            return Err(NoRetry::OuterHop);
+        }
+        let has_request = outcome
+            .as_ref()
+            .is_err_and(|failed| failed.request.is_some());
+        if !has_request && !self.spare.as_ref().is_some_and(|spare| spare.is_whole()) {
+            return Err(NoRetry::Body);
+        }
+        let wait = self.wait(outcome, count, whom).ok_or(NoRetry::Deadline)?;
+        let permit = match self.cluster.cluster().retry_tokens.spend() {
+            Ok(permit) => permit,
+            Err(Denied::Spent) => return Err(NoRetry::Budget),
+            Err(Denied::AtOnce) => return Err(NoRetry::AtOnce),
+        };
+        let given_back = outcome
+            .as_mut()
+            .err()
+            .and_then(|failed| failed.request.take());
+        let spare = || self.spare.as_ref().and_then(|spare| spare.request());
+        let request = given_back.map(|request| *request).or_else(spare);
+        Ok((request.ok_or(NoRetry::Body)?, wait, permit))
+    }
+
+    /// Whether the hop before tries again what this would be answered with.
+    fn is_covered(&self, outcome: &Outcome) -> bool {
+        let (status, told) = match outcome {
+            Ok(answered) => (answered.parts.status, grpc_status(&answered.parts.headers)),
+            Err(failed) => {
+                let status = StatusCode::from_u16(failed.error.kind.status());
+                (status.unwrap_or(StatusCode::BAD_GATEWAY), None)
+            }
+        };
+        let covered = self.asked.terms.told.covered;
+        covered.is_some_and(|covered| match self.asked.terms.told.is_grpc {
+            true => covered.has_grpc(told.unwrap_or_else(|| grpc::status_of(status))),
+            false => covered.has_status(status.as_u16()),
+        })
+    }
+
+    /// How long to wait before it. `None` if there is not so much time.
+    fn wait(&self, outcome: &Outcome, count: u32, whom: Whom) -> Option<Duration> {
+        let left = self.asked.terms.left(Instant::now());
+        let Some(policy) = self.asked.terms.retry.filter(|_| whom != Whom::Same) else {
+            return (!left.is_zero()).then_some(Duration::ZERO);
+        };
+        let answered = outcome.as_ref().ok();
+        let asked_for = answered.and_then(|answered| retry_after(&answered.parts.headers));
+        let asked_for = asked_for.map(|time| time.min(policy.max_retry_after));
+        policy
+            .backoff
+            .wait(count - 1, fastrand::f64(), asked_for, left)
+    }
+}
+
+/// Whether an answer is one that the policy tries again.
+fn wants(policy: &RetryPolicy, answered: &Answered) -> bool {
+    let answers = &policy.on.answers;
+    answers.has_status(answered.parts.status.as_u16())
+        || answers.grpc != 0
+            && grpc_status(&answered.parts.headers).is_some_and(|status| answers.has_grpc(status))
+}
+
+fn end_of(outcome: &Outcome) -> TryEnd {
+    match outcome {
+        Ok(answered) => match grpc_status(&answered.parts.headers) {
+            Some(status) => TryEnd::Grpc(status),
+            None => TryEnd::Status(answered.parts.status.as_u16()),
+        },
+        Err(failed) => TryEnd::Error(failed.error.kind),
+    }
+}
+
+/// Gives the connection back if all of the answer has come. Waits for nothing.
+fn discard(answered: Answered) {
+    let Received::Http1(mut incoming, mut lease) = answered.received else {
+        return;
+    };
+    let is_small = incoming
+        .size_hint()
+        .exact()
+        .is_some_and(|size| size <= MAX_DRAINED);
+    let connection = lease.connection();
+    if !is_small || answered.parts.version != Version::HTTP_11 || connection.unsent_body().is_some()
+    {
+        return;
+    }
+    let mut quiet = Context::from_waker(Waker::noop());
+    let mut looked = false;
+    while !incoming.is_end_stream() {
+        match Pinned::new(&mut incoming).poll_frame(&mut quiet) {
+            Poll::Ready(Some(Ok(_))) => looked = false,
+            Poll::Ready(Some(Err(_))) => return,
+            Poll::Ready(None) => break,
+            Poll::Pending if looked => return,
+            Poll::Pending => {
+                looked = true;
+                lease.connection().poll(&mut quiet);
+            }
+        }
+    }
+    drop(incoming);
+    lease.finish();
+}
