@@ -193,7 +193,8 @@ fn idle_connections_make_room() {
     );
     let proxy = Proxy::start(&yaml(3, &cluster));
     for _ in 0..10 {
-        assert_eq!(proxy.get("/").status, 200);
+        // Another worker may take its time to give one up.
+        within("room", || (proxy.get("/").status == 200).then_some(()));
     }
     let open = metric(
         proxy.admin(),

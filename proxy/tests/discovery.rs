@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{BufReader, Write};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
@@ -13,6 +13,7 @@ use support::admin::get;
 use support::{Origin, Proxy, read_request, within};
 
 const A: u16 = 1;
+const AAAA: u16 = 28;
 const SRV: u16 = 33;
 
 /// Answers by name and type: the seconds that they hold, and each record's bytes.
@@ -22,6 +23,8 @@ type Records = HashMap<(String, u16), (u32, Vec<Vec<u8>>)>;
 struct NameServer {
     address: SocketAddr,
     records: Arc<Mutex<Records>>,
+    /// Types that it fails to answer for (SERVFAIL).
+    failing: Arc<Mutex<HashSet<u16>>>,
     asked: Arc<AtomicUsize>,
 }
 
@@ -31,13 +34,16 @@ impl NameServer {
         let server = Self {
             address: socket.local_addr().unwrap(),
             records: Arc::default(),
+            failing: Arc::default(),
             asked: Arc::default(),
         };
         let (records, asked) = (server.records.clone(), server.asked.clone());
+        let failing = server.failing.clone();
         std::thread::spawn(move || {
             let mut question = [0; 1500];
             while let Ok((length, from)) = socket.recv_from(&mut question) {
-                let answer = answer(&question[..length], &records.lock().unwrap());
+                let failing = failing.lock().unwrap().clone();
+                let answer = answer(&question[..length], &records.lock().unwrap(), &failing);
                 asked.fetch_add(1, Ordering::Relaxed);
                 socket.send_to(&answer, from).ok();
             }
@@ -50,6 +56,10 @@ impl NameServer {
         self.records.lock().unwrap().insert(key, (holds, records));
     }
 
+    fn fail(&self, kind: u16) {
+        self.failing.lock().unwrap().insert(kind);
+    }
+
     fn forget(&self) {
         self.records.lock().unwrap().clear();
     }
@@ -60,7 +70,7 @@ impl NameServer {
 }
 
 /// RFC 1035 section 4: the question is given back, and the answers are about its name.
-fn answer(question: &[u8], records: &Records) -> Vec<u8> {
+fn answer(question: &[u8], records: &Records, failing: &HashSet<u16>) -> Vec<u8> {
     let (mut at, mut labels) = (12, Vec::new());
     while question[at] != 0 {
         let end = at + 1 + usize::from(question[at]);
@@ -70,8 +80,15 @@ fn answer(question: &[u8], records: &Records) -> Vec<u8> {
     let name = labels.join(".");
     let kind = u16::from_be_bytes([question[at + 1], question[at + 2]]);
     let is_known = records.keys().any(|(known, _)| *known == name);
-    let (holds, found) = records.get(&(name, kind)).cloned().unwrap_or_default();
-    let flags: u16 = if is_known { 0x8180 } else { 0x8183 };
+    let (holds, mut found) = records.get(&(name, kind)).cloned().unwrap_or_default();
+    let flags: u16 = match (failing.contains(&kind), is_known) {
+        (true, _) => 0x8182,
+        (false, true) => 0x8180,
+        (false, false) => 0x8183,
+    };
+    if failing.contains(&kind) {
+        found.clear();
+    }
     let mut answer = question[..2].to_vec();
     answer.extend(flags.to_be_bytes());
     answer.extend([0, 1]);
@@ -205,6 +222,56 @@ fn the_last_good_answer_stays() {
     assert_eq!(proxy.get("/").text(), "here");
 }
 
+/// A server that cannot tell one does not take half of the endpoints away.
+#[test]
+fn addresses_of_a_family_that_cannot_be_asked_for_stay() {
+    let server = NameServer::start();
+    server.set("shop.test", A, 1, vec![vec![127, 0, 0, 1]]);
+    let mut loopback = vec![0; 16];
+    loopback[15] = 1;
+    server.set("shop.test", AAAA, 1, vec![loopback]);
+    let cluster = "endpoints: ['shop.test:9'], resolve_every: 100ms";
+    let proxy = Proxy::start(&yaml(Some(&server), cluster));
+    let lists = |addresses: [&str; 2]| {
+        let told = get(proxy.admin(), "/clusters").text();
+        addresses.map(|address| told.contains(&format!("\"{address}\"")))
+    };
+    within("both", || {
+        (lists(["127.0.0.1:9", "[::1]:9"]) == [true, true]).then_some(())
+    });
+    let asked_more = |more: usize| {
+        let before = server.asked();
+        within("more questions", || {
+            (server.asked() >= before + more).then_some(())
+        });
+    };
+    server.fail(AAAA);
+    // A round that began before may have an answer from before.
+    asked_more(6);
+    server.set("shop.test", A, 1, vec![vec![127, 0, 0, 2]]);
+    asked_more(12);
+    assert_eq!(lists(["127.0.0.1:9", "[::1]:9"]), [true, true]);
+    // That there is none is an answer.
+    server.set("shop.test", AAAA, 1, Vec::new());
+    server.failing.lock().unwrap().clear();
+    within("the new one alone", || {
+        (lists(["127.0.0.2:9", "[::1]:9"]) == [true, false]).then_some(())
+    });
+}
+
+/// Nor is one missed that was never there.
+#[test]
+fn a_family_that_was_never_found_is_not_waited_for() {
+    let origin = Origin::saying("here");
+    let port = origin.address.port();
+    let server = NameServer::start();
+    server.fail(AAAA);
+    server.set("shop.test", A, 1, vec![vec![127, 0, 0, 1]]);
+    let cluster = format!("endpoints: ['shop.test:{port}']");
+    let proxy = Proxy::start(&yaml(Some(&server), &cluster));
+    says(&proxy, "here");
+}
+
 /// Priorities are tiers, weights are weights.
 #[test]
 fn services_tell_ports_weights_and_priorities() {
@@ -247,6 +314,24 @@ fn a_service_is_known_as_a_whole() {
         (server.asked() >= before + 8).then_some(())
     });
     assert_eq!(counts(&proxy, 10), [("here".to_owned(), 10)].into());
+}
+
+/// What is there is better than nothing.
+#[test]
+fn a_service_begins_with_the_hosts_that_are_found() {
+    let origin = Origin::saying("here");
+    let server = NameServer::start();
+    server.set("host.test", A, 1, vec![vec![127, 0, 0, 1]]);
+    let records = vec![
+        service(10, 30, 9, "unknown.test"),
+        service(10, 30, origin.address.port(), "host.test"),
+    ];
+    server.set("_http._tcp.shop.test", SRV, 60, records);
+    let proxy = Proxy::start(&yaml(
+        Some(&server),
+        "endpoints: ['srv:_http._tcp.shop.test']",
+    ));
+    says(&proxy, "here");
 }
 
 fn write(file: &Path, text: &str) {

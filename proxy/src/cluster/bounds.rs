@@ -53,7 +53,12 @@ impl Bound {
         self.wanted.store(true, Relaxed);
     }
 
-    /// Whether one that is idle is to be given up, which is asked of one worker.
+    /// Whether one that is idle is to be given up.
+    pub fn is_wanted(&self) -> bool {
+        self.wanted.load(Relaxed)
+    }
+
+    /// The same, once: whoever gives one up is asked.
     pub fn take_want(&self) -> bool {
         self.wanted.load(Relaxed) && self.wanted.swap(false, Relaxed)
     }

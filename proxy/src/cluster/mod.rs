@@ -58,7 +58,7 @@ pub struct Cluster {
     resolved: ArcSwap<Vec<Vec<Found>>>,
     pub stats: Arc<PerWorker<ClusterStats>>,
     /// How much is asked of it, where that is bounded.
-    pub bounds: Option<Bounds>,
+    pub bounds: Option<Arc<Bounds>>,
     pub retry_tokens: Arc<RetryTokens>,
     /// Where its endpoints are spoken to over TLS.
     pub tls: Option<Arc<tls::Client>>,
@@ -121,7 +121,7 @@ impl Cluster {
         Before {
             endpoints,
             bell: self.bell.clone(),
-            bounds: self.bounds.as_ref(),
+            bounds: self.bounds.as_deref(),
             tokens: match is_same {
                 true => self.retry_tokens.clone(),
                 false => RetryTokens::new(config.retry_budget, self.stats.clone()),
@@ -157,7 +157,7 @@ impl Cluster {
             files_changed: Arc::default(),
             bell: before.bell,
             resolved: ArcSwap::from_pointee(resolved),
-            bounds: Bounds::new(&config, stats.iter().count(), before.bounds),
+            bounds: Bounds::new(&config, stats.iter().count(), before.bounds).map(Arc::new),
             config,
             stats,
             retry_tokens: before.tokens,

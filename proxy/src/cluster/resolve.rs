@@ -1,5 +1,6 @@
 //! Names and files of clusters, turned into addresses on the control thread.
 
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -9,9 +10,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use rustls_pki_types::ServerName;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
-use super::dns::{Answer, Dns};
+use super::dns::{Answer, Dns, Service};
 use super::{Address, Cluster, Found};
 use crate::balance::subsets::Label;
 use crate::config::{self, EndpointAddress, Name, Placement};
@@ -24,6 +25,12 @@ const MAX_TIER: u8 = 127;
 
 /// What a resolver may take before the last good answer is kept.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// One host of a service, lest it take the time of all.
+const HOST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Hosts of one service that are asked for at once.
+const HOSTS_AT_ONCE: usize = 32;
 
 /// For a name that clients ask for only a few are ever tried.
 const MAX_ADDRESSES_OF_TARGET: usize = 16;
@@ -76,9 +83,16 @@ impl Resolver {
     /// Asks for everything once and publishes what came of it. A cluster may be left
     /// without endpoints: its requests fail until a name resolves.
     pub async fn refresh(&mut self) -> Vec<LookupFailure> {
+        let known = self.known();
         // Anew each time, since the system's configuration may have changed.
         match Dns::new(&self.dns) {
-            Ok(dns) => self.refresh_by(async |what| find(&dns, what).await).await,
+            Ok(dns) => {
+                self.refresh_by(async |what| {
+                    let last_good = known.get(what).map(Vec::as_slice);
+                    find(&dns, what, last_good.unwrap_or_default()).await
+                })
+                .await
+            }
             Err(error) => {
                 let why = error.to_string();
                 self.refresh_by(async |what| match what {
@@ -88,6 +102,25 @@ impl Resolver {
                 .await
             }
         }
+    }
+
+    /// The last good answers about names.
+    fn known(&self) -> HashMap<EndpointAddress, Vec<Found>> {
+        let Some(cluster) = self.cluster.upgrade() else {
+            return HashMap::new();
+        };
+        let endpoints = cluster.config.endpoints.iter();
+        let known = endpoints.zip(&self.last_good);
+        let known = known.map(|(endpoint, found)| (&endpoint.address, found));
+        let names = known.filter(|(address, _)| {
+            matches!(
+                address,
+                EndpointAddress::Host { .. } | EndpointAddress::Service(_)
+            )
+        });
+        names
+            .map(|(name, found)| (name.clone(), found.clone()))
+            .collect()
     }
 
     /// Asks again and again until the cluster is gone: when the answers do not hold any
@@ -107,13 +140,15 @@ impl Resolver {
         }
     }
 
-    /// Up to a tenth earlier than is due, so that clusters spread out.
+    /// Up to a tenth earlier than is due, so that clusters spread out. What fails is asked for
+    /// less and less often, and what holds no longer is asked for whatever fails.
     fn pause(&self) -> Option<(Duration, Arc<Notify>)> {
         let cluster = self.cluster.upgrade()?;
         let most = cluster.config.resolve_every;
+        let holds = self.holds.max(LEAST_PAUSE);
         let due = match self.failures {
-            0 => self.holds.max(LEAST_PAUSE),
-            failures => LEAST_PAUSE.saturating_mul(1 << failures.min(16)),
+            0 => holds,
+            failures => holds.min(LEAST_PAUSE.saturating_mul(1 << failures.min(16))),
         };
         let pause = due.min(most).mul_f64(0.9 + 0.1 * fastrand::f64());
         Some((pause, cluster.files_changed.clone()))
@@ -177,11 +212,17 @@ impl Resolver {
 
 /// What an endpoint of the configuration stands for. Addresses of names come sorted: an
 /// answer that only changed its order is the same.
-async fn find(dns: &Dns, what: &EndpointAddress) -> io::Result<Answer<Found>> {
+async fn find(dns: &Dns, what: &EndpointAddress, last_good: &[Found]) -> io::Result<Answer<Found>> {
     let looking = async {
         match what {
-            EndpointAddress::Host { host, port } => addresses(dns, host, *port).await,
-            EndpointAddress::Service(name) => services(dns, name).await,
+            EndpointAddress::Host { host, port } => {
+                let answer = addresses(dns, host, last_good).await?;
+                Ok(Answer {
+                    found: at_port(&answer.found, host, *port).collect(),
+                    holds: answer.holds,
+                })
+            }
+            EndpointAddress::Service(name) => services(dns, name, last_good).await,
             EndpointAddress::File(path) => read_file(path).await,
             EndpointAddress::Socket(_)
             | EndpointAddress::Unix(_)
@@ -195,44 +236,50 @@ async fn find(dns: &Dns, what: &EndpointAddress) -> io::Result<Answer<Found>> {
     }
 }
 
-async fn addresses(dns: &Dns, host: &str, port: u16) -> io::Result<Answer<Found>> {
-    let Answer { mut found, holds } = dns.addresses(host).await?;
-    found.sort_unstable();
-    found.dedup();
-    found.truncate(MAX_ADDRESSES);
+async fn addresses(dns: &Dns, host: &str, last_good: &[Found]) -> io::Result<Answer<IpAddr>> {
     let name = tls_name(host);
-    let found = found.into_iter().map(|address| Found {
-        address: Address::Socket(SocketAddr::new(address, port)),
+    let known = last_good.iter().filter(|found| found.host == name);
+    let known = known.filter_map(|found| match &found.address {
+        Address::Socket(address) => Some(address.ip()),
+        Address::Unix(_) | Address::Inside(_) => None,
+    });
+    let known: Vec<_> = known.collect();
+    let mut answer = dns.addresses(host, &known).await?;
+    answer.found.sort_unstable();
+    answer.found.dedup();
+    answer.found.truncate(MAX_ADDRESSES);
+    Ok(answer)
+}
+
+fn at_port(addresses: &[IpAddr], host: &str, port: u16) -> impl Iterator<Item = Found> {
+    let name = tls_name(host);
+    addresses.iter().map(move |address| Found {
+        address: Address::Socket(SocketAddr::new(*address, port)),
         host: name.clone(),
         weight: 1,
         place: Placement::default(),
-    });
-    Ok(Answer {
-        found: found.collect(),
-        holds,
     })
 }
 
 /// Its priorities are tiers, its weights are weights.
-async fn services(dns: &Dns, name: &str) -> io::Result<Answer<Found>> {
+async fn services(dns: &Dns, name: &str, last_good: &[Found]) -> io::Result<Answer<Found>> {
     let Answer {
         found: mut services,
-        mut holds,
+        holds,
     } = dns.services(name).await?;
     services.sort_unstable();
     services.truncate(MAX_ADDRESSES);
-    let looks = services
-        .iter()
-        .map(|service| addresses(dns, &service.host, service.port));
-    let answers = all(looks.collect()).await;
+    let (hosts, hosts_hold) = hosts(dns, &services, last_good).await?;
     let mut priorities: Vec<_> = services.iter().map(|service| service.priority).collect();
     priorities.dedup();
     let mut all = Vec::new();
-    for (service, answer) in services.iter().zip(answers) {
-        let answer = answer?;
-        holds = holds.min(answer.holds);
+    for service in &services {
+        let Some(addresses) = hosts.get(service.host.as_str()) else {
+            continue;
+        };
         let tier = priorities.partition_point(|priority| *priority < service.priority);
-        all.extend(answer.found.into_iter().map(|found| Found {
+        let found = at_port(addresses, &service.host, service.port);
+        all.extend(found.map(|found| Found {
             // One that weighs nothing is to be asked hardly ever, and not never (RFC 2782).
             weight: u32::from(service.weight.max(1)),
             place: Placement {
@@ -241,9 +288,60 @@ async fn services(dns: &Dns, name: &str) -> io::Result<Answer<Found>> {
             },
             ..found
         }));
+        // Many services may share a host of many addresses.
+        if all.len() >= MAX_ADDRESSES {
+            break;
+        }
     }
     all.truncate(MAX_ADDRESSES);
-    Ok(Answer { found: all, holds })
+    Ok(Answer {
+        found: all,
+        holds: holds.min(hosts_hold),
+    })
+}
+
+/// The addresses of each host, and for how long all of them hold. A service is known as a
+/// whole; but at first those of its hosts that are found are better than none.
+async fn hosts<'a>(
+    dns: &Dns,
+    services: &'a [Service],
+    last_good: &[Found],
+) -> io::Result<(HashMap<&'a str, Vec<IpAddr>>, Duration)> {
+    let mut hosts: Vec<_> = services
+        .iter()
+        .map(|service| service.host.as_str())
+        .collect();
+    hosts.sort_unstable();
+    hosts.dedup();
+    let turns = Semaphore::new(HOSTS_AT_ONCE);
+    let looks: Vec<_> = hosts
+        .iter()
+        .map(async |host| {
+            let _turn = turns.acquire().await;
+            let looking = addresses(dns, host, last_good);
+            match tokio::time::timeout(HOST_TIMEOUT, looking).await {
+                Ok(found) => found,
+                Err(_) => Err(io::ErrorKind::TimedOut.into()),
+            }
+        })
+        .collect();
+    let answers = all(looks).await;
+    let (mut found, mut holds, mut failure) = (HashMap::new(), Duration::MAX, None);
+    for (host, answer) in hosts.into_iter().zip(answers) {
+        match answer {
+            Ok(answer) => {
+                holds = holds.min(answer.holds);
+                found.insert(host, answer.found);
+            }
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    match failure {
+        None => Ok((found, holds)),
+        // The others are asked for again soon, and missed then.
+        Some(_) if last_good.is_empty() && !found.is_empty() => Ok((found, Duration::ZERO)),
+        Some(error) => Err(error),
+    }
 }
 
 /// Holds for as long as the file does not change.

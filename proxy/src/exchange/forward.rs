@@ -217,6 +217,10 @@ async fn forward(
             upload.give_up();
             return Err(ErrorKind::BodyTimeout.into());
         }
+        Err(late) if late.kind == ErrorKind::TotalTimeout => {
+            cluster.late(&progress);
+            return Err(late);
+        }
         answer => answer?,
     };
     facts.upstream = Some(answer.answer_time);

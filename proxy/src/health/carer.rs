@@ -16,7 +16,7 @@ use crate::balance::outlier::{self, Cause, Interval};
 use crate::cluster::clock::since_start;
 use crate::cluster::{Care, Cluster, Endpoint, EndpointSet, Vitals};
 
-/// Changes within this time are planned for together.
+/// Changes within this time are looked at, and planned for, together.
 const COLLECTING: Duration = Duration::from_millis(50);
 
 pub struct Carer {
@@ -26,6 +26,9 @@ pub struct Carer {
     cluster: Arc<Cluster>,
     set: Arc<EndpointSet>,
     interval_ends: Instant,
+    /// When all was looked at last, and when that is next.
+    looked: Option<Instant>,
+    looks: Option<Instant>,
     /// When the first of those that are ejected is to come back.
     returns: Option<Instant>,
     /// When plans were made last, and when they are made next.
@@ -44,6 +47,8 @@ impl Carer {
             clusters,
             checks,
             interval_ends: Instant::now() + cluster.config.outliers.interval,
+            looked: None,
+            looks: None,
             returns: None,
             planned: None,
             plans: None,
@@ -55,10 +60,15 @@ impl Carer {
     /// Never ends. Dropped, it forgets nothing that another could not go on with.
     pub async fn run(mut self, bell: Arc<Notify>) {
         loop {
-            let wakes = [Some(self.interval_ends), self.returns, self.plans];
+            let wakes = [
+                Some(self.interval_ends),
+                self.looks,
+                self.returns,
+                self.plans,
+            ];
             let wakes = wakes.into_iter().flatten().min();
             tokio::select! {
-                () = bell.notified() => self.look(),
+                () = bell.notified() => self.look_soon(),
                 () = sleep_until(wakes.unwrap_or(self.interval_ends)) => {}
                 has_changed = self.checks.next(&self.cluster) => {
                     if has_changed {
@@ -70,8 +80,17 @@ impl Carer {
         }
     }
 
-    /// Something is new: a cluster, endpoints, an accusation, a word by hand.
-    fn look(&mut self) {
+    /// Something is new: a cluster, endpoints, an accusation, a word by hand. Whoever rings
+    /// again and again does not have all endpoints gone through each time.
+    fn look_soon(&mut self) {
+        let now = Instant::now();
+        let next = self.looked.map_or(now, |looked| looked + COLLECTING);
+        self.looks.get_or_insert(next.max(now));
+    }
+
+    fn look(&mut self, now: Instant) {
+        self.looked = Some(now);
+        self.looks = None;
         let newest = self.clusters.borrow().newest.clone();
         let is_other = !Arc::ptr_eq(&newest, &self.cluster);
         self.cluster = newest;
@@ -82,9 +101,11 @@ impl Carer {
         }
         self.set = set;
         let mut has_changed = is_other;
+        let mut ejected = None;
         for endpoint in self.set.clone().endpoints.iter() {
             if let Some(cause) = endpoint.vitals.take_accusation() {
-                has_changed |= self.eject(endpoint, cause);
+                let ejected = ejected.get_or_insert_with(|| count_ejected(&self.set));
+                has_changed |= self.eject(endpoint, cause, ejected);
             }
             has_changed |= std::mem::take(&mut endpoint.vitals.care().is_told);
         }
@@ -96,6 +117,9 @@ impl Carer {
 
     /// What is due by now.
     async fn act(&mut self, now: Instant) {
+        if self.looks.is_some_and(|looks| looks <= now) {
+            self.look(now);
+        }
         if self.interval_ends <= now {
             self.interval_ends = now + self.cluster.config.outliers.interval;
             self.judge();
@@ -123,25 +147,26 @@ impl Carer {
                 judged.push((endpoint, interval));
             }
         }
+        let mut ejected = set.endpoints.len() - judged.len();
         let intervals: Vec<_> = judged.iter().map(|(_, interval)| *interval).collect();
         for (index, cause) in outlier::outliers(&intervals, &outliers.rules) {
-            if self.eject(judged[index].0, cause) {
+            if self.eject(judged[index].0, cause, &mut ejected) {
                 self.plan_soon();
             }
         }
     }
 
-    /// Whether it is ejected for that. Who is told by hand how it is, is not.
-    fn eject(&mut self, endpoint: &Arc<Endpoint>, cause: Cause) -> bool {
+    /// Whether it is ejected for that, as one more of so many. Who is told by hand how it is,
+    /// is not.
+    fn eject(&mut self, endpoint: &Arc<Endpoint>, cause: Cause, ejected: &mut usize) -> bool {
         let vitals = &endpoint.vitals;
         let signs = vitals.signs();
         if signs.ejected || signs.told.is_some() {
             return false;
         }
-        let all = &self.set.endpoints;
-        let ejected = all.iter().filter(|one| one.vitals.signs().ejected).count();
+        let all = self.set.endpoints.len();
         let rules = &self.cluster.config.outliers.rules;
-        if !outlier::may_eject(ejected, all.len(), rules) {
+        if !outlier::may_eject(*ejected, all, rules) {
             event::kept(&self.cluster, endpoint, cause);
             return false;
         }
@@ -157,6 +182,7 @@ impl Carer {
         let returns = now.checked_add(time);
         self.returns = self.returns.into_iter().chain(returns).min();
         vitals.change(|signs| signs.ejected = true);
+        *ejected += 1;
         event::ejected(&self.cluster, endpoint, cause, time);
         true
     }
@@ -196,6 +222,11 @@ impl Carer {
         self.planned = Some(Instant::now());
         event::planned(&self.cluster, &self.cluster.endpoints.load());
     }
+}
+
+fn count_ejected(set: &EndpointSet) -> usize {
+    let endpoints = set.endpoints.iter();
+    endpoints.filter(|one| one.vitals.signs().ejected).count()
 }
 
 /// What workers have counted since this was asked last.

@@ -74,6 +74,23 @@ impl Probe {
         &self.cluster.config.health_checks
     }
 
+    pub fn is_of(&self, cluster: &Arc<Cluster>) -> bool {
+        Arc::ptr_eq(&self.cluster, cluster)
+    }
+
+    /// Whether the endpoints of that cluster are asked the same, and in the same way.
+    pub fn asks_like(&self, cluster: &Cluster) -> bool {
+        let own = &self.cluster;
+        let has_same_tls = match (&own.tls, &cluster.tls) {
+            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        has_same_tls
+            && own.config.health_checks == cluster.config.health_checks
+            && own.config.connects_like(&cluster.config)
+    }
+
     /// Dropping it closes the connection.
     pub async fn ask(&self, endpoint: &Endpoint, check: usize) -> Outcome {
         let check = &self.checks()[check];

@@ -8,19 +8,20 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::pool::Pool;
 use crate::balance::breaker::Passage;
 use crate::balance::codel::{self, Codel, Next, Verdict};
 use crate::balance::limit::Kept;
 use crate::cluster::clock::since_start;
-use crate::cluster::{Bound, Bounds};
+use crate::cluster::{Bound, Bounds, Cluster};
 use crate::config::Queue;
 use crate::error::{ErrorKind, ProxyError};
+use crate::stats::{ClusterStats, PerWorker};
 
 /// How often it is looked whether other workers gave something back.
 const LOOK: Duration = Duration::from_millis(5);
@@ -28,9 +29,14 @@ const LOOK: Duration = Duration::from_millis(5);
 /// Within which other workers give up what is idle: some of their ticks.
 const GIVING_UP: Duration = Duration::from_secs(1);
 
-/// Of one cluster on one worker.
-#[derive(Default)]
+/// Of one cluster on one worker. What was taken holds this and not the cluster, which may be
+/// replaced while connections stay.
 pub(super) struct Admission {
+    bounds: Option<Arc<Bounds>>,
+    stats: Arc<PerWorker<ClusterStats>>,
+    worker: usize,
+    /// Its cluster was replaced, or is gone: nothing is kept for later.
+    is_retired: Cell<bool>,
     requests: RefCell<Kept>,
     connections: RefCell<Kept>,
     pending: RefCell<Kept>,
@@ -64,23 +70,23 @@ enum State {
 
 /// A request that was let in; dropped, it leaves.
 pub(super) struct Entry {
-    pool: Rc<Pool>,
+    admission: Rc<Admission>,
     /// Until it was judged.
     passage: Cell<Option<Passage>>,
 }
 
 impl Entry {
     /// Lets a request in, or says why not. It may wait.
-    pub async fn of(pool: &Rc<Pool>, bounds: &Bounds) -> Result<Self, ProxyError> {
+    pub async fn of(admission: &Rc<Admission>, bounds: &Bounds) -> Result<Self, ProxyError> {
         let passage = bounds.pass();
         if passage == Passage::Refused {
             return Err(ErrorKind::BreakerOpen.into());
         }
-        if bounds.most_requests().is_some() && !pool.admission.enter_at_once(bounds) {
-            Box::pin(wait(pool, bounds)).await?;
+        if bounds.most_requests().is_some() && !admission.enter_at_once(bounds) {
+            Box::pin(wait(admission, bounds)).await?;
         }
         Ok(Self {
-            pool: Rc::clone(pool),
+            admission: Rc::clone(admission),
             passage: Cell::new(Some(passage).filter(|_| bounds.has_breaker())),
         })
     }
@@ -90,7 +96,7 @@ impl Entry {
         let Some(passage) = self.passage.take() else {
             return;
         };
-        let stats = self.pool.stats();
+        let stats = self.admission.stats();
         let (all, failed) = match passage {
             Passage::Probe => (&stats.probes, &stats.probes_failed),
             Passage::Free | Passage::Refused => (&stats.judged, &stats.judged_failed),
@@ -102,14 +108,37 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let bounds = self.pool.cluster.bounds.as_ref();
+        let bounds = self.admission.bounds.as_deref();
         if let Some(bounds) = bounds.filter(|bounds| bounds.most_requests().is_some()) {
-            self.pool.admission.leave(bounds);
+            self.admission.leave(bounds);
         }
     }
 }
 
 impl Admission {
+    pub fn new(cluster: &Cluster, worker: usize) -> Rc<Self> {
+        Rc::new(Self {
+            bounds: cluster.bounds.clone(),
+            stats: cluster.stats.clone(),
+            worker,
+            is_retired: Cell::new(false),
+            requests: RefCell::default(),
+            connections: RefCell::default(),
+            pending: RefCell::default(),
+            line: RefCell::default(),
+        })
+    }
+
+    fn stats(&self) -> &ClusterStats {
+        self.stats.of(self.worker)
+    }
+
+    /// Its cluster is used no longer. What is under way is given back to all workers.
+    pub fn retire(&self) {
+        self.is_retired.set(true);
+        self.rest();
+    }
+
     fn enter_at_once(&self, bounds: &Bounds) -> bool {
         self.line.borrow().waiting.is_empty() && self.take(bounds)
     }
@@ -123,9 +152,11 @@ impl Admission {
 
     fn give_back(&self, bounds: &Bounds) {
         let most = bounds.most_requests().unwrap_or(u64::MAX);
-        self.requests
-            .borrow_mut()
-            .give_back(&bounds.requests.taken, most);
+        let mut kept = self.requests.borrow_mut();
+        kept.give_back(&bounds.requests.taken, most);
+        if self.is_retired.get() {
+            kept.leave_all(&bounds.requests.taken);
+        }
     }
 
     fn leave(&self, bounds: &Bounds) {
@@ -162,7 +193,10 @@ impl Admission {
     }
 
     /// Gives back what an idle worker has no use for.
-    pub fn rest(&self, bounds: &Bounds) {
+    pub fn rest(&self) {
+        let Some(bounds) = &self.bounds else {
+            return;
+        };
         let all = [
             (&self.requests, &bounds.requests),
             (&self.connections, &bounds.connections),
@@ -174,11 +208,11 @@ impl Admission {
     }
 }
 
-async fn wait(pool: &Rc<Pool>, bounds: &Bounds) -> Result<(), ProxyError> {
+async fn wait(admission: &Rc<Admission>, bounds: &Bounds) -> Result<(), ProxyError> {
     let Some(rules) = bounds.queue else {
         return Err(ErrorKind::RequestLimit.into());
     };
-    let place = Place::last(pool, &rules)?;
+    let place = Place::last(admission, &rules)?;
     let until = place.waiter.since + rules.timeout;
     match timeout_at(until, place.waiter.told.notified()).await {
         Ok(()) if place.waiter.state.get() == State::Served => {
@@ -191,13 +225,13 @@ async fn wait(pool: &Rc<Pool>, bounds: &Bounds) -> Result<(), ProxyError> {
 
 /// A place in the line; dropped, it is left.
 struct Place<'a> {
-    pool: &'a Rc<Pool>,
+    admission: &'a Admission,
     waiter: Rc<Waiter>,
 }
 
 impl<'a> Place<'a> {
-    fn last(pool: &'a Rc<Pool>, rules: &Queue) -> Result<Self, ProxyError> {
-        let line = &mut *pool.admission.line.borrow_mut();
+    fn last(admission: &'a Rc<Admission>, rules: &Queue) -> Result<Self, ProxyError> {
+        let line = &mut *admission.line.borrow_mut();
         if line.waiting.len() >= rules.max as usize {
             return Err(ErrorKind::QueueFull.into());
         }
@@ -209,22 +243,22 @@ impl<'a> Place<'a> {
         line.waiting.push_back(Rc::clone(&waiter));
         if !line.is_watched {
             line.is_watched = true;
-            tokio::task::spawn_local(watch(Rc::clone(pool)));
+            tokio::task::spawn_local(watch(Rc::clone(admission)));
         }
-        Ok(Self { pool, waiter })
+        Ok(Self { admission, waiter })
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        let admission = &self.pool.admission;
+        let admission = self.admission;
         match self.waiter.state.replace(State::Gone) {
             State::Waits => {
                 let waiting = &mut admission.line.borrow_mut().waiting;
                 waiting.retain(|other| !Rc::ptr_eq(other, &self.waiter));
             }
             State::Served => {
-                if let Some(bounds) = &self.pool.cluster.bounds {
+                if let Some(bounds) = &admission.bounds {
                     admission.leave(bounds);
                 }
             }
@@ -234,14 +268,14 @@ impl Drop for Place<'_> {
 }
 
 /// Serves those that wait for as long as there are any.
-async fn watch(pool: Rc<Pool>) {
-    let Some(bounds) = &pool.cluster.bounds else {
+async fn watch(admission: Rc<Admission>) {
+    let Some(bounds) = &admission.bounds else {
         return;
     };
     loop {
         sleep(LOOK).await;
-        pool.admission.serve(bounds);
-        let line = &mut *pool.admission.line.borrow_mut();
+        admission.serve(bounds);
+        let line = &mut *admission.line.borrow_mut();
         if line.waiting.is_empty() {
             line.is_watched = false;
             return;
@@ -252,7 +286,7 @@ async fn watch(pool: Rc<Pool>) {
 /// Something of which there may be so many: a connection, or a request that waits for one.
 /// Dropped, it is over.
 pub(super) struct Taken {
-    pool: Rc<Pool>,
+    admission: Rc<Admission>,
     of: Of,
 }
 
@@ -281,37 +315,44 @@ impl Of {
 impl Taken {
     /// One connection more, which `make_room` may help to. Where requests have connections
     /// for themselves, no more are let in than there may be: if none is left, others are
-    /// idle on other workers, which give them up.
+    /// idle on other workers, which give them up. That is waited for, `most` so long.
     pub async fn connection(
-        pool: &Rc<Pool>,
+        admission: &Rc<Admission>,
         is_alone: bool,
+        most: Duration,
         make_room: impl Fn() -> bool,
     ) -> Result<Self, ProxyError> {
-        let try_to = || take(pool, Of::Connections) || make_room() && take(pool, Of::Connections);
-        let mut is_there = try_to();
-        if let (false, Some(bounds)) = (is_there, &pool.cluster.bounds) {
-            let until = Instant::now() + GIVING_UP;
-            bounds.connections.want();
-            while is_alone && !is_there && Instant::now() < until {
+        let has_one = || take(admission, Of::Connections);
+        let mut is_there = has_one();
+        if let (false, Some(bounds)) = (is_there, &admission.bounds) {
+            // One of HTTP/2 that makes room is gone a moment later.
+            let has_made_room = make_room();
+            is_there = has_one();
+            let until = Instant::now() + most.min(GIVING_UP);
+            while !is_there && (is_alone || has_made_room) && Instant::now() < until {
+                bounds.connections.want();
                 sleep(LOOK).await;
-                is_there = try_to();
+                is_there = has_one() || make_room() && has_one();
+            }
+            if !is_there {
+                bounds.connections.want();
             }
         }
         if !is_there {
             return Err(ErrorKind::ConnectionLimit.into());
         }
-        pool.stats().connections_open.add(1);
+        admission.stats().connections_open.add(1);
         Ok(Self {
-            pool: Rc::clone(pool),
+            admission: Rc::clone(admission),
             of: Of::Connections,
         })
     }
 
     /// A request waits for a connection to be made.
-    pub fn pending(pool: &Rc<Pool>) -> Result<Self, ProxyError> {
-        match take(pool, Of::Pending) {
+    pub fn pending(admission: &Rc<Admission>) -> Result<Self, ProxyError> {
+        match take(admission, Of::Pending) {
             true => Ok(Self {
-                pool: Rc::clone(pool),
+                admission: Rc::clone(admission),
                 of: Of::Pending,
             }),
             false => Err(ErrorKind::PendingLimit.into()),
@@ -319,27 +360,39 @@ impl Taken {
     }
 }
 
-fn take(pool: &Pool, of: Of) -> bool {
-    let Some(bounds) = &pool.cluster.bounds else {
+fn take(admission: &Admission, of: Of) -> bool {
+    let Some(bounds) = &admission.bounds else {
         return true;
     };
     let bound = of.bound(bounds);
-    let mut kept = of.kept(&pool.admission).borrow_mut();
+    let mut kept = of.kept(admission).borrow_mut();
     bound.most.is_none_or(|most| kept.take(&bound.taken, most))
 }
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        if self.of == Of::Connections {
-            self.pool.stats().connections_open.sub(1);
+        let Self { admission, of } = self;
+        if *of == Of::Connections {
+            admission.stats().connections_open.sub(1);
         }
-        let Some(bounds) = &self.pool.cluster.bounds else {
+        let Some(bounds) = &admission.bounds else {
             return;
         };
-        let bound = self.of.bound(bounds);
-        if let Some(most) = bound.most {
-            let mut kept = self.of.kept(&self.pool.admission).borrow_mut();
-            kept.give_back(&bound.taken, most);
+        let bound = of.bound(bounds);
+        let Some(most) = bound.most else {
+            return;
+        };
+        let mut kept = of.kept(admission).borrow_mut();
+        kept.give_back(&bound.taken, most);
+        if admission.is_retired.get() || bound.take_want() {
+            kept.leave_all(&bound.taken);
         }
+    }
+}
+
+/// What nobody uses any more is others' again.
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.rest();
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use super::admission::Taken;
 use super::connection::Connection;
 use super::forward::Asked;
-use super::http2::{self, Channel, Connecting, StreamLease, Waited};
+use super::http2::{self, Channel, StreamLease, Waited};
 use super::options;
 use super::pool::{Lease, Pick, WorkerEndpoint};
 use super::request::{Progress, TryEnd};
@@ -41,7 +41,7 @@ pub(super) async fn connect(
     pick: Pick,
     asked: &Asked<'_>,
 ) -> Result<Way, ProxyError> {
-    let _waiting = Taken::pending(&cluster.pool)?;
+    let _waiting = Taken::pending(&cluster.pool.admission)?;
     let opening = open(cluster, &pick, asked);
     let opened = reach(cluster, &pick, asked.progress, opening).await?;
     Ok(opened.lend(cluster, pick))
@@ -55,7 +55,7 @@ pub(super) async fn connect_alone(
     progress: &Progress,
 ) -> Result<(Socket, Pick), ProxyError> {
     let limit = cluster.cluster().config.timeouts.connect;
-    let _waiting = Taken::pending(&cluster.pool)?;
+    let _waiting = Taken::pending(&cluster.pool.admission)?;
     let mut tried: SmallVec<[Rc<WorkerEndpoint>; MAX_TRIES]> = SmallVec::new();
     let mut _permit = None;
     loop {
@@ -212,10 +212,10 @@ async fn open_http2(
     let turn = match pick.endpoint.channels.turn().await {
         Waited::Turn(turn) => turn,
         Waited::There(channel) => return Ok(Opened::Shared(channel)),
-        Waited::Failed => return Err(failed_before()),
+        Waited::Failed(why) => return Err(failed_before(why)),
     };
     let socket = open_socket(cluster, pick, tls::Use::Http, None).await;
-    let socket = socket.inspect_err(|_| turn.failed())?;
+    let socket = socket.inspect_err(|error| turn.failed(error.kind))?;
     speak_http2(cluster, pick, socket, now).await
 }
 
@@ -233,13 +233,14 @@ async fn open_either(
         false => match endpoint.channels.turn().await {
             Waited::Turn(turn) => Some(turn),
             Waited::There(channel) => return Ok(Opened::Shared(channel)),
-            Waited::Failed => return Err(failed_before()),
+            Waited::Failed(why) => return Err(failed_before(why)),
         },
     };
     // Meanwhile it may have said so to the one before.
     let turn = turn.filter(|_| !is_http1());
     let socket = open_socket(cluster, pick, tls::Use::Http, None).await;
-    let socket = socket.inspect_err(|_| turn.iter().for_each(Connecting::failed))?;
+    let socket =
+        socket.inspect_err(|error| turn.iter().for_each(|turn| turn.failed(error.kind)))?;
     let speaks_http2 = socket.speaks_http2();
     endpoint.chose_http1.set(!speaks_http2);
     match speaks_http2 {
@@ -268,17 +269,21 @@ async fn speak_http2(
 }
 
 /// Of one who waited for another's connection.
-fn failed_before() -> ProxyError {
-    let why = "the connection that it waited for was not made";
-    ProxyError::because(ErrorKind::ConnectFailed, why)
+fn failed_before(why: ErrorKind) -> ProxyError {
+    ProxyError::with(why, InVain)
 }
+
+/// One failure is one, however many waited for the connection.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection that it waited for was not made")]
+struct InVain;
 
 fn failed(error: impl std::error::Error + Send + Sync + 'static) -> ProxyError {
     ProxyError::with(ErrorKind::ConnectFailed, error)
 }
 
 /// Not when the request had less time than connecting may take, nor when this
-/// machine has no descriptor or port left.
+/// machine has no descriptor or port left, nor when it waited for another's failure.
 fn is_endpoints_fault(failure: &ProxyError) -> bool {
     const OWN: [i32; 5] = [
         libc::EMFILE,
@@ -291,7 +296,9 @@ fn is_endpoints_fault(failure: &ProxyError) -> bool {
     let code = source
         .and_then(|source| source.downcast_ref::<io::Error>())
         .and_then(io::Error::raw_os_error);
-    failure.kind != ErrorKind::TryTimeout && !code.is_some_and(|code| OWN.contains(&code))
+    let is_own = code.is_some_and(|code| OWN.contains(&code))
+        || source.is_some_and(|source| source.is::<InVain>());
+    failure.kind != ErrorKind::TryTimeout && !is_own
 }
 
 /// A socket, and TLS on it where the cluster has that; before all, the header that tells
@@ -308,7 +315,10 @@ async fn open_socket(
     // Streams find room when others end, and not when a connection does.
     let is_alone = used == tls::Use::Opaque || config.protocol == ClusterProtocol::Http1;
     let make_room = || cluster.close_an_idle();
-    let counted = Taken::connection(&cluster.pool, is_alone, make_room).await?;
+    // Half of it is for connecting.
+    let most = config.timeouts.connect / 2;
+    let admission = &cluster.pool.admission;
+    let counted = Taken::connection(admission, is_alone, most, make_room).await?;
     let plain = open_plain(&endpoint.address, rules, counted).await;
     let mut plain = plain.map_err(failed)?;
     if let Some(version) = config.proxy_protocol {

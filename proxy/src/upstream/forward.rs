@@ -230,12 +230,15 @@ pub(super) async fn attempt(
             let pick = cluster.again(endpoint, Instant::now());
             Box::pin(fresh(cluster, pick, *request, asked)).await
         }
-        Err(failed) if failed.request.is_some() => Err(Failed {
+        Err(failed) if failed.stage == Stage::Sent && failed.request.is_some() => Err(Failed {
             reused: true,
             ..failed
         }),
         Err(failed) => {
-            cluster.blame(&endpoint, now, &failed.error);
+            // Whoever says that it does not look at a request has answered it.
+            if failed.stage == Stage::Sent {
+                cluster.blame(&endpoint, now, &failed.error);
+            }
             Err(failed)
         }
     }
@@ -308,7 +311,7 @@ fn http2((response, lease): (Response<RecvStream>, StreamLease)) -> (Parts, Rece
     (parts, Received::Http2(stream, lease))
 }
 
-async fn fresh(
+pub(super) async fn fresh(
     cluster: &WorkerCluster,
     pick: Pick,
     request: Request<RequestBody>,
@@ -347,7 +350,9 @@ async fn fresh(
         }
         Err(failed) => failed,
     };
-    cluster.blame(&endpoint, start, &failed.error);
+    if failed.stage != Stage::Refused {
+        cluster.blame(&endpoint, start, &failed.error);
+    }
     // With TLS 1.3 it is now that an endpoint says what it thinks of a certificate.
     // What else it does not like may be one request's.
     if refuses_certificate(&failed.error) {

@@ -17,7 +17,7 @@ use crate::balance::peak_ewma::{self, Outcome, Tally};
 use crate::cluster::clock::since_start;
 use crate::cluster::{Cluster, Endpoint};
 use crate::config::PoolLimits;
-use crate::error::{Origin, ProxyError};
+use crate::error::{ErrorKind, Origin, ProxyError};
 use crate::proxy_protocol::Ends;
 use crate::stats::ClusterStats;
 
@@ -200,7 +200,10 @@ impl WorkerEndpoint {
     pub fn close_an_idle(&self, pool: &Pool) -> bool {
         let mut idle = self.idle.borrow_mut();
         if idle.is_empty() {
-            return false;
+            drop(idle);
+            let is_closed = self.channels.close_an_idle();
+            pool.stats().connections_expired.add(u64::from(is_closed));
+            return is_closed;
         }
         let closed = idle.remove(0);
         drop((idle, closed));
@@ -247,14 +250,14 @@ struct Discarded;
 pub(super) struct Pool {
     pub cluster: Arc<Cluster>,
     pub worker: usize,
-    pub admission: Admission,
+    pub admission: Rc<Admission>,
 }
 
 impl Pool {
     /// Whether another worker wants for a connection, which is to be given up here.
     pub fn gives_one_up(&self) -> bool {
         let bounds = self.cluster.bounds.as_ref();
-        bounds.is_some_and(|bounds| bounds.connections.take_want())
+        bounds.is_some_and(|bounds| bounds.connections.is_wanted())
     }
 
     pub fn stats(&self) -> &ClusterStats {
@@ -280,15 +283,6 @@ impl Pool {
 
     fn is_past(&self, expires: Instant, idle_since: Instant, now: Instant) -> bool {
         now >= expires || now.saturating_duration_since(idle_since) >= self.limits().idle_timeout
-    }
-}
-
-/// What nobody uses any more is others' again.
-impl Drop for Pool {
-    fn drop(&mut self) {
-        if let Some(bounds) = &self.cluster.bounds {
-            self.admission.rest(bounds);
-        }
     }
 }
 
@@ -447,7 +441,7 @@ impl Active {
     pub async fn begin(pool: &Rc<Pool>) -> Result<Self, ProxyError> {
         let entry = match &pool.cluster.bounds {
             None => None,
-            Some(bounds) => match Entry::of(pool, bounds).await {
+            Some(bounds) => match Entry::of(&pool.admission, bounds).await {
                 Ok(entry) => Some(entry),
                 Err(error) => {
                     pool.stats().errors(error.kind as usize).add(1);
@@ -471,7 +465,12 @@ impl Active {
     /// Counts the error, and gives it back.
     pub fn failed(self, error: ProxyError) -> ProxyError {
         self.pool.stats().errors(error.kind as usize).add(1);
-        if error.kind.origin() == Origin::Upstream {
+        // What was not sent says nothing of the origin.
+        let was_sent = !matches!(
+            error.kind,
+            ErrorKind::NoEndpoint | ErrorKind::ConnectionLimit | ErrorKind::PendingLimit
+        );
+        if error.kind.origin() == Origin::Upstream && was_sent {
             self.judge(true);
         }
         error

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::body::RequestBody;
 use super::classify::{grpc_status, retry_after};
-use super::forward::{Answered, Asked, Failed, Received, Stage, attempt};
+use super::forward::{Answered, Asked, Failed, Received, Stage, attempt, fresh};
 use super::pool::{Pick, WorkerEndpoint};
 use super::replay::Spare;
 use super::request::{Progress, TryEnd};
@@ -77,10 +77,12 @@ struct Next {
     wait: Duration,
     /// Where it is known already.
     pick: Option<Pick>,
-    permit: RetryPermit,
+    /// On a connection of its own.
+    is_fresh: bool,
+    permit: Option<RetryPermit>,
 }
 
-type Plan = (Request<RequestBody>, Duration, RetryPermit);
+type Plan = (Request<RequestBody>, Duration, Option<RetryPermit>);
 
 type Endpoints = SmallVec<[Rc<WorkerEndpoint>; 3]>;
 
@@ -106,13 +108,15 @@ impl Tries<'_, '_> {
         loop {
             // The next one has a permit of its own.
             _permit = None;
+            // As long as the body's beginning is not what comes next again.
+            let was_sent = was_sent_whole(&mut outcome);
             let Some(next) = self.next(&mut outcome, count, &mut tried) else {
                 return outcome.map_err(|failed| failed.error);
             };
             let progress = self.asked.progress;
             progress.ended(&self.last.shared, end_of(&outcome), self.began);
             if let Ok(answered) = outcome {
-                discard(answered);
+                discard(answered, was_sent);
             }
             if !next.wait.is_zero() {
                 tokio::time::sleep(next.wait).await;
@@ -122,7 +126,7 @@ impl Tries<'_, '_> {
                 return Err(ErrorKind::NoEndpoint.into());
             };
             self.cluster.stats().retries.add(1);
-            _permit = Some(next.permit);
+            _permit = next.permit;
             self.last = Rc::clone(&pick.endpoint);
             self.began = now;
             progress.began(now);
@@ -130,7 +134,10 @@ impl Tries<'_, '_> {
             let mut request = next.request;
             self.asked.terms.tell(request.headers_mut(), now);
             count += 1;
-            outcome = attempt(self.cluster, pick, request, self.asked, now).await;
+            outcome = match next.is_fresh {
+                true => fresh(self.cluster, pick, request, self.asked).await,
+                false => attempt(self.cluster, pick, request, self.asked, now).await,
+            };
         }
     }
 
@@ -149,7 +156,9 @@ impl Tries<'_, '_> {
     fn next(&self, outcome: &mut Outcome, count: u32, tried: &mut Endpoints) -> Option<Next> {
         let policy = self.asked.terms.retry;
         let whom = self.whom(outcome)?;
-        if count >= policy.map_or(DEFAULT_ATTEMPTS, |policy| policy.attempts) {
+        // A connection that was dead when the request came is no try.
+        let most = policy.map_or(DEFAULT_ATTEMPTS, |policy| policy.attempts);
+        if whom != Whom::Same && count >= most {
             return None;
         }
         let (now, progress) = (Instant::now(), self.asked.progress);
@@ -167,6 +176,7 @@ impl Tries<'_, '_> {
                 request,
                 wait,
                 pick,
+                is_fresh: whom == Whom::Same,
                 permit,
             }),
             Err(why) => {
@@ -227,10 +237,14 @@ impl Tries<'_, '_> {
             return Err(NoRetry::Body);
         }
         let wait = self.wait(outcome, count, whom).ok_or(NoRetry::Deadline)?;
-        let permit = match self.cluster.cluster().retry_tokens.spend() {
-            Ok(permit) => permit,
-            Err(Denied::Spent) => return Err(NoRetry::Budget),
-            Err(Denied::AtOnce) => return Err(NoRetry::AtOnce),
+        // There are no more of these than connections were kept.
+        let permit = match whom {
+            Whom::Same => None,
+            Whom::Other | Whom::Any => match self.cluster.cluster().retry_tokens.spend() {
+                Ok(permit) => Some(permit),
+                Err(Denied::Spent) => return Err(NoRetry::Budget),
+                Err(Denied::AtOnce) => return Err(NoRetry::AtOnce),
+            },
         };
         let given_back = outcome
             .as_mut()
@@ -290,8 +304,19 @@ fn end_of(outcome: &Outcome) -> TryEnd {
     }
 }
 
+/// Whether all of the request went, of one of HTTP/1 that is answered.
+fn was_sent_whole(outcome: &mut Outcome) -> bool {
+    match outcome {
+        Ok(answered) => match &mut answered.received {
+            Received::Http1(_, lease) => lease.connection().unsent_body().is_none(),
+            Received::Http2(..) => false,
+        },
+        Err(_) => false,
+    }
+}
+
 /// Gives the connection back if all of the answer has come. Waits for nothing.
-fn discard(answered: Answered) {
+fn discard(answered: Answered, was_sent: bool) {
     let Received::Http1(mut incoming, mut lease) = answered.received else {
         return;
     };
@@ -299,9 +324,7 @@ fn discard(answered: Answered) {
         .size_hint()
         .exact()
         .is_some_and(|size| size <= MAX_DRAINED);
-    let connection = lease.connection();
-    if !is_small || answered.parts.version != Version::HTTP_11 || connection.unsent_body().is_some()
-    {
+    if !is_small || answered.parts.version != Version::HTTP_11 || !was_sent {
         return;
     }
     let mut quiet = Context::from_waker(Waker::noop());

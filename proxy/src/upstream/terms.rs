@@ -78,8 +78,8 @@ impl<'a> Terms<'a> {
     /// Puts on a head what depends on the time of sending it.
     pub(super) fn tell(&self, headers: &mut HeaderMap, now: Instant) {
         let left = self.left(now);
+        let left = self.try_timeout.map_or(left, |limit| limit.min(left));
         if self.told.deadline {
-            let left = self.try_timeout.map_or(left, |limit| limit.min(left));
             hops::write_deadline(headers, left);
         }
         if self.told.grpc_timeout {

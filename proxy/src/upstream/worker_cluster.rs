@@ -66,9 +66,9 @@ impl WorkerCluster {
             destinations: (follows || goes_to_targets).then(Destinations::default),
             names: goes_to_targets.then(|| Names::new(look_up)),
             pool: Rc::new(Pool {
+                admission: Admission::new(&cluster, worker),
                 cluster,
                 worker,
-                admission: Admission::default(),
             }),
         })
     }
@@ -108,14 +108,31 @@ impl WorkerCluster {
             destinations.sweep(&self.pool, now, what);
         }
         drop(choice);
-        let Some(bounds) = &self.cluster().bounds else {
-            return;
-        };
-        if self.stats().connections_idle.get() > 0 && self.pool.gives_one_up() {
+        if self.pool.gives_one_up() {
             self.close_an_idle();
         }
-        if self.stats().active.get() == 0 {
-            self.pool.admission.rest(bounds);
+        if self.cluster().bounds.is_some() && self.stats().active.get() == 0 {
+            self.pool.admission.rest();
+        }
+    }
+
+    /// The last answer did not come within the time of the whole exchange.
+    pub fn late(&self, progress: &Progress) {
+        let cluster = self.cluster();
+        if let Some(endpoint) = progress.endpoint()
+            && endpoint
+                .vitals
+                .count(Answer::None, &cluster.config.outliers.rules)
+        {
+            cluster.bell.notify_one();
+        }
+        if cluster
+            .bounds
+            .as_ref()
+            .is_some_and(|bounds| bounds.has_breaker())
+        {
+            self.stats().judged.add(1);
+            self.stats().judged_failed.add(1);
         }
     }
 
@@ -226,6 +243,7 @@ impl WorkerCluster {
 /// What is leased still is closed when it comes back.
 impl Drop for WorkerCluster {
     fn drop(&mut self) {
+        self.pool.admission.retire();
         for endpoint in self.choice.get_mut().known() {
             endpoint.retire(&self.pool);
         }

@@ -99,7 +99,7 @@ impl Checker<'_> {
         let checks = raw.health_checks.iter().enumerate();
         let checks = checks.filter_map(|(index, check)| Some((below(&at, index), check.as_ref()?)));
         checks
-            .filter_map(|(at, check)| self.health_check(&at, check, raw.protocol))
+            .filter_map(|(at, check)| self.health_check(&at, check, raw))
             .collect()
     }
 
@@ -107,7 +107,7 @@ impl Checker<'_> {
         &mut self,
         at: &str,
         raw: &RawHealthCheck,
-        protocol: ClusterProtocol,
+        cluster: &RawCluster,
     ) -> Option<HealthCheck> {
         let what = match (&raw.http, &raw.tcp, &raw.grpc) {
             (Some(http), None, None) => {
@@ -115,11 +115,7 @@ impl Checker<'_> {
             }
             (None, Some(_), None) => Check::Tcp,
             (None, None, Some(grpc)) => {
-                if protocol == ClusterProtocol::Http1 {
-                    let found = "a call of gRPC where the endpoints speak HTTP/1";
-                    let wanted = "`protocol: http2` or `auto` of the cluster";
-                    self.mistake(&below(at, "grpc"), found, wanted);
-                }
+                self.check_grpc(&below(at, "grpc"), cluster);
                 Check::Grpc {
                     service: grpc.service.clone(),
                 }
@@ -139,6 +135,22 @@ impl Checker<'_> {
             healthy_after: raw.healthy_after,
             unhealthy_after: raw.unhealthy_after,
         })
+    }
+
+    /// Without TLS nobody can choose: `auto` is HTTP/1 there.
+    fn check_grpc(&mut self, at: &str, cluster: &RawCluster) {
+        let (found, wanted) = match (cluster.protocol, &cluster.tls) {
+            (ClusterProtocol::Http2, _) | (ClusterProtocol::Auto, Some(_)) => return,
+            (ClusterProtocol::Http1, _) => (
+                "a call of gRPC where the endpoints speak HTTP/1",
+                "`protocol: http2` or `auto` of the cluster",
+            ),
+            (ClusterProtocol::Auto, None) => (
+                "a call of gRPC where `protocol: auto` without `tls` is HTTP/1",
+                "`protocol: http2` of the cluster, or `tls`",
+            ),
+        };
+        self.mistake(at, found, wanted);
     }
 
     fn http_check(&mut self, at: &str, raw: &RawHttpCheck) -> Option<HttpCheck> {

@@ -29,7 +29,11 @@ pub(in crate::config) struct RawCluster {
     pub(in crate::config) name: Option<String>,
     /// Where the service runs: `10.0.0.1:8080`, `[::1]:8080`, `unix:/path`,
     /// `unix:@name` (abstract), or a host name with a port, which stands for the
-    /// addresses it resolves to. A map of `address` and `weight` gives an endpoint more
+    /// addresses it resolves to. `srv:NAME` stands for where a service runs (SRV: its
+    /// priorities are tiers, its weights weights), and `file:PATH` for the `endpoints` of a
+    /// file of YAML or JSON, addresses only, which is watched and followed without a reload:
+    /// a bad one refuses a start or a reload, and changes nothing when it changes live
+    /// (docs/discovery.md). A map of `address` and `weight` gives an endpoint more
     /// or less than others; `tier`, `zone` and `labels` say for which requests it is.
     /// `original_dst`, alone, is wherever the client wanted to go
     /// before a rule of the firewall redirected it here (`SO_ORIGINAL_DST`, TPROXY).
@@ -132,8 +136,10 @@ pub(in crate::config) struct RawCluster {
     /// Options of the sockets of connections to endpoints.
     #[serde(default)]
     pub(in crate::config) socket: RawClusterSocket,
-    /// How often host names are resolved again, and how long an answer about a name in a
-    /// request's target is believed.
+    /// How often names are asked for again at least: they are when the TTL of their answer is
+    /// over, at most each second. What fails keeps its last answer, and is asked for again
+    /// after 2, 4, 8 seconds and so on. For a name in a request's target, how long an answer
+    /// is believed.
     #[serde(default = "resolve_every")]
     pub(in crate::config) resolve_every: Time<100, { 24 * HOUR }>,
     /// How long an endpoint that refused a connection is passed over while others

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::Items;
 use super::units::{MINUTE, Time};
 
-/// Who is asked what the names of endpoints stand for.
+/// Who is asked what the names of endpoints stand for (docs/discovery.md).
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(rename = "Dns")]

@@ -146,7 +146,7 @@ pub(in crate::config) struct RawHealthCheck {
     #[schemars(with = "RawTcpCheck")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::config) tcp: Option<RawTcpCheck>,
-    /// A call of `grpc.health.v1.Health/Check`, with `protocol: http2` or `auto`.
+    /// A call of `grpc.health.v1.Health/Check`, with `protocol: http2`, or `auto` and `tls`.
     #[schemars(with = "RawGrpcCheck")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::config) grpc: Option<RawGrpcCheck>,

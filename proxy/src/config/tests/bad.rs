@@ -219,8 +219,8 @@ fn clusters() {
     check_with_listener(
         "clusters:\n- name: a\n  endpoints: ['http://a:80', { address: a, weight: -1 }, { weight: 1 }, 5]\n- name: b\n  endpoints: []\n- name: c\n  balance: ring\n- name: a\n  endpoints: [unix:a.sock]\n",
         &[
-            "4:15: found `http://a:80`, wanted `host:port`, `[v6]:port` or `unix:/path` (without a scheme or a path: `a:80`)",
-            "4:41: found `a`, wanted `host:port`, `[v6]:port` or `unix:/path`",
+            "4:15: found `http://a:80`, wanted `host:port`, `[v6]:port`, `unix:/path`, `srv:name` or `file:path` (without a scheme or a path: `a:80`)",
+            "4:41: found `a`, wanted `host:port`, `[v6]:port`, `unix:/path`, `srv:name` or `file:path`",
             "4:52: found the number -1, wanted a whole number from 0 to 65535",
             "4:58: found no key `address`, wanted `address` with `host:port` or `unix:/path`",
             "4:73: found the number 5, wanted `host:port`, `unix:/path` or a map with `address`",

@@ -123,11 +123,11 @@ fn mistakes_stand_where_they_are() {
             "main.yaml:4:15: found `x`, wanted `off`, `error`, `warn`, `info`, `debug` or `trace`, or `target=level`",
             "a.yaml:1:1: found the key `workers` again, first at main.yaml:2:1, wanted each key once in all files",
             "a.yaml:3:22: found `${NONE}`, a variable that is not set, wanted it set, or with a default: `${NONE:-default}`",
-            "a.yaml:4:35: found `a`, wanted `host:port`, `[v6]:port` or `unix:/path`",
+            "a.yaml:4:35: found `a`, wanted `host:port`, `[v6]:port`, `unix:/path`, `srv:name` or `file:path`",
             "b.yaml:2:3: found the filter `f` again, first at a.yaml:3:3, wanted each filter once in all files",
             "b.yaml:3:20: found the cluster `c` again, first at a.yaml:4:20, wanted each cluster once",
             "b.yaml:4:12: found a map, wanted a list",
-            "b.yaml:5:1: found the unknown key `foo`, wanted one of `access_log`, `admin`, `cache_dir`, `clusters`, `drain_timeout`, `filters`, `include`, `lame_duck`, `listeners`, `log`, `max_cache_bytes`, `max_connections`, `max_generations`, `overload`, `registries`, `retry_policies`, …",
+            "b.yaml:5:1: found the unknown key `foo`, wanted one of `access_log`, `admin`, `cache_dir`, `clusters`, `dns`, `drain_timeout`, `filters`, `include`, `lame_duck`, `listeners`, `log`, `max_cache_bytes`, `max_connections`, `max_generations`, `overload`, `registries`, `retry_policies`, …",
         ],
     );
 }

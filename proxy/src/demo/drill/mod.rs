@@ -57,22 +57,14 @@ impl Drill {
     fn promise(self, seen: &Seen) -> Result<&'static str, &'static str> {
         let failed = seen.failed(Part::Broken);
         let (is_kept, promise) = match self {
-            Drill::Kill => (
-                failed <= 3,
-                "three requests fail at most, which it had begun",
-            ),
-            Drill::Freeze => (
-                seen.failed_late() == 0,
-                "once it is ejected nobody notices it",
-            ),
+            Drill::Kill | Drill::Refuse => {
+                (failed == 0, "no request fails, since all may be repeated")
+            }
+            Drill::Freeze => (failed == 0, "what it was given is asked of others in time"),
             Drill::Slow => (failed == 0, "no request fails"),
             Drill::Flap => (
                 failed * 1000 <= seen.count(Part::Broken),
                 "of a thousand requests one fails at most",
-            ),
-            Drill::Refuse => (
-                failed <= 3,
-                "three requests fail at most, which it had begun",
             ),
         };
         let is_kept = is_kept && seen.failed(Part::Before) == 0 && seen.failed(Part::After) == 0;

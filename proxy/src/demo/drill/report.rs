@@ -95,13 +95,6 @@ impl Seen {
         self.part(part).filter(|sample| !sample.is_good()).count()
     }
 
-    /// Of those that failed in the second half of the part that is broken.
-    pub fn failed_late(&self) -> usize {
-        let half = self.broken_at + self.broken_for / 2;
-        let late = self.part(Part::Broken).filter(|sample| sample.at >= half);
-        late.filter(|sample| !sample.is_good()).count()
-    }
-
     pub fn table(&self) -> String {
         let head = format!(
             "  {:<8} {:>9} {:>8} {:>10} {:>10} {:>10}",

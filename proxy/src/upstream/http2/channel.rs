@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::config::{Cluster, UpstreamHttp2};
 use crate::deadline::{Alarm, before};
+use crate::error::ErrorKind;
 use crate::pings::Pings;
 use crate::upstream::socket::Socket;
 
@@ -115,8 +116,9 @@ pub(in crate::upstream) struct Channels {
 #[derive(Default)]
 struct Turn {
     is_taken: Cell<bool>,
-    /// Connections that were not made.
+    /// Connections that were not made, and why the last was not.
     failures: Cell<u64>,
+    why: Cell<Option<ErrorKind>>,
     is_over: Notify,
 }
 
@@ -125,8 +127,9 @@ pub(in crate::upstream) struct Connecting(Rc<Turn>);
 
 impl Connecting {
     /// It cannot be made: those that wait need not try the same.
-    pub fn failed(&self) {
+    pub fn failed(&self, why: ErrorKind) {
         self.0.failures.set(self.0.failures.get() + 1);
+        self.0.why.set(Some(why));
     }
 }
 
@@ -136,7 +139,7 @@ pub(in crate::upstream) enum Waited {
     Turn(Connecting),
     There(Rc<Channel>),
     /// Who made one could not.
-    Failed,
+    Failed(ErrorKind),
 }
 
 impl Drop for Connecting {
@@ -187,7 +190,8 @@ impl Channels {
                 return Waited::There(channel);
             }
             if self.turn.failures.get() != failures {
-                return Waited::Failed;
+                let why = self.turn.why.get();
+                return Waited::Failed(why.unwrap_or(ErrorKind::ConnectFailed));
             }
             if !self.turn.is_taken.get() {
                 break;
@@ -210,6 +214,13 @@ impl Channels {
             !(channel.is_closed.get() || channel.is_idle() && is_too_old(channel))
         });
         before - open.len()
+    }
+
+    /// Lets go of one that nobody uses. `false` without any.
+    pub fn close_an_idle(&self) -> bool {
+        let mut open = self.open.borrow_mut();
+        let idle = open.iter().position(|channel| channel.is_idle());
+        idle.map(|idle| open.remove(idle).close()).is_some()
     }
 
     /// Streams under way go on to their end.

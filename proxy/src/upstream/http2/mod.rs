@@ -9,7 +9,7 @@ mod pump;
 mod send;
 mod stream;
 
-pub(super) use channel::{Channel, Channels, Connecting, Waited, open};
+pub(super) use channel::{Channel, Channels, Waited, open};
 pub use duplex::Duplex;
 pub(super) use send::{StreamLease, classify, send};
 pub use stream::{poll_room, poll_stream};
