@@ -337,7 +337,7 @@ impl JsonSchema for RawEndpoint {
                     "type": "object",
                     "properties": {
                         "address": {
-                            "description": "`host:port`, `[v6]:port` or `unix:/path`.",
+                            "description": "`host:port`, `[v6]:port`, `unix:/path`, `srv:name` or `file:path`.",
                             "type": "string",
                             "x-wanted": "`host:port` or `unix:/path`",
                         },
