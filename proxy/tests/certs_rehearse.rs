@@ -137,7 +137,7 @@ fn who_cannot_be_asked_is_not_called_good() {
         1,
         &[
             "cluster gone: 127.0.0.1:1 cannot be asked: connect_failed",
-            "cluster nameless: nobody.invalid cannot be asked: it cannot be resolved",
+            "cluster nameless: nobody.invalid:1 cannot be asked: it cannot be resolved",
             "2 of 2 endpoints would fail",
         ],
     );

@@ -116,14 +116,15 @@ impl WorkerCluster {
         }
     }
 
-    /// The last answer did not come within the time of the whole exchange.
+    /// The last answer did not come within the time of the whole exchange. Who only waited for
+    /// its turn has asked nobody.
     pub fn late(&self, progress: &Progress) {
         let cluster = self.cluster();
-        if let Some(endpoint) = progress.endpoint()
-            && endpoint
-                .vitals
-                .count(Answer::None, &cluster.config.outliers.rules)
-        {
+        let Some(endpoint) = progress.endpoint() else {
+            return;
+        };
+        let rules = &cluster.config.outliers.rules;
+        if endpoint.vitals.count(Answer::None, rules) {
             cluster.bell.notify_one();
         }
         if cluster
