@@ -5,11 +5,13 @@
 //! The system's configuration (`resolv.conf`, `hosts`) is read anew for each round, so that
 //! its changes count.
 
-use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
+use std::{fs, io};
 
-use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig};
+use hickory_resolver::config::{
+    ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
+};
 use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
@@ -52,7 +54,7 @@ impl Dns {
     pub fn new(config: &config::Dns) -> io::Result<Self> {
         let (servers, system) = match config.servers.as_slice() {
             [] => {
-                let (servers, options) = read_system_conf().map_err(failed)?;
+                let (servers, options) = of_system()?;
                 (servers, Some(options))
             }
             servers => {
@@ -207,6 +209,27 @@ fn holds(lookup: &Lookup) -> Duration {
     times
         .min()
         .map_or(Duration::MAX, |least| Duration::from_secs(least.into()))
+}
+
+/// What the system's file says. Where it names no server, or is not there, there may be one
+/// on this machine (resolv.conf(5)), and hosts of the other file are known all the same.
+fn of_system() -> io::Result<(ResolverConfig, ResolverOpts)> {
+    let error = match read_system_conf() {
+        Ok(both) => return Ok(both),
+        Err(error) => error,
+    };
+    let names_a_server = match fs::read_to_string("/etc/resolv.conf") {
+        Ok(text) => text
+            .lines()
+            .any(|line| line.trim_start().starts_with("nameserver")),
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    };
+    if names_a_server {
+        return Err(failed(error));
+    }
+    let local = server(&(Ipv4Addr::LOCALHOST, 53).into());
+    let servers = ResolverConfig::from_name_servers(vec![local]);
+    Ok((servers, ResolverOpts::default()))
 }
 
 fn server(address: &SocketAddr) -> NameServerConfig {
