@@ -301,7 +301,8 @@ impl Shared {
     fn begin(self: &Rc<Self>, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
         self.open.set(self.open.get() + 1);
         let open = Open(self.clone());
-        tokio::task::spawn_local(async move {
+        // Boxed, since a task moves what it runs several times from its making to its end.
+        tokio::task::spawn_local(Box::pin(async move {
             let shared = &open.0;
             let watcher = Watcher::of_stream(shared.local.drain.clone());
             let tunnel = {
@@ -319,7 +320,7 @@ impl Shared {
                     tunnel.run(&open.0.local, &watcher, client).await;
                 });
             }
-        });
+        }));
     }
 
     /// Whether the client's handshake is still under way.

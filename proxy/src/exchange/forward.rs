@@ -400,7 +400,7 @@ async fn pass_on_interim<T>(
         match done {
             Some(value) => return value,
             None => {
-                if let Err(error) = outgoing.flush().await {
+                if let Err(error) = Box::pin(outgoing.flush()).await {
                     tracing::trace!(%error, "an interim answer was not taken");
                 }
             }

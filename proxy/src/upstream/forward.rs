@@ -109,7 +109,9 @@ pub async fn forward(
     };
     let body = match received {
         _ if parts.status == StatusCode::SWITCHING_PROTOCOLS => {
-            AnswerBody::switched(switch(received, active).await?, terms.idle)
+            // Boxed, so that no other exchange carries room for it.
+            let opaque = Box::pin(switch(received, active)).await?;
+            AnswerBody::switched(opaque, terms.idle)
         }
         Received::Http1(incoming, lease) => {
             body(incoming, lease, parts.version, terms.idle, active)
