@@ -119,6 +119,98 @@ cases:
     );
 }
 
+#[test]
+fn who_has_a_certificate_and_who_connects_can_be_told() {
+    passes(
+        "component: lockgate:authz
+config: { allow: [ { name: web, when: { spiffe: 'spiffe://example.org/ns/shop/*' } } ] }
+cases:
+- name: a workload
+  request: { tls: { sni: shop, alpn: h2, peer: { uris: ['spiffe://example.org/ns/shop/web'] } } }
+  expect: { verdict: next }
+- name: one of elsewhere
+  request: { tls: { peer: { uris: ['spiffe://example.org/ns/ops/web'] } } }
+  expect: { verdict: respond, response: { status: 403 } }
+- { name: nobody, expect: { verdict: respond, response: { status: 403 } } }
+",
+    );
+    passes(
+        "component: lockgate:l4-authz
+config: { allow: [ { name: shop, clients: [10.0.0.0/8], ports: [5432] } ] }
+cases:
+- name: from the shop
+  connection: { client_address: 10.1.2.3, destination: '10.9.9.9:5432' }
+  expect: { verdict: next, cluster: origin }
+- name: to another port
+  connection: { client_address: 10.1.2.3, destination: '10.9.9.9:22' }
+  expect: { verdict: deny, log: [denied] }
+- name: from elsewhere, then from the shop
+  steps:
+  - { connection: {}, repeat: 3, expect: { verdict: deny } }
+  - connection: { client_address: 10.0.0.1, destination: '[::1]:5432', http: true }
+    expect: { verdict: next }
+",
+    );
+    passes(
+        "component: lockgate:tcp-router
+config: { routes: [ { match: { sni: ['*.example.com'] }, cluster: shops } ] }
+cases:
+- { name: by its name, connection: { sni: a.example.com }, expect: { cluster: shops } }
+- { name: by none, connection: { protocol: opaque, preview: hello }, expect: { cluster: origin } }
+- name: of TLS that ends here
+  connection: { tls: { sni: b.example.com } }
+  expect: { verdict: next, cluster: shops }
+- name: where HTTP is spoken nobody is sent anywhere
+  connection: { sni: a.example.com, http: true }
+  expect: { verdict: fail, fault: error, cluster: origin }
+",
+    );
+}
+
+#[test]
+fn a_case_is_of_what_its_filter_sees() {
+    let ran = test(
+        "component: lockgate:l4-authz
+config: { allow: [ {} ] }
+cases:
+- { name: one, expect: { verdict: next } }
+- { name: two, connection: {}, expect: { verdict: deny } }
+",
+        &[],
+    );
+    assert_eq!(
+        ran.out,
+        "failed  one
+        cases.yaml:4:3: case: expected a `connection`: this is a filter of connections, \
+found an exchange
+failed  two
+        cases.yaml:5:51: verdict: expected `deny`, found `next`
+2 cases, 2 failed
+"
+    );
+    let ran = test(
+        "component: lockgate:l4-authz
+cases:
+- name: one
+  route: shop
+  connection: { client_address: here, preview: a, preview_base64: 'YQ==' }
+  response: { status: 200 }
+  expect: { mirrors: [] }
+",
+        &[],
+    );
+    for words in [
+        "cases.yaml:4:3: found `route`, wanted none of it beside `connection`",
+        "cases.yaml:5:33: found `here`, wanted an IP address",
+        "found `preview_base64` beside `preview`",
+        "cases.yaml:6:3: found `response`",
+        "cases.yaml:7:13: found `mirrors`",
+    ] {
+        assert!(ran.out.contains(words), "no `{words}` in {}", ran.out);
+    }
+    assert_eq!(ran.code, Some(2));
+}
+
 const GUEST: &str = "component: ./guest.wasm
 config: { wants: { phases: [request] }, request: [request.set x-a 1] }
 cases:

@@ -1,4 +1,4 @@
-//! What came out of an exchange, in the form in which it can be compared.
+//! What came out of an exchange, or of a connection, in the form in which it can be compared.
 
 use http::header::HOST;
 use http::{HeaderMap, Method};
@@ -6,9 +6,11 @@ use http::{HeaderMap, Method};
 use super::calls::Call;
 use super::message;
 use super::origin;
-use crate::config::cases::{SampleRequest, Verdict};
+use super::stage::ORIGIN;
+use crate::config::cases::Verdict;
+use crate::error::ErrorKind;
 use crate::exchange::{Decided, Rehearsed};
-use crate::filter::Mirror;
+use crate::filter::{Lendable, Mirror, Refused, View};
 
 /// All of it.
 #[derive(Debug)]
@@ -43,49 +45,106 @@ pub struct FoundMessage {
     pub is_cut_off: bool,
 }
 
-/// What an exchange left, from all sides.
+/// What came of a sample, as the proxy tells it.
+pub enum Told {
+    Exchange {
+        rehearsed: Rehearsed,
+        method: Method,
+        /// What the client was sent.
+        sent: Vec<u8>,
+    },
+    Connection {
+        refused: Option<Refused>,
+        view: Lendable,
+    },
+}
+
+/// What it left beside that.
 pub struct Traces {
-    pub rehearsed: Rehearsed,
     pub received: Vec<origin::Request>,
     pub made: Vec<Call>,
     pub faults: Vec<&'static str>,
     pub lines: Vec<String>,
-    /// What the client was sent.
-    pub sent: Vec<u8>,
+}
+
+impl Told {
+    /// Why the proxy ended it.
+    pub fn error(&self) -> Option<ErrorKind> {
+        match self {
+            Self::Exchange { rehearsed, .. } => rehearsed.error.as_ref().map(|error| error.kind),
+            Self::Connection { refused, .. } => refused.as_ref().map(|refused| refused.error.kind),
+        }
+    }
 }
 
 impl Found {
-    pub fn of(request: &SampleRequest, traces: Traces) -> Self {
-        let Traces {
-            rehearsed,
-            received,
-            made,
-            faults,
-            lines,
-            sent,
-        } = traces;
-        let cluster = rehearsed.cluster.clone();
-        let mut received = received.into_iter();
+    pub fn of(told: Told, traces: Traces) -> Self {
+        match told {
+            Told::Exchange {
+                rehearsed,
+                method,
+                sent,
+            } => Self::of_exchange(&rehearsed, &method, &sent, traces),
+            Told::Connection { refused, view } => {
+                let cluster = view.decisions.cluster.as_deref();
+                Self {
+                    verdict: refused.as_ref().map_or(Verdict::Next, of_refused),
+                    cluster: Some(cluster.unwrap_or(ORIGIN).to_owned()),
+                    ..Self::of_view(&view, traces)
+                }
+            }
+        }
+    }
+
+    fn of_exchange(
+        rehearsed: &Rehearsed,
+        method: &Method,
+        sent: &[u8],
+        mut traces: Traces,
+    ) -> Self {
+        let cluster = rehearsed.cluster.as_ref();
+        let mut received = std::mem::take(&mut traces.received).into_iter();
         // A copy may go to the same cluster, and begins later.
-        let received = received.find(|request| Some(&request.cluster) == cluster.as_ref());
+        let received = received.find(|request| Some(&request.cluster) == cluster);
         let view = &*rehearsed.view;
         Self {
             verdict: verdict(rehearsed.decided),
-            faults,
             cluster: cluster.map(|name| name.to_string()),
             route: view.decisions.route.as_ref().map(|name| name.to_string()),
             request: received.map(FoundMessage::received),
-            response: FoundMessage::sent(&sent, &request.method),
-            attributes: view.attributes.clone(),
-            lines,
-            calls: made.into_iter().map(FoundMessage::call).collect(),
+            response: FoundMessage::sent(sent, method),
             mirrors: view
                 .decisions
                 .mirrors
                 .iter()
                 .map(FoundMessage::mirror)
                 .collect(),
+            ..Self::of_view(view, traces)
         }
+    }
+
+    /// What any filter leaves.
+    fn of_view(view: &View, traces: Traces) -> Self {
+        Self {
+            verdict: Verdict::Next,
+            faults: traces.faults,
+            cluster: None,
+            route: None,
+            request: None,
+            response: None,
+            attributes: view.attributes.clone(),
+            lines: traces.lines,
+            calls: traces.made.into_iter().map(FoundMessage::call).collect(),
+            mirrors: Vec::new(),
+        }
+    }
+}
+
+fn of_refused(refused: &Refused) -> Verdict {
+    match refused.error.kind {
+        _ if refused.is_reset => Verdict::Reset,
+        ErrorKind::ConnectionDenied => Verdict::Deny,
+        _ => Verdict::Fail,
     }
 }
 

@@ -1,16 +1,18 @@
-//! Cases: sample exchanges for a filter, with what is expected of it.
+//! Cases: sample exchanges or connections for a filter, with what is expected of it.
 //!
 //! Takes a filter's module, its checked entry and checked cases; gives for each case
 //! what came out otherwise than expected. An exchange of a case takes the path that
 //! every exchange takes (`exchange::rehearse`), with pipes within the process in the
 //! place of sockets: the client's bytes lie ready, origins are tasks (`origin`), calls
-//! are answered from the case (`calls`).
+//! are answered from the case (`calls`). About a connection the filter is asked as about
+//! every other (`connection`).
 //! The filter has instances, metrics and a shared store of its own, under its own
 //! budgets. Nothing of a rehearsal may reach a worker, a real cluster, the shared
 //! state of the filter that serves, or the log.
 
 mod calls;
 mod compare;
+mod connection;
 mod found;
 mod message;
 mod origin;

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::compare::compare;
-use super::found::{Found, Traces};
+use super::connection;
+use super::found::{Found, Told, Traces};
 use super::stage::{Scenery, Stage};
 use super::{Difference, Subject, message};
 use crate::client::Client;
-use crate::config::cases::{Case, SampleRequest, Step};
+use crate::config::cases::{Case, Sample, SampleRequest, SampleTls, Step};
 use crate::config::{Filter, Mistake, filter_config};
 use crate::exchange::{self, Rehearsed, Scene};
-use crate::filter::{BuildError, Granted, GrantedSecrets, Lines, LoadedFilter, Shared};
+use crate::filter::{BuildError, Granted, GrantedSecrets, Kind, Lines, LoadedFilter, Shared};
 use crate::http::Role;
 use crate::http::forwarded::Peer;
 use crate::http::h1::{HeadScanner, parse_request};
@@ -22,6 +23,7 @@ use crate::snapshot::shared_limits;
 use crate::stats::filter::FAULTS;
 use crate::stats::guest::GuestMetrics;
 use crate::stats::{FilterStats, PerWorker};
+use crate::tls::{PeerFacts, TlsFacts};
 
 /// Of one exchange. The listener of cases ends them before; this is for what does not
 /// see that.
@@ -40,6 +42,13 @@ pub struct Report {
 /// Runs a case with these secrets. The first exchange that differs is the last one.
 pub async fn run(subject: &Subject<'_>, case: &Case, secrets: &[Arc<Secret>]) -> Report {
     let mut report = Report::default();
+    let kind = subject.module.kind();
+    report.differences = { case.steps.iter() }
+        .filter_map(|step| not_shown(&step.sample, kind))
+        .collect();
+    if !report.differences.is_empty() {
+        return report;
+    }
     let filter = match filter_of(subject, case, secrets) {
         Ok(filter) => filter,
         Err(mistakes) => {
@@ -113,6 +122,27 @@ fn filter_of(
     }
 }
 
+/// A filter sees either exchanges or connections.
+fn not_shown(sample: &Sample, kind: Kind) -> Option<Difference> {
+    let (pointer, found) = match (sample, kind) {
+        (Sample::Request(_), Kind::Exchanges) | (Sample::Connection(_), Kind::Connections) => {
+            return None;
+        }
+        (Sample::Request(request), Kind::Connections) => (&request.pointer, "an exchange"),
+        (Sample::Connection(connection), Kind::Exchanges) => (&connection.pointer, "a connection"),
+    };
+    Some(Difference {
+        pointer: pointer.clone(),
+        what: "case".to_owned(),
+        expected: match kind {
+            Kind::Exchanges => "an exchange (`request`): this is a filter of exchanges",
+            Kind::Connections => "a `connection`: this is a filter of connections",
+        }
+        .to_owned(),
+        found: found.to_owned(),
+    })
+}
+
 fn not_built(error: BuildError) -> Difference {
     refused(format!("{}{}", error.pointer, error.at), error.message)
 }
@@ -136,17 +166,16 @@ impl Rehearsal<'_> {
     async fn step(&self, stage: &mut Stage, step: &Step, report: &mut Report) {
         let scenery = stage.set(step);
         let before = self.faults();
-        let mut client = Client::inside(message::encode_request(&step.request));
-        let rehearsed = {
-            let serving = pin!(self.serve(stage, &scenery, &step.request, &mut client));
-            tokio::time::timeout(LONGEST, serving).await
+        let told = {
+            let telling = pin!(self.tell(stage, &scenery, &step.sample));
+            tokio::time::timeout(LONGEST, telling).await
         };
-        let rehearsed = match rehearsed {
-            Ok(Ok(rehearsed)) => rehearsed,
+        let told = match told {
+            Ok(Ok(told)) => told,
             Ok(Err(difference)) => return report.differences.push(difference),
             Err(_) => {
                 return report.differences.push(Difference {
-                    pointer: step.request.pointer.clone(),
+                    pointer: step.sample.pointer().to_owned(),
                     what: "time".to_owned(),
                     expected: "an end".to_owned(),
                     found: format!("none within {LONGEST:?}"),
@@ -163,10 +192,9 @@ impl Rehearsal<'_> {
             .zip(before)
             .for_each(|(fault, before)| *fault -= before);
         let faults = FAULTS.into_iter().zip(faults);
-        let error = rehearsed
-            .error
-            .as_ref()
-            .map(|error| format!("the proxy: {}", error.kind.name()));
+        let error = told
+            .error()
+            .map(|kind| format!("the proxy: {}", kind.name()));
         let made = scenery.made.take();
         let unanswered = made.iter().filter(|call| !call.is_answered).map(|call| {
             let (method, cluster, path) = (&call.method, &call.cluster, &call.path);
@@ -175,22 +203,38 @@ impl Rehearsal<'_> {
         let notes = complaints.into_iter().chain(error).chain(unanswered);
         let mut notes: Vec<_> = notes.collect();
         notes.extend(lines.iter().map(|line| format!("logged {line}")));
+        let faults = faults.filter(|(_, count)| *count > 0);
         let found = Found::of(
-            &step.request,
+            told,
             Traces {
-                rehearsed,
                 received: scenery.received.take(),
                 made,
-                faults: faults
-                    .filter(|(_, count)| *count > 0)
-                    .map(|(name, _)| name)
-                    .collect(),
+                faults: faults.map(|(name, _)| name).collect(),
                 lines,
-                sent: client.writer.into_taken(),
             },
         );
         report.differences = compare(&step.expect, &found);
         report.notes = notes;
+    }
+
+    async fn tell(
+        &self,
+        stage: &Stage,
+        scenery: &Scenery,
+        sample: &Sample,
+    ) -> Result<Told, Difference> {
+        match sample {
+            Sample::Request(request) => {
+                let mut client = Client::inside(message::encode_request(request));
+                let rehearsed = self.serve(stage, scenery, request, &mut client).await?;
+                Ok(Told::Exchange {
+                    rehearsed,
+                    method: request.method.clone(),
+                    sent: client.writer.into_taken(),
+                })
+            }
+            Sample::Connection(connection) => Ok(connection::ask(scenery, connection).await),
+        }
     }
 
     async fn serve(
@@ -221,8 +265,9 @@ impl Rehearsal<'_> {
             Ok(None) => return Err(not_served("half a head".to_owned())),
             Err(error) => return Err(not_served(format!("{}: {}", error.kind.name(), error.why))),
         };
+        let tls = sample.tls.as_ref().map(facts_of);
         let scene = Scene {
-            tls: None,
+            tls: tls.as_ref(),
             local: &stage.local,
             snapshot: &scenery.snapshot,
             listener,
@@ -247,6 +292,25 @@ impl Rehearsal<'_> {
     fn faults(&self) -> [u64; FAULTS.len()] {
         std::array::from_fn(|fault| self.stats.of(0).faults(fault).get())
     }
+}
+
+/// As of a handshake.
+pub(super) fn facts_of(sample: &SampleTls) -> Arc<TlsFacts> {
+    let peer = sample.peer.as_ref().map(|peer| PeerFacts {
+        subject: peer.subject.clone(),
+        fingerprint: peer.fingerprint.clone(),
+        dns: peer.dns.clone(),
+        uris: peer.uris.clone(),
+        element: None,
+    });
+    Arc::new(TlsFacts {
+        version: "TLSv1.3",
+        cipher: "TLS_AES_128_GCM_SHA256".to_owned(),
+        sni: sample.sni.clone(),
+        alpn: sample.alpn.clone(),
+        is_resumed: false,
+        peer,
+    })
 }
 
 impl Report {

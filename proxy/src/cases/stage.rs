@@ -11,7 +11,7 @@ use crate::cluster::{Address, Cluster, Inside};
 use crate::config::cases::Step;
 use crate::config::{self, Config, Name};
 use crate::exchange::{AccessLog, Local};
-use crate::filter::LoadedFilter;
+use crate::filter::{Kind, LoadedFilter};
 use crate::http::via::Via;
 use crate::overload::Load;
 use crate::snapshot::{Listener, Published, Snapshot, WorkerSnapshot};
@@ -118,11 +118,16 @@ impl Stage {
 
     fn listener(&self) -> Listener {
         let config = self.config.listeners[0].clone();
+        let chain = vec![self.loaded.clone()];
+        let (chain, connection_chain) = match self.loaded.module().kind() {
+            Kind::Exchanges => (chain, Vec::new()),
+            Kind::Connections => (Vec::new(), chain),
+        };
         Listener {
             socket: None,
             tls: None,
-            chain: vec![self.loaded.clone()],
-            connection_chain: Vec::new(),
+            chain,
+            connection_chain,
             stats: self.stats.listener(&config.name),
             via: config.headers.via.as_deref().and_then(Via::new),
             config,

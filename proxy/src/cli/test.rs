@@ -13,7 +13,7 @@ use crate::config::{self, ComponentSource, Mistake, Places, Pull, Reference};
 use crate::console::{Exit, print, print_json};
 use crate::control::reload::default_cache_dir;
 use crate::digest::Digest;
-use crate::filter::{EngineOptions, FilterEngine, Kind, Module, Pace};
+use crate::filter::{EngineOptions, FilterEngine, Module, Pace};
 
 /// Arguments of the command.
 #[derive(clap::Args)]
@@ -143,10 +143,6 @@ impl Modules {
         let bytes = inspect::read(&name)?;
         let module = self.engine.load(Digest::of(&bytes), &bytes, Pace::Full);
         let module = module.map_err(|error| format!("`{name}` {error}"))?;
-        if module.kind() == Kind::Connections {
-            let kind = module.kind();
-            return Err(format!("`{name}` is {kind}, and cases are exchanges"));
-        }
         self.loaded.insert(name, module.clone());
         Ok(module)
     }

@@ -1,6 +1,6 @@
 //! Cases after checking: sample exchanges for a filter, and what is expected of each.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery};
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::checked::{Filter, FilterConfig, Name};
 use super::place::Places;
 use super::secret::{Secret, SecretBytes};
+use crate::stats::Detected;
 
 /// A file of cases for one filter.
 #[derive(Debug)]
@@ -40,15 +41,68 @@ pub struct Case {
     pub masked: Vec<SecretBytes>,
 }
 
-/// One exchange, as often as `repeat` says.
+/// One exchange or connection, as often as `repeat` says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
-    pub request: SampleRequest,
+    pub sample: Sample,
     pub answers: Vec<Answer>,
     /// `None` where the origin takes no connection.
     pub response: Option<SampleResponse>,
     pub repeat: u32,
     pub expect: Expect,
+}
+
+/// What a filter is shown.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Sample {
+    Request(SampleRequest),
+    Connection(SampleConnection),
+}
+
+impl Sample {
+    /// JSON pointer of it in the file.
+    pub fn pointer(&self) -> &str {
+        match self {
+            Self::Request(request) => &request.pointer,
+            Self::Connection(connection) => &connection.pointer,
+        }
+    }
+}
+
+/// Who connects, before anything is understood.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SampleConnection {
+    pub client_address: IpAddr,
+    pub destination: SocketAddr,
+    /// It is passed on as it is.
+    pub is_opaque: bool,
+    /// Where the listener ends it.
+    pub tls: Option<SampleTls>,
+    /// Of a handshake that is passed on.
+    pub sni: Option<String>,
+    pub protocol: Option<Detected>,
+    pub preview: Bytes,
+    /// What earlier filters left, by full names.
+    pub attributes: Vec<(String, String)>,
+    /// JSON pointer of the connection in the file.
+    pub pointer: String,
+}
+
+/// What a handshake came to that the listener had with the client.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SampleTls {
+    pub sni: Option<String>,
+    pub alpn: Option<String>,
+    pub peer: Option<SamplePeer>,
+}
+
+/// Of a client's certificate, which was verified.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SamplePeer {
+    pub subject: String,
+    pub fingerprint: String,
+    pub dns: Vec<String>,
+    pub uris: Vec<String>,
 }
 
 /// What a client sends.
@@ -60,6 +114,8 @@ pub struct SampleRequest {
     pub headers: HeaderMap,
     pub body: SampleBody,
     pub client_address: IpAddr,
+    /// Of one over TLS.
+    pub tls: Option<SampleTls>,
     /// What earlier filters left, by full names.
     pub attributes: Vec<(String, String)>,
     /// JSON pointer of the request in the file.
@@ -113,6 +169,8 @@ pub enum Verdict {
     Fail,
     /// The proxy itself ended them.
     Refuse,
+    /// A connection goes no further.
+    Deny,
 }
 
 /// What is expected. Of a fault that is not named here, none.
@@ -174,6 +232,7 @@ impl Verdict {
             Verdict::Reset => "reset",
             Verdict::Fail => "fail",
             Verdict::Refuse => "refuse",
+            Verdict::Deny => "deny",
         }
     }
 }

@@ -71,7 +71,6 @@ fn check_connection_filter(config: &Config, filter: &config::Filter, mistakes: &
     let by_header = canary.is_some_and(|canary| matches!(canary.sticky_by, Sticky::Header(_)));
     for (is_there, key, wanted) in [
         (!filter.routes.is_empty(), "routes", "no such key"),
-        (!filter.checks.is_empty(), "checks", "no such key"),
         (filter.shadow.is_some(), "shadow", "no such key"),
         (
             by_header,

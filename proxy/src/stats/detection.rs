@@ -1,9 +1,13 @@
 //! What connections of one listener were found to speak, on one worker.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::counter::Counter;
 
 /// What became of looking at how a connection begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Detected {
     Http1,
     Http2,

@@ -16,14 +16,14 @@ use super::Checker;
 use super::address::Wrong;
 use super::names::read_name;
 use crate::config::cases::{
-    Answer, Case, Expect, ExpectedBody, ExpectedField, ExpectedMessage, SampleBody, SampleRequest,
-    SampleResponse, Step,
+    Answer, Case, Expect, ExpectedBody, ExpectedField, ExpectedMessage, Sample, SampleBody,
+    SampleConnection, SamplePeer, SampleRequest, SampleResponse, SampleTls, Step,
 };
 use crate::config::mistake::Mistake;
 use crate::config::place::below;
 use crate::config::raw::{
-    RawAnswer, RawCase, RawCaseRequest, RawCaseResponse, RawExpect, RawExpectedCall,
-    RawExpectedMirror, RawExpectedRequest, RawExpectedResponse, RawStep, Values,
+    RawAnswer, RawCase, RawCaseConnection, RawCaseRequest, RawCaseResponse, RawCaseTls, RawExpect,
+    RawExpectedCall, RawExpectedMirror, RawExpectedRequest, RawExpectedResponse, RawStep, Values,
 };
 use crate::config::secret::{Secret, SecretBytes, SecretSource, WANTED};
 use crate::config::words;
@@ -46,6 +46,7 @@ type Fields = BTreeMap<String, Option<Values>>;
 /// What one exchange of a case is written with.
 struct RawExchange<'a> {
     request: &'a RawCaseRequest,
+    connection: Option<&'a RawCaseConnection>,
     answers: &'a [Option<RawAnswer>],
     response: &'a RawCaseResponse,
     repeat: u32,
@@ -149,7 +150,14 @@ impl Checker<'_> {
             }
         }
         if !raw.steps.is_empty() {
-            for key in ["request", "answers", "response", "repeat", "expect"] {
+            for key in [
+                "request",
+                "connection",
+                "answers",
+                "response",
+                "repeat",
+                "expect",
+            ] {
                 let wanted = "it in each of the `steps`";
                 self.refuse_key(&below(at, key), key, wanted);
             }
@@ -194,12 +202,64 @@ impl Checker<'_> {
         let answers = answers.filter_map(|(index, raw)| {
             self.answer(&below(&below(at, "answers"), index), raw.as_ref()?)
         });
+        let answers = answers.collect();
+        let sample = match raw.connection {
+            Some(connection) => {
+                self.refuse_keys_of_exchanges(at);
+                Sample::Connection(self.sample_connection(&below(at, "connection"), connection))
+            }
+            None => Sample::Request(self.sample_request(&below(at, "request"), raw.request)),
+        };
         Step {
-            answers: answers.collect(),
-            request: self.sample_request(&below(at, "request"), raw.request),
+            answers,
+            sample,
             response: self.sample_response(&below(at, "response"), raw.response),
             repeat: raw.repeat,
             expect: self.expect(&below(at, "expect"), raw.expect),
+        }
+    }
+
+    /// What is not there before anything on a connection is understood.
+    fn refuse_keys_of_exchanges(&mut self, at: &str) {
+        let wanted = "none of it beside `connection`";
+        for key in ["route", "request", "response"] {
+            self.refuse_key(&below(at, key), key, wanted);
+        }
+        let expect = below(at, "expect");
+        for key in ["route", "request", "response", "mirrors"] {
+            self.refuse_key(&below(&expect, key), key, wanted);
+        }
+    }
+
+    fn sample_connection(&mut self, at: &str, raw: &RawCaseConnection) -> SampleConnection {
+        let client_address = self.parsed(at, "client_address", Some(&raw.client_address), ADDRESS);
+        let destination = self.parsed(at, "destination", Some(&raw.destination), DESTINATION);
+        let at_base64 = below(at, "preview_base64");
+        if raw.preview.is_some() && raw.preview_base64.is_some() {
+            self.mistake(
+                &at_base64,
+                "`preview_base64` beside `preview`",
+                "one of them",
+            );
+        }
+        let preview = match (&raw.preview, &raw.preview_base64) {
+            (Some(text), _) => text.clone().into(),
+            (None, Some(base64)) => {
+                let read = self.text(&at_base64, base64, read_base64);
+                read.unwrap_or_default()
+            }
+            (None, None) => Bytes::new(),
+        };
+        SampleConnection {
+            client_address: client_address.unwrap_or([192, 0, 2, 1].into()),
+            destination: destination.unwrap_or(([192, 0, 2, 200], 443).into()),
+            is_opaque: !raw.http,
+            tls: raw.tls.as_ref().map(sample_tls),
+            sni: raw.sni.clone(),
+            protocol: raw.protocol,
+            preview,
+            attributes: given(&raw.attributes),
+            pointer: at.to_owned(),
         }
     }
 
@@ -208,9 +268,6 @@ impl Checker<'_> {
         let path = self.text(&below(at, "path"), &raw.path, read_path);
         let authority = self.parsed::<Authority>(at, "authority", Some(&raw.authority), AUTHORITY);
         let client_address = self.parsed(at, "client_address", Some(&raw.client_address), ADDRESS);
-        let attributes = raw.attributes.iter();
-        let attributes =
-            attributes.filter_map(|(name, value)| Some((name.clone(), value.clone()?)));
         SampleRequest {
             method: method.unwrap_or(Method::GET),
             path: path.unwrap_or(PathAndQuery::from_static("/")),
@@ -223,7 +280,8 @@ impl Checker<'_> {
                 Some(&raw.trailers),
             ),
             client_address: client_address.unwrap_or([192, 0, 2, 1].into()),
-            attributes: attributes.collect(),
+            tls: raw.tls.as_ref().map(sample_tls),
+            attributes: given(&raw.attributes),
             pointer: at.to_owned(),
         }
     }
@@ -461,6 +519,7 @@ impl<'a> RawExchange<'a> {
     fn of_case(raw: &'a RawCase) -> Self {
         Self {
             request: &raw.request,
+            connection: raw.connection.as_ref(),
             answers: &raw.answers,
             response: &raw.response,
             repeat: raw.repeat,
@@ -471,6 +530,7 @@ impl<'a> RawExchange<'a> {
     fn of_step(raw: &'a RawStep) -> Self {
         Self {
             request: &raw.request,
+            connection: raw.connection.as_ref(),
             answers: &raw.answers,
             response: &raw.response,
             repeat: raw.repeat,
@@ -481,6 +541,27 @@ impl<'a> RawExchange<'a> {
 
 const AUTHORITY: &str = "a host name, with or without a port";
 const ADDRESS: &str = "an IP address";
+const DESTINATION: &str = "`address:port`";
+
+fn sample_tls(raw: &RawCaseTls) -> SampleTls {
+    SampleTls {
+        sni: raw.sni.clone(),
+        alpn: raw.alpn.clone(),
+        peer: raw.peer.as_ref().map(|peer| SamplePeer {
+            subject: peer.subject.clone(),
+            fingerprint: peer.fingerprint.clone(),
+            dns: peer.dns.iter().flatten().cloned().collect(),
+            uris: peer.uris.iter().flatten().cloned().collect(),
+        }),
+    }
+}
+
+/// Attributes with a value.
+fn given(raw: &BTreeMap<String, Option<String>>) -> Vec<(String, String)> {
+    let given = raw.iter();
+    let given = given.filter_map(|(name, value)| Some((name.clone(), value.clone()?)));
+    given.collect()
+}
 
 /// In its range, or that it is not was told before.
 fn status(status: u16) -> StatusCode {

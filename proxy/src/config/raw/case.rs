@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::{Items, RawFilterLimits, RawGrants, RawRoute};
 use crate::config::cases::{NoAnswer, Verdict};
 use crate::config::checked::{Isolation, OnError};
+use crate::stats::Detected;
 
 /// Cases for one filter: `lockgate filter test FILE` runs them. The file is what an
 /// entry of `filters` is, with `cases` and `secrets` beside it.
@@ -86,6 +87,11 @@ pub(in crate::config) struct RawCase {
     /// What the client sends.
     #[serde(default)]
     pub(in crate::config) request: RawCaseRequest,
+    /// For a filter of connections, in the place of `request` and `response`: who
+    /// connects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "RawCaseConnection")]
+    pub(in crate::config) connection: Option<RawCaseConnection>,
     /// What clusters that the filter calls answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<RawAnswer>")]
@@ -115,6 +121,11 @@ pub(in crate::config) struct RawStep {
     /// What the client sends.
     #[serde(default)]
     pub(in crate::config) request: RawCaseRequest,
+    /// For a filter of connections, in the place of `request` and `response`: who
+    /// connects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "RawCaseConnection")]
+    pub(in crate::config) connection: Option<RawCaseConnection>,
     /// What clusters that the filter calls answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<RawAnswer>")]
@@ -161,6 +172,10 @@ pub(in crate::config) struct RawCaseRequest {
     pub(in crate::config) trailers: BTreeMap<String, Option<Values>>,
     /// The IP address of the client.
     pub(in crate::config) client_address: String,
+    /// It comes over TLS, with what is known of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "RawCaseTls")]
+    pub(in crate::config) tls: Option<RawCaseTls>,
     /// Facts that earlier filters left, by their full names, such as `auth.user`.
     #[schemars(with = "BTreeMap<String, String>")]
     pub(in crate::config) attributes: BTreeMap<String, Option<String>>,
@@ -176,10 +191,101 @@ impl Default for RawCaseRequest {
             body: None,
             body_base64: None,
             trailers: BTreeMap::new(),
-            client_address: "192.0.2.1".to_owned(),
+            client_address: CLIENT.to_owned(),
+            tls: None,
             attributes: BTreeMap::new(),
         }
     }
+}
+
+const CLIENT: &str = "192.0.2.1";
+
+/// A connection of a client, of which nothing is understood yet.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(rename = "CaseConnection")]
+pub(in crate::config) struct RawCaseConnection {
+    /// The IP address of the client.
+    pub(in crate::config) client_address: String,
+    /// Where it connected to, `address:port`.
+    pub(in crate::config) destination: String,
+    /// Whether the listener speaks HTTP on it, so that the filter may not say where it
+    /// goes. Otherwise it is passed on as it is.
+    pub(in crate::config) http: bool,
+    /// The listener ends its TLS, with what is known of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "RawCaseTls")]
+    pub(in crate::config) tls: Option<RawCaseTls>,
+    /// What it asked for in a TLS handshake that is passed on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub(in crate::config) sni: Option<String>,
+    /// What it was found to speak, on a listener that looks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Detected")]
+    pub(in crate::config) protocol: Option<Detected>,
+    /// Its first bytes, as many as the filter wants to see.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub(in crate::config) preview: Option<String>,
+    /// The same where they are no text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub(in crate::config) preview_base64: Option<String>,
+    /// Facts that earlier filters left, by their full names.
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub(in crate::config) attributes: BTreeMap<String, Option<String>>,
+}
+
+impl Default for RawCaseConnection {
+    fn default() -> Self {
+        Self {
+            client_address: CLIENT.to_owned(),
+            destination: "192.0.2.200:443".to_owned(),
+            http: false,
+            tls: None,
+            sni: None,
+            protocol: None,
+            preview: None,
+            preview_base64: None,
+            attributes: BTreeMap::new(),
+        }
+    }
+}
+
+/// What a TLS handshake came to.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(rename = "CaseTls")]
+pub(in crate::config) struct RawCaseTls {
+    /// The name that the client asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub(in crate::config) sni: Option<String>,
+    /// What was agreed on, such as `h2`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub(in crate::config) alpn: Option<String>,
+    /// The client's certificate, which was verified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "RawCasePeer")]
+    pub(in crate::config) peer: Option<RawCasePeer>,
+}
+
+/// Of a client's certificate.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(rename = "CasePeer")]
+pub(in crate::config) struct RawCasePeer {
+    /// As RFC 4514 writes it, such as `CN=web`.
+    pub(in crate::config) subject: String,
+    /// SHA-256, in hexadecimal.
+    pub(in crate::config) fingerprint: String,
+    #[schemars(with = "Vec<String>")]
+    pub(in crate::config) dns: Items<String>,
+    /// One that begins with `spiffe://`, if it is the only one, is the peer's identity.
+    #[schemars(with = "Vec<String>")]
+    pub(in crate::config) uris: Items<String>,
 }
 
 /// The answer of an origin.
@@ -268,7 +374,8 @@ fn ok() -> u16 {
 pub(in crate::config) struct RawExpect {
     /// How the request phases end: `next` sends the request on, `respond` answers it,
     /// `reset` closes without an answer, `fail` is a failure of the filter under
-    /// `on_error: deny`, and `refuse` is the proxy's own, of a body that is too long.
+    /// `on_error: deny`, and `refuse` is the proxy's own, of a body that is too long. Of
+    /// a connection `next` lets it go on, and `deny` closes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Verdict")]
     pub(in crate::config) verdict: Option<Verdict>,
@@ -276,7 +383,8 @@ pub(in crate::config) struct RawExpect {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub(in crate::config) fault: Option<String>,
-    /// Where the request is sent; `origin` is where no filter sent it anywhere.
+    /// Where the request, or the connection, is sent; `origin` is where no filter sent it
+    /// anywhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub(in crate::config) cluster: Option<String>,

@@ -35,8 +35,9 @@ use serde_json::{Map, Value};
 
 pub(super) use bounds::{RawBreaker, RawConcurrency};
 pub(super) use case::{
-    RawAnswer, RawCase, RawCaseFile, RawCaseRequest, RawCaseResponse, RawExpect, RawExpectedCall,
-    RawExpectedMirror, RawExpectedRequest, RawExpectedResponse, RawStep, Values,
+    RawAnswer, RawCase, RawCaseConnection, RawCaseFile, RawCaseRequest, RawCaseResponse,
+    RawCaseTls, RawExpect, RawExpectedCall, RawExpectedMirror, RawExpectedRequest,
+    RawExpectedResponse, RawStep, Values,
 };
 pub(super) use cluster::{
     RawBalance, RawCluster, RawEndpoint, RawEndpointFile, RawHashKey, RawHashName, RawHashWord,

@@ -35,7 +35,7 @@ fn structure() {
             "2:1: found the unknown key `case`, wanted `cases`",
             "4:3: found the unknown key `nmae`, wanted `name`",
             "5:13: found the unknown key `status`, wanted `attributes`, `calls`, `cluster`, `fault`, `log`, `mirrors`, `request`, `response`, `route` or `verdict`",
-            "5:35: found `pass`, wanted `next`, `respond`, `reset`, `fail` or `refuse`",
+            "5:35: found `pass`, wanted `next`, `respond`, `reset`, `fail`, `refuse` or `deny`",
             "6:3: found the number 5, wanted a map with `name`",
         ],
     );
