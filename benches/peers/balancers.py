@@ -4,7 +4,8 @@ Two works. `latency` is about who is picked: no try is cut off. `failures` is ab
 origins that break: a try ends after a second without an answer and goes on to another
 origin, three tries in all, which GET allows. What each has to find out who is broken is
 on: HAProxy checks each second by HTTP, Envoy and Lockgate go by answers, as they do by
-default (Envoy once `outlier_detection` is there).
+default (Envoy once `outlier_detection` is there). When all are broken Lockgate is tried
+with such checks as well.
 """
 
 import json
@@ -28,6 +29,8 @@ class Work:
     origins: tuple
     # Of `latency` or `failures`.
     goal: str
+    # Whether Lockgate checks as HAProxy does, and asks nobody who is sick.
+    checked: bool = False
     kind: str = "balancing"
 
 
@@ -115,6 +118,9 @@ class Lockgate(proxies.Lockgate):
             conditions = ["connect_failure", "refused_stream", "reset", "try_timeout"]
             policies = [{"name": "again", "on": conditions, "try_timeout": "1s"}]
             cluster["retry"] = "again"
+        if work.checked:
+            cluster["health_checks"] = [{"http": {"path": "/check"}, "interval": "1s"}]
+            cluster["panic_threshold"] = 0
         config = place.folder / "lockgate.yaml"
         config.write_text(json.dumps({
             "workers": 1,

@@ -81,11 +81,13 @@ class Balancing(bench.Bench):
         latency, failures = {}, {}
         with self.on_load_core(), self._origins():
             for proxy, policy in self._policies():
-                latency[f"{proxy.name} `{policy}`"] = self._try(proxy, policy, "latency", self._slow)
-            for name, proxy in self._breakages():
+                work = balancers.Work(policy, tuple(self.ports), "latency")
+                latency[f"{proxy.name} `{policy}`"] = self._try(proxy, work, self._slow)
+            for name, proxy, checked in self._breakages():
                 policy = balancers.POLICIES[proxy.name][0]
-                found = self._try(proxy, policy, "failures", getattr(self, f"_{name}"))
-                failures.setdefault(name, {})[proxy.name] = found
+                work = balancers.Work(policy, tuple(self.ports), "failures", checked)
+                found = self._try(proxy, work, getattr(self, f"_{name}"))
+                failures.setdefault(name, {})[proxy.name + ", checked" * checked] = found
         return {
             "machine": about,
             "versions": self.versions(),
@@ -102,9 +104,14 @@ class Balancing(bench.Bench):
 
     def _breakages(self):
         """Where it is only to be seen that all works, each with one proxy in turn."""
-        for number, name in enumerate(name for name in tables.FAILURES if name in self.options.parts):
-            found = [self.proxies[number % len(self.proxies)]] if self.options.smoke else self.proxies
-            yield from ((name, proxy) for proxy in found)
+        parts = [name for name in tables.FAILURES if name in self.options.parts]
+        for number, name in enumerate(parts):
+            if self.options.smoke:
+                yield name, self.proxies[number % len(self.proxies)], False
+                continue
+            yield from ((name, proxy, False) for proxy in self.proxies)
+            if name in ("refuse", "reset"):
+                yield from ((name, proxy, True) for proxy in self.proxies if proxy.name == "Lockgate")
 
     @contextlib.contextmanager
     def _origins(self):
@@ -120,11 +127,10 @@ class Balancing(bench.Bench):
         argv = [sys.executable, tools.HERE / "moody.py", port, self.options.mean]
         return machine.Process(argv, self.load_core, folder)
 
-    def _try(self, proxy, policy, goal, measure):
+    def _try(self, proxy, work, measure):
         """Nothing where that failed, which ends the run in the end."""
-        name = f"{proxy.name} {policy}, {measure.__name__[1:]}"
+        name = f"{proxy.name} {work.policy}, {measure.__name__[1:]}"
         say(name)
-        work = balancers.Work(policy, tuple(self.ports), goal)
         try:
             with self.running(proxy, work, 0) as (process, place, _):
                 return measure(process, place)
