@@ -44,12 +44,7 @@ class Bench:
         install = not self.options.no_install
         for program in self.programs:
             tools.find(program, install)
-        makers = {
-            "nginx": lambda: proxies.Nginx(install),
-            "HAProxy": lambda: proxies.HAProxy(install),
-            "Envoy": lambda: proxies.Envoy(install),
-            "Lockgate": lambda: proxies.Lockgate(self.options.lockgate),
-        }
+        makers = self.makers(install)
         only = self.options.only and self.options.only.lower().split(",")
         found = []
         for name, make in makers.items():
@@ -60,6 +55,14 @@ class Bench:
             except tools.Missing as missing:
                 self.skipped[name] = str(missing)
         return found
+
+    def makers(self, install):
+        return {
+            "nginx": lambda: proxies.Nginx(install),
+            "HAProxy": lambda: proxies.HAProxy(install),
+            "Envoy": lambda: proxies.Envoy(install),
+            "Lockgate": lambda: proxies.Lockgate(self.options.lockgate),
+        }
 
     @contextlib.contextmanager
     def on_load_core(self):

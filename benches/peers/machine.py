@@ -51,10 +51,16 @@ class Process:
     def __init__(self, argv, core, folder, stdout=None):
         self.log = open(folder / "output.log", "ab")
         self.out = open(stdout, "ab") if stdout else self.log
+        self.argv = ["taskset", "-c", str(core), *map(str, argv)]
+        self.folder = folder
+        self.start()
+
+    def start(self):
+        """Once more, where it was killed."""
         self.started = time.perf_counter()
         self.popen = subprocess.Popen(
-            ["taskset", "-c", str(core), *map(str, argv)],
-            cwd=folder,
+            self.argv,
+            cwd=self.folder,
             stdin=subprocess.DEVNULL,
             stdout=self.out,
             stderr=self.log,

@@ -54,14 +54,14 @@ pub fn load(active: u32, weight: u32) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::pressure::Pressure;
     use super::super::simulate::{Ending, Policy, Server, Simulation};
     use super::*;
     use std::time::Duration;
 
-    const ONE: NonZeroU8 = NonZeroU8::MIN;
-    const TWO: NonZeroU8 = NonZeroU8::new(2).unwrap();
+    pub const ONE: NonZeroU8 = NonZeroU8::MIN;
+    pub const TWO: NonZeroU8 = NonZeroU8::new(2).unwrap();
     const FIVE: NonZeroU8 = NonZeroU8::new(5).unwrap();
 
     fn shares(
@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(pick(&Schedule::new(&[]), TWO, &mut rng, |_| None), None);
     }
 
-    struct LeastRequest {
+    pub struct LeastRequest {
         schedule: Schedule,
         choices: NonZeroU8,
         active: Vec<u32>,
@@ -141,7 +141,7 @@ mod tests {
     }
 
     impl LeastRequest {
-        fn new(count: usize, choices: NonZeroU8) -> Self {
+        pub fn new(count: usize, choices: NonZeroU8) -> Self {
             Self {
                 schedule: Schedule::new(&vec![1; count]),
                 choices,

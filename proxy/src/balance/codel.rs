@@ -93,7 +93,7 @@ impl Codel {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use std::collections::VecDeque;
 
@@ -168,15 +168,20 @@ mod tests {
     /// is, with this half of all that come, which is all that can be.
     #[test]
     fn under_overload_what_is_served_is_of_use() {
-        let plain = run(None);
-        let codel = run(Some(Codel::default()));
+        let of_use = |queue| {
+            let served = served(queue);
+            served.iter().filter(|(_, waited)| *waited <= 50).count()
+        };
+        let plain = of_use(None);
+        let codel = of_use(Some(Codel::default()));
         assert!(plain < 500, "{plain}");
         assert!(codel > 9_000, "{codel}");
     }
 
-    fn run(mut codel: Option<Codel>) -> usize {
+    /// When, and after which wait, in milliseconds.
+    pub fn served(mut codel: Option<Codel>) -> Vec<(u64, u64)> {
         let mut queue: VecDeque<u64> = VecDeque::new();
-        let mut of_use = 0;
+        let mut served = Vec::new();
         for at in 0..10_000 {
             queue.extend([at, at]);
             queue.truncate(1000);
@@ -192,11 +197,11 @@ mod tests {
                     codel.judge(millis(at), millis(waited), millis(at - oldest), &RULES)
                 };
                 if codel.as_mut().is_none_or(|codel| judge(codel) == Serve) {
-                    of_use += usize::from(waited <= 50);
+                    served.push((at, waited));
                     break;
                 }
             }
         }
-        of_use
+        served
     }
 }

@@ -118,12 +118,12 @@ fn bounded(limit: f64, rules: &Rules) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// An origin that serves so many at once in 10 ms, the rest wait; always as many come
     /// as the limit lets through. After so many windows, the limit.
-    fn run(gradient: &mut Gradient, at_once: f64, windows: usize) -> u32 {
+    pub fn filled(gradient: &mut Gradient, at_once: f64, windows: usize) -> u32 {
         for _ in 0..windows {
             let active = gradient.limit();
             let waiting = (f64::from(active) / at_once).max(1.0);
@@ -145,7 +145,7 @@ mod tests {
         for windows in [400, 10_000] {
             for at_once in [50.0, 100.0, 200.0] {
                 let mut gradient = Gradient::new(rules());
-                let found = f64::from(run(&mut gradient, at_once, windows)) / at_once;
+                let found = f64::from(filled(&mut gradient, at_once, windows)) / at_once;
                 assert!((1.4..1.7).contains(&found), "{at_once}: {found}");
             }
         }
@@ -154,17 +154,17 @@ mod tests {
     #[test]
     fn it_gives_way_to_an_origin_that_became_smaller() {
         let mut gradient = Gradient::new(rules());
-        let before = run(&mut gradient, 200.0, 400);
-        let after = run(&mut gradient, 50.0, 20);
+        let before = filled(&mut gradient, 200.0, 400);
+        let after = filled(&mut gradient, 50.0, 20);
         assert!(after < before / 2, "{before}, {after}");
-        assert_eq!(run(&mut gradient, 200.0, 400), before);
+        assert_eq!(filled(&mut gradient, 200.0, 400), before);
     }
 
     /// Three times as slow, and it takes as many at once as before.
     #[test]
     fn it_learns_that_answers_became_slower() {
         let mut gradient = Gradient::new(rules());
-        let before = run(&mut gradient, 200.0, 400);
+        let before = filled(&mut gradient, 200.0, 400);
         let mut least = before;
         for _ in 0..600 {
             let active = gradient.limit();
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn it_stays_within_its_bounds() {
         let mut gradient = Gradient::new(Rules::default());
-        assert_eq!(run(&mut gradient, 1e9, 1000), 200);
+        assert_eq!(filled(&mut gradient, 1e9, 1000), 200);
         let observe = |second| gradient.observe(Duration::from_secs(second), 200);
         let limits: Vec<_> = (1..40).map(observe).collect();
         assert_eq!(limits.iter().min(), Some(&20));

@@ -22,6 +22,8 @@ pub mod locality;
 pub mod maglev;
 pub mod outlier;
 pub mod peak_ewma;
+#[cfg(test)]
+mod pictures;
 pub mod pressure;
 pub mod quantile;
 pub mod retry_budget;

@@ -160,7 +160,7 @@ impl Tally {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::choices;
     use super::super::simulate::{Ending, Policy, Report, Server, Simulation};
     use super::super::stride::{RoundRobin, Schedule};
@@ -267,13 +267,13 @@ mod tests {
         }
     }
 
-    struct Peak {
+    pub struct Peak {
         schedule: Schedule,
         tallies: Vec<Tally>,
     }
 
     impl Peak {
-        fn of_ten() -> Self {
+        pub fn of_ten() -> Self {
             Self {
                 schedule: Schedule::new(&[1; 10]),
                 tallies: vec![Tally::default(); 10],
@@ -299,7 +299,7 @@ mod tests {
         }
     }
 
-    struct InTurn(Schedule, RoundRobin);
+    pub struct InTurn(Schedule, RoundRobin);
 
     impl Policy for InTurn {
         fn pick(&mut self, _: Duration, _: &mut Rng) -> usize {
@@ -309,7 +309,7 @@ mod tests {
         fn ended(&mut self, _: usize, _: Duration, _: Duration, _: Ending) {}
     }
 
-    fn in_turn() -> InTurn {
+    pub fn in_turn() -> InTurn {
         let round = RoundRobin::starting_anywhere(&mut Rng::with_seed(1));
         InTurn(Schedule::new(&[1; 10]), round)
     }

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+use std::ops::Range;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -28,6 +29,8 @@ pub struct Server {
     pub time: Duration,
     pub at_once: usize,
     pub ending: Ending,
+    /// Meanwhile it takes twenty times as long.
+    pub slow: Range<Duration>,
 }
 
 impl Server {
@@ -36,6 +39,7 @@ impl Server {
             time,
             at_once: 64,
             ending: Ending::Fine,
+            slow: Duration::ZERO..Duration::ZERO,
         }
     }
 
@@ -45,6 +49,11 @@ impl Server {
             ..Self::with_time(time)
         }
     }
+
+    fn takes(&self, now: Duration, rng: &mut Rng) -> Duration {
+        let factor = if self.slow.contains(&now) { 20.0 } else { 1.0 };
+        self.time.mul_f64(factor * (0.5 + rng.f64()))
+    }
 }
 
 /// Requests that come by chance, so many a second, whatever becomes of earlier ones.
@@ -53,10 +62,18 @@ pub struct Simulation {
     rate: f64,
 }
 
-/// The first tenth, in which policies learn, is left out.
 pub struct Report {
+    /// The first tenth, in which policies learn, is left out.
     latencies: Vec<Duration>,
     counts: Vec<usize>,
+    stays: Vec<Stay>,
+}
+
+/// A request at a server.
+struct Stay {
+    server: usize,
+    from: Duration,
+    to: Duration,
 }
 
 impl Report {
@@ -66,6 +83,19 @@ impl Report {
 
     pub fn share(&self, index: usize) -> f64 {
         self.counts[index] as f64 / self.latencies.len() as f64
+    }
+
+    /// Under way at a server at some time.
+    pub fn active(&self, index: usize, at: Duration) -> usize {
+        let is_there = |stay: &&Stay| stay.server == index && stay.from <= at && at < stay.to;
+        self.stays.iter().filter(is_there).count()
+    }
+
+    /// A server's share of what began in some time.
+    pub fn share_in(&self, index: usize, time: &Range<Duration>) -> f64 {
+        let began = || self.stays.iter().filter(|stay| time.contains(&stay.from));
+        let own = began().filter(|stay| stay.server == index).count();
+        own as f64 / began().count().max(1) as f64
     }
 }
 
@@ -98,6 +128,7 @@ impl Simulation {
         let mut report = Report {
             latencies: Vec::new(),
             counts: vec![0; self.servers.len()],
+            stays: Vec::new(),
         };
         let mut next = Duration::ZERO;
         let mut number = 0;
@@ -117,6 +148,11 @@ impl Simulation {
                 let took = now - request.began;
                 let ending = self.servers[server].ending;
                 policies[request.worker].ended(server, now, took, ending);
+                report.stays.push(Stay {
+                    server,
+                    from: request.began,
+                    to: now,
+                });
                 if request.number >= REQUESTS / 10 {
                     report.latencies.push(took);
                     report.counts[server] += 1;
@@ -138,7 +174,7 @@ impl Simulation {
                 && let Some(request) = waiting[server].pop_front()
             {
                 busy[server] += 1;
-                let at = now + self.servers[server].time.mul_f64(0.5 + rng.f64());
+                let at = now + self.servers[server].takes(now, &mut rng);
                 ends.push(Reverse(End { at, request }));
             }
         }
