@@ -19,12 +19,13 @@ use super::body::RequestBody;
 use super::classify::{classify, refuses_certificate};
 use super::connect::{Way, connect};
 use super::connection::Connection;
+use super::hedging::{hedged, may_hedge};
 use super::http2::{self, Channel, StreamLease};
 use super::opaque::Opaque;
 use super::pool::{Active, Lease, Pick, WorkerEndpoint};
 use super::replay::Spare;
 use super::request::{Progress, UpstreamRequest, from_sent, to_hyper};
-use super::retry::{self, Tries};
+use super::retry::{self, Endpoints, Tries};
 use super::terms::Terms;
 use super::worker_cluster::WorkerCluster;
 use crate::balance::outlier;
@@ -70,20 +71,24 @@ pub async fn forward(
     let Some(pick) = cluster.pick(start, progress) else {
         return Err(active.failed(ErrorKind::NoEndpoint.into()));
     };
-    let endpoint = Rc::clone(&pick.endpoint);
-    let first = attempt(cluster, pick, request, &asked, start).await;
-    let answered = match first {
-        first if retry::may_go_on(&first, &asked) => {
-            let tries = Tries {
-                cluster,
-                asked: &mut asked,
-                spare,
-                last: endpoint,
-                began: start,
-            };
-            Box::pin(tries.go_on(first)).await
+    let answered = if may_hedge(&asked) {
+        hedged(cluster, pick, request, &mut asked, spare, start).await
+    } else {
+        let endpoint = Rc::clone(&pick.endpoint);
+        match attempt(cluster, pick, request, &asked, start).await {
+            first if retry::may_go_on(&first, &asked) => {
+                let tries = Tries {
+                    cluster,
+                    asked: &mut asked,
+                    spare,
+                    last: endpoint,
+                    began: start,
+                    tried: Endpoints::new(),
+                };
+                Box::pin(tries.go_on(first)).await
+            }
+            first => first.map_err(|failed| failed.error),
         }
-        first => first.map_err(|failed| failed.error),
     };
     let Answered {
         mut parts,
@@ -152,6 +157,7 @@ fn length_of(parts: &Parts, method: &Method, stream: &RecvStream) -> Option<u64>
 }
 
 /// What is asked, however often it is sent.
+#[derive(Clone)]
 pub(super) struct Asked<'a> {
     pub method: Method,
     pub is_idempotent: bool,

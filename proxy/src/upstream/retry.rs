@@ -69,6 +69,8 @@ pub(super) struct Tries<'a, 'b> {
     pub last: Rc<WorkerEndpoint>,
     /// When that began.
     pub began: Instant,
+    /// Where else it was tried until now.
+    pub tried: Endpoints,
 }
 
 /// What follows a try.
@@ -84,7 +86,7 @@ struct Next {
 
 type Plan = (Request<RequestBody>, Duration, Option<RetryPermit>);
 
-type Endpoints = SmallVec<[Rc<WorkerEndpoint>; 3]>;
+pub(super) type Endpoints = SmallVec<[Rc<WorkerEndpoint>; 3]>;
 
 /// Who is tried next.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -102,9 +104,9 @@ impl Tries<'_, '_> {
     /// Dropping the future breaks off the try that is under way.
     pub async fn go_on(mut self, first: Outcome) -> Result<Answered, ProxyError> {
         let mut outcome = first;
-        let mut tried = Endpoints::new();
+        let mut tried = std::mem::take(&mut self.tried);
         let mut _permit = None;
-        let mut count = 1;
+        let mut count = 1 + tried.len() as u32;
         loop {
             // The next one has a permit of its own.
             _permit = None;
@@ -287,14 +289,14 @@ impl Tries<'_, '_> {
 }
 
 /// Whether an answer is one that the policy tries again.
-fn wants(policy: &RetryPolicy, answered: &Answered) -> bool {
+pub(super) fn wants(policy: &RetryPolicy, answered: &Answered) -> bool {
     let answers = &policy.on.answers;
     answers.has_status(answered.parts.status.as_u16())
         || answers.grpc != 0
             && grpc_status(&answered.parts.headers).is_some_and(|status| answers.has_grpc(status))
 }
 
-fn end_of(outcome: &Outcome) -> TryEnd {
+pub(super) fn end_of(outcome: &Outcome) -> TryEnd {
     match outcome {
         Ok(answered) => match grpc_status(&answered.parts.headers) {
             Some(status) => TryEnd::Grpc(status),
@@ -312,6 +314,14 @@ fn was_sent_whole(outcome: &mut Outcome) -> bool {
             Received::Http2(..) => false,
         },
         Err(_) => false,
+    }
+}
+
+/// A try that does not count is over.
+pub(super) fn let_go(mut outcome: Outcome) {
+    let was_sent = was_sent_whole(&mut outcome);
+    if let Ok(answered) = outcome {
+        discard(answered, was_sent);
     }
 }
 

@@ -16,6 +16,7 @@ use super::classify::{answer_of, failure_of, is_of_endpoint, is_refusal, outcome
 use super::connection;
 use super::destinations::Destinations;
 use super::hash_key::{self, NewCookie};
+use super::hedging::Hedges;
 use super::names::Names;
 use super::pool::{Pick, Pool, Sweep, WorkerEndpoint};
 use super::request::Progress;
@@ -38,6 +39,7 @@ pub struct WorkerCluster {
     destinations: Option<Destinations>,
     /// Where it says so by a name.
     pub(super) names: Option<Names<Resolved>>,
+    pub(super) hedges: Hedges,
 }
 
 impl WorkerCluster {
@@ -65,6 +67,7 @@ impl WorkerCluster {
             choice: RefCell::new(Choice::new(Arc::clone(&cluster), before)),
             destinations: (follows || goes_to_targets).then(Destinations::default),
             names: goes_to_targets.then(|| Names::new(look_up)),
+            hedges: Hedges::default(),
             pool: Rc::new(Pool {
                 admission: Admission::new(&cluster, worker),
                 cluster,
