@@ -46,13 +46,18 @@ pub(super) fn may_go_on(first: &Outcome, asked: &Asked<'_>) -> bool {
 
 /// A token of the cluster's budget; counts and notes that there is none.
 pub(super) fn spend(cluster: &WorkerCluster, progress: &Progress) -> Option<RetryPermit> {
-    let why = match cluster.cluster().retry_tokens.spend() {
-        Ok(permit) => return Some(permit),
-        Err(Denied::Spent) => NoRetry::Budget,
-        Err(Denied::AtOnce) => NoRetry::AtOnce,
-    };
-    deny(cluster, progress, why);
-    None
+    let token = token(cluster);
+    token.map_err(|why| deny(cluster, progress, why)).ok()
+}
+
+fn token(cluster: &WorkerCluster) -> Result<RetryPermit, NoRetry> {
+    let cluster = cluster.cluster();
+    let most = cluster.config.bounds.limits.retries;
+    cluster.retry_tokens.spend(most).map_err(|why| match why {
+        Denied::Spent => NoRetry::Budget,
+        Denied::AtOnce => NoRetry::AtOnce,
+        Denied::Limit => NoRetry::Limit,
+    })
 }
 
 fn deny(cluster: &WorkerCluster, progress: &Progress, why: NoRetry) {
@@ -242,11 +247,7 @@ impl Tries<'_, '_> {
         // There are no more of these than connections were kept.
         let permit = match whom {
             Whom::Same => None,
-            Whom::Other | Whom::Any => match self.cluster.cluster().retry_tokens.spend() {
-                Ok(permit) => Some(permit),
-                Err(Denied::Spent) => return Err(NoRetry::Budget),
-                Err(Denied::AtOnce) => return Err(NoRetry::AtOnce),
-            },
+            Whom::Other | Whom::Any => Some(token(self.cluster)?),
         };
         let given_back = outcome
             .as_mut()

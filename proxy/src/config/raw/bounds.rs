@@ -27,6 +27,11 @@ pub(in crate::config) struct RawClusterLimits {
     #[schemars(with = "u32", range(min = 1, max = 1_000_000))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::config) pending: Option<u32>,
+    /// Retries, second tries of `hedge` among them. What is beyond it is not made, and the
+    /// answer that is there is given: `retry_budget` grants no more than this.
+    #[schemars(with = "u32", range(min = 0, max = 1_000_000))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) retries: Option<u32>,
 }
 
 /// Requests beyond a limit wait for their turn. The oldest is first; once everybody waits
