@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::answer::{Answer, AnswerBody};
 use super::body::RequestBody;
-use super::classify::{classify, refuses_certificate};
+use super::classify::{answer_of, answer_of_call, classify, grpc_status, refuses_certificate};
 use super::connect::{Way, connect};
 use super::connection::Connection;
 use super::hedging::{hedged, may_hedge};
@@ -92,6 +92,7 @@ pub async fn forward(
     };
     let Answered {
         mut parts,
+        said,
         received,
         connect_time,
         began,
@@ -106,7 +107,9 @@ pub async fn forward(
     {
         parts.headers.append(SET_COOKIE, cookie);
     }
-    active.judge(parts.status.is_server_error());
+    if let Some(said) = said {
+        active.judge(said != outlier::Answer::Well);
+    }
     cluster.stats().durations.observe(now - start);
     let (endpoint, reused) = match &received {
         Received::Http1(_, lease) => (lease.endpoint().clone(), lease.reused),
@@ -122,6 +125,7 @@ pub async fn forward(
         Received::Http2(stream, lease) => {
             let length = length_of(&parts, &asked.method, &stream);
             AnswerBody::multiplexed(stream, lease, length, terms.idle, active)
+                .ending_with_status(said.is_none())
         }
     };
     Ok(Answer {
@@ -172,6 +176,7 @@ pub(super) struct Asked<'a> {
 
 pub(super) struct Answered {
     pub parts: Parts,
+    said: Option<outlier::Answer>,
     pub received: Received,
     connect_time: Option<Duration>,
     /// When this try began.
@@ -262,16 +267,31 @@ fn judge(
     let pick = received.pick();
     if let Err(why) = check_answer(&parts, &asked.method, asked.upgrade) {
         pick.answered(Instant::now(), Outcome::Failed);
-        cluster.count(&pick.endpoint, outlier::Answer::Gateway);
+        cluster.pool.count(&pick.endpoint, outlier::Answer::Gateway);
         return Err(Failed::last(ProxyError::because(ErrorKind::BadAnswer, why)));
     }
-    cluster.heard(pick, Instant::now(), &parts);
+    let said = said_by_head(&parts, &received, asked);
+    cluster.heard(pick, Instant::now(), &parts, said);
     Ok(Answered {
+        said,
         parts,
         received,
         connect_time,
         began,
     })
+}
+
+/// How the endpoint did. `None` for a call of gRPC that says so behind its messages.
+fn said_by_head(parts: &Parts, received: &Received, asked: &Asked<'_>) -> Option<outlier::Answer> {
+    let said = answer_of(parts);
+    if !asked.terms.told.is_grpc || said != outlier::Answer::Well {
+        return Some(said);
+    }
+    match (grpc_status(&parts.headers), received) {
+        (Some(status), _) => Some(answer_of_call(status)),
+        (None, Received::Http2(stream, _)) if !stream.is_end_stream() => None,
+        (None, Received::Http1(..) | Received::Http2(..)) => Some(said),
+    }
 }
 
 /// A connection that can take a request at once.

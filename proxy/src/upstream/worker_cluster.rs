@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::admission::Admission;
 use super::choice::{Asked, Choice};
-use super::classify::{answer_of, failure_of, is_of_endpoint, is_refusal, outcome};
+use super::classify::{failure_of, is_of_endpoint, is_refusal, outcome};
 use super::connection;
 use super::destinations::Destinations;
 use super::hash_key::{self, NewCookie};
@@ -177,25 +177,17 @@ impl WorkerCluster {
             endpoint.failed(since);
         }
         if !is_refusal(error) {
-            self.count(endpoint, failure_of(error.kind));
+            self.pool.count(endpoint, failure_of(error.kind));
         }
     }
 
-    /// The head of an answer is there.
-    pub(super) fn heard(&self, pick: &Pick, now: Instant, head: &Parts) {
+    /// The head of an answer is there, and says how the endpoint did, or does not yet.
+    pub(super) fn heard(&self, pick: &Pick, now: Instant, head: &Parts, said: Option<Answer>) {
         if pick.is_watched() {
             pick.answered(now, outcome(head));
         }
-        self.count(&pick.endpoint, answer_of(head));
-    }
-
-    /// An endpoint that fails again and again is told of, once for each row.
-    pub(super) fn count(&self, endpoint: &WorkerEndpoint, answer: Answer) {
-        endpoint.count(answer);
-        let cluster = self.cluster();
-        let vitals = &endpoint.shared.vitals;
-        if vitals.count(answer, &cluster.config.outliers.rules) {
-            cluster.bell.notify_one();
+        if let Some(said) = said {
+            self.pool.count(&pick.endpoint, said);
         }
     }
 

@@ -84,8 +84,9 @@ impl Default for RawConcurrency {
     }
 }
 
-/// A breaker: a cluster of which too many requests fail (5xx, or no answer) is not asked for
-/// a while. Then a few requests are let through; when these go well, more and more.
+/// A breaker: a cluster of which too many requests fail (5xx, gRPC's words for that, or no
+/// answer) is not asked for a while. Then a few requests are let through; when these go well,
+/// more and more.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(rename = "Breaker")]
