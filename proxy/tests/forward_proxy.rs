@@ -272,6 +272,20 @@ fn a_silent_tunnel_ends() {
     assert_eq!(records(&proxy, 1)[0]["error"], "idle_timeout");
 }
 
+#[test]
+fn a_clusters_time_bounds_the_way_to_a_tunnel_and_not_the_tunnel() {
+    let origin = echo();
+    let targets = here(&[origin.address.port()]);
+    let more = "timeouts: { total: 1s }, limits: { requests: 1 }, queue: { timeout: 5m }";
+    let proxy = Proxy::start(&yaml(&format!("{targets}, {more}"), ""));
+    let mut tunnel = open(&proxy, origin.address);
+    // Waits for its turn until its time is over, when the first is older than that.
+    let (status, told) = refused(&proxy, &connect_to(origin.address));
+    assert_eq!(status, 504);
+    assert!(told.ends_with("details=\"total_timeout\""), "{told}");
+    say(&mut tunnel, "still there");
+}
+
 /// Sends a head, and reads the answer and the end of the connection.
 fn refused(proxy: &Proxy, head: &str) -> (u16, String) {
     let mut client = proxy.connect();

@@ -3,11 +3,16 @@
 mod support;
 
 use std::io::{BufReader, Write};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response};
 use serde_json::Value;
-use support::admin::{get, json, metric};
+use support::admin::{get, json, metric, metric_sum};
+use support::http2::{self, Http2, post};
+use support::http2_origin::{Http2Origin, read_body};
 use support::{Origin, Proxy, read_request, within};
 
 /// Nobody comes back within the test.
@@ -33,10 +38,14 @@ fn endpoints(origins: &[&Origin]) -> String {
 
 /// What `/clusters` tells of an endpoint.
 fn told(proxy: &Proxy, origin: &Origin) -> Value {
+    told_at(proxy, origin.address)
+}
+
+fn told_at(proxy: &Proxy, address: SocketAddr) -> Value {
     let clusters = json(&get(proxy.admin(), "/clusters"));
     let endpoints = clusters[0]["endpoints"].as_array().unwrap();
     let mut endpoints = endpoints.iter();
-    let is_it = |one: &&Value| one["address"] == *origin.address.to_string();
+    let is_it = |one: &&Value| one["address"] == *address.to_string();
     endpoints.find(is_it).unwrap().clone()
 }
 
@@ -250,4 +259,97 @@ fn connections_that_are_refused_at_once_eject_nobody() {
     }
     let clusters = json(&get(proxy.admin(), "/clusters"));
     assert_eq!(clusters[0]["endpoints"][1]["health"], "healthy");
+}
+
+/// Answers each call with a message, and then with this status, or with none.
+fn calling(status: Option<&'static str>) -> Http2Origin {
+    Http2Origin::start(move |request, mut respond| async move {
+        read_body(request.into_body()).await;
+        let head = Response::builder().header("content-type", "application/grpc");
+        let mut stream = respond
+            .send_response(head.body(()).unwrap(), false)
+            .unwrap();
+        let message = Bytes::from_static(b"\0\0\0\0\0");
+        stream.send_data(message, status.is_none()).unwrap();
+        if let Some(status) = status {
+            let mut trailers = HeaderMap::new();
+            trailers.insert("grpc-status", HeaderValue::from_static(status));
+            stream.send_trailers(trailers).unwrap();
+        }
+    })
+}
+
+fn of_calls(origins: &[&Http2Origin], more: &str) -> Proxy {
+    let all = origins.iter().map(|origin| format!("'{}'", origin.address));
+    let endpoints = all.collect::<Vec<_>>().join(", ");
+    Proxy::start(&format!(
+        "workers: 1\nadmin: {{ address: '127.0.0.1:0' }}\n\
+         listeners: [{{ name: web, address: '127.0.0.1:0', protocols: [http2], cluster: o }}]\n\
+         clusters: [{{ name: o, protocol: http2, endpoints: [{endpoints}], {more} }}]\n"
+    ))
+}
+
+/// One call on a connection of its own.
+fn call(proxy: &Proxy) {
+    http2::run(async {
+        let mut client = Http2::connect(proxy.address()).await;
+        let call = post("/a.B/C").header("content-type", "application/grpc");
+        let (answer, mut body) = client.open(call, false).await;
+        let message = Bytes::from_static(b"\0\0\0\0\0");
+        body.send_data(message, true).unwrap();
+        answer.await.unwrap();
+    });
+}
+
+#[test]
+fn a_call_says_behind_its_messages_how_it_went() {
+    let good = calling(Some("0"));
+    let bad = calling(Some("14"));
+    let proxy = of_calls(&[&good, &bad], LONG);
+    within("the bad one is ejected", || {
+        call(&proxy);
+        (told_at(&proxy, bad.address)["health"] == "ejected").then_some(())
+    });
+    let why = told_at(&proxy, bad.address)["why"].to_string();
+    assert!(why.contains("consecutive_gateway"), "{why}");
+    assert_eq!(told_at(&proxy, good.address)["failures"], 0);
+}
+
+#[test]
+fn of_calls_only_what_is_the_servers_fault_is_a_failure() {
+    let check = |status: Option<&'static str>, failures: u64| {
+        let origin = calling(status);
+        let proxy = of_calls(&[&origin], LONG);
+        call(&proxy);
+        call(&proxy);
+        let told = within("they are counted", || {
+            let told = told_at(&proxy, origin.address);
+            (told["requests"] == 2).then_some(told)
+        });
+        assert_eq!(told["failures"], failures, "{status:?}");
+    };
+    for status in ["2", "4", "13", "14", "15"] {
+        check(Some(status), 2);
+    }
+    for status in ["0", "1", "5", "7", "8", "12", "16"] {
+        check(Some(status), 0);
+    }
+    // A call that ends without one.
+    check(None, 2);
+}
+
+#[test]
+fn calls_that_fail_open_the_breaker() {
+    let origin = calling(Some("14"));
+    let breaker = "outliers: { consecutive_gateway: 0 }, breaker: { min_requests: 3, open: 1h, max_open: 1h }";
+    let proxy = of_calls(&[&origin], breaker);
+    within("it opens", || {
+        call(&proxy);
+        let refused = metric_sum(
+            proxy.admin(),
+            "lockgate_cluster_errors_total",
+            "breaker_open",
+        );
+        (refused >= 1.0).then_some(())
+    });
 }

@@ -2,10 +2,12 @@
 
 mod support;
 
+use std::collections::HashSet;
 use std::io::{BufReader, Write};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use h2::Reason;
@@ -13,7 +15,7 @@ use serde_json::{Value, json};
 use support::admin::metric;
 use support::http2::{self, Http2, post};
 use support::http2_origin::{Http2Origin, answer, read_body};
-use support::{Answer, Origin, Proxy, Seen, read_head, read_request, within};
+use support::{Answer, LIMIT, Origin, Proxy, Seen, read_head, read_request, within};
 
 /// One worker, so that endpoints are taken in turn.
 fn proxy(policy: &str, cluster: &str, endpoints: &[SocketAddr]) -> Proxy {
@@ -376,6 +378,50 @@ fn no_more_are_under_way_than_may_be() {
     let proxy = proxy("on: [503]", cluster, &[origin.address]);
     assert_eq!(proxy.get("/").status, 503);
     assert_eq!(denied(&proxy, "at_once"), 1.0);
+}
+
+#[test]
+fn no_more_are_under_way_than_the_limit_of_retries() {
+    let origin = Origin::start(|_| response(503, "", ""));
+    let none = proxy("on: [503]", "limits: { retries: 0 }", &[origin.address]);
+    assert_eq!(none.get("/").status, 503);
+    assert_eq!(denied(&none, "limit"), 1.0);
+    assert_eq!(all_seen(&origin).len(), 1);
+
+    // The second of each path is held.
+    let (release, gate) = channel();
+    let (gate, paths) = (Mutex::new(gate), Mutex::new(HashSet::new()));
+    let origin = Origin::scripted(move |stream, seen| {
+        let mut reader = BufReader::new(stream);
+        while let Some(request) = read_request(&mut reader) {
+            let is_first = paths.lock().unwrap().insert(request.line.clone());
+            seen.send(request).ok();
+            let answer = match is_first {
+                true => response(503, "", "no"),
+                false => gate
+                    .lock()
+                    .unwrap()
+                    .recv_timeout(LIMIT)
+                    .map_or_else(|_| Vec::new(), |()| response(200, "", "ok")),
+            };
+            if reader.get_mut().write_all(&answer).is_err() {
+                return;
+            }
+        }
+    });
+    let cluster = "limits: { retries: 1 }, retry_budget: { percent: 100, floor_at_once: 100 }";
+    let one = proxy("on: [503]", cluster, &[origin.address]);
+    let mut client = one.connect();
+    client.send("GET /a HTTP/1.1\r\nhost: a\r\n\r\n");
+    origin.seen();
+    origin.seen();
+    assert_eq!(one.get("/b").status, 503);
+    assert_eq!(denied(&one, "limit"), 1.0);
+    release.send(()).unwrap();
+    assert_eq!(client.answer().text(), "ok");
+    release.send(()).unwrap();
+    assert_eq!(one.get("/c").text(), "ok");
+    assert_eq!(denied(&one, "limit"), 1.0);
 }
 
 fn record(proxy: &Proxy) -> Value {

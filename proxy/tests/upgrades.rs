@@ -6,9 +6,10 @@ mod support;
 
 use std::io::{BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use support::admin::{live, metric_sum};
-use support::{Client, Origin, Proxy, Seen, read_head, within};
+use support::{Client, Origin, Proxy, Seen, read_head, read_some, within};
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
@@ -275,6 +276,37 @@ fn an_origin_that_switches_to_something_else_is_502() {
         let mut client = proxy.connect();
         assert_eq!(client.send(HANDSHAKE).answer().status, 502);
     }
+}
+
+#[test]
+fn a_clusters_time_bounds_the_handshake_and_not_what_follows() {
+    let count = AtomicUsize::new(0);
+    let origin = Origin::scripted(move |stream, _| {
+        let mut reader = BufReader::new(stream);
+        let request = read_head(&mut reader).expect("a handshake");
+        if count.fetch_add(1, Relaxed) == 0 {
+            reader
+                .get_mut()
+                .write_all(switch(ACCEPT).as_bytes())
+                .unwrap();
+            echo(reader, &request);
+        } else {
+            // Until the proxy gives it up.
+            read_some(&mut reader);
+        }
+    });
+    let proxy = Proxy::start(&format!(
+        "listeners: [{{ name: web, address: '127.0.0.1:0', cluster: o }}]\n\
+         clusters: [{{ name: o, endpoints: ['{}'], timeouts: {{ total: 1s }} }}]\n",
+        origin.address
+    ));
+    let mut first = open(&proxy);
+    let second = proxy.connect().send(HANDSHAKE).answer();
+    assert_eq!(second.status, 504);
+    let told = second.header("proxy-status").unwrap();
+    assert!(told.ends_with("details=\"total_timeout\""), "{told}");
+    // Older than that by now.
+    say(&mut first, "still there");
 }
 
 /// Their defaults are an hour, and none.

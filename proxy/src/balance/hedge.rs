@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use super::quantile::Quantiles;
 
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
     /// After this time.
     Fixed(Duration),
-    /// After what this share of requests, from 0 to 1, took no longer than, but not sooner
-    /// than this time.
-    Quantile { share: f64, least: Duration },
+    /// After what so many of a hundred requests took no longer than, but not sooner than
+    /// this time.
+    Percentile { percent: u8, least: Duration },
 }
 
 /// With fewer nothing is known of a quantile.
@@ -37,7 +37,7 @@ impl Hedge {
     pub fn new(rule: Rule) -> Self {
         let delay = match rule {
             Rule::Fixed(delay) => Some(delay),
-            Rule::Quantile { .. } => None,
+            Rule::Percentile { .. } => None,
         };
         Self {
             rule,
@@ -55,14 +55,15 @@ impl Hedge {
     /// A first try got its answer after so long. One that was cut off by the second counts
     /// for as long as it lasted: else what is slow would never be seen.
     pub fn observe(&mut self, took: Duration) {
-        let Rule::Quantile { share, least } = self.rule else {
+        let Rule::Percentile { percent, least } = self.rule else {
             return;
         };
         self.quantiles.observe(took);
         self.since_look += 1;
         if self.since_look >= LOOK_EVERY && self.quantiles.count() >= MIN_COUNT {
             self.since_look = 0;
-            self.delay = self.quantiles.at(share).map(|delay| delay.max(least));
+            let delay = self.quantiles.at(f64::from(percent) / 100.0);
+            self.delay = delay.map(|delay| delay.max(least));
         }
     }
 }
@@ -72,8 +73,8 @@ mod tests {
     use super::*;
     use fastrand::Rng;
 
-    const RULE: Rule = Rule::Quantile {
-        share: 0.95,
+    const RULE: Rule = Rule::Percentile {
+        percent: 95,
         least: Duration::from_millis(2),
     };
 

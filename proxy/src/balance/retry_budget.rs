@@ -14,6 +14,7 @@
 //! the window is longer, which grants less of the floor and no more of the share.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -46,6 +47,8 @@ pub enum Denied {
     Spent,
     /// Too many are under way.
     AtOnce,
+    /// As many as there ever may be.
+    Limit,
 }
 
 /// Of one cluster, shared by all workers. Two lines of its own.
@@ -55,7 +58,8 @@ pub struct Budget {
     rules: Rules,
     /// Tokens ever.
     spent: AtomicU64,
-    under_way: AtomicU64,
+    /// Shared with the budgets that this one follows.
+    under_way: Arc<AtomicU64>,
     /// To be added to a hundred times the requests' share; hundredths of tokens.
     granted: AtomicI64,
 }
@@ -65,17 +69,29 @@ impl Budget {
         Self {
             rules,
             spent: AtomicU64::new(0),
-            under_way: AtomicU64::new(0),
+            under_way: Arc::default(),
             granted: AtomicI64::new(floor(&rules)),
         }
     }
 
+    /// By other rules from now on. What is under way counts.
+    pub fn following(&self, rules: Rules) -> Self {
+        Self {
+            under_way: self.under_way.clone(),
+            ..Self::new(rules)
+        }
+    }
+
     /// For one retry, which must be [ended](Self::ended), where so many requests were ever
-    /// begun, retries not among them, and so many are under way.
-    pub fn spend(&self, requests: u64, active: u64) -> Result<(), Denied> {
+    /// begun, retries not among them, and so many are under way; `most` retries may be.
+    pub fn spend(&self, requests: u64, active: u64, most: Option<u64>) -> Result<(), Denied> {
         let at_once = active.saturating_mul(self.percent()) / 100;
         let at_once = at_once.max(u64::from(self.rules.floor_at_once));
-        take_below(&self.under_way, at_once).ok_or(Denied::AtOnce)?;
+        let (at_once, why) = match most {
+            Some(most) if most < at_once => (most, Denied::Limit),
+            Some(_) | None => (at_once, Denied::AtOnce),
+        };
+        take_below(&self.under_way, at_once).ok_or(why)?;
         let hundredths = hundredths(requests.saturating_mul(self.percent()));
         let granted = hundredths.saturating_add(self.granted.load(Relaxed));
         let tokens = u64::try_from(granted / 100).unwrap_or(0);
@@ -160,19 +176,19 @@ mod tests {
         let budget = Budget::new(RULES);
         // 30 of the floor, and 20 of a hundred requests.
         for _ in 0..50 {
-            assert_eq!(budget.spend(100, 1), Ok(()));
+            assert_eq!(budget.spend(100, 1, None), Ok(()));
             budget.ended();
         }
-        assert_eq!(budget.spend(100, 1), Err(Denied::Spent));
-        assert_eq!(budget.spend(104, 1), Err(Denied::Spent));
-        assert_eq!(budget.spend(105, 1), Ok(()));
+        assert_eq!(budget.spend(100, 1, None), Err(Denied::Spent));
+        assert_eq!(budget.spend(104, 1, None), Err(Denied::Spent));
+        assert_eq!(budget.spend(105, 1, None), Ok(()));
         assert_eq!(budget.spent(), 51);
     }
 
     #[test]
     fn not_too_many_are_under_way() {
         let budget = Budget::new(RULES);
-        let spend = |active| budget.spend(1_000_000, active);
+        let spend = |active| budget.spend(1_000_000, active, None);
         assert_eq!([spend(0), spend(0), spend(0)], [Ok(()); 3]);
         assert_eq!(spend(19), Err(Denied::AtOnce));
         assert_eq!(spend(20), Ok(()));
@@ -184,10 +200,28 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_holds_beside_the_budget() {
+        let budget = Budget::new(RULES);
+        let spend = |budget: &Budget, most| budget.spend(1_000_000, 100, Some(most));
+        assert_eq!(spend(&budget, 0), Err(Denied::Limit));
+        assert_eq!([spend(&budget, 2), spend(&budget, 2)], [Ok(()); 2]);
+        assert_eq!(spend(&budget, 2), Err(Denied::Limit));
+        assert_eq!(spend(&budget, 3), Ok(()));
+        // Those go on under other rules.
+        let next = budget.following(Rules {
+            percent: 1,
+            ..RULES
+        });
+        assert_eq!(spend(&next, 20), Err(Denied::AtOnce));
+        budget.ended();
+        assert_eq!(spend(&next, 20), Ok(()));
+    }
+
+    #[test]
     fn who_is_denied_is_not_under_way() {
         let budget = Budget::new(Rules { floor: 0, ..RULES });
         for _ in 0..100 {
-            assert_eq!(budget.spend(4, 1), Err(Denied::Spent));
+            assert_eq!(budget.spend(4, 1, None), Err(Denied::Spent));
         }
         assert_eq!(budget.under_way.load(Relaxed), 0);
     }
@@ -200,9 +234,9 @@ mod tests {
             floor_at_once: 0,
             window: Duration::MAX,
         });
-        assert_eq!(budget.spend(u64::MAX, u64::MAX), Ok(()));
+        assert_eq!(budget.spend(u64::MAX, u64::MAX, None), Ok(()));
         Window::default().tick(Duration::MAX, u64::MAX, &budget);
-        assert_eq!(budget.spend(u64::MAX, 0), Err(Denied::AtOnce));
+        assert_eq!(budget.spend(u64::MAX, 0, None), Err(Denied::AtOnce));
     }
 
     /// An origin that is down: every request fails at once and is tried again up to three
@@ -219,7 +253,7 @@ mod tests {
             for _ in 0..rate {
                 requests += 1;
                 for _ in 0..3 {
-                    if budget.spend(requests, 1).is_ok() {
+                    if budget.spend(requests, 1, None).is_ok() {
                         budget.ended();
                     }
                 }
@@ -242,7 +276,7 @@ mod tests {
         (0..=10).for_each(|second| {
             window.tick(Duration::from_secs(second), 1_000_000, &budget);
         });
-        let spent = (0..100).filter(|_| budget.spend(1_000_000, 1_000).is_ok());
+        let spent = (0..100).filter(|_| budget.spend(1_000_000, 1_000, None).is_ok());
         assert_eq!(spent.count(), 30);
     }
 
@@ -251,7 +285,7 @@ mod tests {
         let budget = Budget::new(RULES);
         let spend = || {
             (0..1000)
-                .filter(|_| budget.spend(500, 100_000).is_ok())
+                .filter(|_| budget.spend(500, 100_000, None).is_ok())
                 .count()
         };
         let spent = std::thread::scope(|scope| {

@@ -68,10 +68,13 @@ impl Bounds {
     /// `before` is what the cluster of the same name had: what is under way by it counts.
     pub fn new(config: &config::Cluster, workers: usize, before: Option<&Self>) -> Option<Self> {
         let bounds = &config.bounds;
-        if *bounds == ClusterBounds::default() {
+        let limits = &bounds.limits;
+        // Who retries asks for that limit, and nobody else.
+        let mut nothing = ClusterBounds::default();
+        nothing.limits.retries = limits.retries;
+        if *bounds == nothing {
             return None;
         }
-        let limits = &bounds.limits;
         // Each of its requests has a connection for itself.
         let alone = match config.protocol {
             config::ClusterProtocol::Http1 => limits.connections,

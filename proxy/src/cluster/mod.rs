@@ -117,15 +117,12 @@ impl Cluster {
     }
 
     fn before<'a>(&'a self, config: &config::Cluster, endpoints: &'a EndpointSet) -> Before<'a> {
-        let is_same = config.retry_budget == self.retry_tokens.rules;
+        let tokens = &self.retry_tokens;
         Before {
             endpoints,
             bell: self.bell.clone(),
             bounds: self.bounds.as_deref(),
-            tokens: match is_same {
-                true => self.retry_tokens.clone(),
-                false => RetryTokens::new(config.retry_budget, self.stats.clone()),
-            },
+            tokens: tokens.following(config.retry_budget, &self.stats),
         }
     }
 

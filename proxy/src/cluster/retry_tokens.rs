@@ -22,20 +22,38 @@ pub struct RetryPermit(Arc<RetryTokens>);
 
 impl RetryTokens {
     pub(super) fn new(rules: Rules, stats: Arc<PerWorker<ClusterStats>>) -> Arc<Self> {
+        Self::of(rules, Budget::new(rules), stats)
+    }
+
+    /// By other rules, perhaps.
+    pub(super) fn following(
+        self: &Arc<Self>,
+        rules: Rules,
+        stats: &Arc<PerWorker<ClusterStats>>,
+    ) -> Arc<Self> {
+        match self.rules == rules {
+            true => self.clone(),
+            false => Self::of(rules, self.budget.following(rules), stats.clone()),
+        }
+    }
+
+    fn of(rules: Rules, budget: Budget, stats: Arc<PerWorker<ClusterStats>>) -> Arc<Self> {
         Arc::new(Self {
             rules,
-            budget: Budget::new(rules),
+            budget,
             before: requests(&stats),
             stats,
             window: Mutex::default(),
         })
     }
 
-    /// Takes no lock. Only who wants to retry adds up what workers have counted.
-    pub fn spend(self: &Arc<Self>) -> Result<RetryPermit, Denied> {
+    /// Where `most` retries may be under way at once. Takes no lock. Only who wants to retry
+    /// adds up what workers have counted.
+    pub fn spend(self: &Arc<Self>, most: Option<u32>) -> Result<RetryPermit, Denied> {
         let active: i64 = self.stats.iter().map(|stats| stats.active.get()).sum();
         let active = u64::try_from(active).unwrap_or(0);
-        self.budget.spend(self.requests(), active)?;
+        let most = most.map(u64::from);
+        self.budget.spend(self.requests(), active, most)?;
         Ok(RetryPermit(self.clone()))
     }
 

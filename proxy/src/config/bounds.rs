@@ -19,6 +19,7 @@ pub struct ClusterLimits {
     pub connections: Option<u32>,
     /// Requests that wait for a connection to be made.
     pub pending: Option<u32>,
+    pub retries: Option<u32>,
 }
 
 /// Of each worker.

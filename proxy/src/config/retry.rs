@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::checked::Name;
-use crate::balance::backoff;
+use crate::balance::{backoff, hedge};
 use crate::http::hops::Answers;
 
 /// What a filter, a route or a cluster may name.
@@ -21,6 +21,8 @@ pub struct RetryPolicy {
     pub methods: RetryMethods,
     /// Bytes of a body that are kept to be sent again.
     pub max_body: usize,
+    /// When there is a second try beside the first.
+    pub hedge: Option<hedge::Rule>,
 }
 
 /// What a try ends with that another may follow.

@@ -130,6 +130,7 @@ async fn forward(
     if is_call(asked, &cluster) {
         upload.set_timeout(scene.listener.shared.config.timeouts.longest);
     }
+    note_total(scene, &mut course.view, &cluster);
     let progress = match cluster.cluster().config.targets {
         None => {
             let decisions = &course.view.decisions;
@@ -154,10 +155,6 @@ async fn forward(
             .await?
         }
     };
-    if let Some(total) = cluster.cluster().config.timeouts.total {
-        let own = scene.listener.shared.config.timeouts.total;
-        (course.view.decisions.total_timeout).get_or_insert_with(|| total.min(own));
-    }
     let limit = scene.limit(asked, &course.view);
     if limit.at <= Instant::now() {
         return Err(limit.kind.into());
@@ -227,6 +224,14 @@ async fn forward(
     facts.version = Some(answer.version);
     facts.reused = answer.reused;
     Ok(answer)
+}
+
+/// The cluster's time for all of it, where no filter has said how long it may take.
+pub fn note_total(scene: &Scene<'_>, view: &mut View, cluster: &WorkerCluster) {
+    if let Some(total) = cluster.cluster().config.timeouts.total {
+        let own = scene.listener.shared.config.timeouts.total;
+        (view.decisions.total_timeout).get_or_insert_with(|| total.min(own));
+    }
 }
 
 /// Where it was tried, of which the last ended so.

@@ -13,7 +13,7 @@ use http::{HeaderMap, Method, StatusCode};
 use super::Scene;
 use super::answer::{Body, Facts, Outcome};
 use super::begin::Asked;
-use super::forward::{Towards, choose, note_endpoint};
+use super::forward::{Towards, choose, note_endpoint, note_total};
 use super::midway::Course;
 use super::upload::Upload;
 use crate::cluster::Target;
@@ -74,6 +74,7 @@ pub async fn connect(
         let why = "CONNECT, which was routed to a cluster whose endpoints are known";
         return Err(ProxyError::because(ErrorKind::NotImplemented, why));
     }
+    note_total(scene, &mut course.view, &cluster);
     let about = (asked, &*course.view);
     let progress = progress(scene, &cluster, about, upload, client.alarm).await?;
     let limit = scene.limit(asked, &course.view);

@@ -49,13 +49,14 @@ pub fn status_of(status: StatusCode) -> u8 {
 
 const OK: u8 = 0;
 const CANCELLED: u8 = 1;
-const UNKNOWN: u8 = 2;
+pub const UNKNOWN: u8 = 2;
 pub const DEADLINE_EXCEEDED: u8 = 4;
 const PERMISSION_DENIED: u8 = 7;
 const RESOURCE_EXHAUSTED: u8 = 8;
 const UNIMPLEMENTED: u8 = 12;
-const INTERNAL: u8 = 13;
-const UNAVAILABLE: u8 = 14;
+pub const INTERNAL: u8 = 13;
+pub const UNAVAILABLE: u8 = 14;
+pub const DATA_LOSS: u8 = 15;
 const UNAUTHENTICATED: u8 = 16;
 
 /// Writes how a call ended: into a head, which is the whole answer then, or as

@@ -29,6 +29,10 @@ pub struct ClusterStats {
     pub connect_failures: Counter,
     /// Tries beyond the first.
     pub retries: Counter,
+    /// Of these, those beside a first one that took long, and those that were answered
+    /// sooner than it.
+    pub hedges: Counter,
+    pub hedges_won: Counter,
     /// Requests of which the breaker knows how they went, where there is one; those that
     /// failed; and both again of those that it let through to see.
     pub judged: Counter,
@@ -66,6 +70,8 @@ impl Default for ClusterStats {
             connections_open: Gauge::default(),
             connect_failures: Counter::default(),
             retries: Counter::default(),
+            hedges: Counter::default(),
+            hedges_won: Counter::default(),
             judged: Counter::default(),
             judged_failed: Counter::default(),
             probes: Counter::default(),

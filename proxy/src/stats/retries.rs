@@ -7,8 +7,10 @@ use super::counter::Counter;
 pub enum NoRetry {
     /// The cluster's budget was spent.
     Budget,
-    /// As many were under way as may be.
+    /// As many were under way as the budget lets be.
     AtOnce,
+    /// As many as `limits.retries` lets be.
+    Limit,
     /// No time was left for it.
     Deadline,
     /// Its body was larger than what is kept.
@@ -18,7 +20,14 @@ pub enum NoRetry {
 }
 
 impl NoRetry {
-    pub const NAMES: [&str; 5] = ["budget", "at_once", "deadline", "body", "outer_hop"];
+    pub const NAMES: [&str; 6] = [
+        "budget",
+        "at_once",
+        "limit",
+        "deadline",
+        "body",
+        "outer_hop",
+    ];
 
     pub fn name(self) -> &'static str {
         Self::NAMES[self as usize]

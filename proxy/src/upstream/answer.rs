@@ -17,14 +17,16 @@ use hyper::body::Incoming;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::classify::{classify, is_exhausted};
+use super::classify::{answer_of_call, classify, grpc_status, is_exhausted};
 use super::http2::{self, StreamLease};
 use super::opaque::Opaque;
 use super::pool::{Active, Lease};
 use super::wire::WireState;
+use crate::balance::outlier;
 use crate::cluster::Endpoint;
 use crate::deadline::Alarm;
 use crate::error::{ErrorKind, ProxyError};
+use crate::http::grpc;
 
 /// The head of an answer, with the body still to come.
 #[derive(Debug)]
@@ -76,6 +78,8 @@ enum State {
     Multiplexed {
         stream: RecvStream,
         lease: StreamLease,
+        /// How it went is known at its end only.
+        owes_status: bool,
     },
     /// No body, but a connection that goes on in another protocol.
     Switched(Box<Opaque>),
@@ -134,13 +138,25 @@ impl AnswerBody {
     ) -> Self {
         let mut body = Self {
             length,
-            state: State::Multiplexed { stream, lease },
+            state: State::Multiplexed {
+                stream,
+                lease,
+                owes_status: false,
+            },
             idle_timeout,
             deadline: None,
             active: Some(active),
         };
         body.finish_at_end();
         body
+    }
+
+    /// The same of a call of gRPC, if how it went is to be told behind its messages.
+    pub(super) fn ending_with_status(mut self, is_so: bool) -> Self {
+        if let State::Multiplexed { owes_status, .. } = &mut self.state {
+            *owes_status = is_so;
+        }
+        self
     }
 
     /// Of an answer behind which another protocol begins.
@@ -183,12 +199,13 @@ impl AnswerBody {
         let polled = match &mut self.state {
             State::Driven { incoming, lease } => poll_driven(incoming, lease, cx),
             State::Apart { incoming, .. } => Pin::new(incoming).poll_frame(cx),
-            State::Multiplexed { stream, lease } => {
+            State::Multiplexed { stream, lease, .. } => {
                 let polled = http2::poll_stream(stream, cx);
-                if let Poll::Ready(Some(Ok(Frame::Trailers(fields)))) = &polled
-                    && is_exhausted(fields)
-                {
-                    lease.pick().refused(Instant::now());
+                if let Poll::Ready(Some(Ok(Frame::Trailers(fields)))) = &polled {
+                    if is_exhausted(fields) {
+                        lease.pick().refused(Instant::now());
+                    }
+                    self.ended(grpc_status(fields).unwrap_or(grpc::UNKNOWN));
                 }
                 return self.give(polled.map_err(http2::classify), cx);
             }
@@ -220,6 +237,23 @@ impl AnswerBody {
                 Poll::Ready(None)
             }
             Poll::Pending => self.poll_stalled(cx),
+        }
+    }
+
+    /// A call of gRPC has ended so.
+    fn ended(&mut self, status: u8) {
+        self.went(answer_of_call(status));
+    }
+
+    /// To be known once, of an answer of which the head did not say.
+    fn went(&mut self, answer: outlier::Answer) {
+        if let State::Multiplexed {
+            lease, owes_status, ..
+        } = &mut self.state
+            && std::mem::take(owes_status)
+            && let Some(active) = &self.active
+        {
+            active.ended(&lease.pick().endpoint, answer);
         }
     }
 
@@ -255,6 +289,8 @@ impl AnswerBody {
     }
 
     fn finish(&mut self) {
+        // Without a status.
+        self.ended(grpc::UNKNOWN);
         self.active = None;
         match std::mem::replace(&mut self.state, State::Ended) {
             State::Driven { lease, .. } => lease.finish(),
@@ -274,6 +310,7 @@ impl AnswerBody {
     }
 
     fn fail(&mut self, error: ProxyError) -> ProxyError {
+        self.went(outlier::Answer::None);
         self.state = State::Ended;
         match self.active.take() {
             Some(active) => active.failed(error),

@@ -31,19 +31,7 @@ pub fn body_channel(length: Option<u64>) -> (BodySender, RequestBody) {
 
 /// The same with room for so many chunks: a copy may lag behind by as much.
 pub fn body_channel_of(length: Option<u64>, capacity: usize) -> (BodySender, RequestBody) {
-    let channel = Rc::new(RefCell::new(Channel {
-        chunks: SmallVec::new(),
-        capacity,
-        trailers: None,
-        end: End::Open,
-        end_is_known: false,
-        remaining: length,
-        receiver: Receiver::Reading,
-        receiver_waker: None,
-        sender_waker: None,
-        turn: 0,
-        kept: None,
-    }));
+    let channel = Rc::new(RefCell::new(Channel::new(length, capacity)));
     let receiver = BodyReceiver::of(&channel);
     (BodySender(channel), RequestBody::Stream(receiver))
 }
@@ -84,6 +72,22 @@ enum Receiver {
 }
 
 impl Channel {
+    fn new(length: Option<u64>, capacity: usize) -> Self {
+        Self {
+            chunks: SmallVec::new(),
+            capacity,
+            trailers: None,
+            end: End::Open,
+            end_is_known: false,
+            remaining: length,
+            receiver: Receiver::Reading,
+            receiver_waker: None,
+            sender_waker: None,
+            turn: 0,
+            kept: None,
+        }
+    }
+
     fn wake_receiver(&mut self) {
         if let Some(waker) = self.receiver_waker.take() {
             waker.wake();
@@ -372,6 +376,15 @@ impl Kept {
         }
     }
 
+    /// All of a body, that nobody will want again.
+    fn read(chunks: Vec<Bytes>) -> Self {
+        Self {
+            chunks,
+            has_replay: false,
+            ..Self::new(None, 0)
+        }
+    }
+
     /// What went by in an earlier turn and not yet in this one.
     fn next(&mut self) -> Option<Bytes> {
         let chunk = self.chunks.get(self.next)?.clone();
@@ -418,6 +431,39 @@ impl Replay {
             .as_ref()
             .is_some_and(|kept| kept.room.is_some());
         is_kept && channel.end != End::Abandoned
+    }
+
+    /// Whether all of the body has come, and is still there.
+    pub fn is_complete(&self) -> bool {
+        let channel = self.0.borrow();
+        channel.end == End::Finished
+            && channel.kept.as_ref().is_some_and(|kept| {
+                let waiting: usize = channel.chunks.iter().map(Bytes::len).sum();
+                kept.room.is_some_and(|room| waiting <= room)
+            })
+    }
+
+    /// The whole body once more, for another origin, while this one is read on.
+    pub fn copy(&self) -> Option<RequestBody> {
+        if !self.is_complete() {
+            return None;
+        }
+        let channel = self.0.borrow();
+        let kept = channel.kept.as_ref()?;
+        let small = Some(Bytes::copy_from_slice(&kept.small));
+        let small = small.filter(|small| !small.is_empty());
+        let chunks = kept.chunks.iter().cloned();
+        let chunks = chunks.chain(small).chain(channel.chunks.iter().cloned());
+        let trailers = channel.trailers.as_ref().or(kept.trailers.as_ref());
+        let copy = Channel {
+            trailers: trailers.cloned(),
+            end: End::Finished,
+            kept: Some(Box::new(Kept::read(chunks.collect()))),
+            ..Channel::new(kept.length, CAPACITY)
+        };
+        Some(RequestBody::Stream(BodyReceiver::of(&Rc::new(
+            RefCell::new(copy),
+        ))))
     }
 
     /// The body from its beginning, in the place of the one that was read before.

@@ -14,6 +14,7 @@ use super::wire::WireState;
 use crate::balance::outlier;
 use crate::balance::peak_ewma::Outcome;
 use crate::error::{ErrorKind, ProxyError};
+use crate::http::grpc;
 use crate::tls::{self, is_of_tls};
 
 /// Why there is no answer, or no more of its body.
@@ -58,6 +59,16 @@ pub(super) fn answer_of(head: &Parts) -> outlier::Answer {
             outlier::Answer::Gateway
         }
         status if status.is_server_error() => outlier::Answer::Error,
+        _ => outlier::Answer::Well,
+    }
+}
+
+/// The same of how a call of gRPC ended: as an answer of HTTP would say it (grpc's
+/// code.proto: 503, 504 and 500).
+pub(super) fn answer_of_call(status: u8) -> outlier::Answer {
+    match status {
+        grpc::UNAVAILABLE | grpc::DEADLINE_EXCEEDED => outlier::Answer::Gateway,
+        grpc::UNKNOWN | grpc::INTERNAL | grpc::DATA_LOSS => outlier::Answer::Error,
         _ => outlier::Answer::Well,
     }
 }
@@ -155,6 +166,20 @@ fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::balance::outlier::Answer;
+
+    #[test]
+    fn calls_fail_as_answers_of_http_do() {
+        let said: Vec<_> = (0..=17).map(answer_of_call).collect();
+        let failed = |answer| {
+            let statuses = std::iter::zip(0.., &said);
+            let failed = statuses.filter(move |(_, said)| **said == answer);
+            failed.map(|(status, _)| status).collect::<Vec<u8>>()
+        };
+        assert_eq!(failed(Answer::Gateway), [4, 14]);
+        assert_eq!(failed(Answer::Error), [2, 13, 15]);
+        assert!(failed(Answer::None).is_empty());
+    }
 
     #[test]
     fn heads_tell_how_their_sender_does() {

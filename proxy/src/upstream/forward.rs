@@ -16,15 +16,16 @@ use tokio::time::Instant;
 
 use super::answer::{Answer, AnswerBody};
 use super::body::RequestBody;
-use super::classify::{classify, refuses_certificate};
+use super::classify::{answer_of, answer_of_call, classify, grpc_status, refuses_certificate};
 use super::connect::{Way, connect};
 use super::connection::Connection;
+use super::hedging::{hedged, may_hedge};
 use super::http2::{self, Channel, StreamLease};
 use super::opaque::Opaque;
 use super::pool::{Active, Lease, Pick, WorkerEndpoint};
 use super::replay::Spare;
 use super::request::{Progress, UpstreamRequest, from_sent, to_hyper};
-use super::retry::{self, Tries};
+use super::retry::{self, Endpoints, Tries};
 use super::terms::Terms;
 use super::worker_cluster::WorkerCluster;
 use crate::balance::outlier;
@@ -70,23 +71,28 @@ pub async fn forward(
     let Some(pick) = cluster.pick(start, progress) else {
         return Err(active.failed(ErrorKind::NoEndpoint.into()));
     };
-    let endpoint = Rc::clone(&pick.endpoint);
-    let first = attempt(cluster, pick, request, &asked, start).await;
-    let answered = match first {
-        first if retry::may_go_on(&first, &asked) => {
-            let tries = Tries {
-                cluster,
-                asked: &mut asked,
-                spare,
-                last: endpoint,
-                began: start,
-            };
-            Box::pin(tries.go_on(first)).await
+    let answered = if may_hedge(&asked) {
+        hedged(cluster, pick, request, &mut asked, spare, start).await
+    } else {
+        let endpoint = Rc::clone(&pick.endpoint);
+        match attempt(cluster, pick, request, &asked, start).await {
+            first if retry::may_go_on(&first, &asked) => {
+                let tries = Tries {
+                    cluster,
+                    asked: &mut asked,
+                    spare,
+                    last: endpoint,
+                    began: start,
+                    tried: Endpoints::new(),
+                };
+                Box::pin(tries.go_on(first)).await
+            }
+            first => first.map_err(|failed| failed.error),
         }
-        first => first.map_err(|failed| failed.error),
     };
     let Answered {
         mut parts,
+        said,
         received,
         connect_time,
         began,
@@ -101,7 +107,9 @@ pub async fn forward(
     {
         parts.headers.append(SET_COOKIE, cookie);
     }
-    active.judge(parts.status.is_server_error());
+    if let Some(said) = said {
+        active.judge(said != outlier::Answer::Well);
+    }
     cluster.stats().durations.observe(now - start);
     let (endpoint, reused) = match &received {
         Received::Http1(_, lease) => (lease.endpoint().clone(), lease.reused),
@@ -119,6 +127,7 @@ pub async fn forward(
         Received::Http2(stream, lease) => {
             let length = length_of(&parts, &asked.method, &stream);
             AnswerBody::multiplexed(stream, lease, length, terms.idle, active)
+                .ending_with_status(said.is_none())
         }
     };
     Ok(Answer {
@@ -154,6 +163,7 @@ fn length_of(parts: &Parts, method: &Method, stream: &RecvStream) -> Option<u64>
 }
 
 /// What is asked, however often it is sent.
+#[derive(Clone)]
 pub(super) struct Asked<'a> {
     pub method: Method,
     pub is_idempotent: bool,
@@ -168,6 +178,7 @@ pub(super) struct Asked<'a> {
 
 pub(super) struct Answered {
     pub parts: Parts,
+    said: Option<outlier::Answer>,
     pub received: Received,
     connect_time: Option<Duration>,
     /// When this try began.
@@ -258,16 +269,31 @@ fn judge(
     let pick = received.pick();
     if let Err(why) = check_answer(&parts, &asked.method, asked.upgrade) {
         pick.answered(Instant::now(), Outcome::Failed);
-        cluster.count(&pick.endpoint, outlier::Answer::Gateway);
+        cluster.pool.count(&pick.endpoint, outlier::Answer::Gateway);
         return Err(Failed::last(ProxyError::because(ErrorKind::BadAnswer, why)));
     }
-    cluster.heard(pick, Instant::now(), &parts);
+    let said = said_by_head(&parts, &received, asked);
+    cluster.heard(pick, Instant::now(), &parts, said);
     Ok(Answered {
+        said,
         parts,
         received,
         connect_time,
         began,
     })
+}
+
+/// How the endpoint did. `None` for a call of gRPC that says so behind its messages.
+fn said_by_head(parts: &Parts, received: &Received, asked: &Asked<'_>) -> Option<outlier::Answer> {
+    let said = answer_of(parts);
+    if !asked.terms.told.is_grpc || said != outlier::Answer::Well {
+        return Some(said);
+    }
+    match (grpc_status(&parts.headers), received) {
+        (Some(status), _) => Some(answer_of_call(status)),
+        (None, Received::Http2(stream, _)) if !stream.is_end_stream() => None,
+        (None, Received::Http1(..) | Received::Http2(..)) => Some(said),
+    }
 }
 
 /// A connection that can take a request at once.

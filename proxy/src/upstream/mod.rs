@@ -19,6 +19,7 @@ mod connection;
 mod destinations;
 mod forward;
 mod hash_key;
+mod hedging;
 mod http2;
 mod interim;
 mod names;

@@ -68,7 +68,7 @@ pub async fn reach_opaque(
         Ok((socket, pick)) => {
             pick.answered(Instant::now(), Outcome::Answered);
             active.judge(false);
-            cluster.count(&pick.endpoint, Answer::Well);
+            cluster.pool.count(&pick.endpoint, Answer::Well);
             Ok(Opaque::of_socket(socket, BytesMut::new(), pick, active))
         }
         Err(error) => Err(active.failed(error)),

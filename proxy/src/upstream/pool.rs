@@ -264,6 +264,15 @@ impl Pool {
         self.cluster.stats.of(self.worker)
     }
 
+    /// An endpoint that fails again and again is told of, once for each row.
+    pub fn count(&self, endpoint: &WorkerEndpoint, answer: Answer) {
+        endpoint.count(answer);
+        let vitals = &endpoint.shared.vitals;
+        if vitals.count(answer, &self.cluster.config.outliers.rules) {
+            self.cluster.bell.notify_one();
+        }
+    }
+
     /// When a connection that is made now is too old: up to a tenth before the
     /// configured time, so that they do not all go at once.
     pub fn expiry(&self, now: Instant) -> Instant {
@@ -460,6 +469,12 @@ impl Active {
         if let Some(entry) = &self.entry {
             entry.judge(has_failed);
         }
+    }
+
+    /// How it went, where only the end of the answer says.
+    pub fn ended(&self, endpoint: &WorkerEndpoint, answer: Answer) {
+        self.judge(answer != Answer::Well);
+        self.pool.count(endpoint, answer);
     }
 
     /// Counts the error, and gives it back.

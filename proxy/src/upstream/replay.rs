@@ -63,10 +63,33 @@ impl Spare {
             Kept::Some(replay) => replay.again()?,
             Kept::TooLarge => return None,
         };
+        Some(self.with(body))
+    }
+
+    /// Whether all of it has come, and is there.
+    pub fn is_complete(&self) -> bool {
+        match &self.body {
+            Kept::Empty => true,
+            Kept::Some(replay) => replay.is_complete(),
+            Kept::TooLarge => false,
+        }
+    }
+
+    /// The request once more, while it is sent. `None` if not all of it is there.
+    pub fn copy(&self) -> Option<Request<RequestBody>> {
+        let body = match &self.body {
+            Kept::Empty => RequestBody::Empty,
+            Kept::Some(replay) => replay.copy()?,
+            Kept::TooLarge => return None,
+        };
+        Some(self.with(body))
+    }
+
+    fn with(&self, body: RequestBody) -> Request<RequestBody> {
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
-        Some(request)
+        request
     }
 }

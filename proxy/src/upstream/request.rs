@@ -146,6 +146,12 @@ impl Progress {
         self.endpoint.borrow().clone()
     }
 
+    /// Of two tries at once it is this one, which began then, that counts.
+    pub(super) fn goes_on_at(&self, endpoint: &Arc<Endpoint>, began: Instant) {
+        *self.endpoint.borrow_mut() = Some(Arc::clone(endpoint));
+        self.began(began);
+    }
+
     /// Tries beyond the first, those of connecting included.
     pub fn retries(&self) -> u32 {
         self.tries.get().saturating_sub(1)
@@ -170,6 +176,10 @@ pub enum TryEnd {
     Status(u16),
     /// One of gRPC.
     Grpc(u8),
+    /// Broken off: another, which was under way beside it, was answered first.
+    Overtaken,
+    /// Broken off with the exchange, while another was under way beside it.
+    GivenUp,
 }
 
 /// One request for an origin.

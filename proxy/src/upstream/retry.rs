@@ -46,13 +46,18 @@ pub(super) fn may_go_on(first: &Outcome, asked: &Asked<'_>) -> bool {
 
 /// A token of the cluster's budget; counts and notes that there is none.
 pub(super) fn spend(cluster: &WorkerCluster, progress: &Progress) -> Option<RetryPermit> {
-    let why = match cluster.cluster().retry_tokens.spend() {
-        Ok(permit) => return Some(permit),
-        Err(Denied::Spent) => NoRetry::Budget,
-        Err(Denied::AtOnce) => NoRetry::AtOnce,
-    };
-    deny(cluster, progress, why);
-    None
+    let token = token(cluster);
+    token.map_err(|why| deny(cluster, progress, why)).ok()
+}
+
+fn token(cluster: &WorkerCluster) -> Result<RetryPermit, NoRetry> {
+    let cluster = cluster.cluster();
+    let most = cluster.config.bounds.limits.retries;
+    cluster.retry_tokens.spend(most).map_err(|why| match why {
+        Denied::Spent => NoRetry::Budget,
+        Denied::AtOnce => NoRetry::AtOnce,
+        Denied::Limit => NoRetry::Limit,
+    })
 }
 
 fn deny(cluster: &WorkerCluster, progress: &Progress, why: NoRetry) {
@@ -69,6 +74,8 @@ pub(super) struct Tries<'a, 'b> {
     pub last: Rc<WorkerEndpoint>,
     /// When that began.
     pub began: Instant,
+    /// Where else it was tried until now.
+    pub tried: Endpoints,
 }
 
 /// What follows a try.
@@ -84,7 +91,7 @@ struct Next {
 
 type Plan = (Request<RequestBody>, Duration, Option<RetryPermit>);
 
-type Endpoints = SmallVec<[Rc<WorkerEndpoint>; 3]>;
+pub(super) type Endpoints = SmallVec<[Rc<WorkerEndpoint>; 3]>;
 
 /// Who is tried next.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -102,9 +109,9 @@ impl Tries<'_, '_> {
     /// Dropping the future breaks off the try that is under way.
     pub async fn go_on(mut self, first: Outcome) -> Result<Answered, ProxyError> {
         let mut outcome = first;
-        let mut tried = Endpoints::new();
+        let mut tried = std::mem::take(&mut self.tried);
         let mut _permit = None;
-        let mut count = 1;
+        let mut count = 1 + tried.len() as u32;
         loop {
             // The next one has a permit of its own.
             _permit = None;
@@ -240,11 +247,7 @@ impl Tries<'_, '_> {
         // There are no more of these than connections were kept.
         let permit = match whom {
             Whom::Same => None,
-            Whom::Other | Whom::Any => match self.cluster.cluster().retry_tokens.spend() {
-                Ok(permit) => Some(permit),
-                Err(Denied::Spent) => return Err(NoRetry::Budget),
-                Err(Denied::AtOnce) => return Err(NoRetry::AtOnce),
-            },
+            Whom::Other | Whom::Any => Some(token(self.cluster)?),
         };
         let given_back = outcome
             .as_mut()
@@ -287,14 +290,14 @@ impl Tries<'_, '_> {
 }
 
 /// Whether an answer is one that the policy tries again.
-fn wants(policy: &RetryPolicy, answered: &Answered) -> bool {
+pub(super) fn wants(policy: &RetryPolicy, answered: &Answered) -> bool {
     let answers = &policy.on.answers;
     answers.has_status(answered.parts.status.as_u16())
         || answers.grpc != 0
             && grpc_status(&answered.parts.headers).is_some_and(|status| answers.has_grpc(status))
 }
 
-fn end_of(outcome: &Outcome) -> TryEnd {
+pub(super) fn end_of(outcome: &Outcome) -> TryEnd {
     match outcome {
         Ok(answered) => match grpc_status(&answered.parts.headers) {
             Some(status) => TryEnd::Grpc(status),
@@ -312,6 +315,14 @@ fn was_sent_whole(outcome: &mut Outcome) -> bool {
             Received::Http2(..) => false,
         },
         Err(_) => false,
+    }
+}
+
+/// A try that does not count is over.
+pub(super) fn let_go(mut outcome: Outcome) {
+    let was_sent = was_sent_whole(&mut outcome);
+    if let Ok(answered) = outcome {
+        discard(answered, was_sent);
     }
 }
 

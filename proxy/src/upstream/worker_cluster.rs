@@ -12,10 +12,11 @@ use tokio::time::Instant;
 
 use super::admission::Admission;
 use super::choice::{Asked, Choice};
-use super::classify::{answer_of, failure_of, is_of_endpoint, is_refusal, outcome};
+use super::classify::{failure_of, is_of_endpoint, is_refusal, outcome};
 use super::connection;
 use super::destinations::Destinations;
 use super::hash_key::{self, NewCookie};
+use super::hedging::Hedges;
 use super::names::Names;
 use super::pool::{Pick, Pool, Sweep, WorkerEndpoint};
 use super::request::Progress;
@@ -38,6 +39,7 @@ pub struct WorkerCluster {
     destinations: Option<Destinations>,
     /// Where it says so by a name.
     pub(super) names: Option<Names<Resolved>>,
+    pub(super) hedges: Hedges,
 }
 
 impl WorkerCluster {
@@ -65,6 +67,7 @@ impl WorkerCluster {
             choice: RefCell::new(Choice::new(Arc::clone(&cluster), before)),
             destinations: (follows || goes_to_targets).then(Destinations::default),
             names: goes_to_targets.then(|| Names::new(look_up)),
+            hedges: Hedges::default(),
             pool: Rc::new(Pool {
                 admission: Admission::new(&cluster, worker),
                 cluster,
@@ -174,25 +177,17 @@ impl WorkerCluster {
             endpoint.failed(since);
         }
         if !is_refusal(error) {
-            self.count(endpoint, failure_of(error.kind));
+            self.pool.count(endpoint, failure_of(error.kind));
         }
     }
 
-    /// The head of an answer is there.
-    pub(super) fn heard(&self, pick: &Pick, now: Instant, head: &Parts) {
+    /// The head of an answer is there, and says how the endpoint did, or does not yet.
+    pub(super) fn heard(&self, pick: &Pick, now: Instant, head: &Parts, said: Option<Answer>) {
         if pick.is_watched() {
             pick.answered(now, outcome(head));
         }
-        self.count(&pick.endpoint, answer_of(head));
-    }
-
-    /// An endpoint that fails again and again is told of, once for each row.
-    pub(super) fn count(&self, endpoint: &WorkerEndpoint, answer: Answer) {
-        endpoint.count(answer);
-        let cluster = self.cluster();
-        let vitals = &endpoint.shared.vitals;
-        if vitals.count(answer, &cluster.config.outliers.rules) {
-            cluster.bell.notify_one();
+        if let Some(said) = said {
+            self.pool.count(&pick.endpoint, said);
         }
     }
 

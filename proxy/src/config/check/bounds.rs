@@ -11,6 +11,7 @@ impl Checker<'_> {
             requests: raw.limits.requests,
             connections: raw.limits.connections,
             pending: raw.limits.pending,
+            retries: raw.limits.retries,
         };
         let concurrency = raw.concurrency.as_ref();
         let concurrency = concurrency.map(|raw| self.concurrency(&below(at, "concurrency"), raw));

@@ -1,13 +1,15 @@
 //! Retry policies, and what clusters say of retries.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Checker;
 use super::names::read_name;
-use crate::balance::{backoff, retry_budget};
+use crate::balance::{backoff, hedge, retry_budget};
 use crate::config::place::below;
 use crate::config::raw::{
-    RawCluster, RawRetryBudget, RawRetryMethods, RawRetryOn, RawRetryPolicy, RawRetryWord,
+    RawAfter, RawCluster, RawHedge, RawRetryBudget, RawRetryMethods, RawRetryOn, RawRetryPolicy,
+    RawRetryWord,
 };
 use crate::config::retry::{RetryMethods, RetryOn, RetryPolicy};
 
@@ -31,6 +33,8 @@ impl Checker<'_> {
         let try_timeout = try_timeout.map(|time| self.time(at, "try_timeout", time));
         let max_retry_after = self.time(at, "retry_after", raw.retry_after);
         let max_body = self.memory_size(at, "max_body", raw.max_body);
+        let hedge = raw.hedge.as_ref();
+        let hedge = hedge.and_then(|hedge| self.hedge(at, raw.attempts, hedge));
         let policy = RetryPolicy {
             name: name?,
             on: on(raw.on.iter().flatten()),
@@ -43,10 +47,34 @@ impl Checker<'_> {
                 RawRetryMethods::Any => RetryMethods::Any,
             },
             max_body,
+            hedge,
         };
         let policy = Arc::new(policy);
         self.retry_policies.push(policy.clone());
         Some(policy)
+    }
+
+    fn hedge(&mut self, policy: &str, attempts: u32, raw: &RawHedge) -> Option<hedge::Rule> {
+        let at = below(policy, "hedge");
+        if attempts < 2 {
+            let found = "`hedge` with `attempts: 1`, so that there is never a second try";
+            self.mistake(&at, found, "2 attempts or more");
+        }
+        let least = raw.least.map(|least| self.time(&at, "least", least));
+        match raw.after? {
+            RawAfter::Time(time) => {
+                if raw.least.is_some() {
+                    let found = format!("`least` with `after: {time}`");
+                    let wanted = "`least` beside `p95` and the like, or not at all";
+                    self.mistake(&below(&at, "least"), found, wanted);
+                }
+                Some(hedge::Rule::Fixed(self.time(&at, "after", time)))
+            }
+            RawAfter::Percentile(percent) => Some(hedge::Rule::Percentile {
+                percent,
+                least: least.unwrap_or(Duration::from_millis(1)),
+            }),
+        }
     }
 
     /// The policy that a cluster names.

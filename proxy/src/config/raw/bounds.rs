@@ -27,6 +27,11 @@ pub(in crate::config) struct RawClusterLimits {
     #[schemars(with = "u32", range(min = 1, max = 1_000_000))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::config) pending: Option<u32>,
+    /// Retries, second tries of `hedge` among them. What is beyond it is not made, and the
+    /// answer that is there is given: `retry_budget` grants no more than this.
+    #[schemars(with = "u32", range(min = 0, max = 1_000_000))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) retries: Option<u32>,
 }
 
 /// Requests beyond a limit wait for their turn. The oldest is first; once everybody waits
@@ -79,8 +84,9 @@ impl Default for RawConcurrency {
     }
 }
 
-/// A breaker: a cluster of which too many requests fail (5xx, or no answer) is not asked for
-/// a while. Then a few requests are let through; when these go well, more and more.
+/// A breaker: a cluster of which too many requests fail (5xx, gRPC's words for that, or no
+/// answer) is not asked for a while. Then a few requests are let through; when these go well,
+/// more and more.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(rename = "Breaker")]

@@ -482,7 +482,9 @@ pub(in crate::config) struct RawClusterTimeouts {
     pub(in crate::config) idle: Time<1, { 24 * HOUR }>,
     /// From a request's first byte to its answer's last, where that is less than the
     /// listener's `timeouts.total` and no filter says otherwise; what is left of it is told
-    /// to the origin (`lockgate-deadline`). Beyond it: 504.
+    /// to the origin (`lockgate-deadline`). Beyond it: 504. Of CONNECT, and of a handshake of
+    /// another protocol, it is the time until that is there; how long it lasts is not bounded
+    /// by this.
     #[schemars(with = "Time<1, { 24 * HOUR }>")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::config) total: Option<Time<1, { 24 * HOUR }>>,

@@ -14,11 +14,12 @@ use super::units::{HOUR, Time};
 #[serde(default, deny_unknown_fields)]
 #[schemars(rename = "Outliers")]
 pub(in crate::config) struct RawOutliers {
-    /// Failures of any kind in a row, over all workers: answers of 5xx, and no answer.
-    /// 0 is never, here and below.
+    /// Failures of any kind in a row, over all workers: answers of 5xx, gRPC's `unknown`,
+    /// `internal` and `data_loss`, and those below. 0 is never, here and below.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub(in crate::config) consecutive_5xx: u32,
-    /// Of these, 502, 503 and 504, bad answers, and none.
+    /// Of these, 502, 503 and 504, gRPC's `unavailable` and `deadline_exceeded`, bad answers,
+    /// and none.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub(in crate::config) consecutive_gateway: u32,
     /// Of these, no answer: connections that break, handshakes that fail, and timeouts.

@@ -56,7 +56,9 @@ pub(super) use listener::{
 pub(super) use overload::RawOverload;
 pub(super) use proxy_protocol::RawProxyProtocol;
 pub(super) use registry::RawRegistry;
-pub(super) use retry::{RawRetryBudget, RawRetryMethods, RawRetryOn, RawRetryPolicy, RawRetryWord};
+pub(super) use retry::{
+    RawAfter, RawHedge, RawRetryBudget, RawRetryMethods, RawRetryOn, RawRetryPolicy, RawRetryWord,
+};
 pub(super) use secret::RawSecret;
 pub(super) use socket::{RawClusterSocket, RawKeepAlive, RawListenerSocket};
 pub(super) use tcp::RawTcp;

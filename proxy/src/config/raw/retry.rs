@@ -1,9 +1,11 @@
 //! The keys of a retry policy, and of a cluster's budget for retries.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, IntoDeserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Items;
 use super::units::{HOUR, KIB, MIB, Size, Time};
@@ -49,6 +51,80 @@ pub(in crate::config) struct RawRetryPolicy {
     /// again once any of it was sent.
     #[serde(default = "max_body")]
     pub(in crate::config) max_body: Size<0, { 16 * MIB }>,
+    /// A second try beside a first that takes long. Without this key there is none.
+    #[schemars(with = "RawHedge")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) hedge: Option<RawHedge>,
+}
+
+/// A second try beside a first that takes long, at another endpoint: the answer that comes
+/// first is passed on, and the other try is broken off. For requests that may be sent twice
+/// (`methods`), are whole by then and no larger than `max_body`. It is one of `attempts`, and
+/// paid from the cluster's `retry_budget`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Hedge")]
+pub(in crate::config) struct RawHedge {
+    /// So long after the first try began, if there is no answer. `p95` is what 95 of a hundred
+    /// first tries lately took at most (`p50` to `p99`): each worker learns it of the cluster's
+    /// requests by this policy, and hedges once it has seen a hundred.
+    #[schemars(required, with = "RawAfter")]
+    pub(in crate::config) after: Option<RawAfter>,
+    /// With `p95` and the like: not sooner than this. Without this key it is 1ms.
+    #[schemars(with = "Time<1, HOUR>")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) least: Option<Time<1, HOUR>>,
+}
+
+/// A time, or what so many of a hundred took at most.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::config) enum RawAfter {
+    Time(Time<1, HOUR>),
+    Percentile(u8),
+}
+
+impl fmt::Display for RawAfter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RawAfter::Time(time) => time.fmt(f),
+            RawAfter::Percentile(percent) => write!(f, "p{percent}"),
+        }
+    }
+}
+
+impl Serialize for RawAfter {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for RawAfter {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        match text.strip_prefix('p').map(str::parse) {
+            Some(Ok(percent)) => Ok(Self::Percentile(percent)),
+            Some(Err(_)) => Err(D::Error::custom("no percentile")),
+            None => Time::deserialize(text.into_deserializer()).map(Self::Time),
+        }
+    }
+}
+
+impl JsonSchema for RawAfter {
+    fn schema_name() -> Cow<'static, str> {
+        "After".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": "^([0-9]+(ms|s|m|h)|p[5-9][0-9])$",
+            "x-wanted": "a duration from 1ms to 1h, such as `50ms`, or `p50` to `p99`",
+        })
+    }
 }
 
 fn on() -> Items<RawRetryOn> {

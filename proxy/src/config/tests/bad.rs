@@ -508,6 +508,23 @@ fn health() {
 }
 
 #[test]
+fn hedges() {
+    check_with_listener(
+        "retry_policies:\n- { name: a, hedge: {} }\n- { name: b, attempts: 1, hedge: { after: 2h } }\n- { name: c, hedge: { after: 50ms, least: 1ms } }\n- { name: d, hedge: { after: p49, least: 0s, more: 1 } }\n- { name: e, hedge: { after: 50 } }\nclusters:\n- { name: c, endpoints: ['a:1'] }\n",
+        &[
+            "3:21: found no key `after`, wanted `after` with a duration from 1ms to 1h, such as `50ms`, or `p50` to `p99`",
+            "4:34: found `hedge` with `attempts: 1`, so that there is never a second try, wanted 2 attempts or more",
+            "4:43: found `2h`, wanted a duration from 1ms to 1h",
+            "5:43: found `least` with `after: 50ms`, wanted `least` beside `p95` and the like, or not at all",
+            "6:30: found `p49`, wanted a duration from 1ms to 1h, such as `50ms`, or `p50` to `p99`",
+            "6:42: found `0ms`, wanted a duration from 1ms to 1h",
+            "6:46: found the unknown key `more`, wanted `after` or `least`",
+            "7:30: found the number 50, wanted a duration from 1ms to 1h, such as `50ms`, or `p50` to `p99`",
+        ],
+    );
+}
+
+#[test]
 fn retry_policies() {
     check_with_listener(
         "retry_policies:\n- { name: a, attempts: 11, methods: some }\n- { name: a, on: [5xx, timeouts, 200], backoff: { base: 1s } }\n- { name: x, on: [{ grpc: [gone] }], max_body: 1GiB, retry_after: 2h }\n- { name: b, on: [] }\nclusters:\n- { name: c, endpoints: ['a:1'], retry: other, retry_budget: { percent: 101 } }\n- { name: d, endpoints: ['a:1'], timeouts: { total: 0s, try: 2d, tls: 0ms } }\n",

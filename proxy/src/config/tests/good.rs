@@ -4,7 +4,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::load;
-use crate::balance::backoff;
+use crate::balance::{backoff, hedge};
 use crate::config::{self, *};
 use crate::http::hops::Answers;
 
@@ -309,7 +309,7 @@ fn equal_files_are_equal_configurations() {
 
 #[test]
 fn retry_policies_are_as_they_are_written() {
-    let text = "listeners: [{ name: a, address: '1.1.1.1:1', cluster: c }]\nretry_policies:\n- name: all\n  on: [connect_failure, refused_stream, reset, try_timeout, gateway_error, 5xx, 429, { grpc: [cancelled, unavailable] }]\n  attempts: 5\n  try_timeout: 2s\n  backoff: { base: 10ms, max: 1s }\n  retry_after: 3s\n  methods: any\n  max_body: 1KiB\n- name: some\nclusters:\n- { name: c, endpoints: ['1.1.1.1:1'], retry: all, retry_budget: { percent: 10 } }\n- { name: d, endpoints: ['1.1.1.1:1'] }\n";
+    let text = "listeners: [{ name: a, address: '1.1.1.1:1', cluster: c }]\nretry_policies:\n- name: all\n  on: [connect_failure, refused_stream, reset, try_timeout, gateway_error, 5xx, 429, { grpc: [cancelled, unavailable] }]\n  attempts: 5\n  try_timeout: 2s\n  backoff: { base: 10ms, max: 1s }\n  retry_after: 3s\n  methods: any\n  max_body: 1KiB\n  hedge: { after: p95, least: 2ms }\n- { name: some, hedge: { after: 50ms } }\nclusters:\n- { name: c, endpoints: ['1.1.1.1:1'], retry: all, retry_budget: { percent: 10 } }\n- { name: d, endpoints: ['1.1.1.1:1'] }\n";
     let config = load(text).expect("a good configuration").config;
     let [all, some] = &*config.retry_policies else {
         panic!("two policies");
@@ -337,10 +337,16 @@ fn retry_policies_are_as_they_are_written() {
         max_retry_after: Duration::from_secs(3),
         methods: RetryMethods::Any,
         max_body: 1024,
+        hedge: Some(hedge::Rule::Percentile {
+            percent: 95,
+            least: Duration::from_millis(2),
+        }),
     };
     assert_eq!(**all, wanted);
     assert!(some.on.reset && some.on.answers.is_none());
     assert_eq!((some.attempts, some.max_body), (3, 64 << 10));
+    let fixed = hedge::Rule::Fixed(Duration::from_millis(50));
+    assert_eq!(some.hedge, Some(fixed));
     assert_eq!(config.clusters[0].retry.as_deref(), Some(&wanted));
     assert_eq!(config.clusters[0].retry_budget.percent, 10);
     assert_eq!(config.clusters[1].retry, None);

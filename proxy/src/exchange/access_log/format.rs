@@ -97,7 +97,7 @@ fn tries(tries: &[Try], object: &mut Object) {
     }
 }
 
-/// A kind of error, a status, or `grpc-` and a status.
+/// A kind of error, a status, `grpc-` and a status, or a word.
 fn end(end: TryEnd, out: &mut Vec<u8>) {
     match end {
         TryEnd::Error(kind) => out.extend_from_slice(kind.name().as_bytes()),
@@ -107,6 +107,8 @@ fn end(end: TryEnd, out: &mut Vec<u8>) {
             out.extend_from_slice(b"grpc-");
             number(u64::from(status), out);
         }
+        TryEnd::Overtaken => out.extend_from_slice(b"overtaken"),
+        TryEnd::GivenUp => out.extend_from_slice(b"given_up"),
     }
 }
 

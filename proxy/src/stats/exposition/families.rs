@@ -300,7 +300,7 @@ fn health(page: &mut Page, rows: &Rows<ClusterStats>) -> fmt::Result {
     )
 }
 
-const CLUSTER_COUNTERS: [CounterFamily<ClusterStats>; 10] = [
+const CLUSTER_COUNTERS: [CounterFamily<ClusterStats>; 12] = [
     CounterFamily {
         name: "lockgate_cluster_requests",
         help: "Requests and connections of TCP handed to the cluster, each once, however often it was tried.",
@@ -312,6 +312,18 @@ const CLUSTER_COUNTERS: [CounterFamily<ClusterStats>; 10] = [
         help: "Tries beyond the first, those of connecting to another endpoint included.",
         unit: None,
         of: |stats| &stats.retries,
+    },
+    CounterFamily {
+        name: "lockgate_cluster_hedges",
+        help: "Second tries beside a first that took long.",
+        unit: None,
+        of: |stats| &stats.hedges,
+    },
+    CounterFamily {
+        name: "lockgate_cluster_hedges_won",
+        help: "Of these, those that were answered first.",
+        unit: None,
+        of: |stats| &stats.hedges_won,
     },
     CounterFamily {
         name: "lockgate_cluster_copies",

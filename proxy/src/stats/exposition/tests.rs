@@ -38,6 +38,8 @@ fn busy() -> Arc<Stats> {
         listener.detections.count(Detected::Timeout);
         cluster.of(worker).requests.add(5);
         cluster.of(worker).errors(1).add(1);
+        cluster.of(worker).hedges.add(3);
+        cluster.of(worker).hedges_won.add(2);
         cluster.of(worker).retries_denied.count(NoRetry::AtOnce);
         cluster
             .of(worker)
@@ -112,6 +114,11 @@ fn workers_are_added_up_in_a_text_that_keeps_the_format() {
     check(
         "lockgate_cluster_requests_total{cluster=\"checkout\"}",
         10.0,
+    );
+    check("lockgate_cluster_hedges_total{cluster=\"checkout\"}", 6.0);
+    check(
+        "lockgate_cluster_hedges_won_total{cluster=\"checkout\"}",
+        4.0,
     );
     check(
         "lockgate_cluster_retries_denied_total{cluster=\"checkout\",reason=\"at_once\"}",
