@@ -17,9 +17,11 @@ mod retry_tokens;
 mod set;
 pub mod target;
 mod vitals;
+mod warming;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +37,7 @@ pub use retry_tokens::{RetryPermit, RetryTokens};
 pub use set::EndpointSet;
 pub use target::Target;
 pub use vitals::{Care, Checked, Seen, Vitals};
+pub use warming::WarmTurn;
 
 use crate::config::{self, Name};
 use crate::stats::{ClusterStats, PerWorker};
@@ -62,6 +65,8 @@ pub struct Cluster {
     pub retry_tokens: Arc<RetryTokens>,
     /// Where its endpoints are spoken to over TLS.
     pub tls: Option<Arc<tls::Client>>,
+    /// Rounds of connections that are made ahead.
+    warming: AtomicU32,
 }
 
 /// What goes over from the cluster of the same name.
@@ -162,6 +167,7 @@ impl Cluster {
             stats,
             retry_tokens: before.tokens,
             tls,
+            warming: AtomicU32::new(0),
         })
     }
 

@@ -1125,6 +1125,10 @@ pub struct PoolLimits {
     pub max_idle: usize,
     pub idle_timeout: Duration,
     pub max_lifetime: Duration,
+    /// Of one connection; `None` for any number.
+    pub max_requests: Option<u32>,
+    /// Made ahead to each endpoint.
+    pub warm: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::pool::{Pool, WorkerEndpoint};
 use crate::balance::bound::{self, Bound};
 use crate::balance::hash::after;
+use crate::balance::health::Health;
 use crate::balance::shares::place_of;
 use crate::balance::stride::RoundRobin;
 use crate::balance::subsets::Label;
@@ -95,6 +96,19 @@ impl Choice {
     /// Those that were picked at least once.
     pub fn known(&self) -> impl Iterator<Item = &Rc<WorkerEndpoint>> {
         self.endpoints.iter().flatten()
+    }
+
+    pub fn count(&self) -> usize {
+        self.endpoints.len()
+    }
+
+    /// The endpoint of an index, if it is well and gets a part of the requests.
+    pub fn well(&mut self, index: usize, now: Instant) -> Option<Rc<WorkerEndpoint>> {
+        let endpoint = &self.set.endpoints[index];
+        let is_well = endpoint.vitals.health() == Health::Healthy
+            && !endpoint.is_refusing(now)
+            && self.set.weight(index) > 0;
+        is_well.then(|| self.endpoint(index))
     }
 
     /// Takes over a set that the control thread has published since.

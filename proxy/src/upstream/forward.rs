@@ -282,7 +282,7 @@ fn way_that_is_there(
 ) -> Option<There> {
     match cluster.cluster().config.protocol {
         ClusterProtocol::Http1 => {
-            let client = cluster.told(asked.progress.client);
+            let client = cluster.pool.told(asked.progress.client);
             let connection = endpoint.checkout(&cluster.pool, client, now);
             connection.map(There::Http1)
         }

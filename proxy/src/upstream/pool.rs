@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use hyper::client::conn::http1;
 use tokio::time::Instant;
 
 use super::admission::{Admission, Entry};
@@ -16,7 +17,7 @@ use crate::balance::outlier::Answer;
 use crate::balance::peak_ewma::{self, Outcome, Tally};
 use crate::cluster::clock::since_start;
 use crate::cluster::{Cluster, Endpoint};
-use crate::config::PoolLimits;
+use crate::config::{ClusterProtocol, PoolLimits};
 use crate::error::{ErrorKind, Origin, ProxyError};
 use crate::proxy_protocol::Ends;
 use crate::stats::ClusterStats;
@@ -34,6 +35,11 @@ pub(super) struct WorkerEndpoint {
     pub channels: Channels,
     /// Whether it chose HTTP/1 in its last TLS handshake, where it was asked.
     pub chose_http1: Cell<bool>,
+    /// Connections of this worker, those that are being made among them.
+    pub open: Rc<Cell<u32>>,
+    /// Whether some are being made ahead, and before when no others are.
+    pub is_warming: Cell<bool>,
+    pub warms_next: Cell<Option<Instant>>,
     active: Cell<u32>,
     /// How requests went, where the cluster's policy goes by that.
     tally: Cell<Tally>,
@@ -54,6 +60,9 @@ impl WorkerEndpoint {
             idle: RefCell::default(),
             channels: Channels::default(),
             chose_http1: Cell::new(false),
+            open: Rc::default(),
+            is_warming: Cell::new(false),
+            warms_next: Cell::new(None),
             active: Cell::new(0),
             tally: Cell::default(),
             requests: Cell::new(0),
@@ -73,6 +82,37 @@ impl WorkerEndpoint {
     /// No longer in any cluster: nothing is kept.
     fn is_retired(&self) -> bool {
         self.holders.get() == 0 || self.has_left.get()
+    }
+
+    /// Whether connections there are of HTTP/1, as far as it has said.
+    pub fn speaks_http1(&self, pool: &Pool) -> bool {
+        match pool.cluster.config.protocol {
+            ClusterProtocol::Http1 => true,
+            ClusterProtocol::Http2 => false,
+            ClusterProtocol::Auto => pool.cluster.tls.is_none() || self.chose_http1.get(),
+        }
+    }
+
+    /// Whether there are fewer than are to be made ahead.
+    pub fn lacks_connections(&self, pool: &Pool, now: Instant) -> bool {
+        match self.speaks_http1(pool) {
+            true => self.open.get() < pool.limits().warm,
+            false => !self.channels.has_lasting(now),
+        }
+    }
+
+    /// One of HTTP/1 that was made for requests to come.
+    pub fn keep(&self, pool: &Pool, mut connection: Box<Connection>) {
+        pool.stats().connections_opened.add(1);
+        let mut idle = self.idle.borrow_mut();
+        let is_unwanted = self.is_retired() || idle.len() >= pool.limits().max_idle;
+        if is_unwanted || pool.gives_one_up() {
+            pool.stats().connections_discarded.add(1);
+            return;
+        }
+        connection.idle_since = Instant::now();
+        idle.push(connection);
+        pool.stats().connections_idle.add(1);
     }
 
     /// A connection of HTTP/2 that others may use as well.
@@ -166,7 +206,8 @@ impl WorkerEndpoint {
             return Err(Discarded);
         }
         let now = Instant::now();
-        if now >= connection.expires {
+        let most = pool.limits().max_requests;
+        if now >= connection.expires || most.is_some_and(|most| connection.requests >= most) {
             return Err(Discarded);
         }
         connection.idle_since = now;
@@ -251,9 +292,24 @@ pub(super) struct Pool {
     pub cluster: Arc<Cluster>,
     pub worker: usize,
     pub admission: Rc<Admission>,
+    pub builder: http1::Builder,
 }
 
 impl Pool {
+    /// The client that a connection belongs to, where the origin is told.
+    pub fn told(&self, client: Option<Ends>) -> Option<Ends> {
+        self.cluster.config.proxy_protocol?;
+        client
+    }
+
+    /// An endpoint that fails again and again is told of, once for each row.
+    pub fn count(&self, endpoint: &Endpoint, answer: Answer) {
+        let rules = &self.cluster.config.outliers.rules;
+        if endpoint.vitals.count(answer, rules) {
+            self.cluster.bell.notify_one();
+        }
+    }
+
     /// Whether another worker wants for a connection, which is to be given up here.
     pub fn gives_one_up(&self) -> bool {
         let bounds = self.cluster.bounds.as_ref();
@@ -273,7 +329,7 @@ impl Pool {
             .unwrap_or(now + FAR)
     }
 
-    fn limits(&self) -> &PoolLimits {
+    pub fn limits(&self) -> &PoolLimits {
         &self.cluster.config.pool
     }
 

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use http::response::Parts;
-use hyper::client::conn::http1;
 use tokio::time::Instant;
 
 use super::admission::Admission;
@@ -20,11 +19,11 @@ use super::names::Names;
 use super::pool::{Pick, Pool, Sweep, WorkerEndpoint};
 use super::request::Progress;
 use super::targets::{Resolved, look_up};
+use super::warm::Warming;
 use crate::balance::outlier::Answer;
 use crate::cluster::Cluster;
 use crate::config::Name;
 use crate::error::ProxyError;
-use crate::proxy_protocol::Ends;
 use crate::stats::ClusterStats;
 
 /// One cluster as one worker uses it. Carried over from snapshot to snapshot as
@@ -32,12 +31,13 @@ use crate::stats::ClusterStats;
 /// of endpoints that the next one has as well.
 pub struct WorkerCluster {
     pub(super) pool: Rc<Pool>,
-    pub(super) builder: http1::Builder,
     choice: RefCell<Choice>,
     /// Where the client says which endpoint it is.
     destinations: Option<Destinations>,
     /// Where it says so by a name.
     pub(super) names: Option<Names<Resolved>>,
+    /// Where connections are made ahead.
+    warming: Option<Warming>,
 }
 
 impl WorkerCluster {
@@ -61,12 +61,13 @@ impl WorkerCluster {
         let follows = cluster.config.follows_clients();
         let goes_to_targets = cluster.config.goes_to_targets();
         Rc::new(Self {
-            builder: connection::builder(cluster.config.max_head_bytes),
             choice: RefCell::new(Choice::new(Arc::clone(&cluster), before)),
             destinations: (follows || goes_to_targets).then(Destinations::default),
             names: goes_to_targets.then(|| Names::new(look_up)),
+            warming: (cluster.config.pool.warm > 0).then(Warming::default),
             pool: Rc::new(Pool {
                 admission: Admission::new(&cluster, worker),
+                builder: connection::builder(cluster.config.max_head_bytes),
                 cluster,
                 worker,
             }),
@@ -83,12 +84,6 @@ impl WorkerCluster {
 
     pub fn stats(&self) -> &ClusterStats {
         self.pool.stats()
-    }
-
-    /// The client that a connection belongs to, where the origin is told.
-    pub(super) fn told(&self, client: Option<Ends>) -> Option<Ends> {
-        self.cluster().config.proxy_protocol?;
-        client
     }
 
     /// To be called now and then: closes idle connections, and those that the origin has
@@ -116,6 +111,15 @@ impl WorkerCluster {
         }
     }
 
+    /// To be called now and then where nothing is to be given up: makes connections ahead.
+    pub fn fill(&self, now: Instant) {
+        if let Some(warming) = &self.warming {
+            let mut choice = self.choice.borrow_mut();
+            choice.follow(&self.pool);
+            warming.fill(&mut choice, &self.pool, now);
+        }
+    }
+
     /// The last answer did not come within the time of the whole exchange. Who only waited for
     /// its turn has asked nobody.
     pub fn late(&self, progress: &Progress) {
@@ -123,10 +127,7 @@ impl WorkerCluster {
         let Some(endpoint) = progress.endpoint() else {
             return;
         };
-        let rules = &cluster.config.outliers.rules;
-        if endpoint.vitals.count(Answer::None, rules) {
-            cluster.bell.notify_one();
-        }
+        self.pool.count(&endpoint, Answer::None);
         if cluster
             .bounds
             .as_ref()
@@ -186,14 +187,9 @@ impl WorkerCluster {
         self.count(&pick.endpoint, answer_of(head));
     }
 
-    /// An endpoint that fails again and again is told of, once for each row.
     pub(super) fn count(&self, endpoint: &WorkerEndpoint, answer: Answer) {
         endpoint.count(answer);
-        let cluster = self.cluster();
-        let vitals = &endpoint.shared.vitals;
-        if vitals.count(answer, &cluster.config.outliers.rules) {
-            cluster.bell.notify_one();
-        }
+        self.pool.count(&endpoint.shared, answer);
     }
 
     /// One that was not tried yet, also one that refused lately where there is no

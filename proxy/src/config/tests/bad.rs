@@ -65,6 +65,17 @@ fn tcp() {
 }
 
 #[test]
+fn connections_that_are_made_ahead() {
+    check_with_listener(
+        "clusters:\n\
+         - { name: a, endpoints: ['a:1'], pool: { warm: 9, max_idle: 8, max_requests: 0 } }\n\
+         - { name: b, endpoints: ['a:1'], pool: { warm: 1 }, proxy_protocol: v2 }\n\
+         - { name: c, endpoints: [original_dst], pool: { warm: 1 } }\n",
+        &["X"],
+    );
+}
+
+#[test]
 fn proxy_headers_to_origins() {
     check_with_listener(
         "clusters:\n- { name: a, endpoints: ['a:1'], protocol: http2, proxy_protocol: v1 }\n- { name: b, endpoints: ['a:1'], proxy_protocol: v3 }\n",
