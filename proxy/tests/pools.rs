@@ -3,11 +3,11 @@
 mod support;
 
 use std::io::{BufReader, Write};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use support::admin::{ask, metric};
+use support::admin::{ask, get, json, metric};
 use support::http2_origin::{Http2Origin, answer};
 use support::tls::{Authority, put};
 use support::tls_origin::Serves;
@@ -318,4 +318,96 @@ fn no_more_are_made_than_there_may_be() {
         (seen.all().len() >= 6).then_some(())
     });
     assert_eq!(proxy.get("/").text(), "ok");
+}
+
+/// What `/clusters` tells of the endpoint of this address.
+fn told(proxy: &Proxy, address: SocketAddr, what: &str) -> u64 {
+    let clusters = json(&get(proxy.admin(), "/clusters"));
+    let endpoints = clusters[0]["endpoints"].as_array().unwrap();
+    let mut all = endpoints.iter();
+    let endpoint = all.find(|one| one["address"] == *address.to_string());
+    endpoint.unwrap()[what].as_u64().unwrap()
+}
+
+/// Waits until `/clusters` tells so of it.
+fn is_told(proxy: &Proxy, address: SocketAddr, wanted: &[(&str, u64)]) {
+    for (what, wanted) in wanted {
+        within(what, || {
+            (told(proxy, address, what) == *wanted).then_some(())
+        });
+    }
+}
+
+#[test]
+fn connections_of_each_endpoint_are_told() {
+    let (origin, release) = Origin::holding("ok");
+    let cluster = format!("endpoints: ['{}'], pool: {{ warm: 2 }}", origin.address);
+    let proxy = Proxy::start(&yaml(&cluster));
+    let idle = [("connections", 2), ("idle_connections", 2), ("streams", 0)];
+    is_told(&proxy, origin.address, &idle);
+    let mut client = proxy.connect();
+    client.send("GET /held HTTP/1.1\r\nhost: a\r\n\r\n");
+    let busy = [("active", 1), ("connections", 2), ("idle_connections", 1)];
+    is_told(&proxy, origin.address, &busy);
+    release.send(()).unwrap();
+    assert_eq!(client.answer().status, 200);
+    is_told(&proxy, origin.address, &idle);
+}
+
+#[test]
+fn streams_of_each_endpoint_are_told() {
+    let (gate, held) = watch::channel(false);
+    let (origin, _) = patient_http2(held);
+    let cluster = format!("endpoints: ['{}'], protocol: http2", origin.address);
+    let proxy = Proxy::start(&yaml(&cluster));
+    let mut clients = [(); 3].map(|()| proxy.connect());
+    for client in &mut clients {
+        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    }
+    let busy = [("streams", 3), ("connections", 1), ("idle_connections", 0)];
+    is_told(&proxy, origin.address, &busy);
+    gate.send(true).unwrap();
+    let idle = [("streams", 0), ("connections", 1), ("idle_connections", 1)];
+    is_told(&proxy, origin.address, &idle);
+}
+
+/// What workers told of an endpoint does not stay as it was when its cluster is made anew, and
+/// nobody asks there any more.
+#[test]
+fn what_is_told_outlives_no_cluster() {
+    let (one, release) = Origin::holding("one");
+    let two = Origin::saying("two");
+    let cluster = |one_weighs: u8, keys: &str| {
+        yaml(&format!(
+            "endpoints: [{{ address: '{}', weight: {one_weighs} }}, '{}'], {keys}",
+            one.address, two.address
+        ))
+    };
+    let proxy = Proxy::start(&cluster(1, ""));
+    // In turns, so that one of two is held by the first.
+    for _ in 0..4 {
+        assert_eq!(proxy.get("/").status, 200);
+    }
+    let mut clients = [proxy.connect(), proxy.connect()];
+    for client in &mut clients {
+        client.send("GET /held HTTP/1.1\r\nhost: a\r\n\r\n");
+    }
+    is_told(&proxy, one.address, &[("active", 1), ("requests", 2)]);
+    // Another pool makes another cluster; the first endpoint gets nothing any more.
+    proxy.edit(&cluster(0, "pool: { max_idle: 7 }"));
+    proxy.reload();
+    is_told(
+        &proxy,
+        one.address,
+        &[("weight", 0), ("active", 1), ("idle_connections", 0)],
+    );
+    release.send(()).unwrap();
+    for client in &mut clients {
+        assert_eq!(client.answer().status, 200);
+    }
+    let over = [("active", 0), ("connections", 0), ("requests", 3)];
+    is_told(&proxy, one.address, &over);
+    assert_eq!(proxy.get("/").text(), "two");
+    // The counts of the cluster before are not forgotten.
+    is_told(&proxy, two.address, &[("requests", 4), ("active", 0)]);
 }

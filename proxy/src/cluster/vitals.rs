@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::clock;
 use crate::balance::health::{Health, Signs, Told};
 use crate::balance::outlier::{Answer, Cause, Ejections, Rules, Streak};
-use crate::stats::{Gauge, PerWorker};
+use crate::stats::{Counter, Gauge, PerWorker};
 
 /// Of one address. It outlives what a reload makes anew, as long as the address stays.
 #[derive(Debug, Default)]
@@ -57,13 +57,17 @@ pub struct Checked {
     pub failure: Option<String>,
 }
 
-/// What one worker knows of it, as it was at the worker's last tick.
+/// What one worker knows of it, as it was at the worker's last tick. A worker may know it
+/// several times, by generations: each adds what it has not told yet.
 #[derive(Debug, Default)]
 pub struct Seen {
-    pub requests: AtomicU64,
-    pub failures: AtomicU64,
+    pub requests: Counter,
+    pub failures: Counter,
     pub active: Gauge,
+    /// Connections, idle or not, and streams of HTTP/2 on them.
+    pub open: Gauge,
     pub idle: Gauge,
+    pub streams: Gauge,
     /// Of `peak_ewma`, in nanoseconds; zero for unknown.
     pub latency: AtomicI64,
 }

@@ -88,8 +88,10 @@ impl Choice {
         }
         let pairs = std::iter::zip(&self.endpoints, stays);
         let gone = pairs.filter(|(_, stays)| !stays);
+        let now = Instant::now();
         for endpoint in gone.filter_map(|(endpoint, _)| endpoint.as_ref()) {
             endpoint.leave(pool);
+            endpoint.tell(pool, now);
         }
     }
 
@@ -127,7 +129,11 @@ impl Choice {
             let same = indices.map(|index| index.and_then(|index| before[index].take()));
             self.endpoints = same.collect();
             let gone = before.iter().flatten();
-            gone.for_each(|endpoint| endpoint.retire(pool));
+            let now = Instant::now();
+            gone.for_each(|endpoint| {
+                endpoint.retire(pool);
+                endpoint.tell(pool, now);
+            });
         }
         if set.plan.groups().len() != self.rounds.len() {
             self.rounds = rounds(&set, &mut self.rng);

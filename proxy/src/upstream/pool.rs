@@ -46,6 +46,9 @@ pub(super) struct WorkerEndpoint {
     /// Tries that are over, and those that were failures.
     requests: Cell<u64>,
     failures: Cell<u64>,
+    /// What of all that was told, by which worker of how many.
+    told: Cell<Told>,
+    teller: Cell<Option<(usize, usize)>>,
     /// Of the worker's clusters: more than one after a reload that left it where it was, and
     /// none once it is retired.
     holders: Cell<u32>,
@@ -67,6 +70,8 @@ impl WorkerEndpoint {
             tally: Cell::default(),
             requests: Cell::new(0),
             failures: Cell::new(0),
+            told: Cell::default(),
+            teller: Cell::new(None),
             holders: Cell::new(1),
             has_left: Cell::new(false),
         })
@@ -157,19 +162,44 @@ impl WorkerEndpoint {
     /// Lets the control thread know.
     pub fn tell(&self, pool: &Pool, now: Instant) {
         let workers = pool.cluster.stats.iter().count();
-        let Some(seen) = self.shared.vitals.seen_by(pool.worker, workers) else {
-            return;
-        };
-        seen.requests.store(self.requests.get(), Relaxed);
-        seen.failures.store(self.failures.get(), Relaxed);
-        seen.active.set(self.active().into());
-        seen.idle.set(self.idle.borrow().len() as i64);
+        self.teller.set(Some((pool.worker, workers)));
         let latency = self
             .tally()
             .latency(since_start(now), &peak_ewma::Rules::default());
         let latency = latency.map_or(0, |latency| latency.as_nanos().max(1));
         let latency = i64::try_from(latency).unwrap_or(i64::MAX);
-        seen.latency.store(latency, Relaxed);
+        if let Some(seen) = self.shared.vitals.seen_by(pool.worker, workers) {
+            seen.latency.store(latency, Relaxed);
+        }
+        self.tell_counts(self.counts());
+    }
+
+    fn counts(&self) -> Told {
+        let idle = self.idle.borrow().len() + self.channels.idle();
+        Told {
+            requests: self.requests.get(),
+            failures: self.failures.get(),
+            active: self.active().into(),
+            open: self.open.get().into(),
+            idle: idle as i64,
+            streams: self.channels.streams() as i64,
+        }
+    }
+
+    /// What is new, if anything was told before.
+    fn tell_counts(&self, now: Told) {
+        let Some((worker, workers)) = self.teller.get() else {
+            return;
+        };
+        if let Some(seen) = self.shared.vitals.seen_by(worker, workers) {
+            let before = self.told.replace(now);
+            seen.requests.add(now.requests - before.requests);
+            seen.failures.add(now.failures - before.failures);
+            seen.active.add(now.active - before.active);
+            seen.open.add(now.open - before.open);
+            seen.idle.add(now.idle - before.idle);
+            seen.streams.add(now.streams - before.streams);
+        }
     }
 
     fn change(&self, change: impl FnOnce(&mut Tally)) {
@@ -274,6 +304,34 @@ impl WorkerEndpoint {
         let closed = closed + self.channels.retire();
         pool.stats().connections_expired.add(closed as u64);
     }
+}
+
+/// Nothing is under way there any more that this worker began.
+impl Drop for WorkerEndpoint {
+    fn drop(&mut self) {
+        self.tell_counts(Told {
+            requests: self.requests.get(),
+            failures: self.failures.get(),
+            ..Told::default()
+        });
+        let Some((worker, workers)) = self.teller.get() else {
+            return;
+        };
+        if let Some(seen) = self.shared.vitals.seen_by(worker, workers) {
+            seen.latency.store(0, Relaxed);
+        }
+    }
+}
+
+/// What the control thread knows of an endpoint by one that knows it on a worker.
+#[derive(Clone, Copy, Default)]
+struct Told {
+    requests: u64,
+    failures: u64,
+    active: i64,
+    open: i64,
+    idle: i64,
+    streams: i64,
 }
 
 /// Which idle connections are closed.
@@ -415,6 +473,10 @@ impl Drop for Pick {
         }
         let active = &self.endpoint.active;
         active.set(active.get() - 1);
+        // No tick sees it any more.
+        if self.endpoint.is_retired() {
+            self.endpoint.tell_counts(self.endpoint.counts());
+        }
     }
 }
 

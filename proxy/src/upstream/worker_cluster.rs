@@ -241,8 +241,10 @@ impl WorkerCluster {
 impl Drop for WorkerCluster {
     fn drop(&mut self) {
         self.pool.admission.retire();
+        let now = Instant::now();
         for endpoint in self.choice.get_mut().known() {
             endpoint.retire(&self.pool);
+            endpoint.tell(&self.pool, now);
         }
         if let Some(destinations) = &self.destinations {
             destinations.retire(&self.pool);

@@ -216,6 +216,18 @@ impl Channels {
         all.any(|channel| !channel.takes_no_more() && now < channel.expires)
     }
 
+    /// Connections without a stream.
+    pub fn idle(&self) -> usize {
+        let open = self.open.borrow();
+        open.iter().filter(|channel| channel.is_idle()).count()
+    }
+
+    /// Streams under way on those that take others.
+    pub fn streams(&self) -> usize {
+        let open = self.open.borrow();
+        open.iter().map(|channel| channel.active.get()).sum()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.open.borrow().is_empty()
     }
