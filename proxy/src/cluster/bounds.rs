@@ -68,7 +68,11 @@ impl Bounds {
     /// `before` is what the cluster of the same name had: what is under way by it counts.
     pub fn new(config: &config::Cluster, workers: usize, before: Option<&Self>) -> Option<Self> {
         let bounds = &config.bounds;
-        if *bounds == ClusterBounds::default() {
+        let of_endpoints_alone = ClusterBounds {
+            per_endpoint: bounds.per_endpoint,
+            ..ClusterBounds::default()
+        };
+        if *bounds == of_endpoints_alone {
             return None;
         }
         let limits = &bounds.limits;

@@ -6,6 +6,7 @@
 //! so that what is known about them outlives such a change.
 //! Must never: open a connection, or know which worker asks.
 
+mod at_once;
 mod bounds;
 pub mod clock;
 pub mod dns;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
+pub use at_once::{AtOnce, Held};
 pub use bounds::{Bound, Bounds, TICK};
 pub use endpoint::{Address, Endpoint, Found};
 pub use inside::{Arrivals, Inside};
@@ -156,6 +158,7 @@ impl Cluster {
         let addresses = resolve::all_addresses(&config, &resolved);
         let endpoints =
             EndpointSet::new(addresses, before.endpoints, &config.balance, &config.spread);
+        count_at_once(&config, &endpoints);
         Arc::new(Self {
             endpoints: ArcSwap::from_pointee(endpoints),
             replacing: Mutex::default(),
@@ -197,11 +200,21 @@ impl Cluster {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let after = make(&self.endpoints.load());
+        count_at_once(&self.config, &after);
         self.endpoints.store(Arc::new(after));
     }
 
     pub fn name(&self) -> &Name {
         &self.config.name
+    }
+}
+
+/// From the beginning, so that nothing is under way uncounted when one leaves.
+fn count_at_once(config: &config::Cluster, set: &EndpointSet) {
+    if config.bounds.per_endpoint.is_any() {
+        set.endpoints
+            .iter()
+            .for_each(|endpoint| drop(endpoint.vitals.at_once().clone()));
     }
 }
 

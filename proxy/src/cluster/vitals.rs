@@ -1,11 +1,12 @@
 //! How an endpoint is: what workers saw of it, what was found out, what somebody said.
 
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::at_once::AtOnce;
 use super::clock;
 use crate::balance::health::{Health, Signs, Told};
 use crate::balance::outlier::{Answer, Cause, Ejections, Rules, Streak};
@@ -24,6 +25,8 @@ pub struct Vitals {
     /// When it came, or came back; zero for long ago.
     since: AtomicU64,
     seen: OnceLock<PerWorker<Seen>>,
+    /// Where that is limited.
+    at_once: OnceLock<Arc<AtOnce>>,
     /// The control thread's. No worker takes it.
     care: Mutex<Care>,
 }
@@ -79,6 +82,24 @@ const TOLD_DRAIN: u8 = 8;
 const TOLD_READY: u8 = 16;
 
 impl Vitals {
+    /// Of an endpoint that was there before, at which something is still under way.
+    pub fn with(at_once: Arc<AtOnce>) -> Self {
+        Self {
+            at_once: at_once.into(),
+            ..Self::default()
+        }
+    }
+
+    /// What there is at once, from now on if nobody has counted.
+    pub fn at_once(&self) -> &Arc<AtOnce> {
+        self.at_once.get_or_init(Arc::default)
+    }
+
+    /// The same, if anybody has.
+    pub fn known_at_once(&self) -> Option<&Arc<AtOnce>> {
+        self.at_once.get()
+    }
+
     /// Counts an answer, or that there was none. Whether the control thread is to look.
     pub fn count(&self, answer: Answer, rules: &Rules) -> bool {
         match self.streak.count(answer, rules) {

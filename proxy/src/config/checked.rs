@@ -825,6 +825,11 @@ impl Cluster {
 }
 
 impl EndpointAddress {
+    /// Whether clients say where it is.
+    pub fn is_told(&self) -> bool {
+        matches!(self, Self::OriginalDestination | Self::RequestTarget)
+    }
+
     /// Whether what it stands for has to be found.
     pub fn is_discovered(&self) -> bool {
         matches!(self, Self::Host { .. } | Self::Service(_) | Self::File(_))

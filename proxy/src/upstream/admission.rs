@@ -24,10 +24,10 @@ use crate::error::{ErrorKind, ProxyError};
 use crate::stats::{ClusterStats, PerWorker};
 
 /// How often it is looked whether other workers gave something back.
-const LOOK: Duration = Duration::from_millis(5);
+pub(super) const LOOK: Duration = Duration::from_millis(5);
 
 /// Within which other workers give up what is idle: some of their ticks.
-const GIVING_UP: Duration = Duration::from_secs(1);
+pub(super) const GIVING_UP: Duration = Duration::from_secs(1);
 
 /// Of one cluster on one worker. What was taken holds this and not the cluster, which may be
 /// replaced while connections stay.

@@ -21,7 +21,7 @@ use crate::balance::subsets::Label;
 use crate::balance::{choices, peak_ewma, slow_start};
 use crate::cluster::clock::since_start;
 use crate::cluster::{Cluster, Endpoint, EndpointSet, Group, Order};
-use crate::config::Balance;
+use crate::config::{Balance, EndpointLimits};
 
 const ONE: NonZeroU8 = NonZeroU8::MIN;
 const TWO: NonZeroU8 = NonZeroU8::new(2).expect("it is not zero");
@@ -40,6 +40,8 @@ pub(super) struct Asked<'a> {
     /// Those that endpoints are to have; none for any.
     pub labels: &'a [Label],
     pub slow_start: &'a slow_start::Rules,
+    /// Of each endpoint, where there are any.
+    pub limits: Option<&'a EndpointLimits>,
     /// For the request at hand.
     pub tried: &'a [Rc<WorkerEndpoint>],
 }
@@ -155,8 +157,10 @@ impl Choice {
         let groups = set.plan.groups();
         let untried = |group: &Group, place: usize| {
             let index = group.index(place);
-            let will_do =
-                !group.is_weightless(place) && !is_one_of(&set.endpoints[index], asked.tried);
+            let endpoint = &set.endpoints[index];
+            let will_do = !group.is_weightless(place)
+                && !is_one_of(endpoint, asked.tried)
+                && !has_all_requests(endpoint, asked.limits);
             will_do.then_some(index)
         };
         // Not the first of the list, which all that fail would go to.
@@ -292,6 +296,21 @@ impl Drawing<'_> {
         endpoint.is_refusing(self.asked.now)
             || self.group.is_weightless(place)
             || is_one_of(endpoint, self.asked.tried)
+            || self
+                .asked
+                .limits
+                .is_some_and(|limits| self.is_full(place, limits))
+    }
+
+    /// Whether it has as many requests as it may, or as many connections and none of these
+    /// that this worker could use.
+    fn is_full(&self, place: usize, limits: &EndpointLimits) -> bool {
+        let endpoint = self.endpoint(place);
+        let known = || self.endpoints[self.group.index(place)].as_ref();
+        let connections = endpoint.vitals.at_once().connections();
+        let has_all = limits.connections.is_some_and(|most| connections >= most);
+        has_all_requests(endpoint, Some(limits))
+            || has_all && known().is_none_or(|known| !known.has_way(self.asked.now))
     }
 
     /// Whether a turn that is its own is taken by one that may have come lately.
@@ -331,6 +350,11 @@ impl Drawing<'_> {
 fn rounds(set: &EndpointSet, rng: &mut Rng) -> Vec<RoundRobin> {
     let groups = set.plan.groups().iter();
     groups.map(|_| RoundRobin::starting_anywhere(rng)).collect()
+}
+
+fn has_all_requests(endpoint: &Endpoint, limits: Option<&EndpointLimits>) -> bool {
+    let most = limits.and_then(|limits| limits.requests);
+    most.is_some_and(|most| endpoint.vitals.at_once().requests() >= most)
 }
 
 fn is_one_of(endpoint: &Arc<Endpoint>, tried: &[Rc<WorkerEndpoint>]) -> bool {

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::admission::Taken;
 use super::classify::{failure_of, is_refusal};
 use super::connection::Connection;
-use super::counted::Counted;
+use super::counted::{Counted, at_endpoint};
 use super::forward::Asked;
 use super::http2::{self, Channel, StreamLease, Waited};
 use super::options;
@@ -125,14 +125,18 @@ async fn reach<T>(
             shared.accepted();
             return Ok(opened);
         }
-        // That is this proxy's doing, and would be the same with another endpoint.
-        Err(failure) if failure.kind == ErrorKind::ConnectionLimit => return Err(failure),
+        // That is this proxy's doing.
+        Err(failure) if is_limit(failure.kind) => return Err(failure),
         Err(failure) => failure,
     };
     if is_failure(&cluster.pool, &pick.endpoint, &failure) {
         cluster.blame(&pick.endpoint, start, &failure);
     }
     Err(failure)
+}
+
+fn is_limit(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::ConnectionLimit | ErrorKind::EndpointLimit)
 }
 
 /// Counts and tells of a connection that was not made. Whether that says something of the
@@ -384,8 +388,9 @@ async fn room(
     // Half of it is for connecting.
     let most = config.timeouts.connect / 2;
     let admission = &cluster.pool.admission;
+    let of_endpoint = at_endpoint(&cluster.pool, endpoint, is_alone, most).await?;
     let of_cluster = Taken::connection(admission, is_alone, most, make_room).await?;
-    Ok(Counted::new(of_cluster, endpoint))
+    Ok(Counted::new(of_cluster, of_endpoint, endpoint))
 }
 
 /// A socket, and TLS on it where the cluster has that; before all, the header that tells

@@ -67,8 +67,9 @@ pub async fn forward(
     terms.tell(&mut headers, start);
     let mut request = to_hyper(request.method, request.path, headers, request.body);
     let spare = Spare::of(&mut request, &asked, cluster.cluster().config.protocol);
-    let Some(pick) = cluster.pick(start, progress) else {
-        return Err(active.failed(ErrorKind::NoEndpoint.into()));
+    let pick = match cluster.pick(start, progress) {
+        Ok(pick) => pick,
+        Err(why) => return Err(active.failed(why.into())),
     };
     let endpoint = Rc::clone(&pick.endpoint);
     let first = attempt(cluster, pick, request, &asked, start).await;
@@ -227,8 +228,14 @@ pub(super) async fn attempt(
             ..
         }) => {
             cluster.stats().retries.add(1);
-            let pick = cluster.again(endpoint, Instant::now());
-            Box::pin(fresh(cluster, pick, *request, asked)).await
+            match cluster.again(endpoint, Instant::now()) {
+                Some(pick) => Box::pin(fresh(cluster, pick, *request, asked)).await,
+                None => Err(Failed {
+                    stage: Stage::Connecting,
+                    request: Some(request),
+                    ..Failed::last(ErrorKind::EndpointLimit.into())
+                }),
+            }
         }
         Err(failed) if failed.stage == Stage::Sent && failed.request.is_some() => Err(Failed {
             reused: true,

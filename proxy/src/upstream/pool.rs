@@ -111,7 +111,7 @@ impl WorkerEndpoint {
         pool.stats().connections_opened.add(1);
         let mut idle = self.idle.borrow_mut();
         let is_unwanted = self.is_retired() || idle.len() >= pool.limits().max_idle;
-        if is_unwanted || pool.gives_one_up() {
+        if is_unwanted || pool.gives_one_up() || self.gives_one_up(pool) {
             pool.stats().connections_discarded.add(1);
             return;
         }
@@ -230,8 +230,8 @@ impl WorkerEndpoint {
 
     fn give_back(&self, pool: &Pool, mut connection: Box<Connection>) -> Result<(), Discarded> {
         let mut idle = self.idle.borrow_mut();
-        let is_unwanted =
-            self.is_retired() || idle.len() >= pool.limits().max_idle || pool.gives_one_up();
+        let is_unwanted = self.is_retired() || idle.len() >= pool.limits().max_idle;
+        let is_unwanted = is_unwanted || pool.gives_one_up() || self.gives_one_up(pool);
         if is_unwanted || !connection.rest() {
             return Err(Discarded);
         }
@@ -244,6 +244,16 @@ impl WorkerEndpoint {
         idle.push(connection);
         pool.stats().connections_idle.add(1);
         Ok(())
+    }
+
+    /// Whether another worker wants a connection to it, of which there may be so many.
+    pub fn gives_one_up(&self, pool: &Pool) -> bool {
+        pool.most_connections().is_some() && self.shared.vitals.at_once().is_wanted()
+    }
+
+    /// Whether something of it serves a request without another connection.
+    pub fn has_way(&self, now: Instant) -> bool {
+        !self.idle.borrow().is_empty() || self.channels.with_room(now).is_some()
     }
 
     /// Whether nothing is kept or under way.
@@ -374,6 +384,16 @@ impl Pool {
         bounds.is_some_and(|bounds| bounds.connections.is_wanted())
     }
 
+    /// To one endpoint, where that is limited.
+    pub fn most_connections(&self) -> Option<u32> {
+        self.cluster.config.bounds.per_endpoint.connections
+    }
+
+    /// Those that share what there may be, the thread of jobs among them.
+    pub fn workers(&self) -> u32 {
+        self.cluster.stats.iter().count() as u32
+    }
+
     pub fn stats(&self) -> &ClusterStats {
         self.cluster.stats.of(self.worker)
     }
@@ -411,6 +431,8 @@ pub(super) struct Pick {
     is_watched: bool,
     /// Since when the endpoint owes an answer's head, as the tally was told.
     waiting: Cell<Option<Instant>>,
+    /// Whether it is one of so many at the endpoint.
+    is_counted: Cell<bool>,
 }
 
 impl Pick {
@@ -424,7 +446,32 @@ impl Pick {
             endpoint,
             is_watched: watched.is_some(),
             waiting: Cell::new(watched),
+            is_counted: Cell::new(false),
         }
+    }
+
+    /// The same where there may be so many at the endpoint. `None` where there are.
+    pub fn one_of(
+        most: Option<u32>,
+        endpoint: Rc<WorkerEndpoint>,
+        watched: Option<Instant>,
+    ) -> Option<Self> {
+        let Some(most) = most else {
+            return Some(Self::new(endpoint, watched));
+        };
+        let may_begin = endpoint.shared.vitals.at_once().begin_request(most);
+        may_begin.then(|| {
+            let pick = Self::new(endpoint, watched);
+            pick.is_counted.set(true);
+            pick
+        })
+    }
+
+    /// Another in its place, of which the tally is not told.
+    fn hand_over(&self) -> Self {
+        let next = Self::new(Rc::clone(&self.endpoint), None);
+        next.is_counted.set(self.is_counted.take());
+        next
     }
 
     /// The request has been sent.
@@ -473,6 +520,9 @@ impl Drop for Pick {
         }
         let active = &self.endpoint.active;
         active.set(active.get() - 1);
+        if self.is_counted.get() {
+            self.endpoint.shared.vitals.at_once().end_request();
+        }
         // No tick sees it any more.
         if self.endpoint.is_retired() {
             self.endpoint.tell_counts(self.endpoint.counts());
@@ -521,7 +571,7 @@ impl Lease {
     /// The connection goes on in another protocol.
     pub fn into_connection(mut self) -> (Box<Connection>, Pick) {
         let connection = self.connection.take();
-        let pick = Pick::new(Rc::clone(&self.pick.endpoint), None);
+        let pick = self.pick.hand_over();
         (
             connection.expect("a lease has its connection until it is finished"),
             pick,
@@ -586,7 +636,10 @@ impl Active {
         // What was not sent says nothing of the origin.
         let was_sent = !matches!(
             error.kind,
-            ErrorKind::NoEndpoint | ErrorKind::ConnectionLimit | ErrorKind::PendingLimit
+            ErrorKind::NoEndpoint
+                | ErrorKind::ConnectionLimit
+                | ErrorKind::EndpointLimit
+                | ErrorKind::PendingLimit
         );
         if error.kind.origin() == Origin::Upstream && was_sent {
             self.judge(true);

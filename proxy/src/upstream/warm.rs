@@ -38,7 +38,7 @@ impl Warming {
             let Some(endpoint) = choice.well(index, now) else {
                 continue;
             };
-            if !endpoint.lacks_connections(pool, now) {
+            if !endpoint.lacks_connections(pool, now) || endpoint.gives_one_up(pool) {
                 continue;
             }
             let Some(turn) = pool.cluster.warm_turn() else {

@@ -23,8 +23,11 @@ use super::warm::Warming;
 use crate::balance::outlier::Answer;
 use crate::cluster::Cluster;
 use crate::config::Name;
-use crate::error::ProxyError;
+use crate::error::{ErrorKind, ProxyError};
 use crate::stats::ClusterStats;
+
+/// How often a worker may lose an endpoint's last place to another one for one request.
+const RACES: usize = 8;
 
 /// One cluster as one worker uses it. Carried over from snapshot to snapshot as
 /// long as its [`Cluster`] is the same. Dropping it closes idle connections, but for those
@@ -97,6 +100,9 @@ impl WorkerCluster {
                 false => what,
             };
             endpoint.sweep(&self.pool, now, what);
+            if endpoint.gives_one_up(&self.pool) {
+                endpoint.close_an_idle(&self.pool);
+            }
             endpoint.tell(&self.pool, now);
         }
         if let Some(destinations) = &self.destinations {
@@ -147,23 +153,41 @@ impl WorkerCluster {
                 .is_some_and(|destinations| destinations.close_an_idle(&self.pool))
     }
 
-    /// `None` when the cluster has no endpoint for it.
-    pub(super) fn pick(&self, now: Instant, progress: &Progress) -> Option<Pick> {
+    /// An endpoint for it, or why there is none.
+    pub(super) fn pick(&self, now: Instant, progress: &Progress) -> Result<Pick, ErrorKind> {
         if let Some(destinations) = &self.destinations {
             let wanted = &progress.destinations;
-            let picked = destinations.pick(wanted, &[], &self.pool, now)?;
-            return Some(Pick::new(picked, None));
+            let picked = destinations.pick(wanted, &[], &self.pool, now);
+            let pick = |picked| Pick::new(picked, None);
+            return picked.map(pick).ok_or(ErrorKind::NoEndpoint);
         }
         let mut choice = self.choice.borrow_mut();
         choice.follow(&self.pool);
-        let picked = choice.pick(&self.asked(now, progress, &[]))?;
-        Some(self.again(picked, now))
+        let asked = self.asked(now, progress, &[]);
+        let picked = choice.pick(&asked).ok_or(ErrorKind::NoEndpoint)?;
+        // Where it has as many as it may, all that are ready have, or had.
+        let pick = self.again(picked, now);
+        let pick = pick.or_else(|| self.pick_with_room(&mut choice, &asked));
+        pick.ok_or(ErrorKind::EndpointLimit)
     }
 
-    /// An endpoint that was picked already.
-    pub(super) fn again(&self, endpoint: Rc<WorkerEndpoint>, now: Instant) -> Pick {
-        let watches = self.cluster().config.balance.watches();
-        Pick::new(endpoint, watches.then_some(now))
+    /// An endpoint that may have another request. Each time that one has none any more when it
+    /// is asked, another worker was faster; that has an end.
+    fn pick_with_room(&self, choice: &mut Choice, asked: &Asked<'_>) -> Option<Pick> {
+        (0..RACES).find_map(|_| {
+            let picked = choice.pick_other(asked);
+            match picked {
+                Some(picked) => self.again(picked, asked.now).map(Some),
+                None => Some(None),
+            }
+        })?
+    }
+
+    /// An endpoint that was picked already. `None` where it has as many requests as it may.
+    pub(super) fn again(&self, endpoint: Rc<WorkerEndpoint>, now: Instant) -> Option<Pick> {
+        let config = &self.cluster().config;
+        let watched = config.balance.watches().then_some(now);
+        Pick::one_of(config.bounds.per_endpoint.requests, endpoint, watched)
     }
 
     /// A request that was sent there since then has failed so.
@@ -207,8 +231,7 @@ impl WorkerCluster {
         }
         let mut choice = self.choice.borrow_mut();
         choice.follow(&self.pool);
-        let picked = choice.pick_other(&self.asked(now, progress, tried))?;
-        Some(self.again(picked, now))
+        self.pick_with_room(&mut choice, &self.asked(now, progress, tried))
     }
 
     fn asked<'a>(
@@ -226,6 +249,8 @@ impl WorkerCluster {
             active: u64::try_from(active).unwrap_or(0),
             labels: &progress.labels,
             slow_start: &self.cluster().config.spread.slow_start,
+            limits: Some(&self.cluster().config.bounds.per_endpoint)
+                .filter(|limits| limits.is_any()),
             tried,
         }
     }

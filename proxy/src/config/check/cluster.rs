@@ -21,6 +21,7 @@ impl Checker<'_> {
         let endpoints = raw.endpoints.as_deref().unwrap_or_default();
         let endpoints = self.endpoints(&below(at, "endpoints"), endpoints);
         let pool = self.pool(&below(at, "pool"), raw, &endpoints);
+        let bounds = self.bounds(at, raw, &endpoints);
         let timeouts = ClusterTimeouts {
             connect: self.time(&below(at, "timeouts"), "connect", raw.timeouts.connect),
             tls: (raw.timeouts.tls).map(|time| self.time(&below(at, "timeouts"), "tls", time)),
@@ -59,7 +60,7 @@ impl Checker<'_> {
             http2: self.upstream_http2(&below(at, "http2"), &raw.http2),
             pool,
             timeouts,
-            bounds: self.bounds(at, raw),
+            bounds,
             retry: self.cluster_retry(at, raw),
             retry_budget: budget(&raw.retry_budget),
             socket: self.cluster_socket(&below(at, "socket"), &raw.socket),
@@ -71,13 +72,6 @@ impl Checker<'_> {
 
     fn pool(&mut self, at: &str, raw: &RawCluster, endpoints: &[Endpoint]) -> PoolLimits {
         let (max_idle, warm) = (raw.pool.max_idle, raw.pool.warm);
-        let is_told = |one: &Endpoint| {
-            let told = [
-                EndpointAddress::OriginalDestination,
-                EndpointAddress::RequestTarget,
-            ];
-            told.contains(&one.address)
-        };
         let at_warm = below(at, "warm");
         if warm as usize > max_idle {
             let found = format!("`warm: {warm}` above `max_idle: {max_idle}`");
@@ -87,7 +81,7 @@ impl Checker<'_> {
             let found = "`warm` where each connection is one client's (`proxy_protocol`)";
             self.mistake(&at_warm, found, "no such key");
         }
-        if warm > 0 && endpoints.iter().any(is_told) {
+        if warm > 0 && endpoints.iter().any(|one| one.address.is_told()) {
             let found = "`warm` where clients say where they go";
             self.mistake(&at_warm, found, "no such key, or endpoints that are known");
         }

@@ -33,7 +33,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub(super) use bounds::{RawBreaker, RawConcurrency};
+pub(super) use bounds::{RawBreaker, RawConcurrency, RawEndpointLimits};
 pub(super) use case::{
     RawAnswer, RawCase, RawCaseFile, RawCaseRequest, RawCaseResponse, RawExpect, RawExpectedCall,
     RawExpectedMirror, RawExpectedRequest, RawExpectedResponse, RawStep, Values,

@@ -65,6 +65,20 @@ fn tcp() {
 }
 
 #[test]
+fn limits_of_endpoints() {
+    check_with_listener(
+        "clusters:\n\
+         - { name: a, endpoints: ['a:1'], limits: { per_endpoint: { requests: 0, conections: 1 } } }\n\
+         - { name: b, endpoints: [original_dst], limits: { per_endpoint: { requests: 1 } } }\n",
+        &[
+            "3:70: found the number 0, wanted a whole number from 1 to 1000000",
+            "3:73: found the unknown key `conections`, wanted `connections`",
+            "4:65: found limits of each endpoint where clients say where they go, wanted no such key, or endpoints that are known",
+        ],
+    );
+}
+
+#[test]
 fn connections_that_are_made_ahead() {
     check_with_listener(
         "clusters:\n\
