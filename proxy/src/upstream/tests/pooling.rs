@@ -261,7 +261,7 @@ fn the_connection_that_was_used_last_is_used_next() {
             for _ in order {
                 answers.push(Some(ask(&cluster, get()).await.unwrap()));
             }
-            let mut by_number = vec![None, None, None];
+            let mut by_number = [None, None, None];
             for answer in answers.iter_mut().filter_map(Option::take) {
                 let number: usize = answer.headers["x-number"]
                     .to_str()
