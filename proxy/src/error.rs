@@ -93,6 +93,8 @@ kinds! {
     RequestLimit Upstream 503 "request_limit";
     /// So many connections as there may be.
     ConnectionLimit Upstream 503 "connection_limit";
+    /// So many of either as there may be at each endpoint that could be asked.
+    EndpointLimit Upstream 503 "endpoint_limit";
     /// So many requests as may wait for a connection to be made.
     PendingLimit Upstream 503 "pending_limit";
     /// So many as may wait for their turn.

@@ -39,7 +39,7 @@ pub fn clusters(options: &Options) -> anyhow::Result<Exit> {
     Ok(Exit::Good)
 }
 
-const TITLES: [&str; 12] = [
+const TITLES: [&str; 13] = [
     "CLUSTER",
     "ENDPOINT",
     "TIER",
@@ -47,6 +47,7 @@ const TITLES: [&str; 12] = [
     "WEIGHT",
     "HEALTH",
     "ACTIVE",
+    "OPEN",
     "IDLE",
     "EWMA",
     "REQUESTS",
@@ -93,6 +94,7 @@ fn row(cluster: &Value, endpoint: &Value) -> [String; TITLES.len()] {
         cell(&endpoint["weight"]),
         cell(&endpoint["health"]),
         cell(&endpoint["active"]),
+        cell(&endpoint["connections"]),
         cell(&endpoint["idle_connections"]),
         ewma,
         cell(&endpoint["requests"]),
@@ -115,7 +117,7 @@ mod tests {
                 {
                     "address": "10.0.0.1:80", "tier": 0, "zone": null, "weight": 1,
                     "health": "ejected", "why": "ejected: consecutive_gateway", "ejections": 2,
-                    "active": 3, "idle_connections": 4, "ewma_ms": 1.25, "requests": 77,
+                    "active": 3, "connections": 7, "idle_connections": 4, "ewma_ms": 1.25, "requests": 77,
                 },
             ],
         })];
@@ -125,7 +127,7 @@ mod tests {
             .map(|line| line.split_whitespace().collect())
             .collect();
         assert_eq!(lines[0], TITLES);
-        let wanted = "shop 10.0.0.1:80 0 - 1 ejected 3 4 1.2ms 77 2 ejected: consecutive_gateway";
+        let wanted = "shop 10.0.0.1:80 0 - 1 ejected 3 7 4 1.2ms 77 2 ejected: consecutive_gateway";
         assert_eq!(lines[1].join(" "), wanted);
     }
 }

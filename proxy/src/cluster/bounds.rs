@@ -69,8 +69,11 @@ impl Bounds {
     pub fn new(config: &config::Cluster, workers: usize, before: Option<&Self>) -> Option<Self> {
         let bounds = &config.bounds;
         let limits = &bounds.limits;
-        // Who retries asks for that limit, and nobody else.
-        let mut nothing = ClusterBounds::default();
+        // Who retries, and who picks an endpoint, ask for those limits, and nobody else.
+        let mut nothing = ClusterBounds {
+            per_endpoint: bounds.per_endpoint,
+            ..ClusterBounds::default()
+        };
         nothing.limits.retries = limits.retries;
         if *bounds == nothing {
             return None;

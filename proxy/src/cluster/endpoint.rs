@@ -96,11 +96,15 @@ pub struct Endpoint {
 
 impl Endpoint {
     pub fn new(found: Found) -> Arc<Self> {
+        Self::with(found, Vitals::default())
+    }
+
+    pub(super) fn with(found: Found, vitals: Vitals) -> Arc<Self> {
         Arc::new(Self {
             label: found.address.to_string().into(),
             tls_name: found.tls_name(),
             address: found.address,
-            vitals: Arc::default(),
+            vitals: Arc::new(vitals),
             refused_until: AtomicU64::new(0),
         })
     }

@@ -6,6 +6,7 @@
 //! so that what is known about them outlives such a change.
 //! Must never: open a connection, or know which worker asks.
 
+mod at_once;
 mod bounds;
 pub mod clock;
 pub mod dns;
@@ -17,15 +18,18 @@ mod retry_tokens;
 mod set;
 pub mod target;
 mod vitals;
+mod warming;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
+pub use at_once::{AtOnce, Held};
 pub use bounds::{Bound, Bounds, TICK};
 pub use endpoint::{Address, Endpoint, Found};
 pub use inside::{Arrivals, Inside};
@@ -35,6 +39,7 @@ pub use retry_tokens::{RetryPermit, RetryTokens};
 pub use set::EndpointSet;
 pub use target::Target;
 pub use vitals::{Care, Checked, Seen, Vitals};
+pub use warming::WarmTurn;
 
 use crate::config::{self, Name};
 use crate::stats::{ClusterStats, PerWorker};
@@ -62,6 +67,8 @@ pub struct Cluster {
     pub retry_tokens: Arc<RetryTokens>,
     /// Where its endpoints are spoken to over TLS.
     pub tls: Option<Arc<tls::Client>>,
+    /// Rounds of connections that are made ahead.
+    warming: AtomicU32,
 }
 
 /// What goes over from the cluster of the same name.
@@ -148,6 +155,7 @@ impl Cluster {
         let addresses = resolve::all_addresses(&config, &resolved);
         let endpoints =
             EndpointSet::new(addresses, before.endpoints, &config.balance, &config.spread);
+        count_at_once(&config, &endpoints);
         Arc::new(Self {
             endpoints: ArcSwap::from_pointee(endpoints),
             replacing: Mutex::default(),
@@ -159,6 +167,7 @@ impl Cluster {
             stats,
             retry_tokens: before.tokens,
             tls,
+            warming: AtomicU32::new(0),
         })
     }
 
@@ -188,11 +197,21 @@ impl Cluster {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let after = make(&self.endpoints.load());
+        count_at_once(&self.config, &after);
         self.endpoints.store(Arc::new(after));
     }
 
     pub fn name(&self) -> &Name {
         &self.config.name
+    }
+}
+
+/// From the beginning, so that nothing is under way uncounted when one leaves.
+fn count_at_once(config: &config::Cluster, set: &EndpointSet) {
+    if config.bounds.per_endpoint.is_any() {
+        set.endpoints
+            .iter()
+            .for_each(|endpoint| drop(endpoint.vitals.at_once().clone()));
     }
 }
 

@@ -1,13 +1,16 @@
 //! The endpoints of a cluster at one time, and the plan by which they are picked.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use rustls_pki_types::ServerName;
 use tokio::time::Instant;
 
+use super::at_once::AtOnce;
 use super::clock;
-use super::endpoint::{Endpoint, Found};
+use super::endpoint::{Address, Endpoint, Found};
 use super::plan::{Members, Plan};
+use super::vitals::Vitals;
 use crate::config::{Balance, Placement, Spread};
 
 /// Never changed, only replaced. What picking needs is worked out here, so that no worker
@@ -21,6 +24,8 @@ pub struct EndpointSet {
     slots: Arc<[u32]>,
     weights: Arc<[u32]>,
     places: Arc<[Placement]>,
+    /// Endpoints that left, at which something may be under way that counts.
+    departed: Arc<[Departed]>,
     pub plan: Plan,
     /// As of the last time that an endpoint came or came back, of [`clock`], all are there
     /// for long from then on. Zero for always.
@@ -41,6 +46,7 @@ impl EndpointSet {
         let places = found.iter().map(|found| found.place.clone()).collect();
         let (endpoints, slots) = members(found, before);
         EndpointSet {
+            departed: departed(&endpoints, before),
             endpoints,
             slots,
             weights,
@@ -58,6 +64,7 @@ impl EndpointSet {
             slots: self.slots.clone(),
             weights: self.weights.clone(),
             places: self.places.clone(),
+            departed: self.departed.clone(),
             plan: Plan::default(),
             settled: 0,
         }
@@ -72,6 +79,7 @@ impl EndpointSet {
             slots: self.slots.clone(),
             weights: self.weights.clone(),
             places: self.places.clone(),
+            departed: self.departed.clone(),
             plan: Plan::default(),
             settled: 0,
         }
@@ -153,9 +161,16 @@ fn members(found: Vec<Found>, before: &EndpointSet) -> Listed {
     let mut known: HashMap<_, _> = std::iter::zip(&*before.endpoints, &*before.slots)
         .map(|(endpoint, slot)| (key(endpoint), (endpoint, *slot)))
         .collect();
+    let departed: HashMap<_, _> = { before.departed.iter() }
+        .map(|departed| ((&departed.address, &departed.tls_name), &departed.at_once))
+        .collect();
     let (now, is_first) = (Instant::now(), before.endpoints.is_empty());
     let new = |found: Found| {
-        let endpoint = Endpoint::new(found);
+        let vitals = match departed.get(&(&found.address, &found.tls_name())) {
+            Some(at_once) => Vitals::with(Arc::clone(at_once)),
+            None => Vitals::default(),
+        };
+        let endpoint = Endpoint::with(found, vitals);
         // Who all come at once are equal.
         if !is_first {
             endpoint.vitals.begin(now);
@@ -192,6 +207,40 @@ fn members(found: Vec<Found>, before: &EndpointSet) -> Listed {
         members.into_iter().map(|(endpoint, _)| endpoint).collect(),
         slots,
     )
+}
+
+/// An endpoint that is not there now.
+#[derive(Debug, Clone)]
+struct Departed {
+    address: Address,
+    tls_name: ServerName<'static>,
+    at_once: Arc<AtOnce>,
+}
+
+/// Those of `before`, and those that left since, unless they are back or nobody knows them any
+/// more. While a worker knows one something may begin there yet.
+#[allow(clippy::mutable_key_type)] // As above.
+fn departed(endpoints: &[Arc<Endpoint>], before: &EndpointSet) -> Arc<[Departed]> {
+    let mut limited = before.endpoints.iter();
+    if before.departed.is_empty() && limited.all(|one| one.vitals.known_at_once().is_none()) {
+        return Arc::default();
+    }
+    let there: HashSet<_> = endpoints
+        .iter()
+        .map(|endpoint| (&endpoint.address, &endpoint.tls_name))
+        .collect();
+    let is_away = |departed: &Departed| !there.contains(&(&departed.address, &departed.tls_name));
+    let left = before.endpoints.iter().filter_map(|endpoint| {
+        let at_once = endpoint.vitals.known_at_once()?;
+        Some(Departed {
+            address: endpoint.address.clone(),
+            tls_name: endpoint.tls_name.clone(),
+            at_once: Arc::clone(at_once),
+        })
+    });
+    let known = before.departed.iter();
+    let known = known.filter(|departed| Arc::strong_count(&departed.at_once) > 1);
+    left.chain(known.cloned()).filter(is_away).collect()
 }
 
 #[cfg(test)]

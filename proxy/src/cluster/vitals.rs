@@ -1,15 +1,16 @@
 //! How an endpoint is: what workers saw of it, what was found out, what somebody said.
 
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::at_once::AtOnce;
 use super::clock;
 use crate::balance::health::{Health, Signs, Told};
 use crate::balance::outlier::{Answer, Cause, Ejections, Rules, Streak};
-use crate::stats::{Gauge, PerWorker};
+use crate::stats::{Counter, Gauge, PerWorker};
 
 /// Of one address. It outlives what a reload makes anew, as long as the address stays.
 #[derive(Debug, Default)]
@@ -24,6 +25,8 @@ pub struct Vitals {
     /// When it came, or came back; zero for long ago.
     since: AtomicU64,
     seen: OnceLock<PerWorker<Seen>>,
+    /// Where that is limited.
+    at_once: OnceLock<Arc<AtOnce>>,
     /// The control thread's. No worker takes it.
     care: Mutex<Care>,
 }
@@ -57,13 +60,17 @@ pub struct Checked {
     pub failure: Option<String>,
 }
 
-/// What one worker knows of it, as it was at the worker's last tick.
+/// What one worker knows of it, as it was at the worker's last tick. A worker may know it
+/// several times, by generations: each adds what it has not told yet.
 #[derive(Debug, Default)]
 pub struct Seen {
-    pub requests: AtomicU64,
-    pub failures: AtomicU64,
+    pub requests: Counter,
+    pub failures: Counter,
     pub active: Gauge,
+    /// Connections, idle or not, and streams of HTTP/2 on them.
+    pub open: Gauge,
     pub idle: Gauge,
+    pub streams: Gauge,
     /// Of `peak_ewma`, in nanoseconds; zero for unknown.
     pub latency: AtomicI64,
 }
@@ -75,6 +82,24 @@ const TOLD_DRAIN: u8 = 8;
 const TOLD_READY: u8 = 16;
 
 impl Vitals {
+    /// Of an endpoint that was there before, at which something is still under way.
+    pub fn with(at_once: Arc<AtOnce>) -> Self {
+        Self {
+            at_once: at_once.into(),
+            ..Self::default()
+        }
+    }
+
+    /// What there is at once, from now on if nobody has counted.
+    pub fn at_once(&self) -> &Arc<AtOnce> {
+        self.at_once.get_or_init(Arc::default)
+    }
+
+    /// The same, if anybody has.
+    pub fn known_at_once(&self) -> Option<&Arc<AtOnce>> {
+        self.at_once.get()
+    }
+
     /// Counts an answer, or that there was none. Whether the control thread is to look.
     pub fn count(&self, answer: Answer, rules: &Rules) -> bool {
         match self.streak.count(answer, rules) {

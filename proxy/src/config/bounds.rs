@@ -6,6 +6,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClusterBounds {
     pub limits: ClusterLimits,
+    pub per_endpoint: EndpointLimits,
     /// Where requests beyond a limit wait.
     pub queue: Option<Queue>,
     pub concurrency: Option<Concurrency>,
@@ -20,6 +21,20 @@ pub struct ClusterLimits {
     /// Requests that wait for a connection to be made.
     pub pending: Option<u32>,
     pub retries: Option<u32>,
+}
+
+/// At once at each endpoint, over all workers; `None` for however many.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EndpointLimits {
+    /// No more than connections, where each request has one for itself.
+    pub requests: Option<u32>,
+    pub connections: Option<u32>,
+}
+
+impl EndpointLimits {
+    pub fn is_any(&self) -> bool {
+        self.requests.is_some() || self.connections.is_some()
+    }
 }
 
 /// Of each worker.

@@ -825,6 +825,11 @@ impl Cluster {
 }
 
 impl EndpointAddress {
+    /// Whether clients say where it is.
+    pub fn is_told(&self) -> bool {
+        matches!(self, Self::OriginalDestination | Self::RequestTarget)
+    }
+
     /// Whether what it stands for has to be found.
     pub fn is_discovered(&self) -> bool {
         matches!(self, Self::Host { .. } | Self::Service(_) | Self::File(_))
@@ -1125,6 +1130,10 @@ pub struct PoolLimits {
     pub max_idle: usize,
     pub idle_timeout: Duration,
     pub max_lifetime: Duration,
+    /// Of one connection; `None` for any number.
+    pub max_requests: Option<u32>,
+    /// Made ahead to each endpoint.
+    pub warm: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -43,7 +43,7 @@ use std::sync::{Arc, LazyLock};
 
 use serde_json::Value;
 
-pub use bounds::{Breaker, ClusterBounds, ClusterLimits, Concurrency, Queue};
+pub use bounds::{Breaker, ClusterBounds, ClusterLimits, Concurrency, EndpointLimits, Queue};
 pub use case_file::{case_schema, load_cases, load_cases_text};
 pub use checked::*;
 pub use endpoint_file::load_endpoints;

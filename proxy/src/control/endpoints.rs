@@ -25,6 +25,7 @@ pub fn cluster(cluster: &Arc<Cluster>) -> Value {
         "panic": set.plan.is_in_panic(),
         "endpoints": endpoints.collect::<Vec<_>>(),
         "active": cluster.stats.level(|stats| &stats.active),
+        "connections": cluster.stats.level(|stats| &stats.connections_open),
         "idle_connections": cluster.stats.level(|stats| &stats.connections_idle),
         "requests": cluster.stats.sum(|stats| &stats.requests),
         "connect_failures": cluster.stats.sum(|stats| &stats.connect_failures),
@@ -63,10 +64,12 @@ fn endpoint(
         "slow_start": (share < 1.0).then_some(share),
         "refusing": endpoint.is_refusing(now),
         "ejections": vitals.care().ejected_times,
-        "requests": seen().map(|seen| seen.requests.load(Relaxed)).sum::<u64>(),
-        "failures": seen().map(|seen| seen.failures.load(Relaxed)).sum::<u64>(),
+        "requests": seen().map(|seen| seen.requests.get()).sum::<u64>(),
+        "failures": seen().map(|seen| seen.failures.get()).sum::<u64>(),
         "active": level(|seen| &seen.active),
+        "connections": level(|seen| &seen.open),
         "idle_connections": level(|seen| &seen.idle),
+        "streams": level(|seen| &seen.streams),
         "ewma_ms": latency.map(|latency| latency as f64 / 1e6),
     })
 }

@@ -163,8 +163,12 @@ impl Local {
             true => Sweep::Idle,
             false => Sweep::Old,
         };
+        let makes_ahead = what == Sweep::Old && !self.drain.is_draining();
         for cluster in self.snapshot().clusters() {
             cluster.sweep(now, what);
+            if makes_ahead {
+                cluster.fill(now);
+            }
         }
         self.log.flush();
     }

@@ -30,6 +30,7 @@ pub fn of_error(kind: ErrorKind) -> Outcome {
         | ErrorKind::FilterUnavailable
         | ErrorKind::RequestLimit
         | ErrorKind::ConnectionLimit
+        | ErrorKind::EndpointLimit
         | ErrorKind::PendingLimit
         | ErrorKind::QueueFull
         | ErrorKind::QueueTimeout
@@ -82,6 +83,9 @@ fn proxy_status(kind: ErrorKind) -> HeaderValue {
         }
         ErrorKind::ConnectionLimit => {
             "lockgate; error=connection_limit_reached; details=\"connection_limit\""
+        }
+        ErrorKind::EndpointLimit => {
+            "lockgate; error=connection_limit_reached; details=\"endpoint_limit\""
         }
         ErrorKind::PendingLimit => {
             "lockgate; error=connection_limit_reached; details=\"pending_limit\""
@@ -158,9 +162,10 @@ fn text(kind: ErrorKind) -> &'static str {
         | ErrorKind::IdleTimeout
         | ErrorKind::LifetimeOver => "",
         ErrorKind::NoEndpoint => "no origin is available\n",
-        ErrorKind::RequestLimit | ErrorKind::ConnectionLimit | ErrorKind::PendingLimit => {
-            "the origin has as much to do as it may\n"
-        }
+        ErrorKind::RequestLimit
+        | ErrorKind::ConnectionLimit
+        | ErrorKind::EndpointLimit
+        | ErrorKind::PendingLimit => "the origin has as much to do as it may\n",
         ErrorKind::QueueFull | ErrorKind::QueueTimeout => {
             "the origin has as much to do as it may, and others wait already\n"
         }

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
@@ -233,14 +232,13 @@ fn count_ejected(set: &EndpointSet) -> usize {
 fn interval(vitals: &Vitals) -> Interval {
     let (mut requests, mut failures) = (0_u64, 0_u64);
     for seen in vitals.seen() {
-        requests = requests.wrapping_add(seen.requests.load(Relaxed));
-        failures = failures.wrapping_add(seen.failures.load(Relaxed));
+        requests = requests.wrapping_add(seen.requests.get());
+        failures = failures.wrapping_add(seen.failures.get());
     }
     let (before, failed_before) =
         std::mem::replace(&mut vitals.care().counted, (requests, failures));
-    // A worker that knows the endpoint anew begins at nothing.
     Interval {
-        requests: requests.checked_sub(before).unwrap_or(requests),
-        failures: failures.checked_sub(failed_before).unwrap_or(failures),
+        requests: requests.wrapping_sub(before),
+        failures: failures.wrapping_sub(failed_before),
     }
 }

@@ -24,10 +24,10 @@ use crate::error::{ErrorKind, ProxyError};
 use crate::stats::{ClusterStats, PerWorker};
 
 /// How often it is looked whether other workers gave something back.
-const LOOK: Duration = Duration::from_millis(5);
+pub(super) const LOOK: Duration = Duration::from_millis(5);
 
 /// Within which other workers give up what is idle: some of their ticks.
-const GIVING_UP: Duration = Duration::from_secs(1);
+pub(super) const GIVING_UP: Duration = Duration::from_secs(1);
 
 /// Of one cluster on one worker. What was taken holds this and not the cluster, which may be
 /// replaced while connections stay.
@@ -341,11 +341,28 @@ impl Taken {
         if !is_there {
             return Err(ErrorKind::ConnectionLimit.into());
         }
+        Ok(Self::open(admission))
+    }
+
+    /// One that nobody waits for, if there is room: no more than this worker's share.
+    pub fn ahead(admission: &Rc<Admission>) -> Option<Self> {
+        let connections = admission.bounds.as_ref().map(|bounds| &bounds.connections);
+        if let Some(most) = connections.and_then(|connections| connections.most) {
+            let share = most / admission.stats.iter().count() as u64;
+            let open = admission.stats().connections_open.get();
+            if u64::try_from(open).is_ok_and(|open| open >= share) {
+                return None;
+            }
+        }
+        take(admission, Of::Connections).then(|| Self::open(admission))
+    }
+
+    fn open(admission: &Rc<Admission>) -> Self {
         admission.stats().connections_open.add(1);
-        Ok(Self {
+        Self {
             admission: Rc::clone(admission),
             of: Of::Connections,
-        })
+        }
     }
 
     /// A request waits for a connection to be made.

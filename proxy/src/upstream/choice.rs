@@ -14,13 +14,14 @@ use tokio::time::Instant;
 use super::pool::{Pool, WorkerEndpoint};
 use crate::balance::bound::{self, Bound};
 use crate::balance::hash::after;
+use crate::balance::health::Health;
 use crate::balance::shares::place_of;
 use crate::balance::stride::RoundRobin;
 use crate::balance::subsets::Label;
 use crate::balance::{choices, peak_ewma, slow_start};
 use crate::cluster::clock::since_start;
 use crate::cluster::{Cluster, Endpoint, EndpointSet, Group, Order};
-use crate::config::Balance;
+use crate::config::{Balance, EndpointLimits};
 
 const ONE: NonZeroU8 = NonZeroU8::MIN;
 const TWO: NonZeroU8 = NonZeroU8::new(2).expect("it is not zero");
@@ -39,6 +40,8 @@ pub(super) struct Asked<'a> {
     /// Those that endpoints are to have; none for any.
     pub labels: &'a [Label],
     pub slow_start: &'a slow_start::Rules,
+    /// Of each endpoint, where there are any.
+    pub limits: Option<&'a EndpointLimits>,
     /// For the request at hand.
     pub tried: &'a [Rc<WorkerEndpoint>],
 }
@@ -87,14 +90,29 @@ impl Choice {
         }
         let pairs = std::iter::zip(&self.endpoints, stays);
         let gone = pairs.filter(|(_, stays)| !stays);
+        let now = Instant::now();
         for endpoint in gone.filter_map(|(endpoint, _)| endpoint.as_ref()) {
             endpoint.leave(pool);
+            endpoint.tell(pool, now);
         }
     }
 
     /// Those that were picked at least once.
     pub fn known(&self) -> impl Iterator<Item = &Rc<WorkerEndpoint>> {
         self.endpoints.iter().flatten()
+    }
+
+    pub fn count(&self) -> usize {
+        self.endpoints.len()
+    }
+
+    /// The endpoint of an index, if it is well and gets a part of the requests.
+    pub fn well(&mut self, index: usize, now: Instant) -> Option<Rc<WorkerEndpoint>> {
+        let endpoint = &self.set.endpoints[index];
+        let is_well = endpoint.vitals.health() == Health::Healthy
+            && !endpoint.is_refusing(now)
+            && self.set.weight(index) > 0;
+        is_well.then(|| self.endpoint(index))
     }
 
     /// Takes over a set that the control thread has published since.
@@ -113,7 +131,11 @@ impl Choice {
             let same = indices.map(|index| index.and_then(|index| before[index].take()));
             self.endpoints = same.collect();
             let gone = before.iter().flatten();
-            gone.for_each(|endpoint| endpoint.retire(pool));
+            let now = Instant::now();
+            gone.for_each(|endpoint| {
+                endpoint.retire(pool);
+                endpoint.tell(pool, now);
+            });
         }
         if set.plan.groups().len() != self.rounds.len() {
             self.rounds = rounds(&set, &mut self.rng);
@@ -135,8 +157,10 @@ impl Choice {
         let groups = set.plan.groups();
         let untried = |group: &Group, place: usize| {
             let index = group.index(place);
-            let will_do =
-                !group.is_weightless(place) && !is_one_of(&set.endpoints[index], asked.tried);
+            let endpoint = &set.endpoints[index];
+            let will_do = !group.is_weightless(place)
+                && !is_one_of(endpoint, asked.tried)
+                && !has_all_requests(endpoint, asked.limits);
             will_do.then_some(index)
         };
         // Not the first of the list, which all that fail would go to.
@@ -272,6 +296,21 @@ impl Drawing<'_> {
         endpoint.is_refusing(self.asked.now)
             || self.group.is_weightless(place)
             || is_one_of(endpoint, self.asked.tried)
+            || self
+                .asked
+                .limits
+                .is_some_and(|limits| self.is_full(place, limits))
+    }
+
+    /// Whether it has as many requests as it may, or as many connections and none of these
+    /// that this worker could use.
+    fn is_full(&self, place: usize, limits: &EndpointLimits) -> bool {
+        let endpoint = self.endpoint(place);
+        let known = || self.endpoints[self.group.index(place)].as_ref();
+        let connections = endpoint.vitals.at_once().connections();
+        let has_all = limits.connections.is_some_and(|most| connections >= most);
+        has_all_requests(endpoint, Some(limits))
+            || has_all && known().is_none_or(|known| !known.has_way(self.asked.now))
     }
 
     /// Whether a turn that is its own is taken by one that may have come lately.
@@ -311,6 +350,11 @@ impl Drawing<'_> {
 fn rounds(set: &EndpointSet, rng: &mut Rng) -> Vec<RoundRobin> {
     let groups = set.plan.groups().iter();
     groups.map(|_| RoundRobin::starting_anywhere(rng)).collect()
+}
+
+fn has_all_requests(endpoint: &Endpoint, limits: Option<&EndpointLimits>) -> bool {
+    let most = limits.and_then(|limits| limits.requests);
+    most.is_some_and(|most| endpoint.vitals.at_once().requests() >= most)
 }
 
 fn is_one_of(endpoint: &Arc<Endpoint>, tried: &[Rc<WorkerEndpoint>]) -> bool {

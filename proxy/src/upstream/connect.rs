@@ -6,19 +6,21 @@ use std::rc::Rc;
 use smallvec::SmallVec;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::admission::Taken;
+use super::classify::{failure_of, is_refusal};
 use super::connection::Connection;
+use super::counted::{Counted, at_endpoint};
 use super::forward::Asked;
 use super::http2::{self, Channel, StreamLease, Waited};
 use super::options;
-use super::pool::{Lease, Pick, WorkerEndpoint};
+use super::pool::{Lease, Pick, Pool, WorkerEndpoint};
 use super::request::{Progress, TryEnd};
 use super::retry;
 use super::socket::Socket;
 use super::worker_cluster::WorkerCluster;
-use crate::cluster::Address;
+use crate::cluster::{Address, Endpoint};
 use crate::config::{ClusterProtocol, ClusterSocket};
 use crate::error::{ErrorKind, ProxyError};
 use crate::proxy_protocol::{self, Ends};
@@ -60,8 +62,20 @@ pub(super) async fn connect_alone(
     let mut _permit = None;
     loop {
         let opening = async {
-            let opening = open_socket(cluster, &pick, tls::Use::Opaque, progress.client);
-            match tokio::time::timeout(limit, opening).await {
+            let endpoint = &pick.endpoint;
+            let opening = async {
+                let used = tls::Use::Opaque;
+                let counted = room(cluster, endpoint, used).await?;
+                open_socket(
+                    &cluster.pool,
+                    &endpoint.shared,
+                    used,
+                    progress.client,
+                    counted,
+                )
+                .await
+            };
+            match timeout(limit, opening).await {
                 Ok(opened) => opened,
                 Err(_) => Err(ErrorKind::ConnectTimeout.into()),
             }
@@ -111,18 +125,32 @@ async fn reach<T>(
             shared.accepted();
             return Ok(opened);
         }
-        // That is this proxy's doing, and would be the same with another endpoint.
-        Err(failure) if failure.kind == ErrorKind::ConnectionLimit => return Err(failure),
+        // That is this proxy's doing.
+        Err(failure) if is_limit(failure.kind) => return Err(failure),
         Err(failure) => failure,
     };
-    cluster.stats().connect_failures.add(1);
-    let cause = failure.source.as_ref().map(tracing::field::display);
-    tracing::debug!(cluster = %cluster.name(), endpoint = %shared.label, kind = failure.kind.name(), cause, "cannot connect");
-    if is_endpoints_fault(&failure) {
-        shared.refused(Instant::now(), cluster.cluster().config.refused_pause);
+    if is_failure(&cluster.pool, &pick.endpoint, &failure) {
         cluster.blame(&pick.endpoint, start, &failure);
     }
     Err(failure)
+}
+
+fn is_limit(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::ConnectionLimit | ErrorKind::EndpointLimit)
+}
+
+/// Counts and tells of a connection that was not made. Whether that says something of the
+/// endpoint, which is then passed over for a while.
+fn is_failure(pool: &Pool, endpoint: &WorkerEndpoint, failure: &ProxyError) -> bool {
+    pool.stats().connect_failures.add(1);
+    let (config, endpoint) = (&pool.cluster.config, &endpoint.shared);
+    let cause = failure.source.as_ref().map(tracing::field::display);
+    tracing::debug!(cluster = %config.name, endpoint = %endpoint.label, kind = failure.kind.name(), cause, "cannot connect");
+    let is_its_fault = is_endpoints_fault(failure);
+    if is_its_fault {
+        endpoint.refused(Instant::now(), config.refused_pause);
+    }
+    is_its_fault
 }
 
 enum Opened {
@@ -148,6 +176,16 @@ impl Opened {
             }
         }
     }
+
+    /// For who comes next.
+    fn keep(self, pool: &Pool, endpoint: &WorkerEndpoint) {
+        match self {
+            Opened::Http1(connection) => endpoint.keep(pool, connection),
+            // It is among those that requests share already.
+            Opened::Http2(_) => pool.stats().connections_opened.add(1),
+            Opened::Shared(_) => {}
+        }
+    }
 }
 
 async fn open(
@@ -161,16 +199,22 @@ async fn open(
     let own = (now + config.timeouts.connect, ErrorKind::ConnectTimeout);
     let whole = deadline.map(|deadline| (deadline, ErrorKind::TryTimeout));
     let (deadline, late) = whole.map_or(own, |whole| std::cmp::min_by_key(own, whole, |at| at.0));
+    let opening = Opening {
+        pool: &cluster.pool,
+        endpoint: &pick.endpoint,
+        now,
+        room: room(cluster, &pick.endpoint, tls::Use::Http),
+    };
     let opening = async {
         match config.protocol {
-            ClusterProtocol::Http1 => open_http1(cluster, pick, now, tls::Use::Http, client).await,
-            ClusterProtocol::Http2 => open_http2(cluster, pick, now).await,
+            ClusterProtocol::Http1 => opening.http1(tls::Use::Http, client).await,
+            ClusterProtocol::Http2 => opening.http2().await,
             // Many speak HTTP/2 and take another protocol by HTTP/1 only, which is what an
             // endpoint speaks that is asked for nothing.
             ClusterProtocol::Auto if asked.upgrade.is_some() => {
-                open_http1(cluster, pick, now, tls::Use::Opaque, None).await
+                opening.http1(tls::Use::Opaque, None).await
             }
-            ClusterProtocol::Auto => open_either(cluster, pick, now).await,
+            ClusterProtocol::Auto => opening.either().await,
         }
     };
     match timeout_at(deadline, opening).await {
@@ -179,92 +223,122 @@ async fn open(
     }
 }
 
-async fn open_http1(
-    cluster: &WorkerCluster,
-    pick: &Pick,
-    now: Instant,
-    used: tls::Use,
-    client: Option<Ends>,
-) -> Result<Opened, ProxyError> {
-    let socket = open_socket(cluster, pick, used, client).await?;
-    let mut connection = speak_http1(cluster, socket, now).await?;
-    connection.client = cluster.told(client);
-    Ok(Opened::Http1(connection))
-}
-
-async fn speak_http1(
-    cluster: &WorkerCluster,
-    socket: Socket,
-    now: Instant,
-) -> Result<Box<Connection>, ProxyError> {
-    let expires = cluster.pool.expiry(now);
-    let max_head_bytes = cluster.cluster().config.max_head_bytes;
-    let opened = Connection::open(&cluster.builder, max_head_bytes, socket, expires).await;
-    opened.map_err(failed)
-}
-
-/// Requests that come together share the first connection that is made.
-async fn open_http2(
-    cluster: &WorkerCluster,
-    pick: &Pick,
-    now: Instant,
-) -> Result<Opened, ProxyError> {
-    let turn = match pick.endpoint.channels.turn().await {
-        Waited::Turn(turn) => turn,
-        Waited::There(channel) => return Ok(Opened::Shared(channel)),
-        Waited::Failed(why) => return Err(failed_before(why)),
+/// A connection for requests to come, which is kept; whether it was made. `counted` before,
+/// so that nobody waits for it.
+pub(super) async fn open_ahead(pool: &Pool, endpoint: &WorkerEndpoint, counted: Counted) -> bool {
+    let opening = Opening {
+        pool,
+        endpoint,
+        now: Instant::now(),
+        room: std::future::ready(Ok(counted)),
     };
-    let socket = open_socket(cluster, pick, tls::Use::Http, None).await;
-    let socket = socket.inspect_err(|error| turn.failed(error.kind))?;
-    speak_http2(cluster, pick, socket, now).await
+    let config = &pool.cluster.config;
+    let opening = async {
+        match config.protocol {
+            ClusterProtocol::Http1 => opening.http1(tls::Use::Http, None).await,
+            ClusterProtocol::Http2 => opening.http2().await,
+            ClusterProtocol::Auto => opening.either().await,
+        }
+    };
+    let failure = match timeout(config.timeouts.connect, opening).await {
+        Ok(Ok(opened)) => {
+            endpoint.shared.accepted();
+            opened.keep(pool, endpoint);
+            return true;
+        }
+        Ok(Err(failure)) => failure,
+        Err(_) => ErrorKind::ConnectTimeout.into(),
+    };
+    // What would have failed a request is a sign as well where none came.
+    if is_failure(pool, endpoint, &failure) && !is_refusal(&failure) {
+        pool.note(&endpoint.shared, failure_of(failure.kind));
+    }
+    false
 }
 
-/// What the endpoint chooses. As long as it may be HTTP/2, requests wait for one
-/// connection: they would else make one each that all could share.
-async fn open_either(
-    cluster: &WorkerCluster,
-    pick: &Pick,
+/// How one connection is made.
+struct Opening<'a, R> {
+    pool: &'a Pool,
+    endpoint: &'a WorkerEndpoint,
     now: Instant,
-) -> Result<Opened, ProxyError> {
-    let endpoint = &pick.endpoint;
-    let is_http1 = || cluster.cluster().tls.is_none() || endpoint.chose_http1.get();
-    let turn = match is_http1() {
-        true => None,
-        false => match endpoint.channels.turn().await {
-            Waited::Turn(turn) => Some(turn),
+    room: R,
+}
+
+impl<R: Future<Output = Result<Counted, ProxyError>>> Opening<'_, R> {
+    async fn http1(self, used: tls::Use, client: Option<Ends>) -> Result<Opened, ProxyError> {
+        let (pool, now) = (self.pool, self.now);
+        let socket = self.socket(used, client).await?;
+        let mut connection = speak_http1(pool, socket, now).await?;
+        connection.client = pool.told(client);
+        Ok(Opened::Http1(connection))
+    }
+
+    /// Requests that come together share the first connection that is made.
+    async fn http2(self) -> Result<Opened, ProxyError> {
+        let (pool, endpoint, now) = (self.pool, self.endpoint, self.now);
+        let turn = match endpoint.channels.turn().await {
+            Waited::Turn(turn) => turn,
             Waited::There(channel) => return Ok(Opened::Shared(channel)),
             Waited::Failed(why) => return Err(failed_before(why)),
-        },
-    };
-    // Meanwhile it may have said so to the one before.
-    let turn = turn.filter(|_| !is_http1());
-    let socket = open_socket(cluster, pick, tls::Use::Http, None).await;
-    let socket =
-        socket.inspect_err(|error| turn.iter().for_each(|turn| turn.failed(error.kind)))?;
-    let speaks_http2 = socket.speaks_http2();
-    endpoint.chose_http1.set(!speaks_http2);
-    match speaks_http2 {
-        true => speak_http2(cluster, pick, socket, now).await,
-        false => speak_http1(cluster, socket, now).await.map(Opened::Http1),
+        };
+        let socket = self.socket(tls::Use::Http, None).await;
+        let socket = socket.inspect_err(|error| turn.failed(error.kind))?;
+        speak_http2(pool, endpoint, socket, now).await
+    }
+
+    /// What the endpoint chooses. As long as it may be HTTP/2, requests wait for one
+    /// connection: they would else make one each that all could share.
+    async fn either(self) -> Result<Opened, ProxyError> {
+        let (pool, endpoint, now) = (self.pool, self.endpoint, self.now);
+        let is_http1 = || endpoint.speaks_http1(pool);
+        let turn = match is_http1() {
+            true => None,
+            false => match endpoint.channels.turn().await {
+                Waited::Turn(turn) => Some(turn),
+                Waited::There(channel) => return Ok(Opened::Shared(channel)),
+                Waited::Failed(why) => return Err(failed_before(why)),
+            },
+        };
+        // Meanwhile it may have said so to the one before.
+        let turn = turn.filter(|_| !is_http1());
+        let socket = self.socket(tls::Use::Http, None).await;
+        let socket =
+            socket.inspect_err(|error| turn.iter().for_each(|turn| turn.failed(error.kind)))?;
+        let speaks_http2 = socket.speaks_http2();
+        endpoint.chose_http1.set(!speaks_http2);
+        match speaks_http2 {
+            true => speak_http2(pool, endpoint, socket, now).await,
+            false => speak_http1(pool, socket, now).await.map(Opened::Http1),
+        }
+    }
+
+    async fn socket(self, used: tls::Use, client: Option<Ends>) -> Result<Socket, ProxyError> {
+        let counted = self.room.await?;
+        open_socket(self.pool, &self.endpoint.shared, used, client, counted).await
     }
 }
 
+async fn speak_http1(
+    pool: &Pool,
+    socket: Socket,
+    now: Instant,
+) -> Result<Box<Connection>, ProxyError> {
+    let expires = pool.expiry(now);
+    let max_head_bytes = pool.cluster.config.max_head_bytes;
+    let opened = Connection::open(&pool.builder, max_head_bytes, socket, expires).await;
+    opened.map_err(failed)
+}
+
 async fn speak_http2(
-    cluster: &WorkerCluster,
-    pick: &Pick,
+    pool: &Pool,
+    endpoint: &WorkerEndpoint,
     socket: Socket,
     now: Instant,
 ) -> Result<Opened, ProxyError> {
-    let expires = cluster.pool.expiry(now);
-    let opened = http2::open(
-        &cluster.cluster().config,
-        socket,
-        pick.endpoint.channels.allowed(),
-        expires,
-    )
-    .await;
+    let allowed = endpoint.channels.allowed();
+    let opened = http2::open(&pool.cluster.config, socket, allowed, pool.expiry(now)).await;
     let channel = opened.map_err(failed)?;
-    pick.endpoint.keep_channel(channel.clone());
+    endpoint.keep_channel(channel.clone());
     Ok(Opened::Http2(channel))
 }
 
@@ -301,37 +375,47 @@ fn is_endpoints_fault(failure: &ProxyError) -> bool {
     failure.kind != ErrorKind::TryTimeout && !is_own
 }
 
-/// A socket, and TLS on it where the cluster has that; before all, the header that tells
-/// whose connection it is, where the origin wants one.
-async fn open_socket(
+/// Room for one connection more, which may be waited for.
+async fn room(
     cluster: &WorkerCluster,
-    pick: &Pick,
+    endpoint: &WorkerEndpoint,
     used: tls::Use,
-    client: Option<Ends>,
-) -> Result<Socket, ProxyError> {
-    let endpoint = &pick.endpoint.shared;
+) -> Result<Counted, ProxyError> {
     let config = &cluster.cluster().config;
-    let rules = &config.socket;
     // Streams find room when others end, and not when a connection does.
     let is_alone = used == tls::Use::Opaque || config.protocol == ClusterProtocol::Http1;
     let make_room = || cluster.close_an_idle();
     // Half of it is for connecting.
     let most = config.timeouts.connect / 2;
     let admission = &cluster.pool.admission;
-    let counted = Taken::connection(admission, is_alone, most, make_room).await?;
-    let plain = open_plain(&endpoint.address, rules, counted).await;
+    let of_endpoint = at_endpoint(&cluster.pool, endpoint, is_alone, most).await?;
+    let of_cluster = Taken::connection(admission, is_alone, most, make_room).await?;
+    Ok(Counted::new(of_cluster, of_endpoint, endpoint))
+}
+
+/// A socket, and TLS on it where the cluster has that; before all, the header that tells
+/// whose connection it is, where the origin wants one.
+async fn open_socket(
+    pool: &Pool,
+    endpoint: &Endpoint,
+    used: tls::Use,
+    client: Option<Ends>,
+    counted: Counted,
+) -> Result<Socket, ProxyError> {
+    let config = &pool.cluster.config;
+    let plain = open_plain(&endpoint.address, &config.socket, counted).await;
     let mut plain = plain.map_err(failed)?;
     if let Some(version) = config.proxy_protocol {
         let header = proxy_protocol::header(version, client);
         plain.write_all(&header).await.map_err(failed)?;
     }
-    let Some(client) = &cluster.cluster().tls else {
+    let Some(client) = &pool.cluster.tls else {
         return Ok(plain);
     };
     let connecting = tls::connect(client, used, &endpoint.tls_name, plain);
-    let connected = match cluster.cluster().config.timeouts.tls {
+    let connected = match config.timeouts.tls {
         None => connecting.await,
-        Some(limit) => match tokio::time::timeout(limit, connecting).await {
+        Some(limit) => match timeout(limit, connecting).await {
             Ok(connected) => connected,
             Err(_) => return Err(ErrorKind::TlsTimeout.into()),
         },
@@ -345,7 +429,7 @@ async fn open_socket(
 async fn open_plain(
     address: &Address,
     rules: &ClusterSocket,
-    counted: Taken,
+    counted: Counted,
 ) -> io::Result<Socket> {
     match address {
         Address::Socket(address) => {

@@ -58,6 +58,8 @@ pub(super) struct Connection {
     pub alarm: Alarm,
     pub expires: Instant,
     pub idle_since: Instant,
+    /// Requests that were sent on it.
+    pub requests: u32,
     /// Whose it is, where the origin was told.
     pub client: Option<Ends>,
 }
@@ -105,6 +107,7 @@ impl Connection {
             alarm: Alarm::default(),
             idle_since: expires,
             expires,
+            requests: 0,
             client: None,
         }))
     }
@@ -120,6 +123,7 @@ impl Connection {
             RequestBody::Empty => None,
             RequestBody::Stream(receiver) => Some(receiver.watch()),
         };
+        self.requests = self.requests.saturating_add(1);
         let body = self.request_body.clone();
         self.wire.borrow_mut().begin(body, keep_sent, may_switch);
         self.sender.try_send_request(request)

@@ -68,8 +68,9 @@ pub async fn forward(
     terms.tell(&mut headers, start);
     let mut request = to_hyper(request.method, request.path, headers, request.body);
     let spare = Spare::of(&mut request, &asked, cluster.cluster().config.protocol);
-    let Some(pick) = cluster.pick(start, progress) else {
-        return Err(active.failed(ErrorKind::NoEndpoint.into()));
+    let pick = match cluster.pick(start, progress) {
+        Ok(pick) => pick,
+        Err(why) => return Err(active.failed(why.into())),
     };
     let answered = if may_hedge(&asked) {
         hedged(cluster, pick, request, &mut asked, spare, start).await
@@ -240,8 +241,14 @@ pub(super) async fn attempt(
             ..
         }) => {
             cluster.stats().retries.add(1);
-            let pick = cluster.again(endpoint, Instant::now());
-            Box::pin(fresh(cluster, pick, *request, asked)).await
+            match cluster.again(endpoint, Instant::now()) {
+                Some(pick) => Box::pin(fresh(cluster, pick, *request, asked)).await,
+                None => Err(Failed {
+                    stage: Stage::Connecting,
+                    request: Some(request),
+                    ..Failed::last(ErrorKind::EndpointLimit.into())
+                }),
+            }
         }
         Err(failed) if failed.stage == Stage::Sent && failed.request.is_some() => Err(Failed {
             reused: true,
@@ -310,7 +317,7 @@ fn way_that_is_there(
 ) -> Option<There> {
     match cluster.cluster().config.protocol {
         ClusterProtocol::Http1 => {
-            let client = cluster.told(asked.progress.client);
+            let client = cluster.pool.told(asked.progress.client);
             let connection = endpoint.checkout(&cluster.pool, client, now);
             connection.map(There::Http1)
         }

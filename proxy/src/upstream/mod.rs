@@ -16,6 +16,7 @@ mod choice;
 mod classify;
 mod connect;
 mod connection;
+mod counted;
 mod destinations;
 mod forward;
 mod hash_key;
@@ -32,6 +33,7 @@ mod retry;
 mod socket;
 mod targets;
 mod terms;
+mod warm;
 mod wire;
 mod worker_cluster;
 

@@ -61,8 +61,9 @@ pub async fn reach_opaque(
 ) -> Result<Opaque, ProxyError> {
     let active = Active::begin(&cluster.pool).await?;
     cluster.note_key(&HeaderMap::new(), progress);
-    let Some(pick) = cluster.pick(Instant::now(), progress) else {
-        return Err(active.failed(ErrorKind::NoEndpoint.into()));
+    let pick = match cluster.pick(Instant::now(), progress) {
+        Ok(pick) => pick,
+        Err(why) => return Err(active.failed(why.into())),
     };
     match connect_alone(cluster, pick, progress).await {
         Ok((socket, pick)) => {

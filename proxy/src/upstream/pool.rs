@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use hyper::client::conn::http1;
 use tokio::time::Instant;
 
 use super::admission::{Admission, Entry};
@@ -16,7 +17,7 @@ use crate::balance::outlier::Answer;
 use crate::balance::peak_ewma::{self, Outcome, Tally};
 use crate::cluster::clock::since_start;
 use crate::cluster::{Cluster, Endpoint};
-use crate::config::PoolLimits;
+use crate::config::{ClusterProtocol, PoolLimits};
 use crate::error::{ErrorKind, Origin, ProxyError};
 use crate::proxy_protocol::Ends;
 use crate::stats::ClusterStats;
@@ -34,12 +35,20 @@ pub(super) struct WorkerEndpoint {
     pub channels: Channels,
     /// Whether it chose HTTP/1 in its last TLS handshake, where it was asked.
     pub chose_http1: Cell<bool>,
+    /// Connections of this worker, those that are being made among them.
+    pub open: Rc<Cell<u32>>,
+    /// Whether some are being made ahead, and before when no others are.
+    pub is_warming: Cell<bool>,
+    pub warms_next: Cell<Option<Instant>>,
     active: Cell<u32>,
     /// How requests went, where the cluster's policy goes by that.
     tally: Cell<Tally>,
     /// Tries that are over, and those that were failures.
     requests: Cell<u64>,
     failures: Cell<u64>,
+    /// What of all that was told, by which worker of how many.
+    told: Cell<Told>,
+    teller: Cell<Option<(usize, usize)>>,
     /// Of the worker's clusters: more than one after a reload that left it where it was, and
     /// none once it is retired.
     holders: Cell<u32>,
@@ -54,10 +63,15 @@ impl WorkerEndpoint {
             idle: RefCell::default(),
             channels: Channels::default(),
             chose_http1: Cell::new(false),
+            open: Rc::default(),
+            is_warming: Cell::new(false),
+            warms_next: Cell::new(None),
             active: Cell::new(0),
             tally: Cell::default(),
             requests: Cell::new(0),
             failures: Cell::new(0),
+            told: Cell::default(),
+            teller: Cell::new(None),
             holders: Cell::new(1),
             has_left: Cell::new(false),
         })
@@ -73,6 +87,37 @@ impl WorkerEndpoint {
     /// No longer in any cluster: nothing is kept.
     fn is_retired(&self) -> bool {
         self.holders.get() == 0 || self.has_left.get()
+    }
+
+    /// Whether connections there are of HTTP/1, as far as it has said.
+    pub fn speaks_http1(&self, pool: &Pool) -> bool {
+        match pool.cluster.config.protocol {
+            ClusterProtocol::Http1 => true,
+            ClusterProtocol::Http2 => false,
+            ClusterProtocol::Auto => pool.cluster.tls.is_none() || self.chose_http1.get(),
+        }
+    }
+
+    /// Whether there are fewer than are to be made ahead.
+    pub fn lacks_connections(&self, pool: &Pool, now: Instant) -> bool {
+        match self.speaks_http1(pool) {
+            true => self.open.get() < pool.limits().warm,
+            false => !self.channels.has_lasting(now),
+        }
+    }
+
+    /// One of HTTP/1 that was made for requests to come.
+    pub fn keep(&self, pool: &Pool, mut connection: Box<Connection>) {
+        pool.stats().connections_opened.add(1);
+        let mut idle = self.idle.borrow_mut();
+        let is_unwanted = self.is_retired() || idle.len() >= pool.limits().max_idle;
+        if is_unwanted || pool.gives_one_up() || self.gives_one_up(pool) {
+            pool.stats().connections_discarded.add(1);
+            return;
+        }
+        connection.idle_since = Instant::now();
+        idle.push(connection);
+        pool.stats().connections_idle.add(1);
     }
 
     /// A connection of HTTP/2 that others may use as well.
@@ -117,19 +162,44 @@ impl WorkerEndpoint {
     /// Lets the control thread know.
     pub fn tell(&self, pool: &Pool, now: Instant) {
         let workers = pool.cluster.stats.iter().count();
-        let Some(seen) = self.shared.vitals.seen_by(pool.worker, workers) else {
-            return;
-        };
-        seen.requests.store(self.requests.get(), Relaxed);
-        seen.failures.store(self.failures.get(), Relaxed);
-        seen.active.set(self.active().into());
-        seen.idle.set(self.idle.borrow().len() as i64);
+        self.teller.set(Some((pool.worker, workers)));
         let latency = self
             .tally()
             .latency(since_start(now), &peak_ewma::Rules::default());
         let latency = latency.map_or(0, |latency| latency.as_nanos().max(1));
         let latency = i64::try_from(latency).unwrap_or(i64::MAX);
-        seen.latency.store(latency, Relaxed);
+        if let Some(seen) = self.shared.vitals.seen_by(pool.worker, workers) {
+            seen.latency.store(latency, Relaxed);
+        }
+        self.tell_counts(self.counts());
+    }
+
+    fn counts(&self) -> Told {
+        let idle = self.idle.borrow().len() + self.channels.idle();
+        Told {
+            requests: self.requests.get(),
+            failures: self.failures.get(),
+            active: self.active().into(),
+            open: self.open.get().into(),
+            idle: idle as i64,
+            streams: self.channels.streams() as i64,
+        }
+    }
+
+    /// What is new, if anything was told before.
+    fn tell_counts(&self, now: Told) {
+        let Some((worker, workers)) = self.teller.get() else {
+            return;
+        };
+        if let Some(seen) = self.shared.vitals.seen_by(worker, workers) {
+            let before = self.told.replace(now);
+            seen.requests.add(now.requests - before.requests);
+            seen.failures.add(now.failures - before.failures);
+            seen.active.add(now.active - before.active);
+            seen.open.add(now.open - before.open);
+            seen.idle.add(now.idle - before.idle);
+            seen.streams.add(now.streams - before.streams);
+        }
     }
 
     fn change(&self, change: impl FnOnce(&mut Tally)) {
@@ -160,19 +230,30 @@ impl WorkerEndpoint {
 
     fn give_back(&self, pool: &Pool, mut connection: Box<Connection>) -> Result<(), Discarded> {
         let mut idle = self.idle.borrow_mut();
-        let is_unwanted =
-            self.is_retired() || idle.len() >= pool.limits().max_idle || pool.gives_one_up();
+        let is_unwanted = self.is_retired() || idle.len() >= pool.limits().max_idle;
+        let is_unwanted = is_unwanted || pool.gives_one_up() || self.gives_one_up(pool);
         if is_unwanted || !connection.rest() {
             return Err(Discarded);
         }
         let now = Instant::now();
-        if now >= connection.expires {
+        let most = pool.limits().max_requests;
+        if now >= connection.expires || most.is_some_and(|most| connection.requests >= most) {
             return Err(Discarded);
         }
         connection.idle_since = now;
         idle.push(connection);
         pool.stats().connections_idle.add(1);
         Ok(())
+    }
+
+    /// Whether another worker wants a connection to it, of which there may be so many.
+    pub fn gives_one_up(&self, pool: &Pool) -> bool {
+        pool.most_connections().is_some() && self.shared.vitals.at_once().is_wanted()
+    }
+
+    /// Whether something of it serves a request without another connection.
+    pub fn has_way(&self, now: Instant) -> bool {
+        !self.idle.borrow().is_empty() || self.channels.with_room(now).is_some()
     }
 
     /// Whether nothing is kept or under way.
@@ -235,6 +316,34 @@ impl WorkerEndpoint {
     }
 }
 
+/// Nothing is under way there any more that this worker began.
+impl Drop for WorkerEndpoint {
+    fn drop(&mut self) {
+        self.tell_counts(Told {
+            requests: self.requests.get(),
+            failures: self.failures.get(),
+            ..Told::default()
+        });
+        let Some((worker, workers)) = self.teller.get() else {
+            return;
+        };
+        if let Some(seen) = self.shared.vitals.seen_by(worker, workers) {
+            seen.latency.store(0, Relaxed);
+        }
+    }
+}
+
+/// What the control thread knows of an endpoint by one that knows it on a worker.
+#[derive(Clone, Copy, Default)]
+struct Told {
+    requests: u64,
+    failures: u64,
+    active: i64,
+    open: i64,
+    idle: i64,
+    streams: i64,
+}
+
 /// Which idle connections are closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sweep {
@@ -251,26 +360,48 @@ pub(super) struct Pool {
     pub cluster: Arc<Cluster>,
     pub worker: usize,
     pub admission: Rc<Admission>,
+    pub builder: http1::Builder,
 }
 
 impl Pool {
+    /// The client that a connection belongs to, where the origin is told.
+    pub fn told(&self, client: Option<Ends>) -> Option<Ends> {
+        self.cluster.config.proxy_protocol?;
+        client
+    }
+
+    /// An endpoint that fails again and again is told of, once for each row.
+    pub fn note(&self, endpoint: &Endpoint, answer: Answer) {
+        let rules = &self.cluster.config.outliers.rules;
+        if endpoint.vitals.count(answer, rules) {
+            self.cluster.bell.notify_one();
+        }
+    }
+
     /// Whether another worker wants for a connection, which is to be given up here.
     pub fn gives_one_up(&self) -> bool {
         let bounds = self.cluster.bounds.as_ref();
         bounds.is_some_and(|bounds| bounds.connections.is_wanted())
     }
 
+    /// To one endpoint, where that is limited.
+    pub fn most_connections(&self) -> Option<u32> {
+        self.cluster.config.bounds.per_endpoint.connections
+    }
+
+    /// Those that share what there may be, the thread of jobs among them.
+    pub fn workers(&self) -> u32 {
+        self.cluster.stats.iter().count() as u32
+    }
+
     pub fn stats(&self) -> &ClusterStats {
         self.cluster.stats.of(self.worker)
     }
 
-    /// An endpoint that fails again and again is told of, once for each row.
+    /// How a request ended there.
     pub fn count(&self, endpoint: &WorkerEndpoint, answer: Answer) {
         endpoint.count(answer);
-        let vitals = &endpoint.shared.vitals;
-        if vitals.count(answer, &self.cluster.config.outliers.rules) {
-            self.cluster.bell.notify_one();
-        }
+        self.note(&endpoint.shared, answer);
     }
 
     /// When a connection that is made now is too old: up to a tenth before the
@@ -282,7 +413,7 @@ impl Pool {
             .unwrap_or(now + FAR)
     }
 
-    fn limits(&self) -> &PoolLimits {
+    pub fn limits(&self) -> &PoolLimits {
         &self.cluster.config.pool
     }
 
@@ -306,6 +437,8 @@ pub(super) struct Pick {
     is_watched: bool,
     /// Since when the endpoint owes an answer's head, as the tally was told.
     waiting: Cell<Option<Instant>>,
+    /// Whether it is one of so many at the endpoint.
+    is_counted: Cell<bool>,
 }
 
 impl Pick {
@@ -319,7 +452,32 @@ impl Pick {
             endpoint,
             is_watched: watched.is_some(),
             waiting: Cell::new(watched),
+            is_counted: Cell::new(false),
         }
+    }
+
+    /// The same where there may be so many at the endpoint. `None` where there are.
+    pub fn one_of(
+        most: Option<u32>,
+        endpoint: Rc<WorkerEndpoint>,
+        watched: Option<Instant>,
+    ) -> Option<Self> {
+        let Some(most) = most else {
+            return Some(Self::new(endpoint, watched));
+        };
+        let may_begin = endpoint.shared.vitals.at_once().begin_request(most);
+        may_begin.then(|| {
+            let pick = Self::new(endpoint, watched);
+            pick.is_counted.set(true);
+            pick
+        })
+    }
+
+    /// Another in its place, of which the tally is not told.
+    fn hand_over(&self) -> Self {
+        let next = Self::new(Rc::clone(&self.endpoint), None);
+        next.is_counted.set(self.is_counted.take());
+        next
     }
 
     /// The request has been sent.
@@ -368,6 +526,13 @@ impl Drop for Pick {
         }
         let active = &self.endpoint.active;
         active.set(active.get() - 1);
+        if self.is_counted.get() {
+            self.endpoint.shared.vitals.at_once().end_request();
+        }
+        // No tick sees it any more.
+        if self.endpoint.is_retired() {
+            self.endpoint.tell_counts(self.endpoint.counts());
+        }
     }
 }
 
@@ -412,7 +577,7 @@ impl Lease {
     /// The connection goes on in another protocol.
     pub fn into_connection(mut self) -> (Box<Connection>, Pick) {
         let connection = self.connection.take();
-        let pick = Pick::new(Rc::clone(&self.pick.endpoint), None);
+        let pick = self.pick.hand_over();
         (
             connection.expect("a lease has its connection until it is finished"),
             pick,
@@ -483,7 +648,10 @@ impl Active {
         // What was not sent says nothing of the origin.
         let was_sent = !matches!(
             error.kind,
-            ErrorKind::NoEndpoint | ErrorKind::ConnectionLimit | ErrorKind::PendingLimit
+            ErrorKind::NoEndpoint
+                | ErrorKind::ConnectionLimit
+                | ErrorKind::EndpointLimit
+                | ErrorKind::PendingLimit
         );
         if error.kind.origin() == Origin::Upstream && was_sent {
             self.judge(true);

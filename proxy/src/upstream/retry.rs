@@ -129,8 +129,9 @@ impl Tries<'_, '_> {
                 tokio::time::sleep(next.wait).await;
             }
             let now = Instant::now();
-            let Some(pick) = next.pick.or_else(|| self.any(now, &mut tried)) else {
-                return Err(ErrorKind::NoEndpoint.into());
+            let pick = match next.pick {
+                Some(pick) => pick,
+                None => self.any(now, &mut tried)?,
             };
             self.cluster.stats().retries.add(1);
             _permit = next.permit;
@@ -149,13 +150,16 @@ impl Tries<'_, '_> {
     }
 
     /// One that was not tried, or else any: then all were, and may be once more.
-    fn any(&self, now: Instant, tried: &mut Endpoints) -> Option<Pick> {
+    fn any(&self, now: Instant, tried: &mut Endpoints) -> Result<Pick, ErrorKind> {
         let progress = self.asked.progress;
         let other = self.cluster.pick_other(now, progress, tried);
-        other.or_else(|| {
-            tried.clear();
-            self.cluster.pick(now, progress)
-        })
+        other.map_or_else(
+            || {
+                tried.clear();
+                self.cluster.pick(now, progress)
+            },
+            Ok,
+        )
     }
 
     /// Whether there is another try, with all that it takes. What denies one that would
@@ -173,7 +177,7 @@ impl Tries<'_, '_> {
             tried.push(Rc::clone(&self.last));
         }
         let pick = match whom {
-            Whom::Same => Some(self.cluster.again(Rc::clone(&self.last), now)),
+            Whom::Same => self.cluster.again(Rc::clone(&self.last), now),
             Whom::Other => Some(self.cluster.pick_other(now, progress, tried)?),
             // Once it is time.
             Whom::Any => None,

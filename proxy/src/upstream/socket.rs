@@ -9,15 +9,15 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::admission::Taken;
+use super::counted::Counted;
 use crate::tls::{self, UpstreamTls};
 
 /// Each is counted as a connection for as long as it is there.
 #[allow(dead_code, reason = "what counts them is only held")]
 pub(super) enum Socket {
-    Tcp(TcpStream, Taken),
-    Unix(UnixStream, Taken),
-    Inside(DuplexStream, Taken),
+    Tcp(TcpStream, Counted),
+    Unix(UnixStream, Counted),
+    Inside(DuplexStream, Counted),
     /// Over any of these.
     Tls(Box<UpstreamTls<Socket>>),
 }

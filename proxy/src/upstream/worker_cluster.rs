@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use http::response::Parts;
-use hyper::client::conn::http1;
 use tokio::time::Instant;
 
 use super::admission::Admission;
@@ -21,25 +20,29 @@ use super::names::Names;
 use super::pool::{Pick, Pool, Sweep, WorkerEndpoint};
 use super::request::Progress;
 use super::targets::{Resolved, look_up};
+use super::warm::Warming;
 use crate::balance::outlier::Answer;
 use crate::cluster::Cluster;
 use crate::config::Name;
-use crate::error::ProxyError;
-use crate::proxy_protocol::Ends;
+use crate::error::{ErrorKind, ProxyError};
 use crate::stats::ClusterStats;
+
+/// How often a worker may lose an endpoint's last place to another one for one request.
+const RACES: usize = 8;
 
 /// One cluster as one worker uses it. Carried over from snapshot to snapshot as
 /// long as its [`Cluster`] is the same. Dropping it closes idle connections, but for those
 /// of endpoints that the next one has as well.
 pub struct WorkerCluster {
     pub(super) pool: Rc<Pool>,
-    pub(super) builder: http1::Builder,
     choice: RefCell<Choice>,
     /// Where the client says which endpoint it is.
     destinations: Option<Destinations>,
     /// Where it says so by a name.
     pub(super) names: Option<Names<Resolved>>,
     pub(super) hedges: Hedges,
+    /// Where connections are made ahead.
+    warming: Option<Warming>,
 }
 
 impl WorkerCluster {
@@ -63,13 +66,14 @@ impl WorkerCluster {
         let follows = cluster.config.follows_clients();
         let goes_to_targets = cluster.config.goes_to_targets();
         Rc::new(Self {
-            builder: connection::builder(cluster.config.max_head_bytes),
             choice: RefCell::new(Choice::new(Arc::clone(&cluster), before)),
             destinations: (follows || goes_to_targets).then(Destinations::default),
             names: goes_to_targets.then(|| Names::new(look_up)),
             hedges: Hedges::default(),
+            warming: (cluster.config.pool.warm > 0).then(Warming::default),
             pool: Rc::new(Pool {
                 admission: Admission::new(&cluster, worker),
+                builder: connection::builder(cluster.config.max_head_bytes),
                 cluster,
                 worker,
             }),
@@ -88,12 +92,6 @@ impl WorkerCluster {
         self.pool.stats()
     }
 
-    /// The client that a connection belongs to, where the origin is told.
-    pub(super) fn told(&self, client: Option<Ends>) -> Option<Ends> {
-        self.cluster().config.proxy_protocol?;
-        client
-    }
-
     /// To be called now and then: closes idle connections, and those that the origin has
     /// closed.
     pub fn sweep(&self, now: Instant, what: Sweep) {
@@ -105,6 +103,9 @@ impl WorkerCluster {
                 false => what,
             };
             endpoint.sweep(&self.pool, now, what);
+            if endpoint.gives_one_up(&self.pool) {
+                endpoint.close_an_idle(&self.pool);
+            }
             endpoint.tell(&self.pool, now);
         }
         if let Some(destinations) = &self.destinations {
@@ -119,6 +120,15 @@ impl WorkerCluster {
         }
     }
 
+    /// To be called now and then where nothing is to be given up: makes connections ahead.
+    pub fn fill(&self, now: Instant) {
+        if let Some(warming) = &self.warming {
+            let mut choice = self.choice.borrow_mut();
+            choice.follow(&self.pool);
+            warming.fill(&mut choice, &self.pool, now);
+        }
+    }
+
     /// The last answer did not come within the time of the whole exchange. Who only waited for
     /// its turn has asked nobody.
     pub fn late(&self, progress: &Progress) {
@@ -126,10 +136,7 @@ impl WorkerCluster {
         let Some(endpoint) = progress.endpoint() else {
             return;
         };
-        let rules = &cluster.config.outliers.rules;
-        if endpoint.vitals.count(Answer::None, rules) {
-            cluster.bell.notify_one();
-        }
+        self.pool.note(&endpoint, Answer::None);
         if cluster
             .bounds
             .as_ref()
@@ -149,23 +156,41 @@ impl WorkerCluster {
                 .is_some_and(|destinations| destinations.close_an_idle(&self.pool))
     }
 
-    /// `None` when the cluster has no endpoint for it.
-    pub(super) fn pick(&self, now: Instant, progress: &Progress) -> Option<Pick> {
+    /// An endpoint for it, or why there is none.
+    pub(super) fn pick(&self, now: Instant, progress: &Progress) -> Result<Pick, ErrorKind> {
         if let Some(destinations) = &self.destinations {
             let wanted = &progress.destinations;
-            let picked = destinations.pick(wanted, &[], &self.pool, now)?;
-            return Some(Pick::new(picked, None));
+            let picked = destinations.pick(wanted, &[], &self.pool, now);
+            let pick = |picked| Pick::new(picked, None);
+            return picked.map(pick).ok_or(ErrorKind::NoEndpoint);
         }
         let mut choice = self.choice.borrow_mut();
         choice.follow(&self.pool);
-        let picked = choice.pick(&self.asked(now, progress, &[]))?;
-        Some(self.again(picked, now))
+        let asked = self.asked(now, progress, &[]);
+        let picked = choice.pick(&asked).ok_or(ErrorKind::NoEndpoint)?;
+        // Where it has as many as it may, all that are ready have, or had.
+        let pick = self.again(picked, now);
+        let pick = pick.or_else(|| self.pick_with_room(&mut choice, &asked));
+        pick.ok_or(ErrorKind::EndpointLimit)
     }
 
-    /// An endpoint that was picked already.
-    pub(super) fn again(&self, endpoint: Rc<WorkerEndpoint>, now: Instant) -> Pick {
-        let watches = self.cluster().config.balance.watches();
-        Pick::new(endpoint, watches.then_some(now))
+    /// An endpoint that may have another request. Each time that one has none any more when it
+    /// is asked, another worker was faster; that has an end.
+    fn pick_with_room(&self, choice: &mut Choice, asked: &Asked<'_>) -> Option<Pick> {
+        (0..RACES).find_map(|_| {
+            let picked = choice.pick_other(asked);
+            match picked {
+                Some(picked) => self.again(picked, asked.now).map(Some),
+                None => Some(None),
+            }
+        })?
+    }
+
+    /// An endpoint that was picked already. `None` where it has as many requests as it may.
+    pub(super) fn again(&self, endpoint: Rc<WorkerEndpoint>, now: Instant) -> Option<Pick> {
+        let config = &self.cluster().config;
+        let watched = config.balance.watches().then_some(now);
+        Pick::one_of(config.bounds.per_endpoint.requests, endpoint, watched)
     }
 
     /// A request that was sent there since then has failed so.
@@ -206,8 +231,7 @@ impl WorkerCluster {
         }
         let mut choice = self.choice.borrow_mut();
         choice.follow(&self.pool);
-        let picked = choice.pick_other(&self.asked(now, progress, tried))?;
-        Some(self.again(picked, now))
+        self.pick_with_room(&mut choice, &self.asked(now, progress, tried))
     }
 
     fn asked<'a>(
@@ -225,6 +249,8 @@ impl WorkerCluster {
             active: u64::try_from(active).unwrap_or(0),
             labels: &progress.labels,
             slow_start: &self.cluster().config.spread.slow_start,
+            limits: Some(&self.cluster().config.bounds.per_endpoint)
+                .filter(|limits| limits.is_any()),
             tried,
         }
     }
@@ -240,8 +266,10 @@ impl WorkerCluster {
 impl Drop for WorkerCluster {
     fn drop(&mut self) {
         self.pool.admission.retire();
+        let now = Instant::now();
         for endpoint in self.choice.get_mut().known() {
             endpoint.retire(&self.pool);
+            endpoint.tell(&self.pool, now);
         }
         if let Some(destinations) = &self.destinations {
             destinations.retire(&self.pool);

@@ -22,7 +22,7 @@ fn retry_budget() {
             tries += 1.0;
             let is_outage = (5.0..25.0).contains(&at);
             for _ in 0..if is_outage { 2 } else { 0 } {
-                if budget.spend(requests, 100).is_ok() {
+                if budget.spend(requests, 100, None).is_ok() {
                     budget.ended();
                     tries += 1.0;
                 }

@@ -33,6 +33,8 @@ fn cluster(addresses: Vec<EndpointAddress>) -> Arc<Cluster> {
             max_idle: 1,
             idle_timeout: Duration::from_secs(1),
             max_lifetime: Duration::from_secs(1),
+            max_requests: None,
+            warm: 0,
         },
         timeouts: ClusterTimeouts {
             connect: Duration::from_secs(1),

@@ -1,12 +1,20 @@
 //! How much is asked of a cluster.
 
 use super::Checker;
-use crate::config::bounds::{Breaker, ClusterBounds, ClusterLimits, Concurrency, Queue};
+use crate::config::bounds::{
+    Breaker, ClusterBounds, ClusterLimits, Concurrency, EndpointLimits, Queue,
+};
+use crate::config::checked::{ClusterProtocol, Endpoint};
 use crate::config::place::below;
-use crate::config::raw::{RawBreaker, RawCluster, RawConcurrency};
+use crate::config::raw::{RawBreaker, RawCluster, RawConcurrency, RawEndpointLimits};
 
 impl Checker<'_> {
-    pub(super) fn bounds(&mut self, at: &str, raw: &RawCluster) -> ClusterBounds {
+    pub(super) fn bounds(
+        &mut self,
+        at: &str,
+        raw: &RawCluster,
+        endpoints: &[Endpoint],
+    ) -> ClusterBounds {
         let limits = ClusterLimits {
             requests: raw.limits.requests,
             connections: raw.limits.connections,
@@ -26,12 +34,38 @@ impl Checker<'_> {
         }
         ClusterBounds {
             limits,
+            per_endpoint: self.per_endpoint(at, raw, endpoints),
             queue: raw.queue.as_ref().map(|queue| Queue {
                 max: queue.max,
                 timeout: self.time(&below(at, "queue"), "timeout", queue.timeout),
             }),
             concurrency,
             breaker: raw.breaker.as_ref().map(|raw| self.breaker(at, raw)),
+        }
+    }
+
+    fn per_endpoint(
+        &mut self,
+        at: &str,
+        raw: &RawCluster,
+        endpoints: &[Endpoint],
+    ) -> EndpointLimits {
+        let RawEndpointLimits {
+            requests,
+            connections,
+        } = raw.limits.per_endpoint;
+        let is_told = |one: &Endpoint| one.address.is_told();
+        let has_any = requests.is_some() || connections.is_some();
+        if has_any && endpoints.iter().any(is_told) {
+            let found = "limits of each endpoint where clients say where they go";
+            let at = below(&below(at, "limits"), "per_endpoint");
+            self.mistake(&at, found, "no such key, or endpoints that are known");
+        }
+        // Each request has a connection for itself.
+        let alone = connections.filter(|_| raw.protocol == ClusterProtocol::Http1);
+        EndpointLimits {
+            requests: requests.into_iter().chain(alone).min(),
+            connections,
         }
     }
 

@@ -20,11 +20,8 @@ impl Checker<'_> {
         let name = self.required(at, "name", raw.name.as_ref(), read_name);
         let endpoints = raw.endpoints.as_deref().unwrap_or_default();
         let endpoints = self.endpoints(&below(at, "endpoints"), endpoints);
-        let pool = PoolLimits {
-            max_idle: raw.pool.max_idle,
-            idle_timeout: self.time(&below(at, "pool"), "idle_timeout", raw.pool.idle_timeout),
-            max_lifetime: self.time(&below(at, "pool"), "max_lifetime", raw.pool.max_lifetime),
-        };
+        let pool = self.pool(&below(at, "pool"), raw, &endpoints);
+        let bounds = self.bounds(at, raw, &endpoints);
         let timeouts = ClusterTimeouts {
             connect: self.time(&below(at, "timeouts"), "connect", raw.timeouts.connect),
             tls: (raw.timeouts.tls).map(|time| self.time(&below(at, "timeouts"), "tls", time)),
@@ -63,7 +60,7 @@ impl Checker<'_> {
             http2: self.upstream_http2(&below(at, "http2"), &raw.http2),
             pool,
             timeouts,
-            bounds: self.bounds(at, raw),
+            bounds,
             retry: self.cluster_retry(at, raw),
             retry_budget: budget(&raw.retry_budget),
             socket: self.cluster_socket(&below(at, "socket"), &raw.socket),
@@ -71,6 +68,30 @@ impl Checker<'_> {
             refused_pause: self.time(at, "refused_pause", raw.refused_pause),
             max_head_bytes: self.memory_size(at, "max_head_bytes", raw.max_head_bytes),
         })
+    }
+
+    fn pool(&mut self, at: &str, raw: &RawCluster, endpoints: &[Endpoint]) -> PoolLimits {
+        let (max_idle, warm) = (raw.pool.max_idle, raw.pool.warm);
+        let at_warm = below(at, "warm");
+        if warm as usize > max_idle {
+            let found = format!("`warm: {warm}` above `max_idle: {max_idle}`");
+            self.mistake(&at_warm, found, "`max_idle`, or less");
+        }
+        if warm > 0 && raw.proxy_protocol.is_some() {
+            let found = "`warm` where each connection is one client's (`proxy_protocol`)";
+            self.mistake(&at_warm, found, "no such key");
+        }
+        if warm > 0 && endpoints.iter().any(|one| one.address.is_told()) {
+            let found = "`warm` where clients say where they go";
+            self.mistake(&at_warm, found, "no such key, or endpoints that are known");
+        }
+        PoolLimits {
+            max_idle,
+            idle_timeout: self.time(at, "idle_timeout", raw.pool.idle_timeout),
+            max_lifetime: self.time(at, "max_lifetime", raw.pool.max_lifetime),
+            max_requests: raw.pool.max_requests,
+            warm,
+        }
     }
 
     fn targets(&mut self, at: &str, raw: &RawTargets) -> Targets {

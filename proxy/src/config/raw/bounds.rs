@@ -32,6 +32,25 @@ pub(in crate::config) struct RawClusterLimits {
     #[schemars(with = "u32", range(min = 0, max = 1_000_000))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::config) retries: Option<u32>,
+    /// At each endpoint. One that has so many is passed over; where all have, it is 503.
+    pub(in crate::config) per_endpoint: RawEndpointLimits,
+}
+
+/// How much there may be at once at each endpoint, over all workers. Without a key there is
+/// no limit.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(rename = "EndpointLimits")]
+pub(in crate::config) struct RawEndpointLimits {
+    /// Requests, and connections of TCP.
+    #[schemars(with = "u32", range(min = 1, max = 1_000_000))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) requests: Option<u32>,
+    /// Connections, idle ones among them. With `protocol: http1`, and for TCP, there are no
+    /// more requests than there may be connections.
+    #[schemars(with = "u32", range(min = 1, max = 1_000_000))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) connections: Option<u32>,
 }
 
 /// Requests beyond a limit wait for their turn. The oldest is first; once everybody waits

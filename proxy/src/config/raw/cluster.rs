@@ -415,6 +415,16 @@ pub(in crate::config) struct RawPool {
     pub(in crate::config) idle_timeout: Time<1, { 24 * HOUR }>,
     /// How old a connection may become. It is closed when it is next idle.
     pub(in crate::config) max_lifetime: Time<1, { 720 * HOUR }>,
+    /// Requests that a connection serves, with HTTP/2 streams. After the answer to the last
+    /// one it is closed. Without this key it serves any number.
+    #[schemars(with = "u32", range(min = 1, max = 1_000_000_000))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) max_requests: Option<u32>,
+    /// Connections that each worker makes ahead to each endpoint that is well, and makes
+    /// again when they go: so many are there, in use or not. With HTTP/2 it is one, however
+    /// many are said here. For HTTP; connections of TCP are not made ahead.
+    #[schemars(range(min = 0, max = 100_000))]
+    pub(in crate::config) warm: u32,
 }
 
 impl Default for RawPool {
@@ -423,6 +433,8 @@ impl Default for RawPool {
             max_idle: 128,
             idle_timeout: Time(60_000),
             max_lifetime: Time(HOUR),
+            max_requests: None,
+            warm: 0,
         }
     }
 }

@@ -33,7 +33,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub(super) use bounds::{RawBreaker, RawConcurrency};
+pub(super) use bounds::{RawBreaker, RawConcurrency, RawEndpointLimits};
 pub(super) use case::{
     RawAnswer, RawCase, RawCaseConnection, RawCaseFile, RawCaseRequest, RawCaseResponse,
     RawCaseTls, RawExpect, RawExpectedCall, RawExpectedMirror, RawExpectedRequest,

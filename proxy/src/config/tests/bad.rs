@@ -65,6 +65,37 @@ fn tcp() {
 }
 
 #[test]
+fn limits_of_endpoints() {
+    check_with_listener(
+        "clusters:\n\
+         - { name: a, endpoints: ['a:1'], limits: { per_endpoint: { requests: 0, conections: 1 } } }\n\
+         - { name: b, endpoints: [original_dst], limits: { per_endpoint: { requests: 1 } } }\n",
+        &[
+            "3:70: found the number 0, wanted a whole number from 1 to 1000000",
+            "3:73: found the unknown key `conections`, wanted `connections`",
+            "4:65: found limits of each endpoint where clients say where they go, wanted no such key, or endpoints that are known",
+        ],
+    );
+}
+
+#[test]
+fn connections_that_are_made_ahead() {
+    check_with_listener(
+        "clusters:\n\
+         - { name: a, endpoints: ['a:1'], pool: { warm: 9, max_idle: 8 } }\n\
+         - { name: b, endpoints: ['a:1'], pool: { warm: 1 }, proxy_protocol: v2 }\n\
+         - { name: c, endpoints: [original_dst], pool: { warm: 1 } }\n\
+         - { name: d, endpoints: ['a:1'], pool: { max_requests: 0 } }\n",
+        &[
+            "3:48: found `warm: 9` above `max_idle: 8`, wanted `max_idle`, or less",
+            "4:48: found `warm` where each connection is one client's (`proxy_protocol`), wanted no such key",
+            "5:55: found `warm` where clients say where they go, wanted no such key, or endpoints that are known",
+            "6:56: found the number 0, wanted a whole number from 1 to 1000000000",
+        ],
+    );
+}
+
+#[test]
 fn proxy_headers_to_origins() {
     check_with_listener(
         "clusters:\n- { name: a, endpoints: ['a:1'], protocol: http2, proxy_protocol: v1 }\n- { name: b, endpoints: ['a:1'], proxy_protocol: v3 }\n",

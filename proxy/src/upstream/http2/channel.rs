@@ -40,6 +40,8 @@ pub(in crate::upstream) struct Channel {
     /// Streams under way.
     active: Cell<usize>,
     max_streams: usize,
+    /// Streams that it may yet begin.
+    left: Cell<u32>,
     /// No new streams: it has ended, or the origin said that it will.
     is_closed: Cell<bool>,
     /// By when the origin has said whether it takes extended CONNECT.
@@ -78,6 +80,7 @@ impl Channel {
 
     pub fn begin(&self) {
         self.active.set(self.active.get() + 1);
+        self.left.set(self.left.get().saturating_sub(1));
     }
 
     pub fn end(&self) {
@@ -93,7 +96,11 @@ impl Channel {
     /// `allowed` by its origin.
     fn has_room(&self, allowed: usize, now: Instant) -> bool {
         let allowed = allowed.min(self.max_streams);
-        !self.is_closed.get() && self.active.get() < allowed && now < self.expires
+        !self.takes_no_more() && self.active.get() < allowed && now < self.expires
+    }
+
+    fn takes_no_more(&self) -> bool {
+        self.is_closed.get() || self.left.get() == 0
     }
 
     fn is_idle(&self) -> bool {
@@ -202,6 +209,25 @@ impl Channels {
         Waited::Turn(Connecting(self.turn.clone()))
     }
 
+    /// Whether there is one that takes streams, now or when others have ended.
+    pub fn has_lasting(&self, now: Instant) -> bool {
+        let open = self.open.borrow();
+        let mut all = open.iter();
+        all.any(|channel| !channel.takes_no_more() && now < channel.expires)
+    }
+
+    /// Connections without a stream.
+    pub fn idle(&self) -> usize {
+        let open = self.open.borrow();
+        open.iter().filter(|channel| channel.is_idle()).count()
+    }
+
+    /// Streams under way on those that take others.
+    pub fn streams(&self) -> usize {
+        let open = self.open.borrow();
+        open.iter().map(|channel| channel.active.get()).sum()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.open.borrow().is_empty()
     }
@@ -211,7 +237,7 @@ impl Channels {
         let mut open = self.open.borrow_mut();
         let before = open.len();
         open.retain(|channel| {
-            !(channel.is_closed.get() || channel.is_idle() && is_too_old(channel))
+            !(channel.takes_no_more() || channel.is_idle() && is_too_old(channel))
         });
         before - open.len()
     }
@@ -255,6 +281,7 @@ pub(in crate::upstream) async fn open(
         scheme,
         active: Cell::new(0),
         max_streams: config.max_streams as usize,
+        left: Cell::new(cluster.pool.max_requests.unwrap_or(u32::MAX)),
         is_closed: Cell::new(false),
         told_by: Instant::now() + cluster.timeouts.connect,
         moved: Notify::new(),

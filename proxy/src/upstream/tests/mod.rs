@@ -75,6 +75,8 @@ fn config(addresses: impl IntoIterator<Item = EndpointAddress>) -> config::Clust
             max_idle: 8,
             idle_timeout: LONG,
             max_lifetime: LONG,
+            max_requests: None,
+            warm: 0,
         },
         timeouts: ClusterTimeouts {
             connect: LONG,

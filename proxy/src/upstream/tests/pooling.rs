@@ -242,3 +242,71 @@ fn only_the_second_try_is_the_last() {
         assert_eq!(origin.accepted(), 2);
     });
 }
+
+/// What was kept last is the least likely to be closed by the origin meanwhile.
+#[test]
+fn the_connection_that_was_used_last_is_used_next() {
+    run(async {
+        let origin = Origin::start(|mut peer, number| async move {
+            while peer.read_head().await.is_some() {
+                let head = format!("HTTP/1.1 200 OK\r\nx-number: {number}\r\n");
+                peer.write(head + "content-length: 1\r\n\r\n" + &number.to_string())
+                    .await;
+            }
+        })
+        .await;
+        let cluster = cluster(&origin);
+        for order in [[0, 1, 2], [2, 0, 1], [1, 2, 0]] {
+            let mut answers = Vec::new();
+            for _ in order {
+                answers.push(Some(ask(&cluster, get()).await.unwrap()));
+            }
+            let mut by_number = [None, None, None];
+            for answer in answers.iter_mut().filter_map(Option::take) {
+                let number: usize = answer.headers["x-number"]
+                    .to_str()
+                    .unwrap()
+                    .parse()
+                    .unwrap();
+                by_number[number] = Some(answer.body);
+            }
+            for number in order {
+                read(by_number[number].take().unwrap()).await.unwrap();
+            }
+            let last = order[2].to_string();
+            for _ in 0..3 {
+                assert_eq!(fetch(&cluster, get()).await, (200, last.clone(), true));
+            }
+        }
+        assert_eq!(origin.accepted(), 3);
+    });
+}
+
+/// Else all that were made at a start would end at once, and be made again at once.
+#[test]
+fn connections_that_are_made_together_do_not_expire_together() {
+    run(async {
+        let origin = Origin::answering(OK).await;
+        let cluster = cluster(&origin);
+        let now = Instant::now();
+        let mut lifetimes: Vec<_> = (0..1000).map(|_| cluster.pool.expiry(now) - now).collect();
+        lifetimes.sort();
+        let (first, last) = (lifetimes[0], lifetimes[999]);
+        assert!(
+            first >= LONG.mul_f64(0.9) && last <= LONG,
+            "{first:?} {last:?}"
+        );
+        // No tenth of the time in which they end sees more than a fifth of them.
+        let tenth = LONG.mul_f64(0.01);
+        let most = lifetimes
+            .iter()
+            .map(|from| {
+                lifetimes
+                    .iter()
+                    .filter(|at| (*from..*from + tenth).contains(*at))
+                    .count()
+            })
+            .max();
+        assert!(most.is_some_and(|most| most < 200), "{most:?}");
+    });
+}
