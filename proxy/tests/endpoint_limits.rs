@@ -3,8 +3,9 @@
 mod support;
 
 use std::io::{BufReader, Write};
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Barrier};
 
 use support::admin::metric;
@@ -280,4 +281,57 @@ fn streams_count() {
     }
     within("room", || (proxy.get("/").status == 200).then_some(()));
     assert!(origin.connections() <= 3);
+}
+
+#[test]
+fn few_wait_for_a_connection_to_one_endpoint() {
+    // It takes connections, and never says anything.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = Proxy::start(&yaml(&format!(
+        "endpoints: ['{}'], tls: {{ roots: [system] }}, timeouts: {{ connect: 1m }}, \
+         limits: {{ per_endpoint: {{ pending: 1 }} }}",
+        silent.local_addr().unwrap()
+    )));
+    let (tell, told) = channel();
+    for _ in 0..2 {
+        let (tell, mut client) = (tell.clone(), hold(&proxy));
+        std::thread::spawn(move || tell.send(client.answer()));
+    }
+    is_refused(&told.recv().unwrap());
+}
+
+/// One of the endpoints fails all requests, which the other is asked for then.
+#[test]
+fn few_are_tried_again_at_one_endpoint() {
+    let bad = Origin::start(|_| b"HTTP/1.1 500 Oh\r\ncontent-length: 3\r\n\r\nbad".to_vec());
+    let (good, open) = Origin::holding("good");
+    let proxy = Proxy::start(&format!(
+        "{}retry_policies: [{{ name: it, on: [5xx], attempts: 2, backoff: {{ base: 1ms, max: 1ms }} }}]\n",
+        yaml(&format!(
+            "endpoints: ['{}', '{}'], retry: it, retry_budget: {{ percent: 100, floor: 100 }}, \
+             limits: {{ per_endpoint: {{ retries: 1 }} }}",
+            bad.address, good.address
+        ))
+    ));
+    let of_cluster = |name: &str| format!("lockgate_cluster_{name}{{cluster=\"origin\"");
+    let retries = of_cluster("retries_total") + "}";
+    let mut clients = Vec::new();
+    within("one that is tried again, and held", || {
+        clients.push(hold(&proxy));
+        (metric(proxy.admin(), &retries) == 1.0).then_some(())
+    });
+    // What the first answers is given.
+    within("one that is not", || {
+        (proxy.get("/").text() == "bad").then_some(())
+    });
+    let denied = of_cluster("retries_denied_total") + ",reason=\"limit\"}";
+    assert!(metric(proxy.admin(), &denied) >= 1.0);
+    drop(open);
+    for client in &mut clients {
+        client.answer();
+    }
+    within("room for others", || {
+        proxy.get("/");
+        (metric(proxy.admin(), &retries) > 1.0).then_some(())
+    });
 }

@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 pub struct AtOnce {
     requests: AtomicU32,
     connections: AtomicU32,
+    pending: AtomicU32,
+    retries: AtomicU32,
     /// Some worker wants a connection, and others may have one idle.
     wanted: AtomicBool,
 }
@@ -32,8 +34,16 @@ impl AtOnce {
         self.requests.load(Relaxed)
     }
 
-    pub fn connections(&self) -> u32 {
-        self.connections.load(Relaxed)
+    pub fn of(&self, kind: Kind) -> u32 {
+        self.word(kind).load(Relaxed)
+    }
+
+    fn word(&self, kind: Kind) -> &AtomicU32 {
+        match kind {
+            Kind::Connection => &self.connections,
+            Kind::Pending => &self.pending,
+            Kind::Retry => &self.retries,
+        }
     }
 
     /// Has workers give up a connection that is idle.
@@ -46,21 +56,38 @@ impl AtOnce {
     }
 }
 
-/// A connection, of so many. Dropped, it is over.
-pub struct Held(Arc<AtOnce>);
+/// What there may be so many of, beside requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Connection,
+    /// A request that waits for a connection to be made.
+    Pending,
+    /// A request that was tried before, or is tried elsewhere as well.
+    Retry,
+}
+
+/// One of so many. Dropped, it is over.
+pub struct Held {
+    at_once: Arc<AtOnce>,
+    kind: Kind,
+}
 
 impl Held {
-    pub fn one_of(most: u32, at_once: &Arc<AtOnce>) -> Option<Self> {
-        take(&at_once.connections, most).then(|| Self(Arc::clone(at_once)))
+    pub fn one_of(most: u32, at_once: &Arc<AtOnce>, kind: Kind) -> Option<Self> {
+        take(at_once.word(kind), most).then(|| Self {
+            at_once: Arc::clone(at_once),
+            kind,
+        })
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Relaxed);
+        let Self { at_once, kind } = self;
+        at_once.word(*kind).fetch_sub(1, Relaxed);
         // Who still wants one says so again.
-        if self.0.is_wanted() {
-            self.0.wanted.store(false, Relaxed);
+        if *kind == Kind::Connection && at_once.is_wanted() {
+            at_once.wanted.store(false, Relaxed);
         }
     }
 }
@@ -83,12 +110,15 @@ mod tests {
                     assert!(at_once.requests() <= 3);
                     at_once.end_request();
                 }
-                if let Some(_held) = Held::one_of(2, &at_once) {
-                    assert!(at_once.connections() <= 2);
+                for kind in [Kind::Connection, Kind::Pending, Kind::Retry] {
+                    if let Some(_held) = Held::one_of(2, &at_once, kind) {
+                        assert!(at_once.of(kind) <= 2);
+                    }
                 }
             }
         };
         std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(work))));
-        assert_eq!((at_once.requests(), at_once.connections()), (0, 0));
+        let left = [Kind::Connection, Kind::Pending, Kind::Retry].map(|kind| at_once.of(kind));
+        assert_eq!((at_once.requests(), left), (0, [0; 3]));
     }
 }

@@ -29,7 +29,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
-pub use at_once::{AtOnce, Held};
+pub use at_once::{AtOnce, Held, Kind};
 pub use bounds::{Bound, Bounds, TICK};
 pub use endpoint::{Address, Endpoint, Found};
 pub use inside::{Arrivals, Inside};

@@ -29,11 +29,14 @@ pub struct EndpointLimits {
     /// No more than connections, where each request has one for itself.
     pub requests: Option<u32>,
     pub connections: Option<u32>,
+    /// Requests that wait for a connection to be made.
+    pub pending: Option<u32>,
+    pub retries: Option<u32>,
 }
 
 impl EndpointLimits {
     pub fn is_any(&self) -> bool {
-        self.requests.is_some() || self.connections.is_some()
+        *self != Self::default()
     }
 }
 

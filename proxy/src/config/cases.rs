@@ -55,8 +55,8 @@ pub struct Step {
 /// What a filter is shown.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Sample {
-    Request(SampleRequest),
-    Connection(SampleConnection),
+    Request(Box<SampleRequest>),
+    Connection(Box<SampleConnection>),
 }
 
 impl Sample {

@@ -20,7 +20,7 @@ use crate::balance::stride::RoundRobin;
 use crate::balance::subsets::Label;
 use crate::balance::{choices, peak_ewma, slow_start};
 use crate::cluster::clock::since_start;
-use crate::cluster::{Cluster, Endpoint, EndpointSet, Group, Order};
+use crate::cluster::{Cluster, Endpoint, EndpointSet, Group, Kind, Order};
 use crate::config::{Balance, EndpointLimits};
 
 const ONE: NonZeroU8 = NonZeroU8::MIN;
@@ -42,6 +42,8 @@ pub(super) struct Asked<'a> {
     pub slow_start: &'a slow_start::Rules,
     /// Of each endpoint, where there are any.
     pub limits: Option<&'a EndpointLimits>,
+    /// It was tried before, or is beside this.
+    pub is_retry: bool,
     /// For the request at hand.
     pub tried: &'a [Rc<WorkerEndpoint>],
 }
@@ -160,7 +162,7 @@ impl Choice {
             let endpoint = &set.endpoints[index];
             let will_do = !group.is_weightless(place)
                 && !is_one_of(endpoint, asked.tried)
-                && !has_all_requests(endpoint, asked.limits);
+                && !has_all_requests(endpoint, asked);
             will_do.then_some(index)
         };
         // Not the first of the list, which all that fail would go to.
@@ -302,14 +304,16 @@ impl Drawing<'_> {
                 .is_some_and(|limits| self.is_full(place, limits))
     }
 
-    /// Whether it has as many requests as it may, or as many connections and none of these
+    /// Whether it has as many requests as it may, or may have no other connection, and has none
     /// that this worker could use.
     fn is_full(&self, place: usize, limits: &EndpointLimits) -> bool {
         let endpoint = self.endpoint(place);
         let known = || self.endpoints[self.group.index(place)].as_ref();
-        let connections = endpoint.vitals.at_once().connections();
-        let has_all = limits.connections.is_some_and(|most| connections >= most);
-        has_all_requests(endpoint, Some(limits))
+        let at_once = endpoint.vitals.at_once();
+        let has = |most: Option<u32>, kind| most.is_some_and(|most| at_once.of(kind) >= most);
+        let has_all =
+            has(limits.connections, Kind::Connection) || has(limits.pending, Kind::Pending);
+        has_all_requests(endpoint, self.asked)
             || has_all && known().is_none_or(|known| !known.has_way(self.asked.now))
     }
 
@@ -352,9 +356,15 @@ fn rounds(set: &EndpointSet, rng: &mut Rng) -> Vec<RoundRobin> {
     groups.map(|_| RoundRobin::starting_anywhere(rng)).collect()
 }
 
-fn has_all_requests(endpoint: &Endpoint, limits: Option<&EndpointLimits>) -> bool {
-    let most = limits.and_then(|limits| limits.requests);
-    most.is_some_and(|most| endpoint.vitals.at_once().requests() >= most)
+fn has_all_requests(endpoint: &Endpoint, asked: &Asked<'_>) -> bool {
+    asked.limits.is_some_and(|limits| {
+        let at_once = endpoint.vitals.at_once();
+        let retries = limits.retries.filter(|_| asked.is_retry);
+        limits
+            .requests
+            .is_some_and(|most| at_once.requests() >= most)
+            || retries.is_some_and(|most| at_once.of(Kind::Retry) >= most)
+    })
 }
 
 fn is_one_of(endpoint: &Arc<Endpoint>, tried: &[Rc<WorkerEndpoint>]) -> bool {

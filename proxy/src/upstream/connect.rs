@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::admission::Taken;
 use super::classify::{failure_of, is_refusal};
 use super::connection::Connection;
-use super::counted::{Counted, at_endpoint};
+use super::counted::{Counted, at_endpoint, waiting_for};
 use super::forward::Asked;
 use super::http2::{self, Channel, StreamLease, Waited};
 use super::options;
@@ -44,6 +44,7 @@ pub(super) async fn connect(
     asked: &Asked<'_>,
 ) -> Result<Way, ProxyError> {
     let _waiting = Taken::pending(&cluster.pool.admission)?;
+    let _for_it = waiting_for(&cluster.pool, &pick.endpoint)?;
     let opening = open(cluster, &pick, asked);
     let opened = reach(cluster, &pick, asked.progress, opening).await?;
     Ok(opened.lend(cluster, pick))
@@ -65,6 +66,7 @@ pub(super) async fn connect_alone(
             let endpoint = &pick.endpoint;
             let opening = async {
                 let used = tls::Use::Opaque;
+                let _for_it = waiting_for(&cluster.pool, endpoint)?;
                 let counted = room(cluster, endpoint, used).await?;
                 open_socket(
                     &cluster.pool,

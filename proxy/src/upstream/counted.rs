@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::admission::{GIVING_UP, LOOK, Taken};
 use super::pool::{Pool, WorkerEndpoint};
-use crate::cluster::Held;
+use crate::cluster::{Held, Kind};
 use crate::error::{ErrorKind, ProxyError};
 
 /// Held by its socket.
@@ -37,7 +37,11 @@ impl Counted {
         let of_endpoint = match pool.most_connections() {
             None => None,
             Some(most) if endpoint.open.get() >= most / pool.workers() => return None,
-            Some(most) => Some(Held::one_of(most, endpoint.shared.vitals.at_once())?),
+            Some(most) => Some(Held::one_of(
+                most,
+                endpoint.shared.vitals.at_once(),
+                Kind::Connection,
+            )?),
         };
         let of_cluster = Taken::ahead(&pool.admission)?;
         Some(Self::new(of_cluster, of_endpoint, endpoint))
@@ -65,12 +69,12 @@ pub(super) async fn at_endpoint(
     let at_once = endpoint.shared.vitals.at_once();
     let until = Instant::now() + longest.min(GIVING_UP);
     loop {
-        if let Some(held) = Held::one_of(most, at_once) {
+        if let Some(held) = Held::one_of(most, at_once, Kind::Connection) {
             return Ok(Some(held));
         }
         // One of HTTP/2 is gone a moment later.
         let has_made_room = endpoint.close_an_idle(pool);
-        if let Some(held) = Held::one_of(most, at_once) {
+        if let Some(held) = Held::one_of(most, at_once, Kind::Connection) {
             return Ok(Some(held));
         }
         at_once.want();
@@ -79,4 +83,17 @@ pub(super) async fn at_endpoint(
         }
         sleep(LOOK).await;
     }
+}
+
+/// A request that waits for a connection to the endpoint, where so many may.
+pub(super) fn waiting_for(
+    pool: &Pool,
+    endpoint: &WorkerEndpoint,
+) -> Result<Option<Held>, ProxyError> {
+    let Some(most) = pool.cluster.config.bounds.per_endpoint.pending else {
+        return Ok(None);
+    };
+    let held = Held::one_of(most, endpoint.shared.vitals.at_once(), Kind::Pending);
+    held.map(Some)
+        .ok_or_else(|| ErrorKind::EndpointLimit.into())
 }

@@ -16,7 +16,7 @@ use super::http2::{Channel, Channels};
 use crate::balance::outlier::Answer;
 use crate::balance::peak_ewma::{self, Outcome, Tally};
 use crate::cluster::clock::since_start;
-use crate::cluster::{Cluster, Endpoint};
+use crate::cluster::{Cluster, Endpoint, Held};
 use crate::config::{ClusterProtocol, PoolLimits};
 use crate::error::{ErrorKind, Origin, ProxyError};
 use crate::proxy_protocol::Ends;
@@ -439,6 +439,8 @@ pub(super) struct Pick {
     waiting: Cell<Option<Instant>>,
     /// Whether it is one of so many at the endpoint.
     is_counted: Cell<bool>,
+    /// The same of those that were tried before.
+    as_retry: Cell<Option<Held>>,
 }
 
 impl Pick {
@@ -453,7 +455,14 @@ impl Pick {
             is_watched: watched.is_some(),
             waiting: Cell::new(watched),
             is_counted: Cell::new(false),
+            as_retry: Cell::default(),
         }
+    }
+
+    /// Counted among the retries at the endpoint.
+    pub fn counted_as_retry(self, held: Held) -> Self {
+        self.as_retry.set(Some(held));
+        self
     }
 
     /// The same where there may be so many at the endpoint. `None` where there are.
@@ -477,6 +486,7 @@ impl Pick {
     fn hand_over(&self) -> Self {
         let next = Self::new(Rc::clone(&self.endpoint), None);
         next.is_counted.set(self.is_counted.take());
+        next.as_retry.set(self.as_retry.take());
         next
     }
 

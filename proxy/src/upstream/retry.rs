@@ -156,7 +156,7 @@ impl Tries<'_, '_> {
         other.map_or_else(
             || {
                 tried.clear();
-                self.cluster.pick(now, progress)
+                self.cluster.pick_again(now, progress)
             },
             Ok,
         )
@@ -179,6 +179,14 @@ impl Tries<'_, '_> {
         let pick = match whom {
             Whom::Same => self.cluster.again(Rc::clone(&self.last), now),
             Whom::Other => Some(self.cluster.pick_other(now, progress, tried)?),
+            // While the answer that is there can still be given.
+            Whom::Any if self.cluster.limits_retries_of_endpoints() => {
+                let Ok(pick) = self.any(now, tried) else {
+                    deny(self.cluster, progress, NoRetry::Limit);
+                    return None;
+                };
+                Some(pick)
+            }
             // Once it is time.
             Whom::Any => None,
         };

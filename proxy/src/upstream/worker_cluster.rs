@@ -22,7 +22,7 @@ use super::request::Progress;
 use super::targets::{Resolved, look_up};
 use super::warm::Warming;
 use crate::balance::outlier::Answer;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Held, Kind};
 use crate::config::Name;
 use crate::error::{ErrorKind, ProxyError};
 use crate::stats::ClusterStats;
@@ -158,6 +158,20 @@ impl WorkerCluster {
 
     /// An endpoint for it, or why there is none.
     pub(super) fn pick(&self, now: Instant, progress: &Progress) -> Result<Pick, ErrorKind> {
+        self.pick_any(now, progress, false)
+    }
+
+    /// The same for a request that was tried at all of them.
+    pub(super) fn pick_again(&self, now: Instant, progress: &Progress) -> Result<Pick, ErrorKind> {
+        self.pick_any(now, progress, true)
+    }
+
+    fn pick_any(
+        &self,
+        now: Instant,
+        progress: &Progress,
+        is_retry: bool,
+    ) -> Result<Pick, ErrorKind> {
         if let Some(destinations) = &self.destinations {
             let wanted = &progress.destinations;
             let picked = destinations.pick(wanted, &[], &self.pool, now);
@@ -166,10 +180,13 @@ impl WorkerCluster {
         }
         let mut choice = self.choice.borrow_mut();
         choice.follow(&self.pool);
-        let asked = self.asked(now, progress, &[]);
+        let asked = Asked {
+            is_retry,
+            ..self.asked(now, progress, &[])
+        };
         let picked = choice.pick(&asked).ok_or(ErrorKind::NoEndpoint)?;
         // Where it has as many as it may, all that are ready have, or had.
-        let pick = self.again(picked, now);
+        let pick = self.at(picked, &asked);
         let pick = pick.or_else(|| self.pick_with_room(&mut choice, &asked));
         pick.ok_or(ErrorKind::EndpointLimit)
     }
@@ -180,10 +197,25 @@ impl WorkerCluster {
         (0..RACES).find_map(|_| {
             let picked = choice.pick_other(asked);
             match picked {
-                Some(picked) => self.again(picked, asked.now).map(Some),
+                Some(picked) => self.at(picked, asked).map(Some),
                 None => Some(None),
             }
         })?
+    }
+
+    fn at(&self, endpoint: Rc<WorkerEndpoint>, asked: &Asked<'_>) -> Option<Pick> {
+        let most = self.cluster().config.bounds.per_endpoint.retries;
+        let Some(most) = most.filter(|_| asked.is_retry) else {
+            return self.again(endpoint, asked.now);
+        };
+        let held = Held::one_of(most, endpoint.shared.vitals.at_once(), Kind::Retry)?;
+        let pick = self.again(endpoint, asked.now)?;
+        Some(pick.counted_as_retry(held))
+    }
+
+    /// Whether an endpoint may have so many retries.
+    pub(super) fn limits_retries_of_endpoints(&self) -> bool {
+        self.cluster().config.bounds.per_endpoint.retries.is_some()
     }
 
     /// An endpoint that was picked already. `None` where it has as many requests as it may.
@@ -231,7 +263,11 @@ impl WorkerCluster {
         }
         let mut choice = self.choice.borrow_mut();
         choice.follow(&self.pool);
-        self.pick_with_room(&mut choice, &self.asked(now, progress, tried))
+        let asked = Asked {
+            is_retry: true,
+            ..self.asked(now, progress, tried)
+        };
+        self.pick_with_room(&mut choice, &asked)
     }
 
     fn asked<'a>(
@@ -251,6 +287,7 @@ impl WorkerCluster {
             slow_start: &self.cluster().config.spread.slow_start,
             limits: Some(&self.cluster().config.bounds.per_endpoint)
                 .filter(|limits| limits.is_any()),
+            is_retry: false,
             tried,
         }
     }

@@ -53,9 +53,12 @@ impl Checker<'_> {
         let RawEndpointLimits {
             requests,
             connections,
+            pending,
+            retries,
         } = raw.limits.per_endpoint;
         let is_told = |one: &Endpoint| one.address.is_told();
-        let has_any = requests.is_some() || connections.is_some();
+        let all = [requests, connections, pending, retries];
+        let has_any = all.iter().any(Option::is_some);
         if has_any && endpoints.iter().any(is_told) {
             let found = "limits of each endpoint where clients say where they go";
             let at = below(&below(at, "limits"), "per_endpoint");
@@ -66,6 +69,8 @@ impl Checker<'_> {
         EndpointLimits {
             requests: requests.into_iter().chain(alone).min(),
             connections,
+            pending,
+            retries,
         }
     }
 

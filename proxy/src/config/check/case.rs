@@ -206,9 +206,13 @@ impl Checker<'_> {
         let sample = match raw.connection {
             Some(connection) => {
                 self.refuse_keys_of_exchanges(at);
-                Sample::Connection(self.sample_connection(&below(at, "connection"), connection))
+                let connection = self.sample_connection(&below(at, "connection"), connection);
+                Sample::Connection(Box::new(connection))
             }
-            None => Sample::Request(self.sample_request(&below(at, "request"), raw.request)),
+            None => {
+                let request = self.sample_request(&below(at, "request"), raw.request);
+                Sample::Request(Box::new(request))
+            }
         };
         Step {
             answers,

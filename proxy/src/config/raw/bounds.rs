@@ -51,6 +51,14 @@ pub(in crate::config) struct RawEndpointLimits {
     #[schemars(with = "u32", range(min = 1, max = 1_000_000))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::config) connections: Option<u32>,
+    /// Requests that wait for a connection to be made there.
+    #[schemars(with = "u32", range(min = 1, max = 1_000_000))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) pending: Option<u32>,
+    /// Requests that were tried elsewhere before, or beside it (`hedge`).
+    #[schemars(with = "u32", range(min = 1, max = 1_000_000))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) retries: Option<u32>,
 }
 
 /// Requests beyond a limit wait for their turn. The oldest is first; once everybody waits
