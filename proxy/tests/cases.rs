@@ -193,7 +193,7 @@ failed  two
 cases:
 - name: one
   route: shop
-  connection: { client_address: here, preview: a, preview_base64: 'YQ==' }
+  connection: { client_address: here, http: true, protocol: tls, preview: a, preview_base64: 'YQ==' }
   response: { status: 200 }
   expect: { mirrors: [] }
 ",
@@ -202,6 +202,7 @@ cases:
     for words in [
         "cases.yaml:4:3: found `route`, wanted none of it beside `connection`",
         "cases.yaml:5:33: found `here`, wanted an IP address",
+        "found `http: true` beside a `protocol` that is otherwise, wanted one of them",
         "found `preview_base64` beside `preview`",
         "cases.yaml:6:3: found `response`",
         "cases.yaml:7:13: found `mirrors`",

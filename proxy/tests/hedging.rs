@@ -142,7 +142,7 @@ fn the_first_counts_where_it_is_answered_before_the_second() {
     // Its connection serves again.
     client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
     assert_eq!(client.answer().text(), "ok");
-    assert_eq!(counted(&proxy, "connections_discarded"), 1.0);
+    assert!(counted(&proxy, "connections_reused") >= 1.0);
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn a_body_goes_to_both() {
     let check = |head: &str, body: &str| {
         let (slow, fast) = (silent(), Origin::saying("fast"));
         // By when all of it has come.
-        let policy = "hedge: { after: 1s }";
+        let policy = "hedge: { after: 5s }";
         let proxy = proxy(policy, "", &[slow.address, fast.address]);
         let mut client = begin(&proxy, &format!("{head}\r\n\r\n{body}"));
         assert_eq!(client.answer().text(), "fast");
@@ -232,7 +232,7 @@ fn a_body_goes_to_both() {
 #[test]
 fn nobody_is_asked_twice() {
     let only = silent();
-    let policy = "hedge: { after: 1ms }, on: [503], try_timeout: 200ms";
+    let policy = "hedge: { after: 1ms }, on: [503], try_timeout: 2s";
     let proxy = proxy(policy, "", &[only.address]);
     assert_eq!(proxy.get("/").status, 504);
     only.seen();
@@ -321,7 +321,7 @@ fn a_deadline_holds_for_both() {
 #[test]
 fn the_time_for_a_try_holds_for_each() {
     let (first, second) = (silent(), silent());
-    let policy = format!("on: [503], try_timeout: 1s, {AT_ONCE}");
+    let policy = format!("on: [503], try_timeout: 3s, {AT_ONCE}");
     let proxy = proxy(&policy, "", &[first.address, second.address]);
     assert_eq!(proxy.get("/").status, 504);
     let wanted = [ended(&first, "try_timeout"), ended(&second, "try_timeout")];

@@ -21,6 +21,7 @@ pub async fn ask(scenery: &Scenery, sample: &SampleConnection) -> Told {
             protocol: sample.protocol.map(|protocol| protocol.name()),
         })),
         attributes: sample.attributes.clone(),
+        takes_hash_key: scenery.snapshot.takes_hash_keys,
         ..View::without_exchange(scenery.snapshot.calls.clone())
     });
     let mut taken = Participants::default();

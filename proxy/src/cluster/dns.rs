@@ -5,7 +5,7 @@
 //! The system's configuration (`resolv.conf`, `hosts`) is read anew for each round, so that
 //! its changes count.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use std::{fs, io};
 
@@ -17,7 +17,7 @@ use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::op::Query;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
-use hickory_resolver::system_conf::read_system_conf;
+use hickory_resolver::system_conf::parse_resolv_conf;
 use hickory_resolver::{Hosts, TokioResolver};
 
 use crate::config;
@@ -214,22 +214,17 @@ fn holds(lookup: &Lookup) -> Duration {
 /// What the system's file says. Where it names no server, or is not there, there may be one
 /// on this machine (resolv.conf(5)), and hosts of the other file are known all the same.
 fn of_system() -> io::Result<(ResolverConfig, ResolverOpts)> {
-    let error = match read_system_conf() {
-        Ok(both) => return Ok(both),
-        Err(error) => error,
+    let text = match fs::read_to_string("/etc/resolv.conf") {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        text => text?,
     };
-    let names_a_server = match fs::read_to_string("/etc/resolv.conf") {
-        Ok(text) => text
-            .lines()
-            .any(|line| line.trim_start().starts_with("nameserver")),
-        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    let mut lines = text.lines();
+    let names_a_server = lines.any(|line| line.trim_start().starts_with("nameserver"));
+    let text = match names_a_server {
+        true => text,
+        false => text + "\nnameserver 127.0.0.1\n",
     };
-    if names_a_server {
-        return Err(failed(error));
-    }
-    let local = server(&(Ipv4Addr::LOCALHOST, 53).into());
-    let servers = ResolverConfig::from_name_servers(vec![local]);
-    Ok((servers, ResolverOpts::default()))
+    parse_resolv_conf(text).map_err(failed)
 }
 
 fn server(address: &SocketAddr) -> NameServerConfig {

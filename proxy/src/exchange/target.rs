@@ -89,6 +89,12 @@ pub async fn connect(
         Err(error) => TryEnd::Error(error.kind),
     };
     note_endpoint(&progress, &cluster, &mut course.view, facts, end);
+    if reached
+        .as_ref()
+        .is_err_and(|error| error.kind == ErrorKind::TotalTimeout)
+    {
+        cluster.late(&progress);
+    }
     let idle = cluster.cluster().config.timeouts.idle;
     let head = ResponseHead {
         status: StatusCode::OK,

@@ -32,7 +32,7 @@ use pools::{CurrentPools, Pools};
 use run::Life;
 
 /// How often idle connections are looked after.
-const SWEEP: Duration = Duration::from_secs(1);
+const SWEEP: Duration = Duration::from_millis(100);
 
 /// The thread of jobs. Dropping it ends them.
 pub struct Jobs {

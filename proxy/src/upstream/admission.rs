@@ -91,6 +91,13 @@ impl Entry {
         })
     }
 
+    /// What was asked is there, and answers, if the breaker waits for that.
+    pub fn judge_probe(&self) {
+        if self.passage.get() == Some(Passage::Probe) {
+            self.judge(false);
+        }
+    }
+
     /// How the request went, if the breaker is to know. The first word counts.
     pub fn judge(&self, has_failed: bool) {
         let Some(passage) = self.passage.take() else {
@@ -348,7 +355,7 @@ impl Taken {
     pub fn ahead(admission: &Rc<Admission>) -> Option<Self> {
         let connections = admission.bounds.as_ref().map(|bounds| &bounds.connections);
         if let Some(most) = connections.and_then(|connections| connections.most) {
-            let share = most / admission.stats.iter().count() as u64;
+            let share = most.div_ceil(admission.stats.iter().count() as u64);
             let open = admission.stats().connections_open.get();
             if u64::try_from(open).is_ok_and(|open| open >= share) {
                 return None;

@@ -57,6 +57,8 @@ pub(super) struct Choice {
     /// One for each group.
     rounds: Vec<RoundRobin>,
     rng: Rng,
+    /// Another serves what begins now.
+    is_left: bool,
 }
 
 impl Choice {
@@ -80,12 +82,14 @@ impl Choice {
             set,
             endpoints,
             rng,
+            is_left: false,
         }
     }
 
     /// Another set serves from now on: those that it has not keep no connection, though some
     /// exchange of an older generation may still ask them.
-    pub fn leave_to(&self, next: &Self, pool: &Pool) {
+    pub fn leave_to(&mut self, next: &Self, pool: &Pool) {
+        self.is_left = true;
         let mut stays = vec![false; self.endpoints.len()];
         for index in next.set.indices_in(&self.set).flatten() {
             stays[index] = true;
@@ -213,7 +217,14 @@ impl Choice {
 
     fn endpoint(&mut self, index: usize) -> Rc<WorkerEndpoint> {
         let known = &mut self.endpoints[index];
-        let new = || WorkerEndpoint::new(Arc::clone(&self.set.endpoints[index]));
+        let new = || {
+            let new = WorkerEndpoint::new(Arc::clone(&self.set.endpoints[index]));
+            if self.is_left {
+                // Nobody looks after what it would keep.
+                new.set_left();
+            }
+            new
+        };
         Rc::clone(known.get_or_insert_with(new))
     }
 }
@@ -356,7 +367,8 @@ fn rounds(set: &EndpointSet, rng: &mut Rng) -> Vec<RoundRobin> {
     groups.map(|_| RoundRobin::starting_anywhere(rng)).collect()
 }
 
-fn has_all_requests(endpoint: &Endpoint, asked: &Asked<'_>) -> bool {
+/// Whether an endpoint has as many requests as it may.
+pub(super) fn has_all_requests(endpoint: &Endpoint, asked: &Asked<'_>) -> bool {
     asked.limits.is_some_and(|limits| {
         let at_once = endpoint.vitals.at_once();
         let retries = limits.retries.filter(|_| asked.is_retry);

@@ -384,14 +384,16 @@ async fn room(
     used: tls::Use,
 ) -> Result<Counted, ProxyError> {
     let config = &cluster.cluster().config;
-    // Streams find room when others end, and not when a connection does.
-    let is_alone = used == tls::Use::Opaque || config.protocol == ClusterProtocol::Http1;
+    // Streams find room when others end, and not when a connection does, unless one of
+    // theirs is to be replaced.
+    let is_alone = used == tls::Use::Opaque || endpoint.speaks_http1(&cluster.pool);
+    let waits = is_alone || endpoint.channels.has_spent(Instant::now());
     let make_room = || cluster.close_an_idle();
-    // Half of it is for connecting.
-    let most = config.timeouts.connect / 2;
+    // Half of it is for connecting, and the rest for two kinds of room.
+    let most = config.timeouts.connect / 4;
     let admission = &cluster.pool.admission;
-    let of_endpoint = at_endpoint(&cluster.pool, endpoint, is_alone, most).await?;
-    let of_cluster = Taken::connection(admission, is_alone, most, make_room).await?;
+    let of_endpoint = at_endpoint(&cluster.pool, endpoint, waits, most).await?;
+    let of_cluster = Taken::connection(admission, waits, most, make_room).await?;
     Ok(Counted::new(of_cluster, of_endpoint, endpoint))
 }
 

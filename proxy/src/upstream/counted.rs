@@ -36,7 +36,7 @@ impl Counted {
     pub fn ahead(pool: &Pool, endpoint: &WorkerEndpoint) -> Option<Self> {
         let of_endpoint = match pool.most_connections() {
             None => None,
-            Some(most) if endpoint.open.get() >= most / pool.workers() => return None,
+            Some(most) if endpoint.open.get() >= most.div_ceil(pool.workers()) => return None,
             Some(most) => Some(Held::one_of(
                 most,
                 endpoint.shared.vitals.at_once(),

@@ -34,6 +34,7 @@ use crate::config::ClusterProtocol;
 use crate::error::{ErrorKind, ProxyError};
 use crate::http::Upgrade;
 use crate::http::framing::is_bodiless;
+use crate::http::grpc;
 use crate::http::h1::check_answer;
 
 /// Sends one request and waits for the head of its answer, which may come
@@ -108,8 +109,9 @@ pub async fn forward(
     {
         parts.headers.append(SET_COOKIE, cookie);
     }
-    if let Some(said) = said {
-        active.judge(said != outlier::Answer::Well);
+    match said {
+        Some(said) => active.judge(said != outlier::Answer::Well),
+        None => active.began_to_end(),
     }
     cluster.stats().durations.observe(now - start);
     let (endpoint, reused) = match &received {
@@ -299,7 +301,9 @@ fn said_by_head(parts: &Parts, received: &Received, asked: &Asked<'_>) -> Option
     match (grpc_status(&parts.headers), received) {
         (Some(status), _) => Some(answer_of_call(status)),
         (None, Received::Http2(stream, _)) if !stream.is_end_stream() => None,
-        (None, Received::Http1(..) | Received::Http2(..)) => Some(said),
+        (None, Received::Http2(..)) => Some(answer_of_call(grpc::UNKNOWN)),
+        // Trailers of HTTP/1 are not looked at.
+        (None, Received::Http1(..)) => Some(said),
     }
 }
 

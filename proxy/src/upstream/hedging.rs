@@ -54,6 +54,7 @@ pub(super) fn hedged<'a>(
             asked,
             spare: spare.as_deref(),
             began,
+            waits_for_client: !spare.as_deref().is_some_and(Spare::is_complete),
         };
         let counted = first.or_another(pick, request).await;
         let tries = Tries {
@@ -78,6 +79,8 @@ struct First<'a, 'b> {
     spare: Option<&'a Spare>,
     endpoint: Rc<WorkerEndpoint>,
     began: Instant,
+    /// At its beginning a body is still to come.
+    waits_for_client: bool,
 }
 
 /// The try that counts.
@@ -218,8 +221,7 @@ impl First<'_, '_> {
                 ErrorKind::TryTimeout | ErrorKind::AnswerTimeout
             )
         });
-        let is_whole = self.spare.is_some_and(Spare::is_complete);
-        if is_whole
+        if !self.waits_for_client
             && (is_late || self.is_good(Some(outcome)))
             && let Some(policy) = self.asked.terms.retry
             && let Some(rule) = policy.hedge

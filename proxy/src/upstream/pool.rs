@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::admission::{Admission, Entry};
 use super::connection::Connection;
 use super::http2::{Channel, Channels};
+use crate::balance::health::Health;
 use crate::balance::outlier::Answer;
 use crate::balance::peak_ewma::{self, Outcome, Tally};
 use crate::cluster::clock::since_start;
@@ -96,6 +97,12 @@ impl WorkerEndpoint {
             ClusterProtocol::Http2 => false,
             ClusterProtocol::Auto => pool.cluster.tls.is_none() || self.chose_http1.get(),
         }
+    }
+
+    /// Whether connections to it may be made ahead.
+    pub fn is_to_be_warm(&self, now: Instant) -> bool {
+        let is_well = self.shared.vitals.health() == Health::Healthy;
+        is_well && !self.is_retired() && !self.shared.is_refusing(now)
     }
 
     /// Whether there are fewer than are to be made ahead.
@@ -191,6 +198,9 @@ impl WorkerEndpoint {
         let Some((worker, workers)) = self.teller.get() else {
             return;
         };
+        if self.told.get() == now {
+            return;
+        }
         if let Some(seen) = self.shared.vitals.seen_by(worker, workers) {
             let before = self.told.replace(now);
             seen.requests.add(now.requests - before.requests);
@@ -304,8 +314,13 @@ impl WorkerEndpoint {
 
     /// The newest cluster has it no longer, whatever older ones do.
     pub fn leave(&self, pool: &Pool) {
-        self.has_left.set(true);
+        self.set_left();
         self.close_idle(pool);
+    }
+
+    /// Nothing is kept of it.
+    pub fn set_left(&self) {
+        self.has_left.set(true);
     }
 
     fn close_idle(&self, pool: &Pool) {
@@ -334,7 +349,7 @@ impl Drop for WorkerEndpoint {
 }
 
 /// What the control thread knows of an endpoint by one that knows it on a worker.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Told {
     requests: u64,
     failures: u64,
@@ -643,6 +658,14 @@ impl Active {
     pub fn judge(&self, has_failed: bool) {
         if let Some(entry) = &self.entry {
             entry.judge(has_failed);
+        }
+    }
+
+    /// The head of an answer is there, of which only the end says how it went. A probe of the
+    /// breaker is not waited for: it may be a stream of days.
+    pub fn began_to_end(&self) {
+        if let Some(entry) = &self.entry {
+            entry.judge_probe();
         }
     }
 

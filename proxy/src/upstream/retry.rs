@@ -166,18 +166,26 @@ impl Tries<'_, '_> {
     /// have been is counted.
     fn next(&self, outcome: &mut Outcome, count: u32, tried: &mut Endpoints) -> Option<Next> {
         let policy = self.asked.terms.retry;
-        let whom = self.whom(outcome)?;
+        let mut whom = self.whom(outcome)?;
+        let (now, progress) = (Instant::now(), self.asked.progress);
+        let same = match whom {
+            Whom::Same => self.cluster.again(Rc::clone(&self.last), now),
+            Whom::Other | Whom::Any => None,
+        };
+        if same.is_none() && whom == Whom::Same {
+            // It has as many as it may meanwhile.
+            whom = Whom::Other;
+        }
         // A connection that was dead when the request came is no try.
         let most = policy.map_or(DEFAULT_ATTEMPTS, |policy| policy.attempts);
         if whom != Whom::Same && count >= most {
             return None;
         }
-        let (now, progress) = (Instant::now(), self.asked.progress);
         if whom != Whom::Same {
             tried.push(Rc::clone(&self.last));
         }
         let pick = match whom {
-            Whom::Same => self.cluster.again(Rc::clone(&self.last), now),
+            Whom::Same => same,
             Whom::Other => Some(self.cluster.pick_other(now, progress, tried)?),
             // While the answer that is there can still be given.
             Whom::Any if self.cluster.limits_retries_of_endpoints() => {
@@ -220,6 +228,10 @@ impl Tries<'_, '_> {
                 false => Whom::Other,
             });
         };
+        if kind == Some(ErrorKind::EndpointLimit) {
+            // Nobody has seen it, and others may have room.
+            return Some(Whom::Other);
+        }
         let is_repeatable = policy.methods == RetryMethods::Any || self.asked.is_idempotent;
         let failed = match outcome {
             Ok(answered) => return (is_repeatable && wants(policy, answered)).then_some(Whom::Any),

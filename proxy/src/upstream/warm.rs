@@ -56,7 +56,12 @@ impl Warming {
 async fn warm(pool: Rc<Pool>, round: Round, _turn: WarmTurn) {
     let endpoint = &round.0;
     for _ in 0..pool.limits().warm {
-        if !endpoint.lacks_connections(&pool, Instant::now()) {
+        // Meanwhile it may have left, or be wanted for nothing.
+        let now = Instant::now();
+        if !endpoint.is_to_be_warm(now) || !endpoint.lacks_connections(&pool, now) {
+            return;
+        }
+        if pool.gives_one_up() || endpoint.gives_one_up(&pool) {
             return;
         }
         let Some(counted) = Counted::ahead(&pool, endpoint) else {

@@ -10,7 +10,7 @@ use http::response::Parts;
 use tokio::time::Instant;
 
 use super::admission::Admission;
-use super::choice::{Asked, Choice};
+use super::choice::{Asked, Choice, has_all_requests};
 use super::classify::{failure_of, is_of_endpoint, is_refusal, outcome};
 use super::connection;
 use super::destinations::Destinations;
@@ -53,7 +53,7 @@ impl WorkerCluster {
             Some(before) if Arc::ptr_eq(before.cluster(), cluster) => Rc::clone(before),
             Some(before) => {
                 let next = Self::new(cluster, worker, Some(&before.choice.borrow()));
-                let choice = before.choice.borrow();
+                let mut choice = before.choice.borrow_mut();
                 choice.leave_to(&next.choice.borrow(), &before.pool);
                 next
             }
@@ -185,7 +185,11 @@ impl WorkerCluster {
             ..self.asked(now, progress, &[])
         };
         let picked = choice.pick(&asked).ok_or(ErrorKind::NoEndpoint)?;
-        // Where it has as many as it may, all that are ready have, or had.
+        // Then it was looked for one that has not, among all.
+        if has_all_requests(&picked.shared, &asked) {
+            return Err(ErrorKind::EndpointLimit);
+        }
+        // Another worker may have been faster.
         let pick = self.at(picked, &asked);
         let pick = pick.or_else(|| self.pick_with_room(&mut choice, &asked));
         pick.ok_or(ErrorKind::EndpointLimit)

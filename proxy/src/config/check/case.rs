@@ -79,6 +79,10 @@ impl Checker<'_> {
 
     fn case(&mut self, at: &str, raw: &RawCase, of: CasesOf) -> Option<Case> {
         self.check_keys(at, raw, of);
+        let mut all = raw.steps.iter().flatten();
+        if all.any(|step| step.connection.is_some()) {
+            self.refuse_key(&below(at, "route"), "route", NOT_OF_CONNECTIONS);
+        }
         let config = raw.config.as_ref();
         let steps = match raw.steps.is_empty() {
             true => vec![self.step(at, &RawExchange::of_case(raw))],
@@ -225,7 +229,7 @@ impl Checker<'_> {
 
     /// What is not there before anything on a connection is understood.
     fn refuse_keys_of_exchanges(&mut self, at: &str) {
-        let wanted = "none of it beside `connection`";
+        let wanted = NOT_OF_CONNECTIONS;
         for key in ["route", "request", "response"] {
             self.refuse_key(&below(at, key), key, wanted);
         }
@@ -254,10 +258,18 @@ impl Checker<'_> {
             }
             (None, None) => Bytes::new(),
         };
+        let by_protocol = raw.protocol.map(|protocol| !protocol.is_opaque());
+        if let (Some(http), Some(wanted)) = (raw.http, by_protocol)
+            && http != wanted
+        {
+            let found = format!("`http: {http}` beside a `protocol` that is otherwise");
+            self.mistake(&below(at, "http"), found, "one of them");
+        }
+        let is_opaque = !raw.http.or(by_protocol).unwrap_or(false);
         SampleConnection {
             client_address: client_address.unwrap_or([192, 0, 2, 1].into()),
             destination: destination.unwrap_or(([192, 0, 2, 200], 443).into()),
-            is_opaque: !raw.http,
+            is_opaque,
             tls: raw.tls.as_ref().map(sample_tls),
             sni: raw.sni.clone(),
             protocol: raw.protocol,
@@ -544,6 +556,7 @@ impl<'a> RawExchange<'a> {
 }
 
 const AUTHORITY: &str = "a host name, with or without a port";
+const NOT_OF_CONNECTIONS: &str = "none of it beside `connection`";
 const ADDRESS: &str = "an IP address";
 const DESTINATION: &str = "`address:port`";
 

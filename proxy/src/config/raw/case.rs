@@ -210,8 +210,11 @@ pub(in crate::config) struct RawCaseConnection {
     /// Where it connected to, `address:port`.
     pub(in crate::config) destination: String,
     /// Whether the listener speaks HTTP on it, so that the filter may not say where it
-    /// goes. Otherwise it is passed on as it is.
-    pub(in crate::config) http: bool,
+    /// goes. Otherwise it is passed on as it is. Without this key `protocol` says so, and
+    /// without both it is passed on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "bool")]
+    pub(in crate::config) http: Option<bool>,
     /// The listener ends its TLS, with what is known of that.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "RawCaseTls")]
@@ -242,7 +245,7 @@ impl Default for RawCaseConnection {
         Self {
             client_address: CLIENT.to_owned(),
             destination: "192.0.2.200:443".to_owned(),
-            http: false,
+            http: None,
             tls: None,
             sni: None,
             protocol: None,

@@ -93,12 +93,6 @@ impl Channel {
         self.is_closed.set(true);
     }
 
-    /// `allowed` by its origin.
-    fn has_room(&self, allowed: usize, now: Instant) -> bool {
-        let allowed = allowed.min(self.max_streams);
-        !self.takes_no_more() && self.active.get() < allowed && now < self.expires
-    }
-
     fn takes_no_more(&self) -> bool {
         self.is_closed.get() || self.left.get() == 0
     }
@@ -171,9 +165,13 @@ impl Channels {
     pub fn with_room(&self, now: Instant) -> Option<Rc<Channel>> {
         let open = self.open.borrow();
         let has_room = |channel: &&Rc<Channel>| {
+            // What the origin allows is asked under a lock.
+            if channel.takes_no_more() || now >= channel.expires {
+                return false;
+            }
             let allowed = channel.sender.current_max_send_streams();
             self.allowed.set(allowed);
-            channel.has_room(allowed, now)
+            channel.active.get() < allowed.min(channel.max_streams)
         };
         open.iter().find(has_room).cloned()
     }
@@ -214,6 +212,13 @@ impl Channels {
         let open = self.open.borrow();
         let mut all = open.iter();
         all.any(|channel| !channel.takes_no_more() && now < channel.expires)
+    }
+
+    /// Whether one goes with its last stream, so that there will be room for another.
+    pub fn has_spent(&self, now: Instant) -> bool {
+        let open = self.open.borrow();
+        let mut all = open.iter();
+        all.any(|channel| channel.takes_no_more() || now >= channel.expires)
     }
 
     /// Connections without a stream.
