@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::classify::{answer_of_call, classify, grpc_status, is_exhausted};
+use super::classify::{answer_of_call, classify, grpc_status};
 use super::http2::{self, StreamLease};
 use super::opaque::Opaque;
 use super::pool::{Active, Lease};
@@ -202,10 +202,9 @@ impl AnswerBody {
             State::Multiplexed { stream, lease, .. } => {
                 let polled = http2::poll_stream(stream, cx);
                 if let Poll::Ready(Some(Ok(Frame::Trailers(fields)))) = &polled {
-                    if is_exhausted(fields) {
-                        lease.pick().refused(Instant::now());
-                    }
-                    self.ended(grpc_status(fields).unwrap_or(grpc::UNKNOWN));
+                    let status = grpc_status(fields);
+                    lease.pick().heard_at_end(status);
+                    self.ended(status.unwrap_or(grpc::UNKNOWN));
                 }
                 return self.give(polled.map_err(http2::classify), cx);
             }

@@ -47,8 +47,11 @@ pub(super) fn outcome(head: &Parts) -> Outcome {
         StatusCode::INTERNAL_SERVER_ERROR
         | StatusCode::BAD_GATEWAY
         | StatusCode::GATEWAY_TIMEOUT => Outcome::Failed,
-        _ if is_exhausted(&head.headers) => Outcome::Refused { retry_after: None },
-        _ => Outcome::Answered,
+        _ => match grpc_status(&head.headers) {
+            Some(grpc::RESOURCE_EXHAUSTED) => Outcome::Refused { retry_after: None },
+            Some(status) if answer_of_call(status) != outlier::Answer::Well => Outcome::Failed,
+            Some(_) | None => Outcome::Answered,
+        },
     }
 }
 
@@ -96,11 +99,6 @@ pub(super) fn failure_of(kind: ErrorKind) -> outlier::Answer {
         ErrorKind::AnswerTooLarge => outlier::Answer::Error,
         _ => outlier::Answer::None,
     }
-}
-
-/// Whether a call of gRPC ended with RESOURCE_EXHAUSTED.
-pub(super) fn is_exhausted(fields: &HeaderMap) -> bool {
-    grpc_status(fields) == Some(8)
 }
 
 /// How a call of gRPC ended.
@@ -213,5 +211,7 @@ mod tests {
         check(503, &[("retry-after", past)], refused(Some(0)));
         check(200, &[("grpc-status", "0")], Outcome::Answered);
         check(200, &[("grpc-status", "8")], refused(None));
+        check(200, &[("grpc-status", "14")], Outcome::Failed);
+        check(200, &[("grpc-status", "5")], Outcome::Answered);
     }
 }

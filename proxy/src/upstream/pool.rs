@@ -11,6 +11,7 @@ use hyper::client::conn::http1;
 use tokio::time::Instant;
 
 use super::admission::{Admission, Entry};
+use super::classify::answer_of_call;
 use super::connection::Connection;
 use super::http2::{Channel, Channels};
 use crate::balance::health::Health;
@@ -20,6 +21,7 @@ use crate::cluster::clock::since_start;
 use crate::cluster::{Cluster, Endpoint, Held};
 use crate::config::{ClusterProtocol, PoolLimits};
 use crate::error::{ErrorKind, Origin, ProxyError};
+use crate::http::grpc;
 use crate::proxy_protocol::Ends;
 use crate::stats::ClusterStats;
 
@@ -535,8 +537,19 @@ impl Pick {
         }
     }
 
+    /// What the trailers of an answer say, if they are of gRPC.
+    pub fn heard_at_end(&self, status: Option<u8>) {
+        match status {
+            Some(grpc::RESOURCE_EXHAUSTED) => self.refused(Instant::now()),
+            Some(status) if self.is_watched && answer_of_call(status) != Answer::Well => {
+                self.endpoint.failed(Instant::now());
+            }
+            Some(_) | None => {}
+        }
+    }
+
     /// The rest of its answer says that the endpoint has too much to do.
-    pub fn refused(&self, now: Instant) {
+    fn refused(&self, now: Instant) {
         if self.is_watched {
             self.endpoint
                 .change(|tally| tally.refused(since_start(now)));

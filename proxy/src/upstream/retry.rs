@@ -189,11 +189,16 @@ impl Tries<'_, '_> {
             Whom::Other => Some(self.cluster.pick_other(now, progress, tried)?),
             // While the answer that is there can still be given.
             Whom::Any if self.cluster.limits_retries_of_endpoints() => {
-                let Ok(pick) = self.any(now, tried) else {
+                let other = self.cluster.pick_other(now, progress, tried);
+                let pick = other.or_else(|| {
+                    let is_limited = self.cluster.has_other(now, progress, tried);
+                    (!is_limited).then(|| self.any(now, tried).ok())?
+                });
+                if pick.is_none() {
                     deny(self.cluster, progress, NoRetry::Limit);
                     return None;
-                };
-                Some(pick)
+                }
+                pick
             }
             // Once it is time.
             Whom::Any => None,

@@ -274,6 +274,20 @@ impl WorkerCluster {
         self.pick_with_room(&mut choice, &asked)
     }
 
+    /// Whether there is one that was not tried yet, full or not.
+    pub(super) fn has_other(
+        &self,
+        now: Instant,
+        progress: &Progress,
+        tried: &[Rc<WorkerEndpoint>],
+    ) -> bool {
+        let asked = Asked {
+            limits: None,
+            ..self.asked(now, progress, tried)
+        };
+        self.choice.borrow_mut().pick_other(&asked).is_some()
+    }
+
     fn asked<'a>(
         &'a self,
         now: Instant,
