@@ -2,5 +2,9 @@
 
 #[path = "../../proxy/src/stats/counter.rs"]
 pub mod counter;
+#[path = "../../proxy/src/stats/detection.rs"]
+pub mod detection;
 #[path = "../../proxy/src/stats/filter.rs"]
 pub mod filter;
+
+pub use detection::Detected;
