@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::clock;
 use super::inside::Inside;
 use super::vitals::Vitals;
+use crate::balance::health::Health;
 use crate::config::{Name, Placement, unix_name};
 
 /// Where an endpoint listens, resolved.
@@ -137,6 +138,11 @@ impl Endpoint {
     pub fn is_refusing(&self, now: Instant) -> bool {
         let until = self.refused_until.load(Relaxed);
         until != 0 && clock::milliseconds(now) < until
+    }
+
+    /// Whether nothing is known that speaks against it.
+    pub fn is_well(&self, now: Instant) -> bool {
+        self.vitals.health() == Health::Healthy && !self.is_refusing(now)
     }
 }
 

@@ -209,9 +209,9 @@ impl Cluster {
 /// From the beginning, so that nothing is under way uncounted when one leaves.
 fn count_at_once(config: &config::Cluster, set: &EndpointSet) {
     if config.bounds.per_endpoint.is_any() {
-        set.endpoints
-            .iter()
-            .for_each(|endpoint| drop(endpoint.vitals.at_once().clone()));
+        for endpoint in &*set.endpoints {
+            endpoint.vitals.at_once();
+        }
     }
 }
 

@@ -14,7 +14,6 @@ use tokio::time::Instant;
 use super::pool::{Pool, WorkerEndpoint};
 use crate::balance::bound::{self, Bound};
 use crate::balance::hash::after;
-use crate::balance::health::Health;
 use crate::balance::shares::place_of;
 use crate::balance::stride::RoundRobin;
 use crate::balance::subsets::Label;
@@ -115,9 +114,7 @@ impl Choice {
     /// The endpoint of an index, if it is well and gets a part of the requests.
     pub fn well(&mut self, index: usize, now: Instant) -> Option<Rc<WorkerEndpoint>> {
         let endpoint = &self.set.endpoints[index];
-        let is_well = endpoint.vitals.health() == Health::Healthy
-            && !endpoint.is_refusing(now)
-            && self.set.weight(index) > 0;
+        let is_well = endpoint.is_well(now) && self.set.weight(index) > 0;
         is_well.then(|| self.endpoint(index))
     }
 

@@ -14,7 +14,6 @@ use super::admission::{Admission, Entry};
 use super::classify::answer_of_call;
 use super::connection::Connection;
 use super::http2::{Channel, Channels};
-use crate::balance::health::Health;
 use crate::balance::outlier::Answer;
 use crate::balance::peak_ewma::{self, Outcome, Tally};
 use crate::cluster::clock::since_start;
@@ -103,8 +102,7 @@ impl WorkerEndpoint {
 
     /// Whether connections to it may be made ahead.
     pub fn is_to_be_warm(&self, now: Instant) -> bool {
-        let is_well = self.shared.vitals.health() == Health::Healthy;
-        is_well && !self.is_retired() && !self.shared.is_refusing(now)
+        !self.is_retired() && self.shared.is_well(now)
     }
 
     /// Whether there are fewer than are to be made ahead.

@@ -35,6 +35,13 @@ impl Checker<'_> {
         let max_body = self.memory_size(at, "max_body", raw.max_body);
         let hedge = raw.hedge.as_ref();
         let hedge = hedge.and_then(|hedge| self.hedge(at, raw.attempts, hedge));
+        if let (Some(hedge::Rule::Fixed(after)), Some(limit)) = (hedge, try_timeout)
+            && after >= limit
+        {
+            let found = "`after` when a try has no more time, so that there is never a second one";
+            let wanted = "less than `try_timeout`";
+            self.mistake(&below(&below(at, "hedge"), "after"), found, wanted);
+        }
         let policy = RetryPolicy {
             name: name?,
             on: on(raw.on.iter().flatten()),

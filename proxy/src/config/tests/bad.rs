@@ -541,7 +541,7 @@ fn health() {
 #[test]
 fn hedges() {
     check_with_listener(
-        "retry_policies:\n- { name: a, hedge: {} }\n- { name: b, attempts: 1, hedge: { after: 2h } }\n- { name: c, hedge: { after: 50ms, least: 1ms } }\n- { name: d, hedge: { after: p49, least: 0s, more: 1 } }\n- { name: e, hedge: { after: 50 } }\nclusters:\n- { name: c, endpoints: ['a:1'] }\n",
+        "retry_policies:\n- { name: a, hedge: {} }\n- { name: b, attempts: 1, hedge: { after: 2h } }\n- { name: c, hedge: { after: 50ms, least: 1ms } }\n- { name: d, hedge: { after: p49, least: 0s, more: 1 } }\n- { name: e, hedge: { after: 50 } }\n- { name: f, try_timeout: 1s, hedge: { after: 1s } }\nclusters:\n- { name: c, endpoints: ['a:1'] }\n",
         &[
             "3:21: found no key `after`, wanted `after` with a duration from 1ms to 1h, such as `50ms`, or `p50` to `p99`",
             "4:34: found `hedge` with `attempts: 1`, so that there is never a second try, wanted 2 attempts or more",
@@ -551,6 +551,7 @@ fn hedges() {
             "6:42: found `0ms`, wanted a duration from 1ms to 1h",
             "6:46: found the unknown key `more`, wanted `after` or `least`",
             "7:30: found the number 50, wanted a duration from 1ms to 1h, such as `50ms`, or `p50` to `p99`",
+            "8:47: found `after` when a try has no more time, so that there is never a second one, wanted less than `try_timeout`",
         ],
     );
 }
