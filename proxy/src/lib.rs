@@ -5,10 +5,11 @@
 //! `cli`, `app`, `demo`, `project` / `control` / `worker`, `jobs`, `health`, `cases`, `certs`, `listener`,
 //! `downstream` / `tcp` / `exchange` / `snapshot` / `filter`, `upstream` / `cluster`, `secrets`,
 //! `components`, `state`, `overload`, `tls` / `config` / `http`, `client`, `deadline`, `drain`, `error`, `stats`,
-//! `console`, `cache`, `pace`, `balance`, `digest`, `private`, `proxy_protocol`, `pump`.
+//! `console`, `cache`, `pace`, `balance`, `boxed`, `digest`, `private`, `proxy_protocol`, `pump`.
 
 pub mod app;
 pub mod balance;
+pub mod boxed;
 pub mod cache;
 pub mod cases;
 pub mod certs;

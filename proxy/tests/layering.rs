@@ -31,6 +31,7 @@ const LAYERS: &[&[&str]] = &[
     &["error", "stats", "console", "pace", "memory", "cache"],
     &[
         "balance",
+        "boxed",
         "deadline",
         "shared",
         "digest",

@@ -20,6 +20,7 @@ use super::linger::linger;
 use super::patience::{Patience, Spare};
 use super::place::{Place, take_place};
 use super::terms::Terms;
+use crate::boxed::boxed;
 use crate::client::{Client, Rewound, Stream};
 use crate::config::{self, ListenAddress, Protocol};
 use crate::deadline::within;
@@ -238,7 +239,7 @@ impl Connection {
             return Next::Http2;
         }
         // Boxed, so that an idle connection does not carry room for an exchange.
-        let ended = Box::pin(self.serve(local, &snapshot, listener)).await;
+        let ended = boxed(|| self.serve(local, &snapshot, listener)).await;
         self.client.release();
         match ended {
             Ended::Answered(after) => Next::After(after),

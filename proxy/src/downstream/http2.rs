@@ -22,6 +22,7 @@ use tokio::time::Instant;
 
 use super::frames::{Counted, Flooded};
 use super::patience::Spare;
+use crate::boxed::boxed;
 use crate::client::EarlyData;
 use crate::config::Listener;
 use crate::deadline::{Alarm, within};
@@ -302,7 +303,7 @@ impl Shared {
         self.open.set(self.open.get() + 1);
         let open = Open(self.clone());
         // Boxed, since a task moves what it runs several times from its making to its end.
-        tokio::task::spawn_local(Box::pin(async move {
+        tokio::task::spawn_local(boxed(|| async move {
             let shared = &open.0;
             let watcher = Watcher::of_stream(shared.local.drain.clone());
             let tunnel = {
