@@ -279,7 +279,7 @@ impl Rehearsal<'_> {
         let route = self.case.route.clone();
         let rehearsed = exchange::rehearse(
             &scene,
-            request,
+            Box::new(request),
             |view| {
                 view.decisions.route = route;
                 view.attributes.clone_from(&sample.attributes);

@@ -399,7 +399,7 @@ async fn refuse(scene: &Scene<'_>, client: &mut Client, error: ProxyError) -> En
 async fn read_head(
     client: &mut Client,
     listener: &WorkerListener,
-) -> Result<Option<ParsedRequest>, ProxyError> {
+) -> Result<Option<Box<ParsedRequest>>, ProxyError> {
     let config = &listener.shared.config;
     if !config.speaks(Protocol::Http1) {
         let why = "HTTP/1 is not spoken on this listener";
@@ -419,7 +419,7 @@ async fn read_head(
                 )?
             {
                 request.choose_upgrade(&config.upgrades.protocols)?;
-                return Ok(Some(request));
+                return Ok(Some(Box::new(request)));
             }
             match reader.fill().await {
                 Ok(0) if reader.buffer.is_empty() => return Ok(None),

@@ -371,7 +371,7 @@ impl Shared {
             if self.is_early() && !request.mark_early() {
                 return Err(ErrorKind::TooEarly.into());
             }
-            Ok(request)
+            Ok(Box::new(request))
         });
         match chosen {
             // Since a reload, on a connection that was told that it may.

@@ -18,10 +18,6 @@ use crate::stats::NoRetry;
 use crate::upstream::{AnswerBody, Frame, Opaque, Try};
 
 /// What the client is to get.
-#[allow(
-    clippy::large_enum_variant,
-    reason = "nearly all are answers, and a box is an allocation"
-)]
 pub enum Outcome {
     Answer(ResponseHead, Body),
     /// Nothing: the connection is closed.
@@ -31,7 +27,7 @@ pub enum Outcome {
 pub enum Body {
     Full(Bytes),
     /// Passed on as it comes.
-    Stream(AnswerBody),
+    Stream(Box<AnswerBody>),
     /// As it comes out of what filters make of it.
     Staged(Box<Staged>),
 }
@@ -39,7 +35,7 @@ pub enum Body {
 /// A body that filters look at.
 pub struct Staged {
     /// None of a body that was there as a whole.
-    source: Option<AnswerBody>,
+    source: Option<Box<AnswerBody>>,
     stages: Stages,
     /// As the origin told it, while that is still true.
     length: Option<u64>,

@@ -60,7 +60,7 @@ fn spell_out(head: &mut RequestHead) {
 }
 
 /// Cleans the head and puts on it what the proxy adds.
-pub fn begin(scene: &Scene<'_>, request: ParsedRequest) -> (Asked, Lendable) {
+pub fn begin(scene: &Scene<'_>, request: Box<ParsedRequest>) -> (Asked, Lendable) {
     let config = &scene.listener.shared.config;
     let rules = &config.headers;
     let mut head = request.head;
@@ -89,7 +89,7 @@ pub fn begin(scene: &Scene<'_>, request: ParsedRequest) -> (Asked, Lendable) {
         upgrade: request.upgrade,
         is_final: hop::count_down_max_forwards(&head.method, &mut head.headers)
             == MaxForwards::Final,
-        hop: Hop::read(&head.headers, is_grpc),
+        hop: Hop::read(&head.headers, request.is_told_by_hop, is_grpc),
     };
     for name in &config.remove_request_headers {
         head.headers.remove(name);

@@ -33,7 +33,11 @@ pub struct Limit {
 }
 
 impl Hop {
-    pub fn read(headers: &HeaderMap, is_grpc: bool) -> Self {
+    /// `is_told` where there may be a field of a hop before.
+    pub fn read(headers: &HeaderMap, is_told: bool, is_grpc: bool) -> Self {
+        if !is_told && !is_grpc {
+            return Self::default();
+        }
         let deadline = hops::read_deadline(headers);
         let grpc_timeout = match is_grpc {
             true => hops::read_grpc_timeout(headers),

@@ -15,6 +15,16 @@ pub struct Course {
     pub taken: Participants,
 }
 
+impl Course {
+    /// Of a request that no filter has seen.
+    pub fn of(view: Lendable) -> Self {
+        Self {
+            view,
+            taken: Participants::default(),
+        }
+    }
+}
+
 /// Borrowed only while a filter is called.
 pub struct Midway<'a> {
     chain: &'a WorkerChain,

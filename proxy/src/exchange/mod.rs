@@ -56,10 +56,9 @@ use http::Version;
 use crate::client::Client;
 use crate::deadline::Alarm;
 use crate::error::{ErrorKind, ProxyError};
-use crate::filter::{Lendable, Participants};
 use crate::http::ParsedRequest;
 use crate::http::forwarded::Peer;
-use crate::snapshot::{Listener, WorkerListener, WorkerSnapshot};
+use crate::snapshot::{WorkerListener, WorkerSnapshot};
 use crate::stats::{Gauge, ListenerStats};
 use crate::tls::TlsFacts;
 use answer::Facts;
@@ -135,38 +134,32 @@ pub enum Ended {
 
 /// Serves one request. Dropping it abandons the exchange: the origin's
 /// connection is discarded, and nothing is recorded.
-pub async fn handle(scene: &Scene<'_>, request: ParsedRequest, client: Ends<'_>) -> Ended {
+pub async fn handle(scene: &Scene<'_>, request: Box<ParsedRequest>, client: Ends<'_>) -> Ended {
     let (asked, view) = begin::begin(scene, request);
-    let mut over = pin!(run(scene, &asked, view, client)).await;
-    if let Some(origin) = over.sent.tunnel.take()
+    let mut course = Course::of(view);
+    let mut facts = Facts::default();
+    let mut sent = pin!(run(scene, &asked, &mut course, &mut facts, client)).await;
+    if let Some(origin) = sent.tunnel.take()
         && let Some(socket) = &scene.listener.shared.socket
     {
+        let over = Over {
+            course,
+            sent,
+            facts,
+        };
         let tunnel = Tunnel::begin(scene, socket, asked, over, *origin);
         return Ended::Switched(Box::new(tunnel));
     }
-    over.tell(scene.local, &scene.listener.shared, &asked);
-    Ended::Answered(over.sent.after)
+    let stats = scene.stats();
+    tell::tell(&scene.local.log, stats, &asked, &course.view, &sent, &facts);
+    Ended::Answered(sent.after)
 }
 
-/// An exchange that is over.
+/// An exchange that is over, but for the connection that goes on.
 struct Over {
     course: Course,
     sent: Sent,
     facts: Facts,
-}
-
-impl Over {
-    fn tell(&self, local: &Local, listener: &Listener, asked: &Asked) {
-        let stats = listener.stats.of(local.worker);
-        tell::tell(
-            &local.log,
-            stats,
-            asked,
-            &self.course.view,
-            &self.sent,
-            &self.facts,
-        );
-    }
 }
 
 /// Counts an exchange among those of its generation.
@@ -186,14 +179,16 @@ impl Drop for AtWork<'_> {
     }
 }
 
-async fn run(scene: &Scene<'_>, asked: &Asked, view: Lendable, client: Ends<'_>) -> Over {
+/// From the head of a request to the end of its answer. What is left of both is the caller's,
+/// since to give it back would be to copy it.
+async fn run(
+    scene: &Scene<'_>,
+    asked: &Asked,
+    course: &mut Course,
+    facts: &mut Facts,
+    client: Ends<'_>,
+) -> Sent {
     let _at_work = AtWork::of(scene);
-    let chain = &scene.listener.chain;
-    let mut facts = Facts::default();
-    let mut course = Course {
-        view,
-        taken: Participants::default(),
-    };
     let Ends {
         incoming,
         mut outgoing,
@@ -206,7 +201,7 @@ async fn run(scene: &Scene<'_>, asked: &Asked, view: Lendable, client: Ends<'_>)
     let towards = Towards { outgoing, alarm };
     let flow = match scene.local.sheds() {
         true => Err(ErrorKind::Overloaded.into()),
-        false => pin!(ask::ask(scene, asked, &mut course, &mut upload, towards)).await,
+        false => pin!(ask::ask(scene, asked, course, &mut upload, towards)).await,
     };
     facts.decided = flow.as_ref().ok().map(Decided::by);
     let towards = Towards { outgoing, alarm };
@@ -214,37 +209,37 @@ async fn run(scene: &Scene<'_>, asked: &Asked, view: Lendable, client: Ends<'_>)
         Ok(flow) => {
             pin!(forward::answer(
                 scene,
-                &mut course,
+                course,
                 flow,
                 asked,
                 &mut upload,
                 towards,
-                &mut facts,
+                facts,
             ))
             .await
         }
-        Err(error) => forward::failed(error, &mut facts),
+        Err(error) => forward::failed(error, facts),
     };
     course.view.request_bytes = upload.bytes();
     let body = pin!(respond::respond(
         scene,
         asked,
-        &mut course,
+        course,
         outcome,
         &mut upload,
         alarm,
-        &mut facts
+        facts
     ))
     .await;
     let towards = Towards { outgoing, alarm };
     let sent = pin!(send::send(
         scene,
         asked,
-        &mut course,
+        course,
         body,
         &mut upload,
         towards,
-        &mut facts
+        facts
     ))
     .await;
 
@@ -254,13 +249,10 @@ async fn run(scene: &Scene<'_>, asked: &Asked, view: Lendable, client: Ends<'_>)
     course.view.response_bytes = sent.body_bytes;
     // Before the record, which shows what filters leave here too.
     if sent.tunnel.is_none() {
+        let chain = &scene.listener.chain;
         chain.on_done(&mut course.view, &mut course.taken);
     }
-    Over {
-        course,
-        sent,
-        facts,
-    }
+    sent
 }
 
 /// Answers a head that could not be understood.

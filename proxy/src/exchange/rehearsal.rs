@@ -3,6 +3,8 @@
 
 use std::pin::pin;
 
+use super::answer::Facts;
+use super::midway::Course;
 use super::{After, Ends, Scene, begin, run};
 use crate::client::Client;
 use crate::config::Name;
@@ -48,18 +50,21 @@ impl Decided {
 /// not there would have.
 pub async fn rehearse(
     scene: &Scene<'_>,
-    request: ParsedRequest,
+    request: Box<ParsedRequest>,
     prepare: impl FnOnce(&mut View),
     client: &mut Client,
 ) -> Rehearsed {
     let (asked, mut view) = begin::begin(scene, request);
     prepare(&mut view);
-    let over = pin!(run(scene, &asked, view, Ends::http1(client))).await;
+    let mut course = Course::of(view);
+    let mut facts = Facts::default();
+    let client = Ends::http1(client);
+    let sent = pin!(run(scene, &asked, &mut course, &mut facts, client)).await;
     Rehearsed {
-        decided: over.facts.decided,
-        cluster: over.facts.cluster,
-        error: over.facts.error,
-        view: over.course.view,
-        after: over.sent.after,
+        decided: facts.decided,
+        cluster: facts.cluster,
+        error: facts.error,
+        view: course.view,
+        after: sent.after,
     }
 }

@@ -101,5 +101,5 @@ pub async fn connect(
         headers: HeaderMap::new(),
     };
     let origin = AnswerBody::switched(reached?, idle);
-    Ok(Outcome::Answer(head, Body::Stream(origin)))
+    Ok(Outcome::Answer(head, Body::Stream(Box::new(origin))))
 }

@@ -13,7 +13,7 @@ use http::HeaderMap;
 use super::begin::Asked;
 use super::bounds::Bounds;
 use super::relay::{Side, relay};
-use super::{Local, Over, Scene};
+use super::{Local, Over, Scene, tell};
 use crate::drain::Watcher;
 use crate::listener::Socket;
 use crate::pump::Passed;
@@ -90,7 +90,11 @@ impl Tunnel {
         if let Err(error) = outcome {
             over.facts.error.get_or_insert(error);
         }
-        let Over { course, sent, .. } = &mut over;
+        let Over {
+            course,
+            sent,
+            facts,
+        } = &mut over;
         course.view.request_bytes = passed.up;
         course.view.response_bytes = passed.down;
         sent.duration = course.view.started.elapsed();
@@ -98,7 +102,7 @@ impl Tunnel {
         if let Some(listener) = held.and_then(|(held, socket)| held.listener(socket)) {
             listener.chain.on_done(&mut course.view, &mut course.taken);
         }
-        over.tell(local, &listener, &asked);
+        tell::tell(&local.log, stats, &asked, &course.view, sent, facts);
     }
 }
 

@@ -90,6 +90,9 @@ pub struct ParsedRequest {
     pub upgrade: Option<Upgrade>,
     /// Whether a field may be another in [disguise](super::disguise).
     pub may_be_disguised: bool,
+    /// Whether a field may be one in which [hops](super::hops) tell each other something.
+    /// Most requests have none, and need not be searched for each.
+    pub is_told_by_hop: bool,
 }
 
 /// Of a request that came before the end of a handshake (RFC 8470, section 5.1).

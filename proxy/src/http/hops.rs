@@ -14,6 +14,15 @@ pub const DEADLINE: HeaderName = HeaderName::from_static("lockgate-deadline");
 pub const RETRY: HeaderName = HeaderName::from_static("lockgate-retry");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
+/// What the names of both begin with.
+const PREFIX: &[u8] = b"lockgate-";
+
+/// Whether a name, in any case, could be one of the two.
+pub fn is_of_hops(name: &[u8]) -> bool {
+    let beginning = name.get(..PREFIX.len());
+    beginning.is_some_and(|beginning| beginning.eq_ignore_ascii_case(PREFIX))
+}
+
 /// Of one request, over all lines.
 const MAX_CONDITIONS: usize = 64;
 

@@ -35,7 +35,8 @@ pub struct Answer {
     pub version: Version,
     /// As they came, hop-by-hop fields and framing included.
     pub headers: HeaderMap,
-    pub body: AnswerBody,
+    /// Boxed, since it is handed on from one to the other.
+    pub body: Box<AnswerBody>,
     pub endpoint: Arc<Endpoint>,
     /// Whether it came on a connection that had served before.
     pub reused: bool,

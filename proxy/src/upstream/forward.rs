@@ -10,7 +10,7 @@ use std::time::Duration;
 use h2::RecvStream;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, SET_COOKIE};
 use http::response::Parts;
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{Method, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -24,7 +24,7 @@ use super::http2::{self, Channel, StreamLease};
 use super::opaque::Opaque;
 use super::pool::{Active, Lease, Pick, WorkerEndpoint};
 use super::replay::Spare;
-use super::request::{Progress, UpstreamRequest, from_sent, to_hyper};
+use super::request::{Progress, ToSend, UpstreamRequest, from_sent, to_hyper};
 use super::retry::{self, Endpoints, Tries};
 use super::terms::Terms;
 use super::worker_cluster::WorkerCluster;
@@ -98,11 +98,11 @@ pub async fn forward(
         received,
         connect_time,
         began,
+        ended: now,
     } = match answered {
         Ok(answered) => answered,
         Err(error) => return Err(active.failed(error)),
     };
-    let now = Instant::now();
     // A client is not to be bound to an endpoint that fails.
     if let Some(cookie) = new_cookie
         && !parts.status.is_server_error()
@@ -141,7 +141,7 @@ pub async fn forward(
         reused,
         connect_time,
         answer_time: now - began,
-        body,
+        body: Box::new(body),
     })
 }
 
@@ -184,8 +184,9 @@ pub(super) struct Answered {
     said: Option<outlier::Answer>,
     pub received: Received,
     connect_time: Option<Duration>,
-    /// When this try began.
+    /// When this try began, and when the head was there.
     began: Instant,
+    ended: Instant,
 }
 
 /// Where the body of an answer comes from.
@@ -212,7 +213,7 @@ impl Received {
 pub(super) async fn attempt(
     cluster: &WorkerCluster,
     pick: Pick,
-    request: Request<RequestBody>,
+    request: ToSend,
     asked: &Asked<'_>,
     now: Instant,
 ) -> Result<Answered, Failed> {
@@ -244,7 +245,7 @@ pub(super) async fn attempt(
         }) => {
             cluster.stats().retries.add(1);
             match cluster.again(endpoint, Instant::now()) {
-                Some(pick) => Box::pin(fresh(cluster, pick, *request, asked)).await,
+                Some(pick) => Box::pin(fresh(cluster, pick, request, asked)).await,
                 None => Err(Failed {
                     stage: Stage::Connecting,
                     request: Some(request),
@@ -275,20 +276,21 @@ fn judge(
     asked: &Asked<'_>,
     began: Instant,
 ) -> Result<Answered, Failed> {
-    let pick = received.pick();
+    let (pick, now) = (received.pick(), Instant::now());
     if let Err(why) = check_answer(&parts, &asked.method, asked.upgrade) {
-        pick.answered(Instant::now(), Outcome::Failed);
+        pick.answered(now, Outcome::Failed);
         cluster.pool.count(&pick.endpoint, outlier::Answer::Gateway);
         return Err(Failed::last(ProxyError::because(ErrorKind::BadAnswer, why)));
     }
     let said = said_by_head(&parts, &received, asked);
-    cluster.heard(pick, Instant::now(), &parts, said);
+    cluster.heard(pick, now, &parts, said);
     Ok(Answered {
         said,
         parts,
         received,
         connect_time,
         began,
+        ended: now,
     })
 }
 
@@ -353,7 +355,7 @@ fn http2((response, lease): (Response<RecvStream>, StreamLease)) -> (Parts, Rece
 pub(super) async fn fresh(
     cluster: &WorkerCluster,
     pick: Pick,
-    request: Request<RequestBody>,
+    request: ToSend,
     asked: &Asked<'_>,
 ) -> Result<Answered, Failed> {
     let start = Instant::now();
@@ -363,7 +365,7 @@ pub(super) async fn fresh(
         Err(error) => {
             return Err(Failed {
                 stage: Stage::Connecting,
-                request: Some(Box::new(request)),
+                request: Some(request),
                 ..Failed::last(error)
             });
         }
@@ -406,7 +408,7 @@ pub(super) struct Failed {
     pub error: ProxyError,
     pub stage: Stage,
     /// Where it can be sent again as it is.
-    pub request: Option<Box<Request<RequestBody>>>,
+    pub request: Option<ToSend>,
     /// It was on a connection that had served before, which may be all that was wrong.
     pub reused: bool,
 }
@@ -438,7 +440,7 @@ impl Failed {
 
 async fn send(
     mut lease: Lease,
-    request: Request<RequestBody>,
+    request: ToSend,
     asked: &Asked<'_>,
     now: Instant,
 ) -> Result<(Response<Incoming>, Lease), Failed> {
@@ -450,7 +452,7 @@ async fn send(
     let mut sent = pin!(
         lease
             .connection()
-            .send(request, keep_sent, asked.upgrade.is_some())
+            .send(*request, keep_sent, asked.upgrade.is_some())
     );
     let received = poll_fn(|cx| {
         let connection = lease.connection();
@@ -484,11 +486,11 @@ async fn send(
     };
     let request = match unsent {
         None if keep_sent && wire.read == 0 => from_sent(&wire.sent),
-        unsent => unsent,
+        unsent => unsent.map(Box::new),
     };
     Err(Failed {
         stage,
-        request: request.map(Box::new),
+        request,
         ..Failed::last(classify(error.into_error(), &wire))
     })
 }

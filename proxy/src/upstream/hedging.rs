@@ -11,15 +11,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::Request;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use super::body::RequestBody;
 use super::forward::{Answered, Asked, attempt};
 use super::pool::{Pick, WorkerEndpoint};
 use super::replay::Spare;
-use super::request::{Progress, TryEnd};
+use super::request::{Progress, ToSend, TryEnd};
 use super::retry::{self, Outcome, Tries};
 use super::worker_cluster::WorkerCluster;
 use crate::balance::hedge::{Hedge, Rule};
@@ -42,7 +40,7 @@ pub(super) fn may_hedge(asked: &Asked<'_>) -> bool {
 pub(super) fn hedged<'a>(
     cluster: &'a WorkerCluster,
     pick: Pick,
-    request: Request<RequestBody>,
+    request: ToSend,
     asked: &'a mut Asked<'_>,
     spare: Option<Box<Spare>>,
     began: Instant,
@@ -93,10 +91,10 @@ struct Counted {
 }
 
 /// All that a second try takes.
-type Second = (Pick, Request<RequestBody>, RetryPermit);
+type Second = (Pick, ToSend, RetryPermit);
 
 impl First<'_, '_> {
-    async fn or_another(self, pick: Pick, request: Request<RequestBody>) -> Counted {
+    async fn or_another(self, pick: Pick, request: ToSend) -> Counted {
         let mut first = pin!(attempt(self.cluster, pick, request, self.asked, self.began));
         let outcome = match self.delay() {
             Some(delay) => {

@@ -4,6 +4,7 @@ use http::{HeaderMap, Method, Request, Uri};
 
 use super::body::{Replay, RequestBody};
 use super::forward::Asked;
+use super::request::ToSend;
 use crate::config::{ClusterProtocol, RetryMethods};
 
 /// A copy of a request. Only what a policy may want to send again has one.
@@ -57,7 +58,7 @@ impl Spare {
     }
 
     /// The request from its beginning. `None` if there is no more of it.
-    pub fn request(&self) -> Option<Request<RequestBody>> {
+    pub fn request(&self) -> Option<ToSend> {
         let body = match &self.body {
             Kept::Empty => RequestBody::Empty,
             Kept::Some(replay) => replay.again()?,
@@ -76,7 +77,7 @@ impl Spare {
     }
 
     /// The request once more, while it is sent. `None` if not all of it is there.
-    pub fn copy(&self) -> Option<Request<RequestBody>> {
+    pub fn copy(&self) -> Option<ToSend> {
         let body = match &self.body {
             Kept::Empty => RequestBody::Empty,
             Kept::Some(replay) => replay.copy()?,
@@ -85,8 +86,8 @@ impl Spare {
         Some(self.with(body))
     }
 
-    fn with(&self, body: RequestBody) -> Request<RequestBody> {
-        let mut request = Request::new(body);
+    fn with(&self, body: RequestBody) -> ToSend {
+        let mut request = Box::new(Request::new(body));
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();

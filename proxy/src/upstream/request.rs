@@ -198,15 +198,17 @@ pub struct UpstreamRequest {
     pub upgrade: Option<Upgrade>,
 }
 
-/// The request as hyper sends it.
+/// A request as hyper sends it. Boxed, since it is handed on from one to the other.
+pub(super) type ToSend = Box<Request<RequestBody>>;
+
 pub(super) fn to_hyper(
     method: Method,
     path: PathAndQuery,
     mut headers: HeaderMap,
     body: RequestBody,
-) -> Request<RequestBody> {
+) -> ToSend {
     set_framing(&mut headers, &method, &body);
-    let mut request = Request::new(body);
+    let mut request = Box::new(Request::new(body));
     *request.method_mut() = method;
     *request.uri_mut() = Uri::from(path);
     *request.headers_mut() = headers;
@@ -242,13 +244,13 @@ fn expects_body(method: &Method) -> bool {
 
 /// Reads a request without a body back from the bytes that were sent, so that
 /// it can be sent again. `None` for what is not a whole head.
-pub(super) fn from_sent(sent: &[u8]) -> Option<Request<RequestBody>> {
+pub(super) fn from_sent(sent: &[u8]) -> Option<ToSend> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut head = httparse::Request::new(&mut fields);
     if !head.parse(sent).ok()?.is_complete() {
         return None;
     }
-    let mut request = Request::new(RequestBody::Empty);
+    let mut request = Box::new(Request::new(RequestBody::Empty));
     *request.method_mut() = Method::from_bytes(head.method?.as_bytes()).ok()?;
     *request.uri_mut() = Uri::from(PathAndQuery::try_from(head.path?).ok()?);
     for field in head.headers {

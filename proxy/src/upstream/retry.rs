@@ -5,17 +5,16 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use http::{Request, StatusCode, Version};
+use http::{StatusCode, Version};
 use http_body::Body;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use super::body::RequestBody;
 use super::classify::{grpc_status, retry_after};
 use super::forward::{Answered, Asked, Failed, Received, Stage, attempt, fresh};
 use super::pool::{Pick, WorkerEndpoint};
 use super::replay::Spare;
-use super::request::{Progress, TryEnd};
+use super::request::{Progress, ToSend, TryEnd};
 use super::worker_cluster::WorkerCluster;
 use crate::balance::retry_budget::Denied;
 use crate::cluster::RetryPermit;
@@ -80,7 +79,7 @@ pub(super) struct Tries<'a, 'b> {
 
 /// What follows a try.
 struct Next {
-    request: Request<RequestBody>,
+    request: ToSend,
     wait: Duration,
     /// Where it is known already.
     pick: Option<Pick>,
@@ -89,7 +88,7 @@ struct Next {
     permit: Option<RetryPermit>,
 }
 
-type Plan = (Request<RequestBody>, Duration, Option<RetryPermit>);
+type Plan = (ToSend, Duration, Option<RetryPermit>);
 
 pub(super) type Endpoints = SmallVec<[Rc<WorkerEndpoint>; 3]>;
 
@@ -283,7 +282,7 @@ impl Tries<'_, '_> {
             .err()
             .and_then(|failed| failed.request.take());
         let spare = || self.spare.as_ref().and_then(|spare| spare.request());
-        let request = given_back.map(|request| *request).or_else(spare);
+        let request = given_back.or_else(spare);
         Ok((request.ok_or(NoRetry::Body)?, wait, permit))
     }
 

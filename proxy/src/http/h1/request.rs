@@ -17,6 +17,7 @@ use crate::error::ErrorKind;
 use crate::http::authority::{is_same, read_authority};
 use crate::http::disguise::may_be_disguised;
 use crate::http::error::HeadError;
+use crate::http::hops::is_of_hops;
 use crate::http::{Framing, ParsedRequest, RequestHead, Role, TargetForm};
 
 /// Takes one request head off the front of `buffer`, and nothing else. `None`
@@ -57,6 +58,7 @@ fn read_head(
         host,
         has_facts,
         may_be_disguised,
+        is_told_by_hop,
     } = read_fields(&head, fields)?;
     let facts = if has_facts {
         read_facts(version, &headers)?
@@ -88,6 +90,7 @@ fn read_head(
         asks_upgrade,
         upgrade: None,
         may_be_disguised,
+        is_told_by_hop,
     })
 }
 
@@ -124,6 +127,7 @@ struct Fields {
     /// and need not be searched for each.
     has_facts: bool,
     may_be_disguised: bool,
+    is_told_by_hop: bool,
 }
 
 fn read_fields(head: &Bytes, lines: &[Range<usize>]) -> Result<Fields, HeadError> {
@@ -134,11 +138,14 @@ fn read_fields(head: &Bytes, lines: &[Range<usize>]) -> Result<Fields, HeadError
         host: None,
         has_facts: false,
         may_be_disguised: false,
+        is_told_by_hop: false,
     };
     for line in lines {
         let line = &head[line.clone()];
         let (name, value) = split_field(line).map_err(HeadError::bad)?;
-        fields.may_be_disguised |= may_be_disguised(&line[..name.as_str().len()]);
+        let as_it_came = &line[..name.as_str().len()];
+        fields.may_be_disguised |= may_be_disguised(as_it_came);
+        fields.is_told_by_hop |= is_of_hops(as_it_came);
         match name {
             HOST => {
                 if fields.host.replace(head.slice_ref(value)).is_some() {

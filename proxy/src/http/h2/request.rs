@@ -12,6 +12,7 @@ use crate::error::ErrorKind;
 use crate::http::authority::{is_same, read_authority};
 use crate::http::disguise::may_be_disguised;
 use crate::http::h1::{content_length, read_expect, with_plain_length, with_port};
+use crate::http::hops::is_of_hops;
 use crate::http::{
     Framing, HeadError, ParsedRequest, RequestHead, Role, TargetForm, path, upgrade,
 };
@@ -52,7 +53,7 @@ pub fn read_request(
     if headers.len() > limits.max_headers {
         return Err(HeadError::new(ErrorKind::HeadTooLarge, "too many fields"));
     }
-    let may_be_disguised = check_fields(&headers)?;
+    let names = check_fields(&headers)?;
     let host = take_host(&mut headers)?;
     let authority = join_authority(uri.authority(), host)?;
     let (authority, path) = match is_plain {
@@ -94,23 +95,33 @@ pub fn read_request(
         expects_continue,
         asks_upgrade,
         upgrade: None,
-        may_be_disguised,
+        may_be_disguised: names.may_be_disguised,
+        is_told_by_hop: names.is_told_by_hop,
     })
 }
 
-/// Whether a field may be another in disguise. Values that begin or end with a
-/// blank are malformed (RFC 9113 section 8.2.1), and HTTP/1 could not carry them.
-fn check_fields(headers: &HeaderMap) -> Result<bool, HeadError> {
-    let mut disguised = false;
+/// What the names of the fields tell.
+#[derive(Default)]
+struct Names {
+    may_be_disguised: bool,
+    is_told_by_hop: bool,
+}
+
+/// Values that begin or end with a blank are malformed (RFC 9113 section 8.2.1), and HTTP/1
+/// could not carry them.
+fn check_fields(headers: &HeaderMap) -> Result<Names, HeadError> {
+    let mut names = Names::default();
     for (name, value) in headers {
         let value = value.as_bytes();
         let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
         if is_blank(value.first()) || is_blank(value.last()) {
             return Err(HeadError::bad("a value that begins or ends with a blank"));
         }
-        disguised |= may_be_disguised(name.as_str().as_bytes());
+        let name = name.as_str().as_bytes();
+        names.may_be_disguised |= may_be_disguised(name);
+        names.is_told_by_hop |= is_of_hops(name);
     }
-    Ok(disguised)
+    Ok(names)
 }
 
 fn take_host(headers: &mut HeaderMap) -> Result<Option<Authority>, HeadError> {

@@ -24,6 +24,7 @@ use crate::http::{ResponseHead, Upgrade};
 use crate::upstream::body::RequestBody;
 use crate::upstream::forward::{Asked, Failed, Stage};
 use crate::upstream::pool::Pick;
+use crate::upstream::request::ToSend;
 
 /// Interim answers of one request.
 const MAX_INTERIM: usize = 32;
@@ -86,11 +87,11 @@ impl Drop for StreamLease {
 /// Sends the request and waits for the head of its answer.
 pub(in crate::upstream) async fn send(
     mut lease: StreamLease,
-    request: Request<RequestBody>,
+    request: ToSend,
     asked: &Asked<'_>,
     now: Instant,
 ) -> Result<(Response<RecvStream>, StreamLease), Failed> {
-    let (head, body) = request.into_parts();
+    let (head, body) = (*request).into_parts();
     let is_empty = matches!(body, RequestBody::Empty);
     // Copied, because it may have to be asked again.
     let mut request = to_http2(&head, lease.channel.scheme.clone())?;

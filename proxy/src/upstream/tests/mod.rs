@@ -148,7 +148,7 @@ async fn ask_kind(cluster: &Rc<WorkerCluster>, request: UpstreamRequest) -> Erro
 }
 
 /// The whole body, and its trailers.
-async fn read(mut body: AnswerBody) -> Result<(Bytes, Option<HeaderMap>), ProxyError> {
+async fn read(mut body: Box<AnswerBody>) -> Result<(Bytes, Option<HeaderMap>), ProxyError> {
     let mut whole = Vec::new();
     let mut trailers = None;
     while let Some(frame) = body.next_frame().await {
