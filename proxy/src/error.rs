@@ -95,6 +95,8 @@ kinds! {
     ConnectionLimit Upstream 503 "connection_limit";
     /// So many of either as there may be at each endpoint that could be asked.
     EndpointLimit Upstream 503 "endpoint_limit";
+    /// Those that could be asked gave nothing for so long that they are asked only now and then.
+    EndpointSilent Upstream 503 "endpoint_silent";
     /// So many requests as may wait for a connection to be made.
     PendingLimit Upstream 503 "pending_limit";
     /// So many as may wait for their turn.

@@ -29,6 +29,7 @@ pub mod quantile;
 pub mod retry_budget;
 pub mod ring;
 pub mod shares;
+pub mod silence;
 #[cfg(test)]
 mod simulate;
 pub mod slow_start;

@@ -14,6 +14,7 @@ use super::clock;
 use super::inside::Inside;
 use super::vitals::Vitals;
 use crate::balance::health::Health;
+use crate::balance::silence::Silence;
 use crate::config::{Name, Placement, unix_name};
 
 /// Where an endpoint listens, resolved.
@@ -93,6 +94,7 @@ pub struct Endpoint {
     /// Passed over until this time of [`clock`]; zero when it never refused.
     /// A tally that any worker writes: the last writer wins, and all are right.
     refused_until: AtomicU64,
+    silence: Silence,
 }
 
 impl Endpoint {
@@ -107,6 +109,7 @@ impl Endpoint {
             address: found.address,
             vitals: Arc::new(vitals),
             refused_until: AtomicU64::new(0),
+            silence: Silence::default(),
         })
     }
 
@@ -118,6 +121,7 @@ impl Endpoint {
             label: self.label.clone(),
             vitals: self.vitals.clone(),
             refused_until: AtomicU64::new(0),
+            silence: Silence::default(),
         })
     }
 
@@ -140,9 +144,44 @@ impl Endpoint {
         until != 0 && clock::milliseconds(now) < until
     }
 
+    /// A request, or a connection, got nothing.
+    pub fn got_nothing(&self) {
+        if self.silence.got_nothing() {
+            tracing::debug!(endpoint = %self.label, "silent: asked now and then until it answers");
+        }
+    }
+
+    /// It has answered a request, whatever that was.
+    pub fn answered(&self) {
+        if self.silence.answered() {
+            tracing::debug!(endpoint = %self.label, "not silent any more");
+        }
+    }
+
+    /// Whether it gave nothing for so long that it is asked only now and then.
+    pub fn is_silent(&self) -> bool {
+        self.silence.is_silent()
+    }
+
+    /// Whether it is silent, and it is not yet time to ask it.
+    pub fn is_left_alone(&self, now: Instant) -> bool {
+        self.silence.is_left_alone(clock::milliseconds(now))
+    }
+
+    /// Takes the turn of asking it, where it is silent: one in each `pause`.
+    pub fn may_ask(&self, now: Instant, pause: Duration) -> bool {
+        let pause = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        self.silence.may_ask(clock::milliseconds(now), pause)
+    }
+
+    /// Whether others are better, if there are any.
+    pub fn is_passed_over(&self, now: Instant) -> bool {
+        self.is_refusing(now) || self.is_left_alone(now)
+    }
+
     /// Whether nothing is known that speaks against it.
     pub fn is_well(&self, now: Instant) -> bool {
-        self.vitals.health() == Health::Healthy && !self.is_refusing(now)
+        self.vitals.health() == Health::Healthy && !self.is_passed_over(now)
     }
 }
 

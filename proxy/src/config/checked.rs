@@ -776,6 +776,8 @@ pub struct Cluster {
     pub resolve_every: Duration,
     /// How long an endpoint that refused a connection is passed over.
     pub refused_pause: Duration,
+    /// How often one that is silent is asked.
+    pub silent_pause: Duration,
     /// Bytes of an answer's head.
     pub max_head_bytes: usize,
 }

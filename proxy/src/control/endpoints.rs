@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::balance::health::Told;
 use crate::cluster::clock::since_start;
-use crate::cluster::{Cluster, Endpoint, EndpointSet, Seen, Vitals};
+use crate::cluster::{Cluster, Endpoint, EndpointSet, Seen};
 use crate::health;
 use crate::stats::Gauge;
 
@@ -55,7 +55,7 @@ fn endpoint(
         "zone": place.zone,
         "labels": labels.collect::<BTreeMap<_, _>>(),
         "health": health::state(vitals.health()).name(),
-        "why": why(vitals, now),
+        "why": why(endpoint, now),
         "told": match vitals.signs().told {
             Some(Told::Drain) => Some("drain"),
             Some(Told::Ready) => Some("ready"),
@@ -63,6 +63,7 @@ fn endpoint(
         },
         "slow_start": (share < 1.0).then_some(share),
         "refusing": endpoint.is_refusing(now),
+        "silent": endpoint.is_silent(),
         "ejections": vitals.care().ejected_times,
         "requests": seen().map(|seen| seen.requests.get()).sum::<u64>(),
         "failures": seen().map(|seen| seen.failures.get()).sum::<u64>(),
@@ -75,7 +76,8 @@ fn endpoint(
 }
 
 /// What speaks against it, for people; nothing where nothing does.
-fn why(vitals: &Vitals, now: Instant) -> Option<String> {
+fn why(endpoint: &Endpoint, now: Instant) -> Option<String> {
+    let vitals = &endpoint.vitals;
     let signs = vitals.signs();
     let care = vitals.care();
     let mut reasons = Vec::new();
@@ -100,6 +102,9 @@ fn why(vitals: &Vitals, now: Instant) -> Option<String> {
     }
     if signs.degraded {
         reasons.push("says so in answers to checks".to_owned());
+    }
+    if endpoint.is_silent() {
+        reasons.push("silent: its last requests got nothing".to_owned());
     }
     (!reasons.is_empty()).then(|| reasons.join("; "))
 }

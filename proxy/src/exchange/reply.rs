@@ -31,6 +31,7 @@ pub fn of_error(kind: ErrorKind) -> Outcome {
         | ErrorKind::RequestLimit
         | ErrorKind::ConnectionLimit
         | ErrorKind::EndpointLimit
+        | ErrorKind::EndpointSilent
         | ErrorKind::PendingLimit
         | ErrorKind::QueueFull
         | ErrorKind::QueueTimeout
@@ -86,6 +87,9 @@ fn proxy_status(kind: ErrorKind) -> HeaderValue {
         }
         ErrorKind::EndpointLimit => {
             "lockgate; error=connection_limit_reached; details=\"endpoint_limit\""
+        }
+        ErrorKind::EndpointSilent => {
+            "lockgate; error=destination_unavailable; details=\"endpoint_silent\""
         }
         ErrorKind::PendingLimit => {
             "lockgate; error=connection_limit_reached; details=\"pending_limit\""
@@ -162,6 +166,7 @@ fn text(kind: ErrorKind) -> &'static str {
         | ErrorKind::IdleTimeout
         | ErrorKind::LifetimeOver => "",
         ErrorKind::NoEndpoint => "no origin is available\n",
+        ErrorKind::EndpointSilent => "no origin answers, and it is not yet time to ask again\n",
         ErrorKind::RequestLimit
         | ErrorKind::ConnectionLimit
         | ErrorKind::EndpointLimit

@@ -25,6 +25,10 @@ use crate::config::{Balance, EndpointLimits};
 const ONE: NonZeroU8 = NonZeroU8::MIN;
 const TWO: NonZeroU8 = NonZeroU8::new(2).expect("it is not zero");
 
+/// With so many that are silent no other is looked for: all are, as good as certain, and each
+/// request would look at all of them.
+const MANY_SILENT: u32 = 64;
+
 /// Steps of this part of a whole are spread over it, however many they are.
 const GOLDEN: f64 = 0.618_033_988_749_894_9;
 
@@ -153,29 +157,39 @@ impl Choice {
         Some(self.endpoint(index))
     }
 
-    /// One that was not tried yet; where its group has none, one of the next best.
+    /// One that was not tried yet, and is not left alone; where its group has none, one of the next
+    /// best.
     pub fn pick_other(&mut self, asked: &Asked<'_>) -> Option<Rc<WorkerEndpoint>> {
         let (group, picked) = self.draw(asked)?;
         let set = &*self.set;
         let groups = set.plan.groups();
+        let silent = Cell::new(0);
         let untried = |group: &Group, place: usize| {
             let index = group.index(place);
             let endpoint = &set.endpoints[index];
             let will_do = !group.is_weightless(place)
                 && !is_one_of(endpoint, asked.tried)
                 && !has_all_requests(endpoint, asked);
+            if will_do && endpoint.is_left_alone(asked.now) {
+                silent.set(silent.get() + 1);
+                return None;
+            }
             will_do.then_some(index)
         };
+        let goes_on = |_: &usize| silent.get() < MANY_SILENT;
         // Not the first of the list, which all that fail would go to.
         let own = &groups[group];
         let others = (0..own.count()).map(|offset| (picked + offset) % own.count());
         let found = { others }
+            .take_while(goes_on)
             .find_map(|place| untried(own, place))
             .or_else(|| {
                 let mut others = set.plan.possible(asked.labels);
                 others.find_map(|number| {
                     let group = &groups[number];
-                    (0..group.count()).find_map(|place| untried(group, place))
+                    (0..group.count())
+                        .take_while(goes_on)
+                        .find_map(|place| untried(group, place))
                 })
             })?;
         Some(self.endpoint(found))
@@ -303,7 +317,7 @@ impl Drawing<'_> {
 
     fn is_passed_over(&self, place: usize) -> bool {
         let endpoint = self.endpoint(place);
-        endpoint.is_refusing(self.asked.now)
+        endpoint.is_passed_over(self.asked.now)
             || self.group.is_weightless(place)
             || is_one_of(endpoint, self.asked.tried)
             || self

@@ -36,7 +36,7 @@ impl Destinations {
         let first = others.clone().next()?;
         let refuses = |wanted: &&SocketAddr| {
             let known = known.get(wanted);
-            known.is_some_and(|known| known.shared.is_refusing(now))
+            known.is_some_and(|known| known.shared.is_passed_over(now))
         };
         let picked = *others.find(|wanted| !refuses(wanted)).unwrap_or(first);
         drop(known);

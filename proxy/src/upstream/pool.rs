@@ -387,6 +387,10 @@ impl Pool {
 
     /// An endpoint that fails again and again is told of, once for each row.
     pub fn note(&self, endpoint: &Endpoint, answer: Answer) {
+        match answer {
+            Answer::None => endpoint.got_nothing(),
+            Answer::Well | Answer::Error | Answer::Gateway => endpoint.answered(),
+        }
         let rules = &self.cluster.config.outliers.rules;
         if endpoint.vitals.count(answer, rules) {
             self.cluster.bell.notify_one();
@@ -695,6 +699,7 @@ impl Active {
             ErrorKind::NoEndpoint
                 | ErrorKind::ConnectionLimit
                 | ErrorKind::EndpointLimit
+                | ErrorKind::EndpointSilent
                 | ErrorKind::PendingLimit
         );
         if error.kind.origin() == Origin::Upstream && was_sent {

@@ -189,10 +189,14 @@ impl WorkerCluster {
         if has_all_requests(&picked.shared, &asked) {
             return Err(ErrorKind::EndpointLimit);
         }
+        let why_not = match picked.shared.is_left_alone(now) {
+            true => ErrorKind::EndpointSilent,
+            false => ErrorKind::EndpointLimit,
+        };
         // Another worker may have been faster.
         let pick = self.at(picked, &asked);
         let pick = pick.or_else(|| self.pick_with_room(&mut choice, &asked));
-        pick.ok_or(ErrorKind::EndpointLimit)
+        pick.ok_or(why_not)
     }
 
     /// An endpoint that may have another request. Each time that one has none any more when it
@@ -207,7 +211,12 @@ impl WorkerCluster {
         })?
     }
 
+    /// `None` where it may not be asked now, or has as many as it may.
     fn at(&self, endpoint: Rc<WorkerEndpoint>, asked: &Asked<'_>) -> Option<Pick> {
+        let pause = self.cluster().config.silent_pause;
+        if !endpoint.shared.may_ask(asked.now, pause) && !endpoint.has_way(asked.now) {
+            return None;
+        }
         let most = self.cluster().config.bounds.per_endpoint.retries;
         let Some(most) = most.filter(|_| asked.is_retry) else {
             return self.again(endpoint, asked.now);
@@ -237,8 +246,9 @@ impl WorkerCluster {
         if self.cluster().config.balance.watches() {
             endpoint.failed(since);
         }
-        if !is_refusal(error) {
-            self.pool.count(endpoint, failure_of(error.kind));
+        match is_refusal(error) {
+            true => endpoint.shared.got_nothing(),
+            false => self.pool.count(endpoint, failure_of(error.kind)),
         }
     }
 
@@ -247,8 +257,9 @@ impl WorkerCluster {
         if pick.is_watched() {
             pick.answered(now, outcome(head));
         }
-        if let Some(said) = said {
-            self.pool.count(&pick.endpoint, said);
+        match said {
+            Some(said) => self.pool.count(&pick.endpoint, said),
+            None => pick.endpoint.shared.answered(),
         }
     }
 

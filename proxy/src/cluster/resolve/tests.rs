@@ -53,6 +53,7 @@ fn cluster(addresses: Vec<EndpointAddress>) -> Arc<Cluster> {
         health_checks: Vec::new(),
         socket: Default::default(),
         refused_pause: Duration::from_secs(1),
+        silent_pause: Duration::from_millis(100),
         max_head_bytes: 8192,
     };
     Cluster::new(config, None, Arc::new(PerWorker::new(1, Default::default)))

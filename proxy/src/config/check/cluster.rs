@@ -66,6 +66,7 @@ impl Checker<'_> {
             socket: self.cluster_socket(&below(at, "socket"), &raw.socket),
             resolve_every: self.time(at, "resolve_every", raw.resolve_every),
             refused_pause: self.time(at, "refused_pause", raw.refused_pause),
+            silent_pause: self.time(at, "silent_pause", raw.silent_pause),
             max_head_bytes: self.memory_size(at, "max_head_bytes", raw.max_head_bytes),
         })
     }

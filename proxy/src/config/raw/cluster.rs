@@ -13,7 +13,7 @@ use super::health::{RawHealthCheck, RawOutliers, RawSlowStart, RawSubsets};
 use super::retry::RawRetryBudget;
 use super::socket::RawClusterSocket;
 use super::tls::RawClusterTls;
-use super::units::{HOUR, KIB, MIB, Size, Time};
+use super::units::{HOUR, KIB, MIB, MINUTE, Size, Time};
 use crate::config::checked::ClusterProtocol;
 use crate::proxy_protocol::Version;
 
@@ -146,6 +146,10 @@ pub(in crate::config) struct RawCluster {
     /// can be had.
     #[serde(default = "refused_pause")]
     pub(in crate::config) refused_pause: Time<0, HOUR>,
+    /// How often an endpoint is asked that gave five requests in a row nothing: one request,
+    /// or connection of TCP, in this time, until one is answered. 0 for all of them.
+    #[serde(default = "silent_pause")]
+    pub(in crate::config) silent_pause: Time<0, MINUTE>,
     /// An answer's head. Beyond it: 502.
     #[serde(default = "max_head_bytes")]
     pub(in crate::config) max_head_bytes: Size<KIB, { 16 * MIB }>,
@@ -241,6 +245,10 @@ fn resolve_every() -> Time<100, { 24 * HOUR }> {
 
 fn refused_pause() -> Time<0, HOUR> {
     Time(1_000)
+}
+
+fn silent_pause() -> Time<0, MINUTE> {
+    Time(100)
 }
 
 fn max_head_bytes() -> Size<KIB, { 16 * MIB }> {

@@ -95,6 +95,7 @@ fn config(addresses: impl IntoIterator<Item = EndpointAddress>) -> config::Clust
         health_checks: Vec::new(),
         socket: Default::default(),
         refused_pause: LONG,
+        silent_pause: Duration::from_millis(100),
         max_head_bytes: 16 * 1024,
     }
 }
