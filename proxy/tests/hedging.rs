@@ -17,16 +17,20 @@ const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
 /// The endpoints are asked in this order: each is of a tier of its own.
 fn proxy(policy: &str, cluster: &str, endpoints: &[SocketAddr]) -> Proxy {
+    Proxy::start(&yaml(policy, cluster, endpoints))
+}
+
+fn yaml(policy: &str, cluster: &str, endpoints: &[SocketAddr]) -> String {
     let endpoints = endpoints.iter().enumerate();
     let endpoints = endpoints.map(|(tier, at)| format!("{{ address: '{at}', tier: {tier} }}"));
-    Proxy::start(&format!(
+    format!(
         "workers: 1\nadmin: {{ address: '127.0.0.1:0' }}\n\
          access_log: {{ to: ./access.log }}\n\
          listeners: [{{ name: web, address: '127.0.0.1:0', cluster: o }}]\n\
          retry_policies: [{{ name: it, backoff: {{ base: 1ms, max: 1ms }}, {policy} }}]\n\
          clusters: [{{ name: o, retry: it, endpoints: [{}], {cluster} }}]\n",
         endpoints.collect::<Vec<_>>().join(", ")
-    ))
+    )
 }
 
 const AT_ONCE: &str = "hedge: { after: 1ms }";
@@ -250,6 +254,29 @@ fn nobody_is_asked_twice() {
 }
 
 #[test]
+fn of_a_row_of_hops_one_hedges() {
+    let ((first, tell), second) = (told(), Origin::saying("other"));
+    let both = [first.address, second.address];
+    let inner = proxy(AT_ONCE, "", &both);
+    let outer = proxy(
+        "hedge: { after: 1h }, try_timeout: 2h",
+        "",
+        &[inner.address()],
+    );
+    let mut client = get_held(&outer);
+    let seen = first.seen();
+    assert_eq!(seen.header("lockgate-retry"), Some("hedge"));
+    tell.send(OK).unwrap();
+    assert_eq!(client.answer().text(), "ok");
+    assert_eq!(counted(&inner, "hedges"), 0.0);
+    assert!(second.seen_now().is_none());
+    // It does so for who does not.
+    assert_eq!(get_held(&inner).answer().text(), "other");
+    assert_eq!(counted(&inner, "hedges"), 1.0);
+    tell.send(OK).unwrap();
+}
+
+#[test]
 fn where_both_fail_it_is_tried_on() {
     let check = |attempts: u32, status: u16, ends: &[&str]| {
         let ((first, tell_first), (second, tell_second)) = (told(), told());
@@ -361,7 +388,8 @@ fn a_stream_that_is_overtaken_is_reset() {
 fn a_percentile_is_learnt() {
     let ((first, tell), second) = (told(), Origin::saying("other"));
     let policy = "hedge: { after: p95, least: 1ms }";
-    let proxy = proxy(policy, "", &[first.address, second.address]);
+    let both = [first.address, second.address];
+    let proxy = proxy(policy, "", &both);
     // It comes before anything is known.
     let mut unhedged = get_held(&proxy);
     first.seen();
@@ -371,6 +399,9 @@ fn a_percentile_is_learnt() {
         assert_eq!(client.answer().text(), "ok");
     }
     assert_eq!(counted(&proxy, "hedges"), 0.0);
+    // What was learnt outlives the cluster.
+    proxy.edit(&yaml(policy, "max_head_bytes: 63KiB", &both));
+    assert!(proxy.reload().ok);
     let other: Answer = get_held(&proxy).answer();
     assert_eq!(other.text(), "other");
     assert_eq!(counted(&proxy, "hedges_won"), 1.0);

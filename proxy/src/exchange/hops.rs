@@ -11,7 +11,7 @@ use crate::config::{RetryMethods, RetryPolicy};
 use crate::error::ErrorKind;
 use crate::filter::View;
 use crate::http::Framing;
-use crate::http::hops::{self, Answers};
+use crate::http::hops::{self, Covered};
 use crate::upstream::Told;
 
 /// What the client, or a hop before, said of a request. It can only make things stricter.
@@ -21,8 +21,8 @@ pub struct Hop {
     left: Option<Duration>,
     /// Whether it said so in the words of gRPC.
     has_grpc_timeout: bool,
-    /// What it tries again itself.
-    covered: Option<Box<Answers>>,
+    /// What it does again itself.
+    covered: Option<Box<Covered>>,
 }
 
 /// When an exchange must be over, and why.
@@ -47,7 +47,7 @@ impl Hop {
         Self {
             left: deadline.into_iter().chain(grpc_timeout).min(),
             has_grpc_timeout: grpc_timeout.is_some(),
-            covered: covers.then(|| Box::new(Answers::read(headers))),
+            covered: covers.then(|| Box::new(Covered::read(headers))),
         }
     }
 }
@@ -86,7 +86,7 @@ pub fn told<'a>(asked: &'a Asked, view: &View) -> Told<'a> {
     }
 }
 
-/// Tells the next hop what this one tries again, so that only one of both does.
+/// Tells the next hop what this one does again, so that only one of both does.
 pub fn tell_retries(
     headers: &mut HeaderMap,
     asked: &Asked,
@@ -95,12 +95,15 @@ pub fn tell_retries(
     framing: Framing,
 ) {
     let is_repeatable = policy.methods == RetryMethods::Any || method.is_idempotent();
-    let answers = &policy.on.answers;
+    let own = Covered {
+        answers: policy.on.answers.clone(),
+        hedges: policy.hedge.is_some() && asked.upgrade.is_none(),
+    };
     if policy.attempts > 1
         && is_repeatable
         && !framing.exceeds(policy.max_body as u64)
-        && !answers.is_none()
+        && !own.is_nothing()
     {
-        answers.and(asked.hop.covered.as_deref()).write(headers);
+        own.and(asked.hop.covered.as_deref()).write(headers);
     }
 }

@@ -1,8 +1,9 @@
-//! What one hop tells the next of a request: how much time is left for it, and which
-//! answers it will itself try again.
+//! What one hop tells the next of a request: how much time is left for it, which answers it
+//! will itself try again, and whether it will send the request twice where it takes long.
 //!
 //! `lockgate-deadline` is a number of whole milliseconds, and not a time, because clocks
-//! differ. `lockgate-retry` is a list of `5xx`, statuses and `grpc-` with statuses of gRPC.
+//! differ. `lockgate-retry` is a list of `5xx`, statuses, `grpc-` with statuses of gRPC, and
+//! `hedge`.
 //! Both may come from anybody: they can only make what this proxy does stricter.
 
 use std::fmt::Write as _;
@@ -13,6 +14,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 pub const DEADLINE: HeaderName = HeaderName::from_static("lockgate-deadline");
 pub const RETRY: HeaderName = HeaderName::from_static("lockgate-retry");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
+/// Among the words of the second.
+const HEDGE: &str = "hedge";
 
 /// What the names of both begin with.
 const PREFIX: &[u8] = b"lockgate-";
@@ -110,18 +114,6 @@ impl Answers {
         bit.is_some_and(|bit| self.grpc & bit != 0)
     }
 
-    /// What the hop before will try again. What is not understood is left out.
-    pub fn read(headers: &HeaderMap) -> Self {
-        let mut answers = Self::default();
-        let lines = headers.get_all(RETRY).iter();
-        let lines = lines.filter_map(|line| line.to_str().ok());
-        let words = lines.flat_map(|line| line.split(',')).map(str::trim);
-        for word in words.take(MAX_CONDITIONS) {
-            answers.add(word);
-        }
-        answers
-    }
-
     fn add(&mut self, word: &str) {
         let number = |text: &str| digits(text.as_bytes());
         if word == "5xx" {
@@ -139,34 +131,73 @@ impl Answers {
         }
     }
 
-    /// The same and those.
-    pub fn and(&self, others: Option<&Self>) -> Self {
-        let mut all = self.clone();
-        if let Some(others) = others {
-            let more = others.statuses.iter().copied();
-            all.statuses
-                .extend(more.filter(|status| !self.statuses.contains(status)));
-            all.server_errors |= others.server_errors;
-            all.grpc |= others.grpc;
+    fn add_all(&mut self, others: &Self) {
+        for status in &others.statuses {
+            if !self.statuses.contains(status) {
+                self.statuses.push(*status);
+            }
         }
-        all
+        self.server_errors |= others.server_errors;
+        self.grpc |= others.grpc;
+    }
+}
+
+/// What a hop does again by itself, so that the next one need not.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Covered {
+    /// It tries again what is answered so.
+    pub answers: Answers,
+    /// It sends the request a second time where the first takes long.
+    pub hedges: bool,
+}
+
+impl Covered {
+    /// What the hop before does. What is not understood is left out.
+    pub fn read(headers: &HeaderMap) -> Self {
+        let mut covered = Self::default();
+        let lines = headers.get_all(RETRY).iter();
+        let lines = lines.filter_map(|line| line.to_str().ok());
+        let words = lines.flat_map(|line| line.split(',')).map(str::trim);
+        for word in words.take(MAX_CONDITIONS) {
+            match word {
+                HEDGE => covered.hedges = true,
+                _ => covered.answers.add(word),
+            }
+        }
+        covered
     }
 
-    /// Tells the next hop of these, and of no others.
+    pub fn is_nothing(&self) -> bool {
+        self.answers.is_none() && !self.hedges
+    }
+
+    /// The same, and what a hop before does.
+    pub fn and(mut self, others: Option<&Self>) -> Self {
+        if let Some(others) = others {
+            self.answers.add_all(&others.answers);
+            self.hedges |= others.hedges;
+        }
+        self
+    }
+
+    /// Tells the next hop of this, and of nothing else.
     pub fn write(&self, headers: &mut HeaderMap) {
         let mut text = String::new();
-        if self.server_errors {
+        if self.answers.server_errors {
             text.push_str("5xx");
         }
         let mut add = |word: std::fmt::Arguments<'_>| {
             let comma = if text.is_empty() { "" } else { ", " };
             write!(text, "{comma}{word}").expect("a string takes all");
         };
-        for status in &self.statuses {
+        for status in &self.answers.statuses {
             add(format_args!("{status}"));
         }
-        for status in (0..32).filter(|status| self.has_grpc(*status)) {
+        for status in (0..32).filter(|status| self.answers.has_grpc(*status)) {
             add(format_args!("grpc-{status}"));
+        }
+        if self.hedges {
+            add(format_args!("{HEDGE}"));
         }
         if let Ok(value) = HeaderValue::try_from(text) {
             headers.insert(RETRY, value);
@@ -247,30 +278,32 @@ mod tests {
     #[test]
     fn answers_are_told_as_they_are_read() {
         let mut headers = fields(RETRY, &["5xx,429 , grpc-14", "grpc-99, 200, x, , 503, 429"]);
-        let answers = Answers::read(&headers);
-        assert_eq!(
-            answers,
-            Answers {
-                server_errors: true,
-                statuses: vec![429, 503],
-                grpc: 1 << 14
-            }
-        );
+        let covered = Covered::read(&headers);
+        let answers = Answers {
+            server_errors: true,
+            statuses: vec![429, 503],
+            grpc: 1 << 14,
+        };
+        assert_eq!((&covered.answers, covered.hedges), (&answers, false));
         headers.clear();
-        answers.write(&mut headers);
+        covered.write(&mut headers);
         assert_eq!(headers[RETRY], "5xx, 429, 503, grpc-14");
         assert!(answers.has_status(599) && answers.has_status(429) && !answers.has_status(404));
         assert!(answers.has_grpc(14) && !answers.has_grpc(2) && !answers.has_grpc(200));
-        let others = Answers::read(&fields(RETRY, &["429, 404, grpc-8"]));
-        let all = others.and(Some(&answers));
-        assert!(all.server_errors);
+        let others = Covered::read(&fields(RETRY, &["429, 404, hedge, grpc-8"]));
+        let all = others.clone().and(Some(&covered));
+        assert!(all.answers.server_errors && all.hedges);
         assert_eq!(
-            (all.statuses, all.grpc),
-            (vec![429, 404, 503], 1 << 14 | 1 << 8)
+            (&all.answers.statuses[..], all.answers.grpc),
+            (&[429, 404, 503][..], 1 << 14 | 1 << 8)
         );
-        assert_eq!(others.and(None), others);
+        assert_eq!(others.clone().and(None), others);
+        others.write(&mut headers);
+        assert_eq!(headers[RETRY], "429, 404, grpc-8, hedge");
+        let hedging = Covered::read(&fields(RETRY, &["hedge"]));
+        assert!(hedging.answers.is_none() && !hedging.is_nothing());
         let many = "400, ".repeat(10_000);
         headers.insert(RETRY, HeaderValue::try_from(many).unwrap());
-        assert_eq!(Answers::read(&headers).statuses, [400]);
+        assert_eq!(Covered::read(&headers).answers.statuses, [400]);
     }
 }

@@ -26,12 +26,16 @@ use crate::config::{Name, RetryMethods, RetryPolicy};
 use crate::deadline::{Alarm, before};
 use crate::error::{ErrorKind, ProxyError};
 
-/// Whether there may be a second try beside the first: where the policy says so, and twice
-/// does no harm.
+/// Whether there may be a second try beside the first: where the policy says so, twice does
+/// no harm, and the hop before does not do so itself.
 pub(super) fn may_hedge(asked: &Asked<'_>) -> bool {
+    let is_covered = || {
+        let covered = asked.terms.told.covered;
+        covered.is_some_and(|covered| covered.hedges)
+    };
     asked.terms.retry.is_some_and(|policy| {
         let is_repeatable = policy.methods == RetryMethods::Any || asked.is_idempotent;
-        policy.hedge.is_some() && is_repeatable && asked.upgrade.is_none()
+        policy.hedge.is_some() && is_repeatable && asked.upgrade.is_none() && !is_covered()
     })
 }
 
@@ -269,7 +273,8 @@ impl Drop for Both<'_> {
 /// Policies that hedge in one cluster, of which a worker knows what they have seen.
 const MAX_KNOWN: usize = 32;
 
-/// What one worker has seen of a cluster's requests, for each policy by which it hedges.
+/// What one worker has seen of a cluster's requests, for each policy by which it hedges. Kept
+/// where the cluster is made anew.
 #[derive(Default)]
 pub(super) struct Hedges(RefCell<SmallVec<[(Name, Rule, Hedge); 1]>>);
 

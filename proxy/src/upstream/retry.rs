@@ -296,9 +296,10 @@ impl Tries<'_, '_> {
             }
         };
         let covered = self.asked.terms.told.covered;
-        covered.is_some_and(|covered| match self.asked.terms.told.is_grpc {
-            true => covered.has_grpc(told.unwrap_or_else(|| grpc::status_of(status))),
-            false => covered.has_status(status.as_u16()),
+        let covered = covered.map(|covered| &covered.answers);
+        covered.is_some_and(|answers| match self.asked.terms.told.is_grpc {
+            true => answers.has_grpc(told.unwrap_or_else(|| grpc::status_of(status))),
+            false => answers.has_status(status.as_u16()),
         })
     }
 

@@ -7,7 +7,7 @@ use http::HeaderMap;
 use tokio::time::Instant;
 
 use crate::config::{self, RetryPolicy};
-use crate::http::hops::{self, Answers};
+use crate::http::hops::{self, Covered};
 
 /// The terms of one request. Connecting has the cluster's own timeouts.
 #[derive(Debug, Clone)]
@@ -35,8 +35,8 @@ pub struct Told<'a> {
     pub grpc_timeout: bool,
     /// A call of gRPC, which is answered in its words.
     pub is_grpc: bool,
-    /// What the hop before tries again, and so this one does not.
-    pub covered: Option<&'a Answers>,
+    /// What the hop before does again, and so this one does not.
+    pub covered: Option<&'a Covered>,
 }
 
 impl<'a> Terms<'a> {

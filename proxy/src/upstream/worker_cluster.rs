@@ -40,7 +40,7 @@ pub struct WorkerCluster {
     destinations: Option<Destinations>,
     /// Where it says so by a name.
     pub(super) names: Option<Names<Resolved>>,
-    pub(super) hedges: Hedges,
+    pub(super) hedges: Rc<Hedges>,
     /// Where connections are made ahead.
     warming: Option<Warming>,
 }
@@ -52,7 +52,7 @@ impl WorkerCluster {
         match before {
             Some(before) if Arc::ptr_eq(before.cluster(), cluster) => Rc::clone(before),
             Some(before) => {
-                let next = Self::new(cluster, worker, Some(&before.choice.borrow()));
+                let next = Self::new(cluster, worker, Some(before));
                 let mut choice = before.choice.borrow_mut();
                 choice.leave_to(&next.choice.borrow(), &before.pool);
                 next
@@ -61,15 +61,20 @@ impl WorkerCluster {
         }
     }
 
-    fn new(cluster: &Arc<Cluster>, worker: usize, before: Option<&Choice>) -> Rc<Self> {
+    fn new(cluster: &Arc<Cluster>, worker: usize, before: Option<&Self>) -> Rc<Self> {
         let cluster = Arc::clone(cluster);
         let follows = cluster.config.follows_clients();
         let goes_to_targets = cluster.config.goes_to_targets();
         Rc::new(Self {
-            choice: RefCell::new(Choice::new(Arc::clone(&cluster), before)),
+            choice: RefCell::new(Choice::new(
+                Arc::clone(&cluster),
+                before.map(|before| before.choice.borrow()).as_deref(),
+            )),
             destinations: (follows || goes_to_targets).then(Destinations::default),
             names: goes_to_targets.then(|| Names::new(look_up)),
-            hedges: Hedges::default(),
+            hedges: before
+                .map(|before| Rc::clone(&before.hedges))
+                .unwrap_or_default(),
             warming: (cluster.config.pool.warm > 0).then(Warming::default),
             pool: Rc::new(Pool {
                 admission: Admission::new(&cluster, worker),
