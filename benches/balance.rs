@@ -86,6 +86,21 @@ fn picks(criterion: &mut Criterion) {
 
 const MANY: u32 = 10_000;
 
+/// What is made anew, aside, where endpoints come or go.
+fn tables(criterion: &mut Criterion) {
+    let names: Vec<_> = (0..MANY)
+        .map(|number| format!("10.0.0.1:{number}"))
+        .collect();
+    let places = names.iter().map(|name| Place { name, weight: 1 });
+    let places: Vec<_> = places.collect();
+    let mut group = criterion.benchmark_group("balance tables");
+    group.sample_size(10);
+    group.bench_function("ring_hash", |bencher| bencher.iter(|| Ring::new(&places)));
+    group.bench_function("maglev", |bencher| {
+        bencher.iter(|| Maglev::new(&places, Size::MAX));
+    });
+}
+
 fn cluster() -> Arc<Cluster> {
     let text = "listeners: [{ name: a, address: '127.0.0.1:1', cluster: a }]\n\
                 clusters: [{ name: a, endpoints: ['127.0.0.1:2'] }]\n";
@@ -144,5 +159,5 @@ fn updates(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, picks, updates);
+criterion_group!(benches, picks, tables, updates);
 criterion_main!(benches);
