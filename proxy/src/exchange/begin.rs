@@ -42,7 +42,7 @@ pub struct Asked {
     /// A call of gRPC, which is told how it ended in gRPC's words.
     pub is_grpc: bool,
     /// What the connection is to go on in, where the client asks for it and it may.
-    pub upgrade: Option<Upgrade>,
+    pub upgrade: Option<Box<Upgrade>>,
     /// `Max-Forwards` says that it goes no further than here.
     pub is_final: bool,
     pub hop: Hop,

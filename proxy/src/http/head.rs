@@ -87,7 +87,7 @@ pub struct ParsedRequest {
     /// Whether the client wants to go on in another protocol, which `Upgrade` names.
     pub asks_upgrade: bool,
     /// What it does go on in: see [`choose_upgrade`](Self::choose_upgrade).
-    pub upgrade: Option<Upgrade>,
+    pub upgrade: Option<Box<Upgrade>>,
     /// Whether a field may be another in [disguise](super::disguise).
     pub may_be_disguised: bool,
     /// Whether a field may be one in which [hops](super::hops) tell each other something.
@@ -114,7 +114,8 @@ impl ParsedRequest {
     /// allowed. Without one, the wish is passed over.
     pub fn choose_upgrade(&mut self, allowed: &[HeaderValue]) -> Result<(), HeadError> {
         if self.asks_upgrade {
-            self.upgrade = Upgrade::choose(&self.head.method, &self.head.headers, allowed)?;
+            let chosen = Upgrade::choose(&self.head.method, &self.head.headers, allowed)?;
+            self.upgrade = chosen.map(Box::new);
         }
         Ok(())
     }

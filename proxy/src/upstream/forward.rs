@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use h2::RecvStream;
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, SET_COOKIE};
+use http::header::{CONTENT_LENGTH, SET_COOKIE};
 use http::response::Parts;
 use http::{Method, Response, StatusCode, Version};
 use hyper::body::Incoming;
@@ -24,7 +24,7 @@ use super::http2::{self, Channel, StreamLease};
 use super::opaque::Opaque;
 use super::pool::{Active, Lease, Pick, WorkerEndpoint};
 use super::replay::Spare;
-use super::request::{Progress, ToSend, UpstreamRequest, from_sent, to_hyper};
+use super::request::{Progress, ToSend, UpstreamRequest, from_sent};
 use super::retry::{self, Endpoints, Tries};
 use super::terms::Terms;
 use super::worker_cluster::WorkerCluster;
@@ -43,106 +43,106 @@ use crate::http::h1::check_answer;
 /// again, and how often, is the retry policy's to say.
 ///
 /// Dropping the future breaks the request off and closes its connection.
-pub async fn forward(
-    cluster: &Rc<WorkerCluster>,
+pub fn forward<'a>(
+    cluster: &'a Rc<WorkerCluster>,
     request: UpstreamRequest,
-    terms: &Terms<'_>,
-    progress: &Progress,
-) -> Result<Answer, ProxyError> {
-    let active = Active::begin(&cluster.pool).await?;
-    let start = Instant::now();
-    let is_empty = matches!(request.body, RequestBody::Empty);
-    let mut asked = Asked {
-        method: request.method.clone(),
-        is_idempotent: request.repeatable,
-        repeatable: request.repeatable && is_empty,
-        upgrade: request.upgrade.as_ref(),
-        progress,
-        terms,
-        try_deadline: terms.try_deadline(start),
-    };
-    let mut headers = request.headers;
-    let new_cookie = cluster.note_key(&headers, progress);
-    if request.upgrade.is_some() {
-        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    }
-    terms.tell(&mut headers, start);
-    let mut request = to_hyper(request.method, request.path, headers, request.body);
-    let spare = Spare::of(&mut request, &asked, cluster.cluster().config.protocol);
-    let pick = match cluster.pick(start, progress) {
-        Ok(pick) => pick,
-        Err(why) => return Err(active.failed(why.into())),
-    };
-    let answered = if may_hedge(&asked) {
-        hedged(cluster, pick, request, &mut asked, spare, start).await
-    } else {
-        let endpoint = Rc::clone(&pick.endpoint);
-        match attempt(cluster, pick, request, &asked, start).await {
-            first if retry::may_go_on(&first, &asked) => {
-                let tries = Tries {
-                    cluster,
-                    asked: &mut asked,
-                    spare,
-                    last: endpoint,
-                    began: start,
-                    tried: Endpoints::new(),
-                };
-                Box::pin(tries.go_on(first)).await
+    terms: &'a Terms<'a>,
+    progress: &'a Progress,
+) -> impl Future<Output = Result<Answer, ProxyError>> + 'a {
+    let is_idempotent = request.repeatable;
+    // Here, so that the future holds it once, and as small as it gets.
+    let (mut request, upgrade) = request.into_hyper();
+    async move {
+        let active = Active::begin(&cluster.pool).await?;
+        let start = Instant::now();
+        let is_empty = matches!(request.body(), RequestBody::Empty);
+        let mut asked = Asked {
+            method: request.method().clone(),
+            is_idempotent,
+            repeatable: is_idempotent && is_empty,
+            upgrade: upgrade.as_deref(),
+            progress,
+            terms,
+            try_deadline: terms.try_deadline(start),
+        };
+        let new_cookie = cluster.note_key(request.headers(), progress);
+        terms.tell(request.headers_mut(), start);
+        let spare = Spare::of(&mut request, &asked, cluster.cluster().config.protocol);
+        let pick = match cluster.pick(start, progress) {
+            Ok(pick) => pick,
+            Err(why) => return Err(active.failed(why.into())),
+        };
+        let answered = if may_hedge(&asked) {
+            hedged(cluster, pick, request, &mut asked, spare, start).await
+        } else {
+            let endpoint = Rc::clone(&pick.endpoint);
+            match attempt(cluster, pick, request, &asked, start).await {
+                first if retry::may_go_on(&first, &asked) => {
+                    let tries = Tries {
+                        cluster,
+                        asked: &mut asked,
+                        spare,
+                        last: endpoint,
+                        began: start,
+                        tried: Endpoints::new(),
+                    };
+                    Box::pin(tries.go_on(first)).await
+                }
+                first => first.map_err(|failed| failed.error),
             }
-            first => first.map_err(|failed| failed.error),
+        };
+        let Answered {
+            mut parts,
+            said,
+            received,
+            connect_time,
+            began,
+            ended: now,
+        } = match answered {
+            Ok(answered) => answered,
+            Err(error) => return Err(active.failed(error)),
+        };
+        // A client is not to be bound to an endpoint that fails.
+        if let Some(cookie) = new_cookie
+            && !parts.status.is_server_error()
+        {
+            parts.headers.append(SET_COOKIE, cookie);
         }
-    };
-    let Answered {
-        mut parts,
-        said,
-        received,
-        connect_time,
-        began,
-        ended: now,
-    } = match answered {
-        Ok(answered) => answered,
-        Err(error) => return Err(active.failed(error)),
-    };
-    // A client is not to be bound to an endpoint that fails.
-    if let Some(cookie) = new_cookie
-        && !parts.status.is_server_error()
-    {
-        parts.headers.append(SET_COOKIE, cookie);
+        match said {
+            Some(said) => active.judge(said != outlier::Answer::Well),
+            None => active.began_to_end(),
+        }
+        cluster.stats().durations.observe(now - start);
+        let (endpoint, reused) = match &received {
+            Received::Http1(_, lease) => (lease.endpoint().clone(), lease.reused),
+            Received::Http2(_, lease) => (lease.endpoint().clone(), lease.reused),
+        };
+        let body = match received {
+            _ if parts.status == StatusCode::SWITCHING_PROTOCOLS => {
+                // Boxed, so that no other exchange carries room for it.
+                let opaque = Box::pin(switch(received, active)).await?;
+                AnswerBody::switched(opaque, terms.idle)
+            }
+            Received::Http1(incoming, lease) => {
+                body(incoming, lease, parts.version, terms.idle, active)
+            }
+            Received::Http2(stream, lease) => {
+                let length = length_of(&parts, &asked.method, &stream);
+                AnswerBody::multiplexed(stream, lease, length, terms.idle, active)
+                    .ending_with_status(said.is_none())
+            }
+        };
+        Ok(Answer {
+            status: parts.status,
+            version: parts.version,
+            headers: parts.headers,
+            endpoint,
+            reused,
+            connect_time,
+            answer_time: now - began,
+            body: Box::new(body),
+        })
     }
-    match said {
-        Some(said) => active.judge(said != outlier::Answer::Well),
-        None => active.began_to_end(),
-    }
-    cluster.stats().durations.observe(now - start);
-    let (endpoint, reused) = match &received {
-        Received::Http1(_, lease) => (lease.endpoint().clone(), lease.reused),
-        Received::Http2(_, lease) => (lease.endpoint().clone(), lease.reused),
-    };
-    let body = match received {
-        _ if parts.status == StatusCode::SWITCHING_PROTOCOLS => {
-            // Boxed, so that no other exchange carries room for it.
-            let opaque = Box::pin(switch(received, active)).await?;
-            AnswerBody::switched(opaque, terms.idle)
-        }
-        Received::Http1(incoming, lease) => {
-            body(incoming, lease, parts.version, terms.idle, active)
-        }
-        Received::Http2(stream, lease) => {
-            let length = length_of(&parts, &asked.method, &stream);
-            AnswerBody::multiplexed(stream, lease, length, terms.idle, active)
-                .ending_with_status(said.is_none())
-        }
-    };
-    Ok(Answer {
-        status: parts.status,
-        version: parts.version,
-        headers: parts.headers,
-        endpoint,
-        reused,
-        connect_time,
-        answer_time: now - began,
-        body: Box::new(body),
-    })
 }
 
 /// What remains of a connection or a stream of which the rest is no HTTP.

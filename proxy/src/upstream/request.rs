@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use http_body::Body;
@@ -195,24 +195,26 @@ pub struct UpstreamRequest {
     pub repeatable: bool,
     /// It asks for another protocol on the connection. It has no body then, and
     /// `headers` has `upgrade`.
-    pub upgrade: Option<Upgrade>,
+    pub upgrade: Option<Box<Upgrade>>,
 }
 
 /// A request as hyper sends it. Boxed, since it is handed on from one to the other.
 pub(super) type ToSend = Box<Request<RequestBody>>;
 
-pub(super) fn to_hyper(
-    method: Method,
-    path: PathAndQuery,
-    mut headers: HeaderMap,
-    body: RequestBody,
-) -> ToSend {
-    set_framing(&mut headers, &method, &body);
-    let mut request = Box::new(Request::new(body));
-    *request.method_mut() = method;
-    *request.uri_mut() = Uri::from(path);
-    *request.headers_mut() = headers;
-    request
+impl UpstreamRequest {
+    /// With what it asks to go on in.
+    pub(super) fn into_hyper(self) -> (ToSend, Option<Box<Upgrade>>) {
+        let mut headers = self.headers;
+        set_framing(&mut headers, &self.method, &self.body);
+        if self.upgrade.is_some() {
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        }
+        let mut request = Box::new(Request::new(self.body));
+        *request.method_mut() = self.method;
+        *request.uri_mut() = Uri::from(self.path);
+        *request.headers_mut() = headers;
+        (request, self.upgrade)
+    }
 }
 
 /// Left alone, hyper would send no body with a GET whose length is unknown.
