@@ -444,3 +444,28 @@ fn who_is_back_begins_slowly() {
     let share = told(&proxy, one.address)["slow_start"].as_f64().unwrap();
     assert!(share < 0.2, "{share}");
 }
+
+/// What is idle is checked each `idle_interval`, and what is not any more as often as ever.
+#[test]
+fn a_cluster_that_has_requests_again_is_checked_again() {
+    let (origin, state) = patient("a");
+    let proxy = Proxy::start(&yaml(&format!(
+        "endpoints: ['{}'], outliers: {{ interval: 1h }}, panic_threshold: 0, health_checks: \
+         [{{ http: {{ path: /healthz }}, interval: 50ms, idle_interval: 1h, unhealthy_after: 1 }}]",
+        origin.address
+    )));
+    // The first checks, and none since.
+    let checks = "lockgate_cluster_health_checks_total{cluster=\"o\",outcome=\"passed\"}";
+    let mut before = 0.0;
+    within("it is idle", || {
+        let now = support::admin::metric(proxy.admin(), checks);
+        let is_idle = now > 0.0 && now == before;
+        before = now;
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        is_idle.then_some(())
+    });
+    state.store(1, Ordering::SeqCst);
+    within("it is checked", || {
+        (proxy.get("/").status == 503).then_some(())
+    });
+}

@@ -242,6 +242,36 @@ fn an_outlier_by_rate_is_ejected() {
     }
 }
 
+/// Whoever asks gives it less time than the proxy does.
+#[test]
+fn what_a_client_does_not_wait_for_counts() {
+    let frozen = Origin::start(|_| Vec::new());
+    let good = Origin::saying("good");
+    let proxy = start(&format!("{}, {LONG}", endpoints(&[&frozen, &good])));
+    within("it is ejected", || {
+        let answer = proxy.ask("/", &[("lockgate-deadline", "150")]);
+        assert!([200, 504].contains(&answer.status), "{}", answer.status);
+        is_ejected(&proxy, &frozen)
+    });
+    let counted = |error: &str| {
+        let series = format!("lockgate_cluster_errors_total{{cluster=\"o\",error=\"{error}\"}}");
+        metric(proxy.admin(), &series)
+    };
+    assert!(counted("deadline_exceeded") >= 5.0);
+}
+
+/// Who gives it hardly any has asked for too much.
+#[test]
+fn what_nobody_could_answer_counts_for_nothing() {
+    let frozen = Origin::start(|_| Vec::new());
+    let good = Origin::saying("good");
+    let proxy = start(&format!("{}, {LONG}", endpoints(&[&frozen, &good])));
+    for _ in 0..40 {
+        proxy.ask("/", &[("lockgate-deadline", "20")]);
+    }
+    assert_eq!(told(&proxy, &frozen)["health"], "healthy");
+}
+
 /// A process on a machine that is there: `refused_pause` is for that.
 #[test]
 fn connections_that_are_refused_at_once_eject_nobody() {

@@ -9,6 +9,8 @@ pub struct Signs {
     pub checks_failed: bool,
     /// It is ejected for how its answers went.
     pub ejected: bool,
+    /// Nobody is there, as it seems to those who ask: see [`Silence`](super::silence::Silence).
+    pub silent: bool,
     /// Its answers to checks say that it is worse than others (Envoy's `x-envoy-degraded`),
     /// or it refuses more than it answers.
     pub degraded: bool,
@@ -28,6 +30,8 @@ pub enum Health {
     Healthy,
     /// Asked where healthy ones do not suffice.
     Degraded,
+    /// Asked now and then, and not counted on where others of its tier and zone are well.
+    Silent,
     /// Asked in panic.
     Sick(Why),
     /// Not asked at all, and no part of the whole that is counted by.
@@ -57,6 +61,7 @@ impl Signs {
                 ..
             } => Health::Sick(Why::Checks),
             Signs { ejected: true, .. } => Health::Sick(Why::Ejected),
+            Signs { silent: true, .. } => Health::Silent,
             Signs { degraded: true, .. } => Health::Degraded,
             _ => Health::Healthy,
         }
@@ -74,6 +79,7 @@ mod tests {
             checks_failed,
             ejected,
             degraded,
+            silent: false,
         };
         assert_eq!(signs.health(), wanted, "{signs:?}");
     }
@@ -82,6 +88,12 @@ mod tests {
     fn the_weightiest_sign_counts() {
         check(None, (false, false, false), Health::Healthy);
         check(None, (false, false, true), Health::Degraded);
+        let silent = Signs {
+            silent: true,
+            degraded: true,
+            ..Signs::default()
+        };
+        assert_eq!(silent.health(), Health::Silent);
         check(None, (false, true, true), Health::Sick(Why::Ejected));
         check(None, (true, true, true), Health::Sick(Why::Checks));
         check(Some(Told::Ready), (true, true, true), Health::Healthy);

@@ -1,57 +1,110 @@
 //! An endpoint that gives nothing is asked now and then, instead of each time.
 //!
-//! Finagle's fail fast, and what clients of gRPC do between attempts to connect: after some
-//! requests in a row that got nothing, one in each pause is let through, until one is
+//! Finagle's fail fast, and what clients of gRPC do between attempts to connect: once several
+//! requests in a row got nothing for a while, one in each pause is let through, until one is
 //! answered. An outage then costs the proxy and the endpoint less than serving does, and is
 //! over a pause after the endpoint is back. The pause does not grow: a request that is let
 //! through is no more than a check would be.
 //!
+//! Nothing is a connection that is not made or breaks without an answer, or an answer that is
+//! not there in time. Of the two only the first says that there is nobody: who waits in vain
+//! may have asked for what takes long.
+//!
 //! Counted by all workers in one place for each endpoint. While it answers, that is read and
 //! not written, so that it stays in every cache.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// So many in a row that got nothing make an endpoint silent. As many as eject it, by the
 /// defaults, where it can be ejected.
 pub const SILENT_AFTER: u32 = 5;
 
+/// And for so long, in milliseconds, so that nobody who sends what breaks an endpoint's
+/// connections has it taken for silent while others are answered.
+const SILENT_FOR: u64 = 500;
+
+/// The most that one who was let through is waited for before the next, in milliseconds.
+const PATIENCE: u64 = 1000;
+
+/// Times are in milliseconds.
 #[derive(Debug, Default)]
 pub struct Silence {
     in_a_row: AtomicU32,
-    /// When the next may be asked, once it is silent: in milliseconds.
+    /// Of these: without a connection that gave an answer.
+    broken: AtomicU32,
+    /// When the row began.
+    since: AtomicU64,
+    /// When the next may be asked, once it is silent.
     next: AtomicU64,
+    /// Somebody was told that it is gone.
+    is_told: AtomicBool,
+}
+
+/// What a request got that got nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nothing {
+    /// No connection, or one that broke.
+    Broken,
+    /// No answer in time.
+    Late,
 }
 
 impl Silence {
-    /// A request, or a connection, got nothing. Whether that makes it silent.
-    pub fn got_nothing(&self) -> bool {
+    /// A request, or a connection, got nothing. Whether it is news that nobody is there.
+    pub fn got(&self, nothing: Nothing, now: u64, pause: u64) -> bool {
+        let in_a_row = self.in_a_row.load(Relaxed);
+        if in_a_row == 0 {
+            self.since.store(now, Relaxed);
+        }
         // There is no need to count on.
-        !self.is_silent() && self.in_a_row.fetch_add(1, Relaxed) + 1 == SILENT_AFTER
+        if in_a_row < SILENT_AFTER {
+            self.in_a_row.fetch_add(1, Relaxed);
+        }
+        if nothing == Nothing::Broken && self.broken.load(Relaxed) < SILENT_AFTER {
+            self.broken.fetch_add(1, Relaxed);
+        }
+        if !self.is_silent(now) {
+            return false;
+        }
+        // Nobody is waited for any more.
+        self.next.store(now.saturating_add(pause), Relaxed);
+        self.is_gone(now) && !self.is_told.swap(true, Relaxed)
     }
 
-    /// It has answered, whatever that was. Whether it had been silent.
+    /// It has answered, whatever that was. Whether somebody was told that it is gone.
     pub fn answered(&self) -> bool {
-        self.in_a_row.load(Relaxed) != 0 && self.in_a_row.swap(0, Relaxed) >= SILENT_AFTER
+        if self.in_a_row.load(Relaxed) == 0 {
+            return false;
+        }
+        self.broken.store(0, Relaxed);
+        self.in_a_row.store(0, Relaxed);
+        self.is_told.swap(false, Relaxed)
     }
 
-    /// Whether nothing came of so many that it is asked only now and then.
-    pub fn is_silent(&self) -> bool {
+    /// Whether nothing came of so many, for so long, that it is asked only now and then.
+    pub fn is_silent(&self, now: u64) -> bool {
         self.in_a_row.load(Relaxed) >= SILENT_AFTER
+            && now.saturating_sub(self.since.load(Relaxed)) >= SILENT_FOR
     }
 
     /// Whether it is silent, and it is not yet time to ask it.
     pub fn is_left_alone(&self, now: u64) -> bool {
-        self.is_silent() && now < self.next.load(Relaxed)
+        self.is_silent(now) && now < self.next.load(Relaxed)
     }
 
-    /// Takes the turn of asking it, of which a silent one has one in each `pause`. `false`
-    /// where it is not time, or somebody else was faster.
+    /// Whether it is silent, and that is because nobody is there.
+    pub fn is_gone(&self, now: u64) -> bool {
+        self.is_silent(now) && self.broken.load(Relaxed) >= SILENT_AFTER
+    }
+
+    /// Takes the turn of asking it, of which a silent one has one in each `pause`, and one in
+    /// a second while they hang. `false` where it is not time, or somebody else was faster.
     pub fn may_ask(&self, now: u64, pause: u64) -> bool {
-        if !self.is_silent() {
+        if !self.is_silent(now) || pause == 0 {
             return true;
         }
         let next = self.next.load(Relaxed);
-        let after = now.saturating_add(pause);
+        let after = now.saturating_add(pause.max(PATIENCE));
         now >= next
             && (self.next)
                 .compare_exchange(next, after, Relaxed, Relaxed)
@@ -65,60 +118,92 @@ mod tests {
 
     const PAUSE: u64 = 100;
 
-    fn silent() -> Silence {
+    /// From this time on.
+    const SILENT: u64 = 1000;
+
+    fn silent(nothing: Nothing) -> Silence {
         let silence = Silence::default();
-        let made = (0..SILENT_AFTER).map(|_| silence.got_nothing());
-        assert_eq!(made.filter(|is_silent| *is_silent).count(), 1);
+        for time in 0..SILENT_AFTER {
+            let time = SILENT - SILENT_FOR + u64::from(time);
+            assert!(!silence.got(nothing, time, PAUSE));
+        }
+        assert!(!silence.is_silent(SILENT - 1));
+        assert!(silence.is_silent(SILENT));
         silence
     }
 
     #[test]
     fn one_that_is_not_silent_is_asked_each_time() {
         let silence = Silence::default();
-        for _ in 1..SILENT_AFTER {
-            assert!(!silence.got_nothing());
+        for time in 1..SILENT_AFTER {
+            assert!(!silence.got(Nothing::Broken, u64::from(time), PAUSE));
         }
-        assert!((0..100).all(|_| silence.may_ask(7, PAUSE)));
-        assert!(!silence.is_left_alone(7));
+        let late = 10_000;
+        assert!((0..100).all(|_| silence.may_ask(late, PAUSE)));
+        assert!(!silence.is_left_alone(late));
         // An answer between them, and it begins again.
         assert!(!silence.answered());
-        assert!(!silence.got_nothing());
-        assert!(silence.may_ask(8, PAUSE));
+        for _ in 0..SILENT_AFTER {
+            assert!(!silence.got(Nothing::Broken, late, PAUSE));
+        }
+        assert!(silence.may_ask(late + 1, PAUSE));
     }
 
     #[test]
     fn a_silent_one_is_asked_once_in_a_pause() {
-        let silence = silent();
-        let asked: Vec<u64> = (1000..2000)
-            .filter(|now| silence.may_ask(*now, PAUSE))
-            .collect();
-        assert_eq!(asked, (1000..2000).step_by(100).collect::<Vec<_>>());
-        assert!(silence.is_left_alone(1999));
-        assert!(!silence.is_left_alone(2000));
-        // Nothing comes of those either, which changes nothing.
-        assert!(!silence.got_nothing());
-        assert!(!silence.may_ask(1999, PAUSE));
+        let silence = silent(Nothing::Broken);
+        let ask = |now: &u64| {
+            let may_ask = silence.may_ask(*now, PAUSE);
+            if may_ask {
+                silence.got(Nothing::Broken, *now, PAUSE);
+            }
+            may_ask
+        };
+        let asked: Vec<u64> = (SILENT..2 * SILENT).filter(ask).collect();
+        assert_eq!(asked, (SILENT..2 * SILENT).step_by(100).collect::<Vec<_>>());
+        assert!(silence.is_left_alone(2 * SILENT - 1));
+        assert!(!silence.is_left_alone(2 * SILENT));
+    }
+
+    #[test]
+    fn one_that_hangs_is_asked_once_in_a_second() {
+        let silence = silent(Nothing::Late);
+        let asked = (SILENT..11 * SILENT).filter(|now| silence.may_ask(*now, PAUSE));
+        assert_eq!(asked.count(), 10);
+        assert!(!silence.is_gone(SILENT), "it may be what is asked of it");
+    }
+
+    #[test]
+    fn that_one_is_gone_is_told_once() {
+        let silence = silent(Nothing::Broken);
+        assert!(silence.is_gone(SILENT));
+        assert!(silence.got(Nothing::Late, SILENT, PAUSE));
+        assert!(!silence.got(Nothing::Broken, SILENT, PAUSE));
+        assert!(silence.answered());
+        assert!(!silence.answered());
+        assert!(!silence.is_gone(SILENT));
     }
 
     #[test]
     fn an_answer_ends_it_at_once() {
-        let silence = silent();
-        assert!(silence.may_ask(1000, PAUSE));
-        assert!(silence.answered());
-        assert!(!silence.is_left_alone(1001));
-        assert!((0..100).all(|_| silence.may_ask(1001, PAUSE)));
+        let silence = silent(Nothing::Broken);
+        assert!(silence.may_ask(SILENT, PAUSE));
+        silence.answered();
+        assert!(!silence.is_left_alone(SILENT + 1));
+        assert!((0..100).all(|_| silence.may_ask(SILENT + 1, PAUSE)));
     }
 
     #[test]
-    fn without_a_pause_there_is_no_silence() {
-        let silence = silent();
-        assert!((0..100).all(|_| silence.may_ask(1000, 0)));
-        assert!(!silence.is_left_alone(1000));
+    fn without_a_pause_all_are_let_through() {
+        let silence = silent(Nothing::Broken);
+        silence.got(Nothing::Broken, SILENT, 0);
+        assert!((0..100).all(|_| silence.may_ask(SILENT, 0)));
+        assert!(!silence.is_left_alone(SILENT));
     }
 
     #[test]
     fn of_all_who_ask_at_once_one_may() {
-        let silence = silent();
+        let silence = silent(Nothing::Broken);
         let asked = std::thread::scope(|scope| {
             let ask = || (0..1000).filter(|_| silence.may_ask(5000, PAUSE)).count();
             let asking: Vec<_> = (0..4).map(|_| scope.spawn(ask)).collect();

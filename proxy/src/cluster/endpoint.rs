@@ -14,7 +14,7 @@ use super::clock;
 use super::inside::Inside;
 use super::vitals::Vitals;
 use crate::balance::health::Health;
-use crate::balance::silence::Silence;
+use crate::balance::silence::{Nothing, Silence};
 use crate::config::{Name, Placement, unix_name};
 
 /// Where an endpoint listens, resolved.
@@ -144,23 +144,22 @@ impl Endpoint {
         until != 0 && clock::milliseconds(now) < until
     }
 
-    /// A request, or a connection, got nothing.
-    pub fn got_nothing(&self) {
-        if self.silence.got_nothing() {
-            tracing::debug!(endpoint = %self.label, "silent: asked now and then until it answers");
-        }
+    /// A request, or a connection, got nothing; `pause` is that in which one that is silent is
+    /// asked once. Whether the control thread is to look.
+    pub fn got(&self, nothing: Nothing, pause: Duration) -> bool {
+        let now = clock::milliseconds(Instant::now());
+        self.silence.got(nothing, now, milliseconds(pause)) && !pause.is_zero()
     }
 
-    /// It has answered a request, whatever that was.
-    pub fn answered(&self) {
-        if self.silence.answered() {
-            tracing::debug!(endpoint = %self.label, "not silent any more");
-        }
+    /// It has answered a request, whatever that was. Whether the control thread is to look.
+    pub fn answered(&self) -> bool {
+        self.silence.answered()
     }
 
-    /// Whether it gave nothing for so long that it is asked only now and then.
-    pub fn is_silent(&self) -> bool {
-        self.silence.is_silent()
+    /// Whether it gave nothing for so long that it is asked only now and then, and nobody is
+    /// there.
+    pub fn is_gone(&self, now: Instant) -> bool {
+        self.silence.is_gone(clock::milliseconds(now))
     }
 
     /// Whether it is silent, and it is not yet time to ask it.
@@ -170,8 +169,8 @@ impl Endpoint {
 
     /// Takes the turn of asking it, where it is silent: one in each `pause`.
     pub fn may_ask(&self, now: Instant, pause: Duration) -> bool {
-        let pause = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-        self.silence.may_ask(clock::milliseconds(now), pause)
+        self.silence
+            .may_ask(clock::milliseconds(now), milliseconds(pause))
     }
 
     /// Whether others are better, if there are any.
@@ -183,6 +182,10 @@ impl Endpoint {
     pub fn is_well(&self, now: Instant) -> bool {
         self.vitals.health() == Health::Healthy && !self.is_passed_over(now)
     }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -184,7 +184,15 @@ struct Making<'a> {
 struct Parts {
     healthy: Vec<u32>,
     degraded: Vec<u32>,
+    /// Asked with the healthy ones.
+    silent: Vec<u32>,
     sick: Vec<u32>,
+}
+
+impl Parts {
+    fn count(&self) -> usize {
+        self.healthy.len() + self.degraded.len() + self.silent.len() + self.sick.len()
+    }
 }
 
 impl Making<'_> {
@@ -193,7 +201,7 @@ impl Making<'_> {
         let sizes = tiers.iter().map(|parts| Tier {
             healthy: parts.healthy.len() as u64,
             degraded: parts.degraded.len() as u64,
-            all: (parts.healthy.len() + parts.degraded.len() + parts.sick.len()) as u64,
+            all: parts.count() as u64,
         });
         let rules = tiers::Rules {
             panic_below: f64::from(self.spread.panic_percent) / 100.0,
@@ -235,9 +243,14 @@ impl Making<'_> {
             match self.members.endpoints[place].vitals.health() {
                 Health::Healthy => parts.healthy.push(index),
                 Health::Degraded => parts.degraded.push(index),
+                Health::Silent => parts.silent.push(index),
                 Health::Sick(_) => parts.sick.push(index),
                 Health::Drained => {}
             }
+        }
+        for parts in tiers.values_mut().filter(|parts| parts.healthy.is_empty()) {
+            // Nobody would find out that they are back. Till then the next best are asked.
+            parts.healthy = std::mem::take(&mut parts.silent);
         }
         tiers.into_values().collect()
     }
@@ -246,19 +259,26 @@ impl Making<'_> {
         let Parts {
             healthy,
             degraded,
+            silent,
             sick,
         } = parts;
-        let mut all = [healthy.as_slice(), degraded, sick].concat();
+        let mut all = [healthy.as_slice(), degraded, silent, sick].concat();
         all.sort_unstable();
         if load.any > 0.0 {
-            return self.zones(&all, &all, load.any, overprovisioning);
+            return self.zones((&all, &[]), &all, load.any, overprovisioning);
         }
-        self.zones(healthy, &all, load.healthy, overprovisioning);
-        self.zones(degraded, &all, load.degraded, overprovisioning);
+        self.zones((healthy, silent), &all, load.healthy, overprovisioning);
+        self.zones((degraded, &[]), &all, load.degraded, overprovisioning);
     }
 
-    /// Groups of those who are able, of a tier where all these are.
-    fn zones(&mut self, able: &[u32], all: &[u32], share: f64, overprovisioning: f64) {
+    /// Groups of those who are able and those who are silent, of a tier where all these are.
+    fn zones(
+        &mut self,
+        (able, silent): (&[u32], &[u32]),
+        all: &[u32],
+        share: f64,
+        overprovisioning: f64,
+    ) {
         if able.is_empty() {
             return;
         }
@@ -266,19 +286,36 @@ impl Making<'_> {
         let mut zones: BTreeMap<Option<&Name>, (Zone, Vec<u32>)> = BTreeMap::new();
         let own = self.spread.zone.as_ref();
         let is_anywhere = own.is_none() || all.iter().all(|index| zone_of(*index) != own);
-        for (among, is_able) in [(all, false), (able, true)] {
+        #[derive(Clone, Copy, PartialEq, Eq)]
+        enum As {
+            All,
+            Able,
+            Silent,
+        }
+        for (among, are) in [(all, As::All), (able, As::Able), (silent, As::Silent)] {
             for index in among {
                 let zone = (!is_anywhere).then(|| zone_of(*index)).flatten();
                 let weight = f64::from(self.members.weights[*index as usize].max(1));
                 let (zone, members) = zones.entry(zone).or_default();
                 zone.traffic = 1.0;
-                match is_able {
-                    false => zone.all += weight,
-                    true => {
-                        zone.able += weight;
-                        members.push(*index);
-                    }
+                match are {
+                    As::All => zone.all += weight,
+                    As::Able => zone.able += weight,
+                    As::Silent => {}
                 }
+                if are != As::All {
+                    members.push(*index);
+                }
+            }
+        }
+        for (zone, members) in zones.values_mut() {
+            members.sort_unstable();
+            if zone.able == 0.0 && !members.is_empty() {
+                // As in a tier.
+                let weights = members
+                    .iter()
+                    .map(|index| self.members.weights[*index as usize]);
+                zone.able = weights.map(|weight| f64::from(weight.max(1))).sum();
             }
         }
         let own = zones.keys().position(|zone| *zone == own);

@@ -80,6 +80,7 @@ const EJECTED: u8 = 2;
 const DEGRADED: u8 = 4;
 const TOLD_DRAIN: u8 = 8;
 const TOLD_READY: u8 = 16;
+const SILENT: u8 = 32;
 
 impl Vitals {
     /// Of an endpoint that was there before, at which something is still under way.
@@ -134,6 +135,7 @@ impl Vitals {
             checks_failed: has(CHECKS_FAILED),
             ejected: has(EJECTED),
             degraded: has(DEGRADED),
+            silent: has(SILENT),
         }
     }
 
@@ -163,7 +165,8 @@ impl Vitals {
         let bits = told
             | bit(signs.checks_failed, CHECKS_FAILED)
             | bit(signs.ejected, EJECTED)
-            | bit(signs.degraded, DEGRADED);
+            | bit(signs.degraded, DEGRADED)
+            | bit(signs.silent, SILENT);
         self.signs.store(bits, Relaxed);
         before.health() != signs.health()
     }

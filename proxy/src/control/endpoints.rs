@@ -63,7 +63,6 @@ fn endpoint(
         },
         "slow_start": (share < 1.0).then_some(share),
         "refusing": endpoint.is_refusing(now),
-        "silent": endpoint.is_silent(),
         "ejections": vitals.care().ejected_times,
         "requests": seen().map(|seen| seen.requests.get()).sum::<u64>(),
         "failures": seen().map(|seen| seen.failures.get()).sum::<u64>(),
@@ -103,8 +102,10 @@ fn why(endpoint: &Endpoint, now: Instant) -> Option<String> {
     if signs.degraded {
         reasons.push("says so in answers to checks".to_owned());
     }
-    if endpoint.is_silent() {
-        reasons.push("silent: its last requests got nothing".to_owned());
+    if signs.silent {
+        reasons.push("silent: takes no connections, or answers on none".to_owned());
+    } else if endpoint.is_refusing(now) {
+        reasons.push("refused a connection".to_owned());
     }
     (!reasons.is_empty()).then(|| reasons.join("; "))
 }

@@ -156,7 +156,8 @@ async fn forward(
         }
     };
     let limit = scene.limit(asked, &course.view);
-    if limit.at <= Instant::now() {
+    let now = Instant::now();
+    if limit.at <= now {
         return Err(limit.kind.into());
     }
     let retry = retry_for(scene, &course.view, &cluster);
@@ -214,8 +215,8 @@ async fn forward(
             upload.give_up();
             return Err(ErrorKind::BodyTimeout.into());
         }
-        Err(late) if late.kind == ErrorKind::TotalTimeout => {
-            cluster.late(&progress);
+        Err(late) if is_late(late.kind) => {
+            cluster.late(&progress, late.kind, now);
             return Err(late);
         }
         answer => answer?,
@@ -224,6 +225,11 @@ async fn forward(
     facts.version = Some(answer.version);
     facts.reused = answer.reused;
     Ok(answer)
+}
+
+/// Whether it ran out of time that is not one try's.
+pub fn is_late(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::TotalTimeout | ErrorKind::DeadlineExceeded)
 }
 
 /// The cluster's time for all of it, where no filter has said how long it may take.

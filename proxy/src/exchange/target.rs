@@ -9,11 +9,12 @@ use std::pin::pin;
 use std::rc::Rc;
 
 use http::{HeaderMap, Method, StatusCode};
+use tokio::time::Instant;
 
 use super::Scene;
 use super::answer::{Body, Facts, Outcome};
 use super::begin::Asked;
-use super::forward::{Towards, choose, note_endpoint, note_total};
+use super::forward::{Towards, choose, is_late, note_endpoint, note_total};
 use super::midway::Course;
 use super::upload::Upload;
 use crate::cluster::Target;
@@ -78,6 +79,7 @@ pub async fn connect(
     let about = (asked, &*course.view);
     let progress = progress(scene, &cluster, about, upload, client.alarm).await?;
     let limit = scene.limit(asked, &course.view);
+    let began = Instant::now();
     let reached = {
         let reaching = pin!(reach_opaque(&cluster, &progress));
         let reaching = pin!(upload.beside(reaching));
@@ -89,11 +91,10 @@ pub async fn connect(
         Err(error) => TryEnd::Error(error.kind),
     };
     note_endpoint(&progress, &cluster, &mut course.view, facts, end);
-    if reached
-        .as_ref()
-        .is_err_and(|error| error.kind == ErrorKind::TotalTimeout)
+    if let Err(late) = &reached
+        && is_late(late.kind)
     {
-        cluster.late(&progress);
+        cluster.late(&progress, late.kind, began);
     }
     let idle = cluster.cluster().config.timeouts.idle;
     let head = ResponseHead {

@@ -18,6 +18,10 @@ use crate::cluster::{Care, Cluster, Endpoint, EndpointSet, Vitals};
 /// Changes within this time are looked at, and planned for, together.
 const COLLECTING: Duration = Duration::from_millis(50);
 
+/// How often it is looked whether an idle cluster has requests again, and so is to be checked
+/// more often.
+const TRAFFIC: Duration = Duration::from_secs(1);
+
 pub struct Carer {
     clusters: Rc<RefCell<Clusters>>,
     checks: Checks,
@@ -30,6 +34,8 @@ pub struct Carer {
     looks: Option<Instant>,
     /// When the first of those that are ejected is to come back.
     returns: Option<Instant>,
+    /// When it is looked whether there are requests, where that is to be known.
+    traffic_looks: Instant,
     /// When plans were made last, and when they are made next.
     planned: Option<Instant>,
     plans: Option<Instant>,
@@ -46,6 +52,7 @@ impl Carer {
             clusters,
             checks,
             interval_ends: Instant::now() + cluster.config.outliers.interval,
+            traffic_looks: Instant::now() + TRAFFIC,
             looked: None,
             looks: None,
             returns: None,
@@ -59,8 +66,10 @@ impl Carer {
     /// Never ends. Dropped, it forgets nothing that another could not go on with.
     pub async fn run(mut self, bell: Arc<Notify>) {
         loop {
+            let looks = self.checks.are_any().then_some(self.traffic_looks);
             let wakes = [
                 Some(self.interval_ends),
+                looks,
                 self.looks,
                 self.returns,
                 self.plans,
@@ -102,6 +111,7 @@ impl Carer {
         let mut has_changed = is_other;
         let mut ejected = None;
         for endpoint in self.set.clone().endpoints.iter() {
+            has_changed |= self.listen(endpoint, now);
             if let Some(cause) = endpoint.vitals.take_accusation() {
                 let ejected = ejected.get_or_insert_with(|| count_ejected(&self.set));
                 has_changed |= self.eject(endpoint, cause, ejected);
@@ -114,6 +124,20 @@ impl Carer {
         }
     }
 
+    /// Whether it is silent since, or not any more.
+    fn listen(&self, endpoint: &Arc<Endpoint>, now: Instant) -> bool {
+        let is_gone = endpoint.is_gone(now);
+        if endpoint.vitals.signs().silent == is_gone {
+            return false;
+        }
+        endpoint.vitals.change(|signs| signs.silent = is_gone);
+        match is_gone {
+            true => event::silent(&self.cluster, endpoint),
+            false => event::heard(&self.cluster, endpoint),
+        }
+        true
+    }
+
     /// What is due by now.
     async fn act(&mut self, now: Instant) {
         if self.looks.is_some_and(|looks| looks <= now) {
@@ -123,9 +147,12 @@ impl Carer {
             self.interval_ends = now + self.cluster.config.outliers.interval;
             self.judge();
             self.bring_back(now, |_| true);
-            self.checks.note_traffic(&self.cluster, now);
         } else if self.returns.is_some_and(|returns| returns <= now) {
             self.bring_back(now, |care| care.ejections.is_ejected());
+        }
+        if self.traffic_looks <= now {
+            self.traffic_looks = now + TRAFFIC;
+            self.checks.note_traffic(&self.cluster, now);
         }
         if self.plans.is_some_and(|plans| plans <= now) {
             self.plan().await;

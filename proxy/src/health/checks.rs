@@ -61,7 +61,7 @@ impl Checks {
             running: JoinSet::new(),
             awaited: HashMap::new(),
             requests: 0,
-            traffic: None,
+            traffic: Some(Instant::now()),
         }
     }
 
@@ -129,6 +129,10 @@ impl Checks {
         let due = self.due.iter().map(|due| due.what.key());
         let awaited = self.awaited.values().map(|awaited| awaited.what.key());
         due.chain(awaited).collect()
+    }
+
+    pub fn are_any(&self) -> bool {
+        self.probe.is_some()
     }
 
     /// A cluster that has requests again is checked as often as one that has.

@@ -59,6 +59,22 @@ pub fn checks_pass(cluster: &Cluster, endpoint: &Endpoint) {
     );
 }
 
+pub fn silent(cluster: &Cluster, endpoint: &Endpoint) {
+    tracing::warn!(
+        cluster = %cluster.name(),
+        endpoint = %endpoint.label,
+        "an endpoint is silent: it takes no connections, or answers on none"
+    );
+}
+
+pub fn heard(cluster: &Cluster, endpoint: &Endpoint) {
+    tracing::info!(
+        cluster = %cluster.name(),
+        endpoint = %endpoint.label,
+        "an endpoint answers again that was silent"
+    );
+}
+
 pub fn degraded(cluster: &Cluster, endpoint: &Endpoint, is_degraded: bool) {
     tracing::info!(
         cluster = %cluster.name(),
@@ -107,6 +123,7 @@ pub fn state(health: Health) -> EndpointState {
     match health {
         Health::Healthy => EndpointState::Healthy,
         Health::Degraded => EndpointState::Degraded,
+        Health::Silent => EndpointState::Silent,
         Health::Sick(Why::Checks) => EndpointState::Sick,
         Health::Sick(Why::Ejected) => EndpointState::Ejected,
         Health::Drained => EndpointState::Drained,

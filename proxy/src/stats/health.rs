@@ -23,6 +23,8 @@ pub struct HealthStats {
 pub enum EndpointState {
     Healthy,
     Degraded,
+    /// It takes no connections, or answers on none.
+    Silent,
     /// It fails its checks.
     Sick,
     Ejected,
@@ -30,7 +32,9 @@ pub enum EndpointState {
 }
 
 impl EndpointState {
-    pub const NAMES: [&str; 5] = ["healthy", "degraded", "sick", "ejected", "drained"];
+    pub const NAMES: [&str; 6] = [
+        "healthy", "degraded", "silent", "sick", "ejected", "drained",
+    ];
 
     pub fn name(self) -> &'static str {
         Self::NAMES[self as usize]

@@ -44,9 +44,9 @@ pub(super) fn outcome(head: &Parts) -> Outcome {
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Outcome::Refused {
             retry_after: retry_after(&head.headers),
         },
-        StatusCode::INTERNAL_SERVER_ERROR
-        | StatusCode::BAD_GATEWAY
-        | StatusCode::GATEWAY_TIMEOUT => Outcome::Failed,
+        // What it does not know how to do it says as fast as it can.
+        StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => Outcome::Answered,
+        status if status.is_server_error() => Outcome::Failed,
         _ => match grpc_status(&head.headers) {
             Some(grpc::RESOURCE_EXHAUSTED) => Outcome::Refused { retry_after: None },
             Some(status) if answer_of_call(status) != outlier::Answer::Well => Outcome::Failed,

@@ -252,8 +252,11 @@ pub(super) async fn open_ahead(pool: &Pool, endpoint: &WorkerEndpoint, counted: 
         Err(_) => ErrorKind::ConnectTimeout.into(),
     };
     // What would have failed a request is a sign as well where none came.
-    if is_failure(pool, endpoint, &failure) && !is_refusal(&failure) {
-        pool.note(&endpoint.shared, failure_of(failure.kind));
+    if is_failure(pool, endpoint, &failure) {
+        pool.got_nothing(&endpoint.shared, failure.kind);
+        if !is_refusal(&failure) {
+            pool.note(&endpoint.shared, failure_of(failure.kind));
+        }
     }
     false
 }

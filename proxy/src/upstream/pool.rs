@@ -16,6 +16,7 @@ use super::connection::Connection;
 use super::http2::{Channel, Channels};
 use crate::balance::outlier::Answer;
 use crate::balance::peak_ewma::{self, Outcome, Tally};
+use crate::balance::silence::Nothing;
 use crate::cluster::clock::since_start;
 use crate::cluster::{Cluster, Endpoint, Held};
 use crate::config::{ClusterProtocol, PoolLimits};
@@ -387,9 +388,8 @@ impl Pool {
 
     /// An endpoint that fails again and again is told of, once for each row.
     pub fn note(&self, endpoint: &Endpoint, answer: Answer) {
-        match answer {
-            Answer::None => endpoint.got_nothing(),
-            Answer::Well | Answer::Error | Answer::Gateway => endpoint.answered(),
+        if answer != Answer::None {
+            self.answered(endpoint);
         }
         let rules = &self.cluster.config.outliers.rules;
         if endpoint.vitals.count(answer, rules) {
@@ -421,6 +421,28 @@ impl Pool {
     pub fn count(&self, endpoint: &WorkerEndpoint, answer: Answer) {
         endpoint.count(answer);
         self.note(&endpoint.shared, answer);
+    }
+
+    /// Something is there, and speaks.
+    pub fn answered(&self, endpoint: &Endpoint) {
+        if endpoint.answered() {
+            self.cluster.bell.notify_one();
+        }
+    }
+
+    /// A request that was sent there, or a connection, got nothing, for this reason.
+    pub fn got_nothing(&self, endpoint: &Endpoint, why: ErrorKind) {
+        let nothing = match why {
+            ErrorKind::ConnectFailed
+            | ErrorKind::ConnectTimeout
+            | ErrorKind::UpstreamTlsFailed
+            | ErrorKind::TlsTimeout
+            | ErrorKind::UpstreamReset => Nothing::Broken,
+            _ => Nothing::Late,
+        };
+        if endpoint.got(nothing, self.cluster.config.silent_pause) {
+            self.cluster.bell.notify_one();
+        }
     }
 
     /// When a connection that is made now is too old: up to a tenth before the

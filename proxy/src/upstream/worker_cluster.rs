@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderMap;
 use http::response::Parts;
@@ -29,6 +30,9 @@ use crate::stats::ClusterStats;
 
 /// How often a worker may lose an endpoint's last place to another one for one request.
 const RACES: usize = 8;
+
+/// A client that gives an answer less time has asked for too much.
+const FAIR: Duration = Duration::from_millis(100);
 
 /// One cluster as one worker uses it. Carried over from snapshot to snapshot as
 /// long as its [`Cluster`] is the same. Dropping it closes idle connections, but for those
@@ -134,13 +138,18 @@ impl WorkerCluster {
         }
     }
 
-    /// The last answer did not come within the time of the whole exchange. Who only waited for
-    /// its turn has asked nobody.
-    pub fn late(&self, progress: &Progress) {
+    /// There was no answer within the time of the whole exchange, or within what a client
+    /// gives it, which asked at `began`. Who only waited for its turn has asked nobody.
+    pub fn late(&self, progress: &Progress, kind: ErrorKind, began: Instant) {
         let cluster = self.cluster();
+        self.stats().errors(kind as usize).add(1);
+        if kind == ErrorKind::DeadlineExceeded && began.elapsed() < FAIR {
+            return;
+        }
         let Some(endpoint) = progress.endpoint() else {
             return;
         };
+        self.pool.got_nothing(&endpoint, kind);
         self.pool.note(&endpoint, Answer::None);
         if cluster
             .bounds
@@ -194,14 +203,17 @@ impl WorkerCluster {
         if has_all_requests(&picked.shared, &asked) {
             return Err(ErrorKind::EndpointLimit);
         }
-        let why_not = match picked.shared.is_left_alone(now) {
-            true => ErrorKind::EndpointSilent,
-            false => ErrorKind::EndpointLimit,
-        };
+        let is_left_alone = picked.shared.is_left_alone(now);
         // Another worker may have been faster.
-        let pick = self.at(picked, &asked);
+        let pick = self.at(Rc::clone(&picked), &asked);
         let pick = pick.or_else(|| self.pick_with_room(&mut choice, &asked));
-        pick.ok_or(why_not)
+        match pick {
+            Some(pick) => Ok(pick),
+            None if !is_left_alone => Err(ErrorKind::EndpointLimit),
+            None if picked.shared.is_gone(now) => Err(ErrorKind::EndpointSilent),
+            // It may be slow for others only.
+            None => self.again(picked, now).ok_or(ErrorKind::EndpointLimit),
+        }
     }
 
     /// An endpoint that may have another request. Each time that one has none any more when it
@@ -251,9 +263,12 @@ impl WorkerCluster {
         if self.cluster().config.balance.watches() {
             endpoint.failed(since);
         }
-        match is_refusal(error) {
-            true => endpoint.shared.got_nothing(),
-            false => self.pool.count(endpoint, failure_of(error.kind)),
+        let answer = failure_of(error.kind);
+        if answer == Answer::None {
+            self.pool.got_nothing(&endpoint.shared, error.kind);
+        }
+        if !is_refusal(error) {
+            self.pool.count(endpoint, answer);
         }
     }
 
@@ -264,7 +279,7 @@ impl WorkerCluster {
         }
         match said {
             Some(said) => self.pool.count(&pick.endpoint, said),
-            None => pick.endpoint.shared.answered(),
+            None => self.pool.answered(&pick.endpoint.shared),
         }
     }
 

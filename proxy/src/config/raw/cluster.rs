@@ -146,8 +146,8 @@ pub(in crate::config) struct RawCluster {
     /// can be had.
     #[serde(default = "refused_pause")]
     pub(in crate::config) refused_pause: Time<0, HOUR>,
-    /// How often an endpoint is asked that gave five requests in a row nothing: one request,
-    /// or connection of TCP, in this time, until one is answered. 0 for all of them.
+    /// How often an endpoint is asked that gives nothing: one request, or connection of TCP, in
+    /// this time, until one is answered. 0 for all of them.
     #[serde(default = "silent_pause")]
     pub(in crate::config) silent_pause: Time<0, MINUTE>,
     /// An answer's head. Beyond it: 502.
