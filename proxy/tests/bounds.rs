@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 
-use support::admin::metric;
+use support::admin::{get, json, metric};
 use support::http2_origin::{Http2Origin, answer};
 use support::{Answer, Client, LIMIT, Origin, Proxy, read_request, within};
 
@@ -114,6 +114,8 @@ fn requests_wait_for_their_turn() {
     // One waits, and there is no place for the other.
     let answers = two_at_once(&proxy);
     refused_for(&answers.recv_timeout(LIMIT).unwrap(), "queue_full");
+    let queued = "lockgate_cluster_requests_queued{cluster=\"origin\"}";
+    assert_eq!(metric(proxy.admin(), queued), 1.0);
     assert!(origin.seen_now().is_none(), "nobody was let in meanwhile");
     release.send(()).unwrap();
     assert_eq!(first.answer().status, 200);
@@ -271,6 +273,24 @@ fn a_cluster_that_fails_is_left_alone() {
         refused_for(&proxy.get("/"), "breaker_open");
     }
     assert_eq!(asked.load(Ordering::Relaxed), before, "it is left alone");
+    assert_eq!(
+        metric(
+            proxy.admin(),
+            "lockgate_cluster_breaker{cluster=\"origin\"}"
+        ),
+        3.0
+    );
+    let clusters = json(&get(proxy.admin(), "/clusters"));
+    assert_eq!(clusters[0]["breaker"], "open");
+    proxy.edit(&yaml(2, &format!("endpoints: ['{}']", origin.address)));
+    assert!(proxy.reload().ok);
+    assert_eq!(
+        metric(
+            proxy.admin(),
+            "lockgate_cluster_breaker{cluster=\"origin\"}"
+        ),
+        0.0
+    );
 }
 
 #[test]

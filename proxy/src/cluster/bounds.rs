@@ -183,6 +183,8 @@ impl Adaptive {
     }
 
     fn tick(&self, now: Duration, stats: &PerWorker<ClusterStats>) {
+        let limit = i64::try_from(self.limit.load(Relaxed)).unwrap_or(i64::MAX);
+        stats.of(0).health.learnt_limit.set(limit);
         let learning = &mut *locked(&self.state);
         let active = stats.level(|stats| &stats.active);
         learning.active = learning.active.max(u32::try_from(active).unwrap_or(0));
@@ -259,11 +261,18 @@ impl Breaking {
             State::HalfOpen { .. } => less(probes, probes_before),
             State::Closed | State::Open { .. } | State::Closing { .. } => less(all, all_before),
         };
-        let Some(admission) = judging.breaker.tick(now, new) else {
-            return;
-        };
-        self.gate.set(admission);
-        tell(cluster, state, judging.breaker.state());
+        let changed = judging.breaker.tick(now, new);
+        let after = judging.breaker.state();
+        stats.of(0).health.breaker.set(match after {
+            State::Closed => 0,
+            State::Closing { .. } => 1,
+            State::HalfOpen { .. } => 2,
+            State::Open { .. } => 3,
+        });
+        if let Some(admission) = changed {
+            self.gate.set(admission);
+            tell(cluster, state, after);
+        }
     }
 }
 

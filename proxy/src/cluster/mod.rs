@@ -156,6 +156,10 @@ impl Cluster {
         let endpoints =
             EndpointSet::new(addresses, before.endpoints, &config.balance, &config.spread);
         count_at_once(&config, &endpoints);
+        // What there was before may be gone.
+        let health = &stats.of(0).health;
+        health.breaker.set(0);
+        health.learnt_limit.set(0);
         Arc::new(Self {
             endpoints: ArcSwap::from_pointee(endpoints),
             replacing: Mutex::default(),

@@ -35,8 +35,11 @@ const HOSTS_AT_ONCE: usize = 32;
 /// For a name that clients ask for only a few are ever tried.
 const MAX_ADDRESSES_OF_TARGET: usize = 16;
 
+/// Of these so many are looked at.
+const MAX_FOR_TARGET: usize = 256;
+
 /// Addresses of one name beyond this are not used.
-const MAX_ADDRESSES: usize = 4096;
+const MAX_ADDRESSES: usize = 16_384;
 
 /// Something that was not found. What was found before stays in use.
 #[derive(Debug, thiserror::Error)]
@@ -247,7 +250,7 @@ async fn addresses(dns: &Dns, host: &str, last_good: &[Found]) -> io::Result<Ans
     let mut answer = dns.addresses(host, &known).await?;
     answer.found.sort_unstable();
     answer.found.dedup();
-    answer.found.truncate(MAX_ADDRESSES);
+    cut(&mut answer.found, host);
     Ok(answer)
 }
 
@@ -261,6 +264,15 @@ fn at_port(addresses: &[IpAddr], host: &str, port: u16) -> impl Iterator<Item = 
     })
 }
 
+/// Leaves what may be used.
+fn cut<T>(found: &mut Vec<T>, name: &str) {
+    if found.len() > MAX_ADDRESSES {
+        let used = MAX_ADDRESSES;
+        tracing::warn!(name, used, "a name stands for more addresses than are used");
+        found.truncate(MAX_ADDRESSES);
+    }
+}
+
 /// Its priorities are tiers, its weights are weights.
 async fn services(dns: &Dns, name: &str, last_good: &[Found]) -> io::Result<Answer<Found>> {
     let Answer {
@@ -268,7 +280,7 @@ async fn services(dns: &Dns, name: &str, last_good: &[Found]) -> io::Result<Answ
         holds,
     } = dns.services(name).await?;
     services.sort_unstable();
-    services.truncate(MAX_ADDRESSES);
+    cut(&mut services, name);
     let (hosts, hosts_hold) = hosts(dns, &services, last_good).await?;
     let mut priorities: Vec<_> = services.iter().map(|service| service.priority).collect();
     priorities.dedup();
@@ -289,11 +301,11 @@ async fn services(dns: &Dns, name: &str, last_good: &[Found]) -> io::Result<Answ
             ..found
         }));
         // Many services may share a host of many addresses.
-        if all.len() >= MAX_ADDRESSES {
+        if all.len() > MAX_ADDRESSES {
             break;
         }
     }
-    all.truncate(MAX_ADDRESSES);
+    cut(&mut all, name);
     Ok(Answer {
         found: all,
         holds: holds.min(hosts_hold),
@@ -464,7 +476,7 @@ pub fn look_up_target(host: &str) -> io::Result<Vec<IpAddr>> {
 fn by_turns(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
     let mut once: Vec<IpAddr> = Vec::with_capacity(addresses.len());
     for address in addresses {
-        if !once.contains(&address) && once.len() < MAX_ADDRESSES {
+        if !once.contains(&address) && once.len() < MAX_FOR_TARGET {
             once.push(address);
         }
     }

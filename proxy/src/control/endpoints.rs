@@ -25,11 +25,24 @@ pub fn cluster(cluster: &Arc<Cluster>) -> Value {
         "panic": set.plan.is_in_panic(),
         "endpoints": endpoints.collect::<Vec<_>>(),
         "active": cluster.stats.level(|stats| &stats.active),
+        "queued": cluster.stats.level(|stats| &stats.queued),
+        "connecting": cluster.stats.level(|stats| &stats.connecting),
+        "breaker": breaker(cluster),
+        "request_limit": cluster.bounds.as_ref().and_then(|bounds| bounds.most_requests()),
         "connections": cluster.stats.level(|stats| &stats.connections_open),
         "idle_connections": cluster.stats.level(|stats| &stats.connections_idle),
         "requests": cluster.stats.sum(|stats| &stats.requests),
         "connect_failures": cluster.stats.sum(|stats| &stats.connect_failures),
     })
+}
+
+/// How its breaker is, if it has one.
+fn breaker(cluster: &Cluster) -> Option<&'static str> {
+    let states = ["closed", "closing", "half_open", "open"];
+    let has_one = cluster.bounds.as_ref()?.has_breaker();
+    let state = cluster.stats.level(|stats| &stats.health.breaker);
+    let state = usize::try_from(state).ok().filter(|_| has_one)?;
+    states.get(state).copied()
 }
 
 fn endpoint(

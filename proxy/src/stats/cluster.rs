@@ -13,6 +13,9 @@ pub struct ClusterStats {
     errors: [Counter; MAX_ERROR_KINDS],
     /// Requests under way, to the last byte of the answer.
     pub active: Gauge,
+    /// Of these, those that wait for their turn, and for a connection to be made.
+    pub queued: Gauge,
+    pub connecting: Gauge,
     /// From the choice of an endpoint to the head of its answer.
     pub durations: Histogram,
     pub connections_opened: Counter,
@@ -61,6 +64,8 @@ impl Default for ClusterStats {
             requests: Counter::default(),
             errors: std::array::from_fn(|_| Counter::default()),
             active: Gauge::default(),
+            queued: Gauge::default(),
+            connecting: Gauge::default(),
             durations: Histogram::default(),
             connections_opened: Counter::default(),
             connections_reused: Counter::default(),

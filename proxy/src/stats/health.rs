@@ -16,6 +16,10 @@ pub struct HealthStats {
     pub endpoints: [Gauge; EndpointState::NAMES.len()],
     /// 1 while sick ones are asked because too few are well.
     pub panic: Gauge,
+    /// From 0, closed, to 3, open.
+    pub breaker: Gauge,
+    /// Requests at once that are let in now, where that is learnt.
+    pub learnt_limit: Gauge,
 }
 
 /// How an endpoint is, in a word.

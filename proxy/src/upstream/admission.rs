@@ -248,6 +248,7 @@ impl<'a> Place<'a> {
             told: Notify::new(),
         });
         line.waiting.push_back(Rc::clone(&waiter));
+        admission.stats().queued.add(1);
         if !line.is_watched {
             line.is_watched = true;
             tokio::task::spawn_local(watch(Rc::clone(admission)));
@@ -259,6 +260,7 @@ impl<'a> Place<'a> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let admission = self.admission;
+        admission.stats().queued.sub(1);
         match self.waiter.state.replace(State::Gone) {
             State::Waits => {
                 let waiting = &mut admission.line.borrow_mut().waiting;
@@ -375,10 +377,13 @@ impl Taken {
     /// A request waits for a connection to be made.
     pub fn pending(admission: &Rc<Admission>) -> Result<Self, ProxyError> {
         match take(admission, Of::Pending) {
-            true => Ok(Self {
-                admission: Rc::clone(admission),
-                of: Of::Pending,
-            }),
+            true => {
+                admission.stats().connecting.add(1);
+                Ok(Self {
+                    admission: Rc::clone(admission),
+                    of: Of::Pending,
+                })
+            }
             false => Err(ErrorKind::PendingLimit.into()),
         }
     }
@@ -396,8 +401,9 @@ fn take(admission: &Admission, of: Of) -> bool {
 impl Drop for Taken {
     fn drop(&mut self) {
         let Self { admission, of } = self;
-        if *of == Of::Connections {
-            admission.stats().connections_open.sub(1);
+        match of {
+            Of::Connections => admission.stats().connections_open.sub(1),
+            Of::Pending => admission.stats().connecting.sub(1),
         }
         let Some(bounds) = &admission.bounds else {
             return;

@@ -25,6 +25,10 @@ use crate::config::{Balance, EndpointLimits};
 const ONE: NonZeroU8 = NonZeroU8::MIN;
 const TWO: NonZeroU8 = NonZeroU8::new(2).expect("it is not zero");
 
+/// Endpoints that are looked after in one tick of a worker: less than a millisecond's work.
+/// With 10,000 it takes a second to look after all.
+const AT_ONCE: usize = 1000;
+
 /// With so many that are silent no other is looked for: all are, as good as certain, and each
 /// request would look at all of them.
 const MANY_SILENT: u32 = 64;
@@ -60,6 +64,8 @@ pub(super) struct Choice {
     /// One for each group.
     rounds: Vec<RoundRobin>,
     rng: Rng,
+    /// Those before this were looked after.
+    looked_at: usize,
     /// Another serves what begins now.
     is_left: bool,
 }
@@ -85,6 +91,7 @@ impl Choice {
             set,
             endpoints,
             rng,
+            looked_at: 0,
             is_left: false,
         }
     }
@@ -109,6 +116,17 @@ impl Choice {
     /// Those that were picked at least once.
     pub fn known(&self) -> impl Iterator<Item = &Rc<WorkerEndpoint>> {
         self.endpoints.iter().flatten()
+    }
+
+    /// Of these some, and others each time: so many endpoints that nobody waits for long.
+    pub fn some_known(&mut self) -> impl Iterator<Item = &Rc<WorkerEndpoint>> {
+        let first = self.looked_at.min(self.endpoints.len());
+        let last = (first + AT_ONCE).min(self.endpoints.len());
+        self.looked_at = match last == self.endpoints.len() {
+            true => 0,
+            false => last,
+        };
+        self.endpoints[first..last].iter().flatten()
     }
 
     pub fn count(&self) -> usize {

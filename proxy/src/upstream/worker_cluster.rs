@@ -106,7 +106,7 @@ impl WorkerCluster {
     pub fn sweep(&self, now: Instant, what: Sweep) {
         let mut choice = self.choice.borrow_mut();
         choice.follow(&self.pool);
-        for endpoint in choice.known() {
+        let look_after = |endpoint: &Rc<WorkerEndpoint>| {
             let what = match endpoint.shared.vitals.is_drained() {
                 true => Sweep::Idle,
                 false => what,
@@ -116,6 +116,10 @@ impl WorkerCluster {
                 endpoint.close_an_idle(&self.pool);
             }
             endpoint.tell(&self.pool, now);
+        };
+        match what {
+            Sweep::Idle => choice.known().for_each(look_after),
+            Sweep::Old => choice.some_known().for_each(look_after),
         }
         if let Some(destinations) = &self.destinations {
             destinations.sweep(&self.pool, now, what);

@@ -194,7 +194,7 @@ pub(in crate::config) struct RawHttpCheck {
     pub(in crate::config) path: String,
     /// By which method: one that has no body.
     pub(in crate::config) method: RawCheckMethod,
-    /// `Host` of the request. Without this key, the name or address of the endpoint.
+    /// `Host` of the request. Without this key, the address of the endpoint, with TLS its name.
     #[schemars(with = "String", length(min = 1))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::config) host: Option<String>,

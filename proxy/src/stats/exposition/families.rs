@@ -239,6 +239,42 @@ pub fn clusters(
         &rows,
         |stats| &stats.connections_open,
     )?;
+    gauge(
+        page,
+        &Head::of(
+            "lockgate_cluster_requests_queued",
+            "Requests that wait for their turn.",
+        ),
+        &rows,
+        |stats| &stats.queued,
+    )?;
+    gauge(
+        page,
+        &Head::of(
+            "lockgate_cluster_requests_connecting",
+            "Requests that wait for a connection to be made.",
+        ),
+        &rows,
+        |stats| &stats.connecting,
+    )?;
+    gauge(
+        page,
+        &Head::of(
+            "lockgate_cluster_breaker",
+            "The breaker: 0 closed, 1 closing, 2 half open, 3 open.",
+        ),
+        &rows,
+        |stats| &stats.health.breaker,
+    )?;
+    gauge(
+        page,
+        &Head::of(
+            "lockgate_cluster_learnt_limit",
+            "Requests at once that are let in now, where that is learnt.",
+        ),
+        &rows,
+        |stats| &stats.health.learnt_limit,
+    )?;
     health(page, &rows)
 }
 
