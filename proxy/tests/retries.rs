@@ -312,6 +312,19 @@ fn retry_after_is_waited_for_up_to_a_bound() {
     assert_eq!(proxy.get("/").text(), "ok");
 }
 
+/// It is the first endpoint's, and not all others'.
+#[test]
+fn retry_after_is_not_waited_for_where_others_can_be_had() {
+    let busy = Origin::start(|_| response(503, "retry-after: 3000\r\n", "later"));
+    let other = Origin::saying("ok");
+    let policy = "on: [503], retry_after: 1h";
+    let proxy = proxy(policy, "", &[busy.address, other.address]);
+    for _ in 0..4 {
+        assert_eq!(proxy.get("/").text(), "ok");
+    }
+    assert!(busy.seen_now().is_some());
+}
+
 #[test]
 fn a_wait_for_which_there_is_no_time_is_not_made() {
     let origin = failing(1, || response(503, "retry-after: 3000\r\n", "later"));

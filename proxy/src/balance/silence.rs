@@ -30,20 +30,24 @@ const PATIENCE: u64 = 1000;
 #[derive(Debug, Default)]
 pub struct Silence {
     in_a_row: AtomicU32,
-    /// Of these: without a connection that gave an answer.
+    /// Of these: without a connection, since one was made last.
+    unconnected: AtomicU32,
+    /// Of these: on connections that broke.
     broken: AtomicU32,
     /// When the row began.
     since: AtomicU64,
-    /// When the next may be asked, once it is silent.
+    /// It lasts for long enough.
+    is_silent: AtomicBool,
+    /// When the next may be asked.
     next: AtomicU64,
-    /// Somebody was told that it is gone.
-    is_told: AtomicBool,
 }
 
 /// What a request got that got nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Nothing {
-    /// No connection, or one that broke.
+    /// No connection.
+    Unconnected,
+    /// One that broke.
     Broken,
     /// No answer in time.
     Late,
@@ -52,55 +56,70 @@ pub enum Nothing {
 impl Silence {
     /// A request, or a connection, got nothing. Whether it is news that nobody is there.
     pub fn got(&self, nothing: Nothing, now: u64, pause: u64) -> bool {
-        let in_a_row = self.in_a_row.load(Relaxed);
-        if in_a_row == 0 {
+        let was_gone = self.is_gone();
+        let before = count(&self.in_a_row);
+        if before == 0 {
             self.since.store(now, Relaxed);
         }
-        // There is no need to count on.
-        if in_a_row < SILENT_AFTER {
-            self.in_a_row.fetch_add(1, Relaxed);
+        match nothing {
+            Nothing::Unconnected => count(&self.unconnected),
+            Nothing::Broken => count(&self.broken),
+            Nothing::Late => 0,
+        };
+        let lasts = now.saturating_sub(self.since.load(Relaxed));
+        if before + 1 >= SILENT_AFTER && lasts >= SILENT_FOR {
+            self.is_silent.store(true, Relaxed);
         }
-        if nothing == Nothing::Broken && self.broken.load(Relaxed) < SILENT_AFTER {
-            self.broken.fetch_add(1, Relaxed);
+        if self.is_silent() {
+            // Nobody is waited for any more.
+            self.next.store(now.saturating_add(pause), Relaxed);
         }
-        if !self.is_silent(now) {
-            return false;
-        }
-        // Nobody is waited for any more.
-        self.next.store(now.saturating_add(pause), Relaxed);
-        self.is_gone(now) && !self.is_told.swap(true, Relaxed)
+        self.is_gone() && !was_gone
     }
 
-    /// It has answered, whatever that was. Whether somebody was told that it is gone.
+    /// A connection was made. Whether that was news.
+    pub fn connected(&self) -> bool {
+        if self.unconnected.load(Relaxed) == 0 {
+            return false;
+        }
+        let was_gone = self.is_gone();
+        self.unconnected.store(0, Relaxed);
+        was_gone
+    }
+
+    /// It has answered, whatever that was. Whether that was news.
     pub fn answered(&self) -> bool {
         if self.in_a_row.load(Relaxed) == 0 {
             return false;
         }
+        let was_gone = self.is_gone();
+        self.unconnected.store(0, Relaxed);
         self.broken.store(0, Relaxed);
+        self.is_silent.store(false, Relaxed);
         self.in_a_row.store(0, Relaxed);
-        self.is_told.swap(false, Relaxed)
+        was_gone
     }
 
     /// Whether nothing came of so many, for so long, that it is asked only now and then.
-    pub fn is_silent(&self, now: u64) -> bool {
-        self.in_a_row.load(Relaxed) >= SILENT_AFTER
-            && now.saturating_sub(self.since.load(Relaxed)) >= SILENT_FOR
+    pub fn is_silent(&self) -> bool {
+        self.is_silent.load(Relaxed)
     }
 
     /// Whether it is silent, and it is not yet time to ask it.
     pub fn is_left_alone(&self, now: u64) -> bool {
-        self.is_silent(now) && now < self.next.load(Relaxed)
+        self.is_silent() && now < self.next.load(Relaxed)
     }
 
     /// Whether it is silent, and that is because nobody is there.
-    pub fn is_gone(&self, now: u64) -> bool {
-        self.is_silent(now) && self.broken.load(Relaxed) >= SILENT_AFTER
+    pub fn is_gone(&self) -> bool {
+        let is_it = |count: &AtomicU32| count.load(Relaxed) >= SILENT_AFTER;
+        self.is_silent() && (is_it(&self.unconnected) || is_it(&self.broken))
     }
 
     /// Takes the turn of asking it, of which a silent one has one in each `pause`, and one in
     /// a second while they hang. `false` where it is not time, or somebody else was faster.
     pub fn may_ask(&self, now: u64, pause: u64) -> bool {
-        if !self.is_silent(now) || pause == 0 {
+        if !self.is_silent() || pause == 0 {
             return true;
         }
         let next = self.next.load(Relaxed);
@@ -110,6 +129,15 @@ impl Silence {
                 .compare_exchange(next, after, Relaxed, Relaxed)
                 .is_ok()
     }
+}
+
+/// One more, as far as that matters. How many there were before.
+fn count(counter: &AtomicU32) -> u32 {
+    let before = counter.load(Relaxed);
+    if before < SILENT_AFTER {
+        counter.fetch_add(1, Relaxed);
+    }
+    before
 }
 
 #[cfg(test)]
@@ -123,12 +151,14 @@ mod tests {
 
     fn silent(nothing: Nothing) -> Silence {
         let silence = Silence::default();
-        for time in 0..SILENT_AFTER {
-            let time = SILENT - SILENT_FOR + u64::from(time);
+        for time in 1..SILENT_AFTER {
+            let time = SILENT - SILENT_FOR + u64::from(time) - 1;
             assert!(!silence.got(nothing, time, PAUSE));
         }
-        assert!(!silence.is_silent(SILENT - 1));
-        assert!(silence.is_silent(SILENT));
+        assert!(!silence.is_silent());
+        let is_news = silence.got(nothing, SILENT, 0);
+        assert_eq!(is_news, nothing != Nothing::Late);
+        assert!(silence.is_silent());
         silence
     }
 
@@ -140,13 +170,13 @@ mod tests {
         }
         let late = 10_000;
         assert!((0..100).all(|_| silence.may_ask(late, PAUSE)));
-        assert!(!silence.is_left_alone(late));
-        // An answer between them, and it begins again.
+        // An answer between them, and it begins again. All at once are one event.
         assert!(!silence.answered());
-        for _ in 0..SILENT_AFTER {
+        for _ in 0..3 * SILENT_AFTER {
             assert!(!silence.got(Nothing::Broken, late, PAUSE));
         }
-        assert!(silence.may_ask(late + 1, PAUSE));
+        assert!(!silence.is_left_alone(late) && !silence.is_silent());
+        assert!((0..100).all(|_| silence.may_ask(late + SILENT_FOR, PAUSE)));
     }
 
     #[test]
@@ -155,7 +185,7 @@ mod tests {
         let ask = |now: &u64| {
             let may_ask = silence.may_ask(*now, PAUSE);
             if may_ask {
-                silence.got(Nothing::Broken, *now, PAUSE);
+                assert!(!silence.got(Nothing::Broken, *now, PAUSE), "it is known");
             }
             may_ask
         };
@@ -170,27 +200,30 @@ mod tests {
         let silence = silent(Nothing::Late);
         let asked = (SILENT..11 * SILENT).filter(|now| silence.may_ask(*now, PAUSE));
         assert_eq!(asked.count(), 10);
-        assert!(!silence.is_gone(SILENT), "it may be what is asked of it");
-    }
-
-    #[test]
-    fn that_one_is_gone_is_told_once() {
-        let silence = silent(Nothing::Broken);
-        assert!(silence.is_gone(SILENT));
-        assert!(silence.got(Nothing::Late, SILENT, PAUSE));
-        assert!(!silence.got(Nothing::Broken, SILENT, PAUSE));
-        assert!(silence.answered());
-        assert!(!silence.answered());
-        assert!(!silence.is_gone(SILENT));
+        assert!(!silence.is_gone(), "it may be what is asked of it");
     }
 
     #[test]
     fn an_answer_ends_it_at_once() {
         let silence = silent(Nothing::Broken);
-        assert!(silence.may_ask(SILENT, PAUSE));
-        silence.answered();
-        assert!(!silence.is_left_alone(SILENT + 1));
+        assert!(silence.is_gone() && silence.may_ask(SILENT, PAUSE));
+        assert!(silence.answered());
+        assert!(!silence.answered());
+        assert!(!silence.is_left_alone(SILENT + 1) && !silence.is_gone());
         assert!((0..100).all(|_| silence.may_ask(SILENT + 1, PAUSE)));
+    }
+
+    #[test]
+    fn who_takes_connections_again_is_not_gone() {
+        let silence = silent(Nothing::Unconnected);
+        assert!(silence.is_gone());
+        assert!(silence.connected());
+        assert!(!silence.connected());
+        assert!(silence.is_silent() && !silence.is_gone());
+        // But it is where each of them breaks.
+        let silence = silent(Nothing::Broken);
+        assert!(!silence.connected());
+        assert!(silence.is_gone());
     }
 
     #[test]

@@ -132,13 +132,23 @@ impl Bounds {
         self.breaking.is_some()
     }
 
+    /// There are none, of a cluster that may have had some.
+    pub fn none(stats: &PerWorker<ClusterStats>) {
+        stats.of(0).health.learnt_limit.set(0);
+        stats.of(0).health.breaker.set(0);
+    }
+
     /// Of the control thread.
     pub fn tick(&self, now: Duration, cluster: &Name, stats: &PerWorker<ClusterStats>) {
-        if let Some(adaptive) = &self.adaptive {
-            adaptive.tick(now, stats);
+        // There may have been one before.
+        let health = &stats.of(0).health;
+        match &self.adaptive {
+            Some(adaptive) => adaptive.tick(now, stats),
+            None => health.learnt_limit.set(0),
         }
-        if let Some(breaking) = &self.breaking {
-            breaking.tick(now, cluster, stats);
+        match &self.breaking {
+            Some(breaking) => breaking.tick(now, cluster, stats),
+            None => health.breaker.set(0),
         }
     }
 }

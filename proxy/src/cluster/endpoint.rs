@@ -132,7 +132,7 @@ impl Endpoint {
     }
 
     /// It took a connection again.
-    pub fn accepted(&self) {
+    fn accepted(&self) {
         if self.refused_until.load(Relaxed) != 0 {
             self.refused_until.store(0, Relaxed);
         }
@@ -156,21 +156,33 @@ impl Endpoint {
         self.silence.answered()
     }
 
-    /// Whether it gave nothing for so long that it is asked only now and then, and nobody is
-    /// there.
-    pub fn is_gone(&self, now: Instant) -> bool {
-        self.silence.is_gone(clock::milliseconds(now))
+    /// A connection to it was made. Whether the control thread is to look.
+    pub fn connected(&self) -> bool {
+        self.accepted();
+        self.silence.connected()
+    }
+
+    /// Whether it gave nothing for so long that it is asked only now and then.
+    pub fn is_silent(&self) -> bool {
+        self.silence.is_silent()
+    }
+
+    /// Whether it is silent because nobody is there.
+    pub fn is_gone(&self) -> bool {
+        self.silence.is_gone()
     }
 
     /// Whether it is silent, and it is not yet time to ask it.
     pub fn is_left_alone(&self, now: Instant) -> bool {
-        self.silence.is_left_alone(clock::milliseconds(now))
+        self.silence.is_silent() && self.silence.is_left_alone(clock::milliseconds(now))
     }
 
     /// Takes the turn of asking it, where it is silent: one in each `pause`.
     pub fn may_ask(&self, now: Instant, pause: Duration) -> bool {
-        self.silence
-            .may_ask(clock::milliseconds(now), milliseconds(pause))
+        !self.silence.is_silent()
+            || self
+                .silence
+                .may_ask(clock::milliseconds(now), milliseconds(pause))
     }
 
     /// Whether others are better, if there are any.
@@ -180,7 +192,8 @@ impl Endpoint {
 
     /// Whether nothing is known that speaks against it.
     pub fn is_well(&self, now: Instant) -> bool {
-        self.vitals.health() == Health::Healthy && !self.is_passed_over(now)
+        let health = self.vitals.health();
+        matches!(health, Health::Healthy | Health::Silent) && !self.is_passed_over(now)
     }
 }
 

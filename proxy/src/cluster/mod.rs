@@ -156,10 +156,6 @@ impl Cluster {
         let endpoints =
             EndpointSet::new(addresses, before.endpoints, &config.balance, &config.spread);
         count_at_once(&config, &endpoints);
-        // What there was before may be gone.
-        let health = &stats.of(0).health;
-        health.breaker.set(0);
-        health.learnt_limit.set(0);
         Arc::new(Self {
             endpoints: ArcSwap::from_pointee(endpoints),
             replacing: Mutex::default(),
@@ -177,8 +173,9 @@ impl Cluster {
 
     /// To be called by the control thread, each [`TICK`].
     pub fn tick(&self, now: Duration) {
-        if let Some(bounds) = &self.bounds {
-            bounds.tick(now, self.name(), &self.stats);
+        match &self.bounds {
+            Some(bounds) => bounds.tick(now, self.name(), &self.stats),
+            None => Bounds::none(&self.stats),
         }
     }
 

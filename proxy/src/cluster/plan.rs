@@ -19,6 +19,9 @@ use crate::balance::subsets::{self, Label, Subsets};
 use crate::balance::tiers::{self, Load, Tier};
 use crate::config::{Balance, HashTable, Name, Placement, Spread};
 
+/// What a tier or a zone is asked for of which all are silent, of one.
+const FOR_SILENT: f64 = 0.01;
+
 /// Never changed, only replaced.
 #[derive(Debug, Default)]
 pub struct Plan {
@@ -248,10 +251,6 @@ impl Making<'_> {
                 Health::Drained => {}
             }
         }
-        for parts in tiers.values_mut().filter(|parts| parts.healthy.is_empty()) {
-            // Nobody would find out that they are back. Till then the next best are asked.
-            parts.healthy = std::mem::take(&mut parts.silent);
-        }
         tiers.into_values().collect()
     }
 
@@ -267,8 +266,29 @@ impl Making<'_> {
         if load.any > 0.0 {
             return self.zones((&all, &[]), &all, load.any, overprovisioning);
         }
-        self.zones((healthy, silent), &all, load.healthy, overprovisioning);
-        self.zones((degraded, &[]), &all, load.degraded, overprovisioning);
+        // They are with the best of their tier, and where they are alone get hardly anything:
+        // enough to find out that they are back.
+        let none: &[u32] = &[];
+        let (with_healthy, with_degraded) = match (healthy.is_empty(), degraded.is_empty()) {
+            (false, _) => (silent.as_slice(), none),
+            (true, false) => (none, silent.as_slice()),
+            (true, true) => {
+                let share = load.healthy.max(FOR_SILENT);
+                return self.zones((none, silent), &all, share, overprovisioning);
+            }
+        };
+        self.zones(
+            (healthy, with_healthy),
+            &all,
+            load.healthy,
+            overprovisioning,
+        );
+        self.zones(
+            (degraded, with_degraded),
+            &all,
+            load.degraded,
+            overprovisioning,
+        );
     }
 
     /// Groups of those who are able and those who are silent, of a tier where all these are.
@@ -279,7 +299,7 @@ impl Making<'_> {
         share: f64,
         overprovisioning: f64,
     ) {
-        if able.is_empty() {
+        if able.is_empty() && silent.is_empty() {
             return;
         }
         let zone_of = |index: u32| self.members.places[index as usize].zone.as_ref();
@@ -312,10 +332,7 @@ impl Making<'_> {
             members.sort_unstable();
             if zone.able == 0.0 && !members.is_empty() {
                 // As in a tier.
-                let weights = members
-                    .iter()
-                    .map(|index| self.members.weights[*index as usize]);
-                zone.able = weights.map(|weight| f64::from(weight.max(1))).sum();
+                zone.able = zone.all * FOR_SILENT;
             }
         }
         let own = zones.keys().position(|zone| *zone == own);

@@ -95,15 +95,17 @@ pub fn tell_retries(
     framing: Framing,
 ) {
     let is_repeatable = policy.methods == RetryMethods::Any || method.is_idempotent();
-    let own = Covered {
-        answers: policy.on.answers.clone(),
-        hedges: policy.hedge.is_some() && asked.upgrade.is_none(),
-    };
+    let hedges = policy.hedge.is_some() && asked.upgrade.is_none();
+    let answers = &policy.on.answers;
     if policy.attempts > 1
         && is_repeatable
         && !framing.exceeds(policy.max_body as u64)
-        && !own.is_nothing()
+        && (hedges || !answers.is_none())
     {
+        let own = Covered {
+            answers: answers.clone(),
+            hedges,
+        };
         own.and(asked.hop.covered.as_deref()).write(headers);
     }
 }

@@ -111,7 +111,7 @@ impl Carer {
         let mut has_changed = is_other;
         let mut ejected = None;
         for endpoint in self.set.clone().endpoints.iter() {
-            has_changed |= self.listen(endpoint, now);
+            has_changed |= self.listen(endpoint);
             if let Some(cause) = endpoint.vitals.take_accusation() {
                 let ejected = ejected.get_or_insert_with(|| count_ejected(&self.set));
                 has_changed |= self.eject(endpoint, cause, ejected);
@@ -125,8 +125,9 @@ impl Carer {
     }
 
     /// Whether it is silent since, or not any more.
-    fn listen(&self, endpoint: &Arc<Endpoint>, now: Instant) -> bool {
-        let is_gone = endpoint.is_gone(now);
+    fn listen(&self, endpoint: &Arc<Endpoint>) -> bool {
+        let is_told_apart = !self.cluster.config.silent_pause.is_zero();
+        let is_gone = is_told_apart && endpoint.is_gone();
         if endpoint.vitals.signs().silent == is_gone {
             return false;
         }

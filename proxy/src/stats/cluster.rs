@@ -13,7 +13,8 @@ pub struct ClusterStats {
     errors: [Counter; MAX_ERROR_KINDS],
     /// Requests under way, to the last byte of the answer.
     pub active: Gauge,
-    /// Of these, those that wait for their turn, and for a connection to be made.
+    /// Requests that wait for their turn, and of those under way the ones that wait for a
+    /// connection to be made.
     pub queued: Gauge,
     pub connecting: Gauge,
     /// From the choice of an endpoint to the head of its answer.

@@ -51,6 +51,8 @@ pub(super) struct Asked<'a> {
     pub limits: Option<&'a EndpointLimits>,
     /// It was tried before, or is beside this.
     pub is_retry: bool,
+    /// Another that was not tried may be a silent one that it is not yet time to ask.
+    pub also_silent: bool,
     /// For the request at hand.
     pub tried: &'a [Rc<WorkerEndpoint>],
 }
@@ -175,7 +177,7 @@ impl Choice {
         Some(self.endpoint(index))
     }
 
-    /// One that was not tried yet, and is not left alone; where its group has none, one of the next
+    /// One that was not tried yet, and is not left alone unless that may be; where its group has none, one of the next
     /// best.
     pub fn pick_other(&mut self, asked: &Asked<'_>) -> Option<Rc<WorkerEndpoint>> {
         let (group, picked) = self.draw(asked)?;
@@ -188,12 +190,13 @@ impl Choice {
             let will_do = !group.is_weightless(place)
                 && !is_one_of(endpoint, asked.tried)
                 && !has_all_requests(endpoint, asked);
-            if will_do && endpoint.is_left_alone(asked.now) {
+            if will_do && !asked.also_silent && endpoint.is_left_alone(asked.now) {
                 silent.set(silent.get() + 1);
                 return None;
             }
             will_do.then_some(index)
         };
+        // Of each group so many.
         let goes_on = |_: &usize| silent.get() < MANY_SILENT;
         // Not the first of the list, which all that fail would go to.
         let own = &groups[group];
@@ -204,12 +207,34 @@ impl Choice {
             .or_else(|| {
                 let mut others = set.plan.possible(asked.labels);
                 others.find_map(|number| {
+                    silent.set(0);
                     let group = &groups[number];
                     (0..group.count())
                         .take_while(goes_on)
                         .find_map(|place| untried(group, place))
                 })
             })?;
+        Some(self.endpoint(found))
+    }
+
+    /// One that is silent though somebody is there, or to which there is a way. Of many that
+    /// are silent only some are looked at.
+    pub fn pick_late(&mut self, asked: &Asked<'_>) -> Option<Rc<WorkerEndpoint>> {
+        let set = &*self.set;
+        let groups = set.plan.possible(asked.labels);
+        let members = groups.flat_map(|number| {
+            let group = &set.plan.groups()[number];
+            let places = (0..group.count()).filter(|place| !group.is_weightless(*place));
+            places.map(|place| group.index(place))
+        });
+        let has_way = |index: usize| {
+            let known = self.endpoints[index].as_ref();
+            known.is_some_and(|known| known.has_way(asked.now))
+        };
+        let found = members.take(MANY_SILENT as usize).find(|index| {
+            let endpoint = &set.endpoints[*index];
+            !has_all_requests(endpoint, asked) && (!endpoint.is_gone() || has_way(*index))
+        })?;
         Some(self.endpoint(found))
     }
 

@@ -124,7 +124,7 @@ async fn reach<T>(
     progress.tried(shared);
     let failure = match opening.await {
         Ok(opened) => {
-            shared.accepted();
+            cluster.pool.connected(shared);
             return Ok(opened);
         }
         // That is this proxy's doing.
@@ -244,7 +244,7 @@ pub(super) async fn open_ahead(pool: &Pool, endpoint: &WorkerEndpoint, counted: 
     };
     let failure = match timeout(config.timeouts.connect, opening).await {
         Ok(Ok(opened)) => {
-            endpoint.shared.accepted();
+            pool.connected(&endpoint.shared);
             opened.keep(pool, endpoint);
             return true;
         }

@@ -430,14 +430,21 @@ impl Pool {
         }
     }
 
+    /// A connection there was made.
+    pub fn connected(&self, endpoint: &Endpoint) {
+        if endpoint.connected() {
+            self.cluster.bell.notify_one();
+        }
+    }
+
     /// A request that was sent there, or a connection, got nothing, for this reason.
     pub fn got_nothing(&self, endpoint: &Endpoint, why: ErrorKind) {
         let nothing = match why {
             ErrorKind::ConnectFailed
             | ErrorKind::ConnectTimeout
             | ErrorKind::UpstreamTlsFailed
-            | ErrorKind::TlsTimeout
-            | ErrorKind::UpstreamReset => Nothing::Broken,
+            | ErrorKind::TlsTimeout => Nothing::Unconnected,
+            ErrorKind::UpstreamReset => Nothing::Broken,
             _ => Nothing::Late,
         };
         if endpoint.got(nothing, self.cluster.config.silent_pause) {

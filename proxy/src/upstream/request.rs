@@ -119,6 +119,11 @@ impl Progress {
         self.began.set(Some(now));
     }
 
+    /// When the try that is under way began, if it is not the first.
+    pub(super) fn tried_since(&self) -> Option<Instant> {
+        self.began.get()
+    }
+
     /// The tries in their order, where there was more than one; the last ended so.
     pub fn tries(&self, end: TryEnd) -> Vec<Try> {
         let mut tries = self.ended.take();

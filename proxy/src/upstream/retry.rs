@@ -121,16 +121,23 @@ impl Tries<'_, '_> {
             };
             let progress = self.asked.progress;
             progress.ended(&self.last.shared, end_of(&outcome), self.began);
-            if let Ok(answered) = outcome {
-                discard(answered, was_sent);
-            }
+            let error = match outcome {
+                Ok(answered) => {
+                    discard(answered, was_sent);
+                    None
+                }
+                Err(failed) => Some(failed.error),
+            };
             if !next.wait.is_zero() {
                 tokio::time::sleep(next.wait).await;
             }
             let now = Instant::now();
             let pick = match next.pick {
                 Some(pick) => pick,
-                None => self.any(now, &mut tried)?,
+                None => match self.any(now, &mut tried) {
+                    Ok(pick) => pick,
+                    Err(why) => return Err(error.unwrap_or_else(|| why.into())),
+                },
             };
             self.cluster.stats().retries.add(1);
             _permit = next.permit;
@@ -202,7 +209,7 @@ impl Tries<'_, '_> {
             // Once it is time.
             Whom::Any => None,
         };
-        match self.plan(outcome, count, whom) {
+        match self.plan(outcome, count, whom, tried) {
             Ok((request, wait, permit)) => Some(Next {
                 request,
                 wait,
@@ -260,7 +267,13 @@ impl Tries<'_, '_> {
         is_wanted.then_some(Whom::Any)
     }
 
-    fn plan(&self, outcome: &mut Outcome, count: u32, whom: Whom) -> Result<Plan, NoRetry> {
+    fn plan(
+        &self,
+        outcome: &mut Outcome,
+        count: u32,
+        whom: Whom,
+        tried: &[Rc<WorkerEndpoint>],
+    ) -> Result<Plan, NoRetry> {
         let asked = &*self.asked;
         if asked.terms.told.covered.is_some() && self.is_covered(outcome) {
             return Err(NoRetry::OuterHop);
@@ -271,7 +284,9 @@ impl Tries<'_, '_> {
         if !has_request && !self.spare.as_ref().is_some_and(|spare| spare.is_whole()) {
             return Err(NoRetry::Body);
         }
-        let wait = self.wait(outcome, count, whom).ok_or(NoRetry::Deadline)?;
+        let wait = self
+            .wait(outcome, count, whom, tried)
+            .ok_or(NoRetry::Deadline)?;
         // There are no more of these than connections were kept.
         let permit = match whom {
             Whom::Same => None,
@@ -304,13 +319,23 @@ impl Tries<'_, '_> {
     }
 
     /// How long to wait before it. `None` if there is not so much time.
-    fn wait(&self, outcome: &Outcome, count: u32, whom: Whom) -> Option<Duration> {
-        let left = self.asked.terms.left(Instant::now());
+    fn wait(
+        &self,
+        outcome: &Outcome,
+        count: u32,
+        whom: Whom,
+        tried: &[Rc<WorkerEndpoint>],
+    ) -> Option<Duration> {
+        let now = Instant::now();
+        let left = self.asked.terms.left(now);
         let Some(policy) = self.asked.terms.retry.filter(|_| whom != Whom::Same) else {
             return (!left.is_zero()).then_some(Duration::ZERO);
         };
         let answered = outcome.as_ref().ok();
         let asked_for = answered.and_then(|answered| retry_after(&answered.parts.headers));
+        // Others have not asked for it.
+        let is_meant = || !self.cluster.has_other(now, self.asked.progress, tried);
+        let asked_for = asked_for.filter(|_| is_meant());
         let asked_for = asked_for.map(|time| time.min(policy.max_retry_after));
         policy
             .backoff

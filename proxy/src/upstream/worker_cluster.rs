@@ -31,6 +31,15 @@ use crate::stats::ClusterStats;
 /// How often a worker may lose an endpoint's last place to another one for one request.
 const RACES: usize = 8;
 
+/// Why an endpoint that was picked is not asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum WhyNot {
+    /// It has as many as it may.
+    Full,
+    /// It is not time.
+    Silent,
+}
+
 /// A client that gives an answer less time has asked for too much.
 const FAIR: Duration = Duration::from_millis(100);
 
@@ -147,7 +156,9 @@ impl WorkerCluster {
     pub fn late(&self, progress: &Progress, kind: ErrorKind, began: Instant) {
         let cluster = self.cluster();
         self.stats().errors(kind as usize).add(1);
-        if kind == ErrorKind::DeadlineExceeded && began.elapsed() < FAIR {
+        let is_own = kind != ErrorKind::DeadlineExceeded;
+        let began = progress.tried_since().unwrap_or(began);
+        if !is_own && began.elapsed() < FAIR {
             return;
         }
         let Some(endpoint) = progress.endpoint() else {
@@ -155,11 +166,9 @@ impl WorkerCluster {
         };
         self.pool.got_nothing(&endpoint, kind);
         self.pool.note(&endpoint, Answer::None);
-        if cluster
-            .bounds
-            .as_ref()
-            .is_some_and(|bounds| bounds.has_breaker())
-        {
+        // What clients say is no reason to ask nobody any more.
+        let bounds = cluster.bounds.as_ref();
+        if is_own && bounds.is_some_and(|bounds| bounds.has_breaker()) {
             self.stats().judged.add(1);
             self.stats().judged_failed.add(1);
         }
@@ -207,37 +216,59 @@ impl WorkerCluster {
         if has_all_requests(&picked.shared, &asked) {
             return Err(ErrorKind::EndpointLimit);
         }
-        let is_left_alone = picked.shared.is_left_alone(now);
-        // Another worker may have been faster.
-        let pick = self.at(Rc::clone(&picked), &asked);
-        let pick = pick.or_else(|| self.pick_with_room(&mut choice, &asked));
-        match pick {
-            Some(pick) => Ok(pick),
-            None if !is_left_alone => Err(ErrorKind::EndpointLimit),
-            None if picked.shared.is_gone(now) => Err(ErrorKind::EndpointSilent),
-            // It may be slow for others only.
-            None => self.again(picked, now).ok_or(ErrorKind::EndpointLimit),
+        let why_not = match self.at(Rc::clone(&picked), &asked) {
+            Ok(pick) => return Ok(pick),
+            Err(why_not) => why_not,
+        };
+        if why_not == WhyNot::Full || !picked.shared.is_left_alone(now) {
+            // Another worker was faster.
+            let pick = self.pick_with_room(&mut choice, &asked);
+            if let Some(pick) = pick {
+                return Ok(pick);
+            }
         }
+        if why_not == WhyNot::Full {
+            return Err(ErrorKind::EndpointLimit);
+        }
+        // Who is late may be so for others only; where there is a breaker, that is what refuses.
+        let bounds = self.cluster().bounds.as_ref();
+        let is_asked = match bounds.is_some_and(|bounds| bounds.has_breaker()) {
+            true => Some(picked),
+            false => choice.pick_late(&asked),
+        };
+        let endpoint = is_asked.ok_or(ErrorKind::EndpointSilent)?;
+        self.all_the_same(endpoint, &asked)
+            .ok_or(ErrorKind::EndpointLimit)
     }
 
     /// An endpoint that may have another request. Each time that one has none any more when it
     /// is asked, another worker was faster; that has an end.
     fn pick_with_room(&self, choice: &mut Choice, asked: &Asked<'_>) -> Option<Pick> {
-        (0..RACES).find_map(|_| {
-            let picked = choice.pick_other(asked);
-            match picked {
-                Some(picked) => self.at(picked, asked).map(Some),
-                None => Some(None),
+        for _ in 0..RACES {
+            let picked = choice.pick_other(asked)?;
+            if let Ok(pick) = self.at(picked, asked) {
+                return Some(pick);
             }
-        })?
+        }
+        None
     }
 
-    /// `None` where it may not be asked now, or has as many as it may.
-    fn at(&self, endpoint: Rc<WorkerEndpoint>, asked: &Asked<'_>) -> Option<Pick> {
-        let pause = self.cluster().config.silent_pause;
-        if !endpoint.shared.may_ask(asked.now, pause) && !endpoint.has_way(asked.now) {
-            return None;
+    fn at(&self, endpoint: Rc<WorkerEndpoint>, asked: &Asked<'_>) -> Result<Pick, WhyNot> {
+        let shared = Arc::clone(&endpoint.shared);
+        let is_free = !shared.is_silent() || endpoint.has_way(asked.now);
+        if !is_free && shared.is_left_alone(asked.now) {
+            return Err(WhyNot::Silent);
         }
+        let pick = self.all_the_same(endpoint, asked).ok_or(WhyNot::Full)?;
+        let pause = self.cluster().config.silent_pause;
+        match is_free || shared.may_ask(asked.now, pause) {
+            true => Ok(pick),
+            false => Err(WhyNot::Silent),
+        }
+    }
+
+    /// Though it may be silent.
+    fn all_the_same(&self, endpoint: Rc<WorkerEndpoint>, asked: &Asked<'_>) -> Option<Pick> {
         let most = self.cluster().config.bounds.per_endpoint.retries;
         let Some(most) = most.filter(|_| asked.is_retry) else {
             return self.again(endpoint, asked.now);
@@ -287,7 +318,7 @@ impl WorkerCluster {
         }
     }
 
-    /// One that was not tried yet, also one that refused lately where there is no
+    /// One that was not tried yet, also one that refused lately or is silent where there is no
     /// better one.
     pub(super) fn pick_other(
         &self,
@@ -306,7 +337,16 @@ impl WorkerCluster {
             is_retry: true,
             ..self.asked(now, progress, tried)
         };
-        self.pick_with_room(&mut choice, &asked)
+        if let Some(pick) = self.pick_with_room(&mut choice, &asked) {
+            return Some(pick);
+        }
+        // Rather than to fail a request that was let in. There are few while nobody is there.
+        let asked = Asked {
+            also_silent: true,
+            ..asked
+        };
+        let picked = choice.pick_other(&asked)?;
+        self.all_the_same(picked, &asked)
     }
 
     /// Whether there is one that was not tried yet, full or not.
@@ -341,6 +381,7 @@ impl WorkerCluster {
             limits: Some(&self.cluster().config.bounds.per_endpoint)
                 .filter(|limits| limits.is_any()),
             is_retry: false,
+            also_silent: false,
             tried,
         }
     }
