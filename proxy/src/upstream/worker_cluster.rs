@@ -254,14 +254,15 @@ impl WorkerCluster {
     }
 
     fn at(&self, endpoint: Rc<WorkerEndpoint>, asked: &Asked<'_>) -> Result<Pick, WhyNot> {
-        let shared = Arc::clone(&endpoint.shared);
-        let is_free = !shared.is_silent() || endpoint.has_way(asked.now);
-        if !is_free && shared.is_left_alone(asked.now) {
+        if !endpoint.shared.is_silent() || endpoint.has_way(asked.now) {
+            return self.all_the_same(endpoint, asked).ok_or(WhyNot::Full);
+        }
+        if endpoint.shared.is_left_alone(asked.now) {
             return Err(WhyNot::Silent);
         }
         let pick = self.all_the_same(endpoint, asked).ok_or(WhyNot::Full)?;
         let pause = self.cluster().config.silent_pause;
-        match is_free || shared.may_ask(asked.now, pause) {
+        match pick.endpoint.shared.may_ask(asked.now, pause) {
             true => Ok(pick),
             false => Err(WhyNot::Silent),
         }
