@@ -63,7 +63,7 @@ pub enum EndpointAddress {
     Service(String),
     /// Those that a file tells, read at start and again when it changes.
     File(PathBuf),
-    /// As in [`ListenAddress::Unix`].
+    /// As in [`ListenAddress::Unix`](super::ListenAddress::Unix).
     Unix(PathBuf),
     /// Where each client wanted to go before it was redirected here.
     OriginalDestination,
