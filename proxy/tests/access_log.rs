@@ -8,7 +8,7 @@ use std::io::BufReader;
 use serde_json::Value;
 use support::admin::{metric, metric_sum};
 use support::filtered::yaml;
-use support::{Origin, Process, Proxy, read_request, within};
+use support::{Origin, Process, Proxy, read_request, refusing, within};
 
 const LOG: &str = "access_log: { to: ./access.log }\nadmin: { address: '127.0.0.1:0' }\n";
 
@@ -81,9 +81,7 @@ fn a_failure_is_told_with_the_endpoint_that_failed() {
 
 #[test]
 fn another_endpoint_is_another_try() {
-    let refusing = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let refused = refusing.local_addr().unwrap();
-    drop(refusing);
+    let refused = refusing();
     let origin = Origin::saying("ok");
     let proxy = proxy_to(&format!("'{refused}', '{}'", origin.address), "");
     // On one connection, thus by one worker, which takes the endpoints in turn.

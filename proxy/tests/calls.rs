@@ -12,7 +12,7 @@ use std::sync::{Arc, Barrier};
 
 use serde_json::{Value, json};
 use support::filtered::{check, counted};
-use support::{Answer, Client, Origin, Proxy, within};
+use support::{Answer, Client, Origin, Proxy, refusing, within};
 
 /// Everything goes to `origin`; the filter calls `asked`, which is `called`.
 fn policy(origin: &Origin, asked: &str, entry: Value) -> String {
@@ -155,10 +155,7 @@ fn what_is_wrong_with_a_call_is_told_to_the_filter() {
     let too_many = "CallError::Other(\"as many calls are under way as may be\")";
     assert_eq!(told(&proxy, &origin), ["200 hello", too_many]);
     // A port that nobody listens on.
-    let nobody = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let nobody = refusing();
     let proxy = start(&origin, &nobody.to_string(), asking(&["/"], json!({})));
     assert_eq!(told(&proxy, &origin), ["CallError::Unavailable"]);
 }
@@ -349,10 +346,7 @@ fn a_client_cannot_pretend_to_be_a_loop() {
 #[test]
 fn waiting_again_and_again_uses_the_budget_up() {
     let origin = Origin::saying("ok");
-    let nobody = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let nobody = refusing();
     let mut entry = asking(&["/"], json!({ "then": "again" }));
     entry["limits"] = json!({ "cpu": "2ms", "max_call_time": "60s", "max_host_calls": 1_000_000 });
     let proxy = start(&origin, &nobody.to_string(), entry);

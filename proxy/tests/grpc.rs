@@ -2,8 +2,8 @@
 
 mod support;
 
-use support::Proxy;
 use support::python::{self, Peer};
+use support::{Proxy, refusing};
 
 fn proxy_to(endpoint: &str, more: &str) -> Proxy {
     Proxy::start(&format!(
@@ -38,11 +38,7 @@ fn what_the_proxy_and_its_filters_answer_has_a_status_of_grpc() {
     if !python::has("grpc") {
         return;
     }
-    let dead = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap().to_string()
-    };
-    let proxy = proxy_to(&dead, "");
+    let proxy = proxy_to(&refusing().to_string(), "");
     call(&proxy, &["UNAVAILABLE", "the origin could not be reached"]);
     let proxy = Proxy::start("listeners: [{ name: web, address: '127.0.0.1:0' }]\n");
     let nothing = "nothing is configured for this request";

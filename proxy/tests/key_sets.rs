@@ -3,14 +3,13 @@
 
 mod support;
 
-use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use support::admin::metric_sum;
 use support::filtered::{check, warned};
-use support::{Answer, Client, Origin, Proxy, within};
+use support::{Answer, Client, Origin, Proxy, refusing, within};
 
 const KEY_E: &str = r#"{"kty": "EC", "kid": "e", "crv": "P-256", "x": "FoalC6xWEokDoIXsBQGkcOLFgf6cmB754ZOXaqbCgSU", "y": "8OdgX5WGlUQjIPZDRAe1_83mSd5oCRtcf5bqC_Z6WP0"}"#;
 const KEY_D: &str = r#"{"kty": "OKP", "kid": "d", "crv": "Ed25519", "x": "WPaKboSAFwOC9UZe4IN8SM5JEqizK-VVzGPiWU4q-NE"}"#;
@@ -313,13 +312,7 @@ fn the_last_good_set_stays_when_the_issuer_is_gone() {
         "{warnings}"
     );
     assert_eq!(status(&proxy, BY_E), 200);
-    let nowhere = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
-    proxy.edit(&policy(
-        &origin,
-        &nowhere.unwrap().to_string(),
-        "1s",
-        "three",
-    ));
+    proxy.edit(&policy(&origin, &refusing().to_string(), "1s", "three"));
     assert!(proxy.reload().ok);
     for _ in 0..5 {
         let answer = ask(&proxy, "no.token.atall");

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use support::filtered::yaml_to;
-use support::{LIMIT, Origin, Proxy};
+use support::{LIMIT, Origin, Proxy, refusing};
 
 fn mirrored(config: &str, origin: &Origin, shadow: String) -> Proxy {
     let filters = format!(
@@ -99,10 +99,7 @@ fn originals_are_well(shadow: String) {
 
 #[test]
 fn a_shadow_that_refuses_is_not_noticed() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap().to_string();
-    drop(free);
-    originals_are_well(address);
+    originals_are_well(refusing().to_string());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use support::{Origin, Proxy, Seen, read_request, within};
+use support::{Origin, Proxy, Seen, read_request, refusing, within};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
@@ -22,12 +22,6 @@ fn proxy_with(cluster: &str) -> Proxy {
          listeners: [{{ name: web, address: '127.0.0.1:0', cluster: origin }}]\n\
          clusters: [{{ name: origin, {cluster} }}]\n"
     ))
-}
-
-/// A port that nobody listens on.
-fn refusing() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
 }
 
 /// An origin that says on which connection a request came.

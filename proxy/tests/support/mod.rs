@@ -16,7 +16,7 @@ pub mod tls;
 pub mod tls_origin;
 
 pub use client::{Answer, Client, read_answer};
-pub use origin::{Origin, Seen, read_head, read_request, read_some};
+pub use origin::{Origin, Seen, read_head, read_request, read_some, refusing};
 pub use process::Process;
 pub use proxy::{Proxy, component_cache, whole, within};
 

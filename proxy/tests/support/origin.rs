@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
+use socket2::{Domain, Socket, Type};
+
 use super::LIMIT;
 
 /// A request as it arrived.
@@ -200,4 +202,15 @@ fn read_line(reader: &mut impl BufRead) -> Option<String> {
     reader.read_until(b'\n', &mut line).ok()?;
     let text = line.strip_suffix(b"\r\n")?;
     Some(String::from_utf8_lossy(text).into_owned())
+}
+
+/// An address that refuses connections. The port is bound for as long as the process of the
+/// tests runs, so that nobody else listens on it meanwhile.
+pub fn refusing() -> SocketAddr {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    socket.bind(&any.into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    std::mem::forget(socket);
+    address
 }
