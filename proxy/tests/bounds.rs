@@ -3,13 +3,13 @@
 mod support;
 
 use std::io::{BufReader, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 
 use support::admin::{get, json, metric};
 use support::http2_origin::{Http2Origin, answer};
-use support::{Answer, Client, LIMIT, Origin, Proxy, read_request, within};
+use support::{Answer, Client, LIMIT, Origin, Proxy, read_request, refusing, within};
 
 fn yaml(workers: usize, cluster: &str) -> String {
     format!(
@@ -316,11 +316,52 @@ fn a_cluster_that_is_mended_is_asked_again() {
     });
 }
 
+/// A probe whose client leaves tells nothing, and another request is one in its place.
+#[test]
+fn a_probe_that_is_given_up_leaves_room_for_another() {
+    let (release, gate) = channel();
+    let (gate, fails) = (Mutex::new(gate), Arc::new(AtomicBool::new(true)));
+    let failing = Arc::clone(&fails);
+    let origin = Origin::scripted(move |stream, seen| {
+        let mut reader = BufReader::new(stream);
+        while let Some(request) = read_request(&mut reader) {
+            let is_held = request.line.contains("/held");
+            seen.send(request).ok();
+            if is_held {
+                gate.lock().unwrap().recv_timeout(LIMIT).ok();
+            }
+            let status = match failing.load(Ordering::Relaxed) {
+                true => "500 No",
+                false => "200 OK",
+            };
+            let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+            if reader.get_mut().write_all(answer.as_bytes()).is_err() {
+                return;
+            }
+        }
+    });
+    // Longer, once it was half open, than this test takes.
+    let breaker = "breaker: { min_requests: 5, open: 1s, max_open: 1h, probes: 1 }";
+    let proxy = proxy_of(&origin, breaker);
+    within("the breaker to open", || {
+        (proxy.get("/").status == 503).then_some(())
+    });
+    fails.store(false, Ordering::Relaxed);
+    let breaker = || json(&get(proxy.admin(), "/clusters"))[0]["breaker"].clone();
+    within("half open", || (breaker() == "half_open").then_some(()));
+    let probe = held(&proxy, &origin);
+    refused_for(&proxy.get("/"), "breaker_open");
+    drop(probe);
+    let active = || json(&get(proxy.admin(), "/clusters"))[0]["active"].clone();
+    within("it is given up", || (active() == 0).then_some(()));
+    assert_eq!(proxy.get("/").status, 200);
+    release.send(()).ok();
+}
+
 /// What nobody answers is a failure, what a client gives up is none.
 #[test]
 fn refused_connections_open_it_too() {
-    let (listener, address) = silent();
-    drop(listener);
+    let address = refusing();
     let cluster =
         format!("endpoints: ['{address}'], breaker: {{ min_requests: 3, open: 1h, max_open: 1h }}");
     let proxy = Proxy::start(&yaml(2, &cluster));

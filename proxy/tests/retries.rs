@@ -4,10 +4,10 @@ mod support;
 
 use std::collections::HashSet;
 use std::io::{BufReader, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 
 use bytes::Bytes;
 use h2::Reason;
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use support::admin::metric;
 use support::http2::{self, Http2, post};
 use support::http2_origin::{Http2Origin, answer, read_body};
-use support::{Answer, LIMIT, Origin, Proxy, Seen, read_head, read_request, within};
+use support::{Answer, LIMIT, Origin, Proxy, Seen, read_head, read_request, refusing, within};
 
 /// One worker, so that endpoints are taken in turn.
 fn proxy(policy: &str, cluster: &str, endpoints: &[SocketAddr]) -> Proxy {
@@ -65,11 +65,6 @@ fn resetting(times: usize) -> Origin {
             }
         }
     })
-}
-
-fn refusing() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
 }
 
 fn all_seen(origin: &Origin) -> Vec<Seen> {
@@ -601,4 +596,55 @@ fn a_policy_that_is_changed_keeps_connections() {
     assert_eq!(proxy.get("/").text(), "ok");
     let opened = "lockgate_cluster_connections_opened_total{cluster=\"o\"}";
     assert_eq!(metric(proxy.admin(), opened), 1.0);
+}
+
+/// What comes back unseen from an origin that is gone is no more work for others than it
+/// would have been there: the budget's bound on what is under way at once is not for it.
+#[test]
+fn what_a_dying_origin_held_goes_elsewhere_however_much_it_is() {
+    const EACH: usize = 10;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let closing = listener.try_clone().unwrap();
+    let (first, second) = (Barrier::new(EACH), Barrier::new(EACH));
+    let dying = Origin::listening(listener, move |mut stream, _| {
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        read_request(&mut reader);
+        // All have a connection, which is kept.
+        first.wait();
+        stream.write_all(&response(200, "", "")).unwrap();
+        read_request(&mut reader);
+        if second.wait().is_leader() {
+            // As if its process were killed: nobody listens, and then all connections end.
+            let closing = socket2::SockRef::from(&closing);
+            closing.shutdown(std::net::Shutdown::Both).unwrap();
+        }
+        second.wait();
+    });
+    let (first, all) = (Barrier::new(EACH), Barrier::new(2 * EACH));
+    let other = Origin::scripted(move |stream, _| {
+        let mut reader = BufReader::new(stream);
+        while let Some(request) = read_request(&mut reader) {
+            match request.line.contains("/first") {
+                true => first.wait(),
+                false => all.wait(),
+            };
+            let stream = reader.get_mut();
+            stream.write_all(&response(200, "", "")).unwrap();
+        }
+    });
+    let proxy = Proxy::start(&format!(
+        "workers: 1\n\
+         listeners: [{{ name: web, address: '127.0.0.1:0', cluster: o }}]\n\
+         clusters: [{{ name: o, endpoints: ['{}', '{}'] }}]\n",
+        dying.address, other.address
+    ));
+    let mut clients: Vec<_> = (0..2 * EACH).map(|_| proxy.connect()).collect();
+    for path in ["/first", "/second"] {
+        for client in &mut clients {
+            client.send(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n"));
+        }
+        for client in &mut clients {
+            assert_eq!(client.answer().status, 200, "{path}");
+        }
+    }
 }

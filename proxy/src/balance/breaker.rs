@@ -9,7 +9,7 @@
 //! The control thread owns the [`Breaker`] and looks at sums of the workers' counters, ten
 //! times a second. Workers see the [`Gate`]: one word to read while all is well.
 
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 #[derive(Debug, Clone, Copy)]
@@ -69,6 +69,28 @@ pub enum State {
     Closing {
         since: Duration,
     },
+}
+
+impl State {
+    /// In a word, for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Closed => "closed",
+            State::Closing { .. } => "closing",
+            State::HalfOpen { .. } => "half_open",
+            State::Open { .. } => "open",
+        }
+    }
+
+    /// From 0, closed, to 3, open.
+    pub fn level(self) -> i64 {
+        match self {
+            State::Closed => 0,
+            State::Closing { .. } => 1,
+            State::HalfOpen { .. } => 2,
+            State::Open { .. } => 3,
+        }
+    }
 }
 
 /// What workers may let through.
@@ -148,8 +170,8 @@ impl Breaker {
         Admission::Probes(self.rules.probes.max(1))
     }
 
-    /// Probes that nothing is heard of, as those of a frozen origin, or whose client went,
-    /// are made anew after the time that it would have been open.
+    /// Probes that nothing is heard of, as those of a frozen origin, are made anew after the
+    /// time that it would have been open.
     fn judge(&mut self, now: Duration, since: Duration, seen: Counts) -> Option<Admission> {
         self.state = State::HalfOpen { since, seen };
         let good = seen.ended.saturating_sub(seen.failed);
@@ -213,7 +235,8 @@ fn add(a: Counts, b: Counts) -> Counts {
 pub struct Gate {
     /// Of 65,536, or [`PROBES`].
     share: AtomicU32,
-    probes: AtomicU32,
+    /// Those of this time: its number, and in the lower half how many are left.
+    probes: AtomicU64,
 }
 
 /// In place of a share: so many as `probes` says.
@@ -221,12 +244,16 @@ const PROBES: u32 = u32::MAX;
 
 const ALL: u32 = 1 << 16;
 
+/// The number of a time of being half open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Time(u32);
+
 /// Whether a request goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Passage {
     Free,
-    /// It is to be counted as one of the probes.
-    Probe,
+    /// It is to be counted as one of the probes, or [given back](Gate::give_back).
+    Probe(Time),
     Refused,
 }
 
@@ -234,7 +261,7 @@ impl Default for Gate {
     fn default() -> Self {
         Self {
             share: AtomicU32::new(ALL),
-            probes: AtomicU32::new(0),
+            probes: AtomicU64::new(0),
         }
     }
 }
@@ -246,7 +273,9 @@ impl Gate {
             Admission::None => 0,
             Admission::Share(share) => (share.clamp(0.0, 1.0) * f64::from(ALL)) as u32,
             Admission::Probes(probes) => {
-                self.probes.store(probes, Relaxed);
+                let time = self.probes.load(Relaxed) >> 32;
+                let next = (time + 1) << 32;
+                self.probes.store(next | u64::from(probes), Relaxed);
                 PROBES
             }
         };
@@ -258,15 +287,23 @@ impl Gate {
         match self.share.load(Relaxed) {
             ALL => Passage::Free,
             PROBES => {
-                let less = |left: u32| left.checked_sub(1);
+                let less = |probes: u64| (probes as u32 > 0).then(|| probes - 1);
                 match self.probes.fetch_update(Relaxed, Relaxed, less) {
-                    Ok(_) => Passage::Probe,
+                    Ok(probes) => Passage::Probe(Time((probes >> 32) as u32)),
                     Err(_) => Passage::Refused,
                 }
             }
             share if u32::from(chance) < share => Passage::Free,
             _ => Passage::Refused,
         }
+    }
+
+    /// A probe came to nothing that tells anything: another request may be one.
+    pub fn give_back(&self, time: Time) {
+        // Of a time that is over it is worth nothing. `time` of 32 bits comes again after
+        // four thousand million times of some milliseconds.
+        let more = |probes: u64| ((probes >> 32) as u32 == time.0).then(|| probes + 1);
+        let _ = self.probes.fetch_update(Relaxed, Relaxed, more);
     }
 }
 
@@ -391,14 +428,39 @@ mod tests {
         assert_eq!(gate.pass(u16::MAX), Passage::Free);
         gate.set(Probes(2));
         let passed: Vec<_> = (0..3).map(|_| gate.pass(0)).collect();
-        assert_eq!(passed, [Passage::Probe, Passage::Probe, Passage::Refused]);
+        let first = Passage::Probe(Time(1));
+        assert_eq!(passed, [first, first, Passage::Refused]);
+    }
+
+    #[test]
+    fn a_probe_that_told_nothing_is_another_request_s() {
+        let gate = Gate::default();
+        gate.set(Probes(1));
+        let (first, second) = (Passage::Probe(Time(1)), Passage::Probe(Time(2)));
+        assert_eq!(gate.pass(0), first);
+        gate.give_back(Time(1));
+        assert_eq!([gate.pass(0), gate.pass(0)], [first, Passage::Refused]);
+        // It is open again meanwhile, and another time has its own.
+        gate.set(Admission::None);
+        gate.give_back(Time(1));
+        assert_eq!(gate.pass(0), Passage::Refused);
+        gate.set(Probes(1));
+        assert_eq!([gate.pass(0), gate.pass(0)], [second, Passage::Refused]);
+        gate.give_back(Time(1));
+        assert_eq!(gate.pass(0), Passage::Refused);
+        gate.give_back(Time(2));
+        assert_eq!(gate.pass(0), second);
     }
 
     #[test]
     fn workers_never_send_a_probe_too_many() {
         let gate = Gate::default();
         gate.set(Probes(100));
-        let pass = || (0..1000).filter(|_| gate.pass(0) == Passage::Probe).count();
+        let pass = || {
+            (0..1000)
+                .filter(|_| gate.pass(0) != Passage::Refused)
+                .count()
+        };
         let passed = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(pass)).collect();
             let passed = threads.into_iter().map(|thread| thread.join().unwrap());

@@ -40,6 +40,16 @@ impl Default for Rules {
     }
 }
 
+/// Whether an origin may have seen a request before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tried {
+    Seen,
+    /// It takes a token all the same, but is no more work for origins than it was before, so
+    /// that any number may be under way at once: as where one of few goes, and the requests of
+    /// a moment meet its closed door.
+    Unseen,
+}
+
 /// Why a retry is denied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Denied {
@@ -59,9 +69,17 @@ pub struct Budget {
     /// Tokens ever.
     spent: AtomicU64,
     /// Shared with the budgets that this one follows.
-    under_way: Arc<AtomicU64>,
+    under_way: Arc<UnderWay>,
     /// To be added to a hundred times the requests' share; hundredths of tokens.
     granted: AtomicI64,
+}
+
+/// Retries that are.
+#[derive(Debug, Default)]
+struct UnderWay {
+    all: AtomicU64,
+    /// Of requests that an origin may have seen before.
+    seen: AtomicU64,
 }
 
 impl Budget {
@@ -84,26 +102,39 @@ impl Budget {
 
     /// For one retry, which must be [ended](Self::ended), where so many requests were ever
     /// begun, retries not among them, and so many are under way; `most` retries may be.
-    pub fn spend(&self, requests: u64, active: u64, most: Option<u64>) -> Result<(), Denied> {
-        let at_once = active.saturating_mul(self.percent()) / 100;
-        let at_once = at_once.max(u64::from(self.rules.floor_at_once));
-        let (at_once, why) = match most {
-            Some(most) if most < at_once => (most, Denied::Limit),
-            Some(_) | None => (at_once, Denied::AtOnce),
-        };
-        take_below(&self.under_way, at_once).ok_or(why)?;
+    pub fn spend(
+        &self,
+        requests: u64,
+        active: u64,
+        most: Option<u64>,
+        tried: Tried,
+    ) -> Result<(), Denied> {
+        let UnderWay { all, seen } = &*self.under_way;
+        take_below(all, most.unwrap_or(u64::MAX)).ok_or(Denied::Limit)?;
+        if tried == Tried::Seen {
+            let share = active.saturating_mul(self.percent()) / 100;
+            let at_once = share.max(u64::from(self.rules.floor_at_once));
+            if take_below(seen, at_once).is_none() {
+                all.fetch_sub(1, Relaxed);
+                return Err(Denied::AtOnce);
+            }
+        }
         let hundredths = hundredths(requests.saturating_mul(self.percent()));
         let granted = hundredths.saturating_add(self.granted.load(Relaxed));
         let tokens = u64::try_from(granted / 100).unwrap_or(0);
         if take_below(&self.spent, tokens).is_none() {
-            self.ended();
+            self.ended(tried);
             return Err(Denied::Spent);
         }
         Ok(())
     }
 
-    pub fn ended(&self) {
-        self.under_way.fetch_sub(1, Relaxed);
+    /// A retry that was so is over.
+    pub fn ended(&self, tried: Tried) {
+        self.under_way.all.fetch_sub(1, Relaxed);
+        if tried == Tried::Seen {
+            self.under_way.seen.fetch_sub(1, Relaxed);
+        }
     }
 
     /// Retries ever.
@@ -176,25 +207,25 @@ mod tests {
         let budget = Budget::new(RULES);
         // 30 of the floor, and 20 of a hundred requests.
         for _ in 0..50 {
-            assert_eq!(budget.spend(100, 1, None), Ok(()));
-            budget.ended();
+            assert_eq!(budget.spend(100, 1, None, Tried::Seen), Ok(()));
+            budget.ended(Tried::Seen);
         }
-        assert_eq!(budget.spend(100, 1, None), Err(Denied::Spent));
-        assert_eq!(budget.spend(104, 1, None), Err(Denied::Spent));
-        assert_eq!(budget.spend(105, 1, None), Ok(()));
+        assert_eq!(budget.spend(100, 1, None, Tried::Seen), Err(Denied::Spent));
+        assert_eq!(budget.spend(104, 1, None, Tried::Seen), Err(Denied::Spent));
+        assert_eq!(budget.spend(105, 1, None, Tried::Seen), Ok(()));
         assert_eq!(budget.spent(), 51);
     }
 
     #[test]
     fn not_too_many_are_under_way() {
         let budget = Budget::new(RULES);
-        let spend = |active| budget.spend(1_000_000, active, None);
+        let spend = |active| budget.spend(1_000_000, active, None, Tried::Seen);
         assert_eq!([spend(0), spend(0), spend(0)], [Ok(()); 3]);
         assert_eq!(spend(19), Err(Denied::AtOnce));
         assert_eq!(spend(20), Ok(()));
-        budget.ended();
+        budget.ended(Tried::Seen);
         assert_eq!(spend(0), Err(Denied::AtOnce));
-        budget.ended();
+        budget.ended(Tried::Seen);
         assert_eq!(spend(0), Ok(()));
         assert_eq!(budget.spent(), 5);
     }
@@ -202,7 +233,7 @@ mod tests {
     #[test]
     fn a_limit_holds_beside_the_budget() {
         let budget = Budget::new(RULES);
-        let spend = |budget: &Budget, most| budget.spend(1_000_000, 100, Some(most));
+        let spend = |budget: &Budget, most| budget.spend(1_000_000, 100, Some(most), Tried::Seen);
         assert_eq!(spend(&budget, 0), Err(Denied::Limit));
         assert_eq!([spend(&budget, 2), spend(&budget, 2)], [Ok(()); 2]);
         assert_eq!(spend(&budget, 2), Err(Denied::Limit));
@@ -213,17 +244,35 @@ mod tests {
             ..RULES
         });
         assert_eq!(spend(&next, 20), Err(Denied::AtOnce));
-        budget.ended();
+        budget.ended(Tried::Seen);
         assert_eq!(spend(&next, 20), Ok(()));
+    }
+
+    #[test]
+    fn what_nobody_saw_is_bounded_by_tokens_and_limits_alone() {
+        let budget = Budget::new(RULES);
+        let spend = |most, tried| budget.spend(0, 0, most, tried);
+        let all = (0..100).filter(|_| spend(None, Tried::Unseen).is_ok());
+        assert_eq!(all.count(), 30);
+        assert_eq!(spend(None, Tried::Unseen), Err(Denied::Spent));
+        let budget = Budget::new(RULES);
+        let spend = |most, tried| budget.spend(0, 0, most, tried);
+        let all = [(); 9].map(|()| spend(Some(8), Tried::Unseen));
+        assert_eq!(all[..8], [Ok(()); 8]);
+        assert_eq!(all[8], Err(Denied::Limit));
+        // They leave room for others.
+        let seen = [(); 4].map(|()| spend(None, Tried::Seen));
+        assert_eq!(seen, [Ok(()), Ok(()), Ok(()), Err(Denied::AtOnce)]);
     }
 
     #[test]
     fn who_is_denied_is_not_under_way() {
         let budget = Budget::new(Rules { floor: 0, ..RULES });
         for _ in 0..100 {
-            assert_eq!(budget.spend(4, 1, None), Err(Denied::Spent));
+            assert_eq!(budget.spend(4, 1, None, Tried::Seen), Err(Denied::Spent));
         }
-        assert_eq!(budget.under_way.load(Relaxed), 0);
+        let UnderWay { all, seen } = &*budget.under_way;
+        assert_eq!((all.load(Relaxed), seen.load(Relaxed)), (0, 0));
     }
 
     #[test]
@@ -234,9 +283,12 @@ mod tests {
             floor_at_once: 0,
             window: Duration::MAX,
         });
-        assert_eq!(budget.spend(u64::MAX, u64::MAX, None), Ok(()));
+        assert_eq!(budget.spend(u64::MAX, u64::MAX, None, Tried::Seen), Ok(()));
         Window::default().tick(Duration::MAX, u64::MAX, &budget);
-        assert_eq!(budget.spend(u64::MAX, 0, None), Err(Denied::AtOnce));
+        assert_eq!(
+            budget.spend(u64::MAX, 0, None, Tried::Seen),
+            Err(Denied::AtOnce)
+        );
     }
 
     /// An origin that is down: every request fails at once and is tried again up to three
@@ -253,8 +305,8 @@ mod tests {
             for _ in 0..rate {
                 requests += 1;
                 for _ in 0..3 {
-                    if budget.spend(requests, 1, None).is_ok() {
-                        budget.ended();
+                    if budget.spend(requests, 1, None, Tried::Seen).is_ok() {
+                        budget.ended(Tried::Seen);
                     }
                 }
             }
@@ -276,7 +328,7 @@ mod tests {
         (0..=10).for_each(|second| {
             window.tick(Duration::from_secs(second), 1_000_000, &budget);
         });
-        let spent = (0..100).filter(|_| budget.spend(1_000_000, 1_000, None).is_ok());
+        let spent = (0..100).filter(|_| budget.spend(1_000_000, 1_000, None, Tried::Seen).is_ok());
         assert_eq!(spent.count(), 30);
     }
 
@@ -285,7 +337,7 @@ mod tests {
         let budget = Budget::new(RULES);
         let spend = || {
             (0..1000)
-                .filter(|_| budget.spend(500, 100_000, None).is_ok())
+                .filter(|_| budget.spend(500, 100_000, None, Tried::Seen).is_ok())
                 .count()
         };
         let spent = std::thread::scope(|scope| {

@@ -139,10 +139,16 @@ fn step(next: &mut usize, table: &[u32]) -> Option<u32> {
     Some(found)
 }
 
+/// So many are looked at for one that will do: where one of a hundred does, it is found but
+/// once in thirty thousand times that it is not. In an outage of ten thousand each request
+/// would look at all.
+const MAX_LOOKED_AT: usize = 1024;
+
 /// The first from `start` on that will do.
 pub(super) fn any(count: usize, start: usize, will_do: impl Fn(usize) -> bool) -> Option<usize> {
     let start = start.min(count);
-    (start..count).chain(0..start).find(|index| will_do(*index))
+    let all = (start..count).chain(0..start);
+    all.take(MAX_LOOKED_AT).find(|index| will_do(*index))
 }
 
 fn without_divisor(weights: &[u32]) -> Vec<u64> {

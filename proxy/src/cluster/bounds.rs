@@ -114,11 +114,8 @@ impl Bounds {
 
     /// How many requests there may be now, if that is limited.
     pub fn most_requests(&self) -> Option<u64> {
-        let Some(adaptive) = &self.adaptive else {
-            return self.requests.most;
-        };
-        let now = adaptive.limit.load(Relaxed);
-        Some(self.requests.most.map_or(now, |most| most.min(now)))
+        let learnt = self.learnt_limit();
+        learnt.into_iter().chain(self.requests.most).min()
     }
 
     /// Whether a request goes on, as far as the breaker is asked.
@@ -127,29 +124,39 @@ impl Bounds {
         gate.map_or(Passage::Free, |gate| gate.pass(fastrand::u16(..)))
     }
 
+    /// Of a request of which nothing is known that a breaker would count.
+    pub fn give_back(&self, passage: Passage) {
+        if let (Some(breaking), Passage::Probe(time)) = (&self.breaking, passage) {
+            breaking.gate.give_back(time);
+        }
+    }
+
     /// Whether it is counted how requests end.
     pub fn has_breaker(&self) -> bool {
         self.breaking.is_some()
     }
 
-    /// There are none, of a cluster that may have had some.
-    pub fn none(stats: &PerWorker<ClusterStats>) {
-        stats.of(0).health.learnt_limit.set(0);
-        stats.of(0).health.breaker.set(0);
-    }
-
     /// Of the control thread.
     pub fn tick(&self, now: Duration, cluster: &Name, stats: &PerWorker<ClusterStats>) {
-        // There may have been one before.
-        let health = &stats.of(0).health;
-        match &self.adaptive {
-            Some(adaptive) => adaptive.tick(now, stats),
-            None => health.learnt_limit.set(0),
+        if let Some(adaptive) = &self.adaptive {
+            adaptive.tick(now, stats);
         }
-        match &self.breaking {
-            Some(breaking) => breaking.tick(now, cluster, stats),
-            None => health.breaker.set(0),
+        if let Some(breaking) = &self.breaking {
+            breaking.tick(now, cluster, stats);
         }
+    }
+
+    /// Requests at once that are let in now, where that is learnt.
+    pub fn learnt_limit(&self) -> Option<u64> {
+        let adaptive = self.adaptive.as_ref()?;
+        Some(adaptive.limit.load(Relaxed))
+    }
+
+    /// How the breaker is, if there is one. Takes a lock, which the control thread has for
+    /// a moment in each tick.
+    pub fn breaker(&self) -> Option<State> {
+        let breaking = self.breaking.as_ref()?;
+        Some(locked(&breaking.state).breaker.state())
     }
 }
 
@@ -193,8 +200,6 @@ impl Adaptive {
     }
 
     fn tick(&self, now: Duration, stats: &PerWorker<ClusterStats>) {
-        let limit = i64::try_from(self.limit.load(Relaxed)).unwrap_or(i64::MAX);
-        stats.of(0).health.learnt_limit.set(limit);
         let learning = &mut *locked(&self.state);
         let active = stats.level(|stats| &stats.active);
         learning.active = learning.active.max(u32::try_from(active).unwrap_or(0));
@@ -273,12 +278,6 @@ impl Breaking {
         };
         let changed = judging.breaker.tick(now, new);
         let after = judging.breaker.state();
-        stats.of(0).health.breaker.set(match after {
-            State::Closed => 0,
-            State::Closing { .. } => 1,
-            State::HalfOpen { .. } => 2,
-            State::Open { .. } => 3,
-        });
         if let Some(admission) = changed {
             self.gate.set(admission);
             tell(cluster, state, after);

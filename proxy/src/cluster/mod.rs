@@ -41,6 +41,7 @@ pub use target::Target;
 pub use vitals::{Care, Checked, Seen, Vitals};
 pub use warming::WarmTurn;
 
+use crate::balance::breaker::State;
 use crate::config::{self, Name};
 use crate::stats::{ClusterStats, PerWorker};
 use crate::tls;
@@ -173,10 +174,17 @@ impl Cluster {
 
     /// To be called by the control thread, each [`TICK`].
     pub fn tick(&self, now: Duration) {
-        match &self.bounds {
-            Some(bounds) => bounds.tick(now, self.name(), &self.stats),
-            None => Bounds::none(&self.stats),
+        let bounds = self.bounds.as_deref();
+        if let Some(bounds) = bounds {
+            bounds.tick(now, self.name(), &self.stats);
         }
+        // Also where there are none, of a cluster that may have had some.
+        let health = &self.stats.of(0).health;
+        let breaker = bounds.and_then(Bounds::breaker);
+        health.breaker.set(breaker.map_or(0, State::level));
+        let limit = bounds.and_then(Bounds::learnt_limit).unwrap_or(0);
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        health.learnt_limit.set(limit);
     }
 
     /// Its endpoints are these from now on. Blocking, for as long as a table may take.

@@ -272,10 +272,7 @@ impl Making<'_> {
         let (with_healthy, with_degraded) = match (healthy.is_empty(), degraded.is_empty()) {
             (false, _) => (silent.as_slice(), none),
             (true, false) => (none, silent.as_slice()),
-            (true, true) => {
-                let share = load.healthy.max(FOR_SILENT);
-                return self.zones((none, silent), &all, share, overprovisioning);
-            }
+            (true, true) => return self.zones((none, silent), &all, FOR_SILENT, overprovisioning),
         };
         self.zones(
             (healthy, with_healthy),
@@ -306,27 +303,21 @@ impl Making<'_> {
         let mut zones: BTreeMap<Option<&Name>, (Zone, Vec<u32>)> = BTreeMap::new();
         let own = self.spread.zone.as_ref();
         let is_anywhere = own.is_none() || all.iter().all(|index| zone_of(*index) != own);
-        #[derive(Clone, Copy, PartialEq, Eq)]
-        enum As {
-            All,
-            Able,
-            Silent,
+        let weight = |index: u32| f64::from(self.members.weights[index as usize].max(1));
+        let name = |index: u32| (!is_anywhere).then(|| zone_of(index)).flatten();
+        for index in all {
+            let (zone, _) = zones.entry(name(*index)).or_default();
+            zone.traffic = 1.0;
+            zone.all += weight(*index);
         }
-        for (among, are) in [(all, As::All), (able, As::Able), (silent, As::Silent)] {
-            for index in among {
-                let zone = (!is_anywhere).then(|| zone_of(*index)).flatten();
-                let weight = f64::from(self.members.weights[*index as usize].max(1));
-                let (zone, members) = zones.entry(zone).or_default();
-                zone.traffic = 1.0;
-                match are {
-                    As::All => zone.all += weight,
-                    As::Able => zone.able += weight,
-                    As::Silent => {}
-                }
-                if are != As::All {
-                    members.push(*index);
-                }
-            }
+        for index in able {
+            let (zone, members) = zones.entry(name(*index)).or_default();
+            zone.able += weight(*index);
+            members.push(*index);
+        }
+        for index in silent {
+            let (_, members) = zones.entry(name(*index)).or_default();
+            members.push(*index);
         }
         for (zone, members) in zones.values_mut() {
             members.sort_unstable();

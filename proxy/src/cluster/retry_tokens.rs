@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::balance::retry_budget::{Budget, Denied, Rules, Window};
+use crate::balance::retry_budget::{Budget, Denied, Rules, Tried, Window};
 use crate::stats::{ClusterStats, PerWorker};
 
 /// Shared by every generation that did not change the rules.
@@ -18,7 +18,7 @@ pub struct RetryTokens {
 }
 
 /// A retry that is under way.
-pub struct RetryPermit(Arc<RetryTokens>);
+pub struct RetryPermit(Arc<RetryTokens>, Tried);
 
 impl RetryTokens {
     pub(super) fn new(rules: Rules, stats: Arc<PerWorker<ClusterStats>>) -> Arc<Self> {
@@ -49,12 +49,12 @@ impl RetryTokens {
 
     /// Where `most` retries may be under way at once. Takes no lock. Only who wants to retry
     /// adds up what workers have counted.
-    pub fn spend(self: &Arc<Self>, most: Option<u32>) -> Result<RetryPermit, Denied> {
+    pub fn spend(self: &Arc<Self>, most: Option<u32>, tried: Tried) -> Result<RetryPermit, Denied> {
         let active: i64 = self.stats.iter().map(|stats| stats.active.get()).sum();
         let active = u64::try_from(active).unwrap_or(0);
         let most = most.map(u64::from);
-        self.budget.spend(self.requests(), active, most)?;
-        Ok(RetryPermit(self.clone()))
+        self.budget.spend(self.requests(), active, most, tried)?;
+        Ok(RetryPermit(self.clone(), tried))
     }
 
     /// To be called by the control thread, each second or so.
@@ -74,6 +74,6 @@ fn requests(stats: &PerWorker<ClusterStats>) -> u64 {
 
 impl Drop for RetryPermit {
     fn drop(&mut self) {
-        self.0.budget.ended();
+        self.0.budget.ended(self.1);
     }
 }

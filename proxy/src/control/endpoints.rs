@@ -7,9 +7,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::balance::breaker::State;
 use crate::balance::health::Told;
 use crate::cluster::clock::since_start;
-use crate::cluster::{Cluster, Endpoint, EndpointSet, Seen};
+use crate::cluster::{Bounds, Cluster, Endpoint, EndpointSet, Seen};
 use crate::health;
 use crate::stats::Gauge;
 
@@ -17,6 +18,7 @@ use crate::stats::Gauge;
 pub fn cluster(cluster: &Arc<Cluster>) -> Value {
     let now = Instant::now();
     let set = cluster.endpoints.load();
+    let bounds = cluster.bounds.as_deref();
     let endpoints = set.endpoints.iter().enumerate();
     let endpoints = endpoints.map(|(index, one)| endpoint(cluster, &set, index, one, now));
     json!({
@@ -27,22 +29,13 @@ pub fn cluster(cluster: &Arc<Cluster>) -> Value {
         "active": cluster.stats.level(|stats| &stats.active),
         "queued": cluster.stats.level(|stats| &stats.queued),
         "connecting": cluster.stats.level(|stats| &stats.connecting),
-        "breaker": breaker(cluster),
-        "request_limit": cluster.bounds.as_ref().and_then(|bounds| bounds.most_requests()),
+        "breaker": bounds.and_then(Bounds::breaker).map(State::name),
+        "request_limit": bounds.and_then(Bounds::most_requests),
         "connections": cluster.stats.level(|stats| &stats.connections_open),
         "idle_connections": cluster.stats.level(|stats| &stats.connections_idle),
         "requests": cluster.stats.sum(|stats| &stats.requests),
         "connect_failures": cluster.stats.sum(|stats| &stats.connect_failures),
     })
-}
-
-/// How its breaker is, if it has one.
-fn breaker(cluster: &Cluster) -> Option<&'static str> {
-    let states = ["closed", "closing", "half_open", "open"];
-    let has_one = cluster.bounds.as_ref()?.has_breaker();
-    let state = cluster.stats.level(|stats| &stats.health.breaker);
-    let state = usize::try_from(state).ok().filter(|_| has_one)?;
-    states.get(state).copied()
 }
 
 fn endpoint(

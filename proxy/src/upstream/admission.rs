@@ -83,7 +83,8 @@ impl Entry {
             return Err(ErrorKind::BreakerOpen.into());
         }
         if bounds.most_requests().is_some() && !admission.enter_at_once(bounds) {
-            Box::pin(wait(admission, bounds)).await?;
+            let waited = Box::pin(wait(admission, bounds)).await;
+            waited.inspect_err(|_| bounds.give_back(passage))?;
         }
         Ok(Self {
             admission: Rc::clone(admission),
@@ -93,7 +94,7 @@ impl Entry {
 
     /// What was asked is there, and answers, if the breaker waits for that.
     pub fn judge_probe(&self) {
-        if self.passage.get() == Some(Passage::Probe) {
+        if let Some(Passage::Probe(_)) = self.passage.get() {
             self.judge(false);
         }
     }
@@ -105,7 +106,7 @@ impl Entry {
         };
         let stats = self.admission.stats();
         let (all, failed) = match passage {
-            Passage::Probe => (&stats.probes, &stats.probes_failed),
+            Passage::Probe(_) => (&stats.probes, &stats.probes_failed),
             Passage::Free | Passage::Refused => (&stats.judged, &stats.judged_failed),
         };
         all.add(1);
@@ -115,8 +116,13 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let bounds = self.admission.bounds.as_deref();
-        if let Some(bounds) = bounds.filter(|bounds| bounds.most_requests().is_some()) {
+        let Some(bounds) = self.admission.bounds.as_deref() else {
+            return;
+        };
+        if let Some(unjudged) = self.passage.take() {
+            bounds.give_back(unjudged);
+        }
+        if bounds.most_requests().is_some() {
             self.admission.leave(bounds);
         }
     }

@@ -23,7 +23,6 @@ use crate::cluster::{Cluster, Endpoint, EndpointSet, Group, Kind, Order};
 use crate::config::{Balance, EndpointLimits};
 
 const ONE: NonZeroU8 = NonZeroU8::MIN;
-const TWO: NonZeroU8 = NonZeroU8::new(2).expect("it is not zero");
 
 /// Endpoints that are looked after in one tick of a worker: less than a millisecond's work.
 /// With 10,000 it takes a second to look after all.
@@ -177,8 +176,8 @@ impl Choice {
         Some(self.endpoint(index))
     }
 
-    /// One that was not tried yet, and is not left alone unless that may be; where its group has none, one of the next
-    /// best.
+    /// One that was not tried yet, and is not left alone unless that may be; where its group
+    /// has none, one of the next best.
     pub fn pick_other(&mut self, asked: &Asked<'_>) -> Option<Rc<WorkerEndpoint>> {
         let (group, picked) = self.draw(asked)?;
         let set = &*self.set;
@@ -334,13 +333,13 @@ impl Drawing<'_> {
                 let cost = |place| ready(place).then_some(0.0);
                 choices::pick(schedule, ONE, rng, cost)
             }
-            Balance::LeastRequest => {
+            Balance::LeastRequest(drawn) => {
                 let of = |place, known| load(known, group.weight(place), now);
                 let cost = |place| known(place).map_or(0.0, |known| of(place, known));
                 let cost = |place| ready(place).then(|| cost(place));
-                choices::pick(schedule, TWO, rng, cost)
+                choices::pick(schedule, *drawn, rng, cost)
             }
-            Balance::PeakEwma => {
+            Balance::PeakEwma(drawn) => {
                 let rules = peak_ewma::Rules::default();
                 let of = |place: usize, known: &WorkerEndpoint| {
                     known
@@ -349,7 +348,7 @@ impl Drawing<'_> {
                 };
                 let cost = |place| known(place).map_or(0.0, |known| of(place, known));
                 let cost = |place| ready(place).then(|| cost(place));
-                choices::pick(schedule, TWO, rng, cost)
+                choices::pick(schedule, *drawn, rng, cost)
             }
         }
     }

@@ -16,7 +16,7 @@ use super::pool::{Pick, WorkerEndpoint};
 use super::replay::Spare;
 use super::request::{Progress, ToSend, TryEnd};
 use super::worker_cluster::WorkerCluster;
-use crate::balance::retry_budget::Denied;
+use crate::balance::retry_budget::{Denied, Tried};
 use crate::cluster::RetryPermit;
 use crate::config::{RetryMethods, RetryPolicy};
 use crate::error::{ErrorKind, ProxyError};
@@ -45,18 +45,21 @@ pub(super) fn may_go_on(first: &Outcome, asked: &Asked<'_>) -> bool {
 
 /// A token of the cluster's budget; counts and notes that there is none.
 pub(super) fn spend(cluster: &WorkerCluster, progress: &Progress) -> Option<RetryPermit> {
-    let token = token(cluster);
+    let token = token(cluster, Tried::Seen);
     token.map_err(|why| deny(cluster, progress, why)).ok()
 }
 
-fn token(cluster: &WorkerCluster) -> Result<RetryPermit, NoRetry> {
+fn token(cluster: &WorkerCluster, tried: Tried) -> Result<RetryPermit, NoRetry> {
     let cluster = cluster.cluster();
     let most = cluster.config.bounds.limits.retries;
-    cluster.retry_tokens.spend(most).map_err(|why| match why {
-        Denied::Spent => NoRetry::Budget,
-        Denied::AtOnce => NoRetry::AtOnce,
-        Denied::Limit => NoRetry::Limit,
-    })
+    cluster
+        .retry_tokens
+        .spend(most, tried)
+        .map_err(|why| match why {
+            Denied::Spent => NoRetry::Budget,
+            Denied::AtOnce => NoRetry::AtOnce,
+            Denied::Limit => NoRetry::Limit,
+        })
 }
 
 fn deny(cluster: &WorkerCluster, progress: &Progress, why: NoRetry) {
@@ -290,7 +293,7 @@ impl Tries<'_, '_> {
         // There are no more of these than connections were kept.
         let permit = match whom {
             Whom::Same => None,
-            Whom::Other | Whom::Any => Some(token(self.cluster)?),
+            Whom::Other | Whom::Any => Some(token(self.cluster, tried_by(outcome))?),
         };
         let given_back = outcome
             .as_mut()
@@ -358,6 +361,15 @@ pub(super) fn end_of(outcome: &Outcome) -> TryEnd {
             None => TryEnd::Status(answered.parts.status.as_u16()),
         },
         Err(failed) => TryEnd::Error(failed.error.kind),
+    }
+}
+
+/// Whether an origin may have seen the request.
+fn tried_by(outcome: &Outcome) -> Tried {
+    let stage = outcome.as_ref().err().map(|failed| failed.stage);
+    match stage {
+        Some(Stage::Connecting | Stage::Unsent) => Tried::Unseen,
+        Some(Stage::Refused | Stage::Sent) | None => Tried::Seen,
     }
 }
 

@@ -5,7 +5,7 @@ use super::super::codel;
 use super::super::gradient::tests::filled;
 use super::super::gradient::{self, Gradient};
 use super::super::outlier::{self, Ejections};
-use super::super::retry_budget::{self, Budget, Window};
+use super::super::retry_budget::{self, Budget, Tried, Window};
 use super::{Axis, Picture, percents, seconds, steps};
 
 /// A thousand requests a second; from 5 s to 25 s all tries fail at once.
@@ -22,8 +22,8 @@ fn retry_budget() {
             tries += 1.0;
             let is_outage = (5.0..25.0).contains(&at);
             for _ in 0..if is_outage { 2 } else { 0 } {
-                if budget.spend(requests, 100, None).is_ok() {
-                    budget.ended();
+                if budget.spend(requests, 100, None, Tried::Seen).is_ok() {
+                    budget.ended(Tried::Seen);
                     tries += 1.0;
                 }
             }

@@ -108,6 +108,53 @@ fn who_is_drained_is_no_part_of_the_whole() {
 }
 
 #[test]
+fn who_is_silent_is_with_the_best_and_alone_gets_hardly_anything() {
+    let spread = Spread::default();
+    let all = (0..4).map(|port| found(port, u8::from(port > 1), "a", "1", 1));
+    let set = set(all.collect(), &spread);
+    let vitals = |index: usize| &set.endpoints[index].vitals;
+    vitals(0).change(|signs| signs.silent = true);
+    let one = again(&set, &spread);
+    assert_eq!(groups(&one, &[]), [(vec![0, 1], 70.0), (vec![2, 3], 30.0)]);
+    vitals(1).change(|signs| signs.silent = true);
+    let tier = again(&set, &spread);
+    let [(first, little), (second, rest)] = &groups(&tier, &[])[..] else {
+        panic!("{:?}", groups(&tier, &[]));
+    };
+    assert_eq!((first, second), (&vec![0, 1], &vec![2, 3]));
+    assert_eq!((*little, *rest), (1.0, 100.0));
+    assert_eq!(tier.plan.draw(&[], || 0.5), Some(1));
+    assert_eq!(tier.plan.draw(&[], || 0.001), Some(0));
+    // Who is degraded is asked before, and with them.
+    vitals(1).change(|signs| {
+        signs.silent = false;
+        signs.degraded = true;
+    });
+    let degraded = again(&set, &spread);
+    assert_eq!(groups(&degraded, &[])[0].0, [0, 1]);
+}
+
+#[test]
+fn a_zone_of_which_all_are_silent_keeps_hardly_anything() {
+    let spread = Spread {
+        zone: Some("a".into()),
+        ..Spread::default()
+    };
+    let all = ["a", "a", "b", "b"].iter().zip(0..);
+    let all = all.map(|(zone, port)| found(port, 0, zone, "1", 1));
+    let set = set(all.collect(), &spread);
+    assert_eq!(groups(&set, &[]), [(vec![0, 1], 100.0), (vec![2, 3], 0.0)]);
+    for index in [0, 1] {
+        let vitals = &set.endpoints[index].vitals;
+        vitals.change(|signs| signs.silent = true);
+    }
+    let silent = groups(&again(&set, &spread), &[]);
+    assert_eq!((&silent[0].0, &silent[1].0), (&vec![0, 1], &vec![2, 3]));
+    assert!((0.1..5.0).contains(&silent[0].1), "{silent:?}");
+    assert!(silent[1].1 > 95.0, "{silent:?}");
+}
+
+#[test]
 fn zones_make_groups_for_who_is_in_one() {
     let all = || {
         let all = ["a", "b", "b", "b"].iter().zip(0..);

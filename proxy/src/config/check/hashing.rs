@@ -1,21 +1,34 @@
 //! How a cluster's endpoints are picked, and by which key of a request.
 
+use std::num::NonZeroU8;
+
 use super::Checker;
 use super::address::{Wrong, read_header};
 use crate::config::checked::{Balance, HashKey, HashTable, Hashing, SetCookie};
 use crate::config::place::below;
 use crate::config::raw::{RawBalance, RawCluster, RawHashKey, RawHashName, RawHashWord};
 
+/// Endpoints that are drawn, where nothing is said.
+const TWO: NonZeroU8 = NonZeroU8::new(2).expect("it is not zero");
+
 impl Checker<'_> {
     pub(super) fn balance(&mut self, at: &str, raw: &RawCluster) -> Balance {
+        // From 2 to 16, by the schema.
+        let choices = raw.choices.unwrap_or(TWO);
         let table = match raw.balance {
             RawBalance::RingHash => Ok(HashTable::Ring),
             RawBalance::Maglev => Ok(HashTable::Maglev),
             RawBalance::RoundRobin => Err(Balance::RoundRobin),
-            RawBalance::LeastRequest => Err(Balance::LeastRequest),
-            RawBalance::PeakEwma => Err(Balance::PeakEwma),
+            RawBalance::LeastRequest => Err(Balance::LeastRequest(choices)),
+            RawBalance::PeakEwma => Err(Balance::PeakEwma(choices)),
             RawBalance::Random => Err(Balance::Random),
         };
+        let draws = [RawBalance::LeastRequest, RawBalance::PeakEwma];
+        if raw.choices.is_some() && !draws.contains(&raw.balance) {
+            let found = "`choices` with a policy that draws none";
+            let wanted = "no such key, or `balance: least_request` or `peak_ewma`";
+            self.mistake(&below(at, "choices"), found, wanted);
+        }
         match table {
             Ok(table) => Balance::Hash(self.hashing(at, raw, table)),
             Err(other) => {

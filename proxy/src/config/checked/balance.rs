@@ -1,14 +1,17 @@
 //! By what endpoints are picked.
 
+use std::num::NonZeroU8;
+
 use http::HeaderName;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Balance {
     RoundRobin,
-    /// Power of two choices.
-    LeastRequest,
+    /// Power of so many choices.
+    LeastRequest(NonZeroU8),
     Random,
-    PeakEwma,
+    /// Likewise.
+    PeakEwma(NonZeroU8),
     /// Equal keys go to the same endpoint.
     Hash(Hashing),
 }
@@ -17,7 +20,7 @@ impl Balance {
     /// Whether it goes by how requests went.
     pub fn watches(&self) -> bool {
         match self {
-            Self::LeastRequest | Self::PeakEwma => true,
+            Self::LeastRequest(_) | Self::PeakEwma(_) => true,
             Self::RoundRobin | Self::Random | Self::Hash(_) => false,
         }
     }
@@ -25,7 +28,7 @@ impl Balance {
     pub fn hashing(&self) -> Option<&Hashing> {
         match self {
             Self::Hash(hashing) => Some(hashing),
-            Self::RoundRobin | Self::LeastRequest | Self::Random | Self::PeakEwma => None,
+            Self::RoundRobin | Self::LeastRequest(_) | Self::Random | Self::PeakEwma(_) => None,
         }
     }
 
@@ -33,9 +36,9 @@ impl Balance {
     pub fn name(&self) -> &'static str {
         match self {
             Self::RoundRobin => "round_robin",
-            Self::LeastRequest => "least_request",
+            Self::LeastRequest(_) => "least_request",
             Self::Random => "random",
-            Self::PeakEwma => "peak_ewma",
+            Self::PeakEwma(_) => "peak_ewma",
             Self::Hash(hashing) => match hashing.table {
                 HashTable::Ring => "ring_hash",
                 HashTable::Maglev => "maglev",

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::num::NonZeroU16;
+use std::num::{NonZeroU8, NonZeroU16};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -51,6 +51,12 @@ pub(in crate::config) struct RawCluster {
     /// go to the same endpoint (docs/balancing.md).
     #[serde(default = "round_robin")]
     pub(in crate::config) balance: RawBalance,
+    /// How many are drawn, with `least_request` and `peak_ewma`, of which the best is taken:
+    /// 2 by default. With more, fewer requests meet a slow one, and more go to the same one
+    /// at the same time.
+    #[schemars(with = "NonZeroU8", range(min = 2, max = 16))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) choices: Option<NonZeroU8>,
     /// Where the key of a request is, in order of preference, with `ring_hash` and
     /// `maglev`: `filter` is what a filter set, `address` is the client's. By default
     /// `filter`, then `address`. A request without any goes anywhere.

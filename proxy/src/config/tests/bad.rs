@@ -265,6 +265,25 @@ fn clusters() {
 }
 
 #[test]
+fn choices() {
+    let endpoint = "endpoints: ['a:80']";
+    check_with_listener(
+        &format!(
+            "clusters:\n- {{ name: a, {endpoint}, choices: 2 }}\n\
+             - {{ name: b, {endpoint}, balance: maglev, choices: 4 }}\n\
+             - {{ name: c, {endpoint}, balance: peak_ewma, choices: 1 }}\n\
+             - {{ name: d, {endpoint}, balance: least_request, choices: 17 }}\n"
+        ),
+        &[
+            "3:44: found `choices` with a policy that draws none, wanted no such key, or `balance: least_request` or `peak_ewma`",
+            "4:61: found `choices` with a policy that draws none, wanted no such key, or `balance: least_request` or `peak_ewma`",
+            "5:64: found the number 1, wanted a whole number from 2 to 16",
+            "6:68: found the number 17, wanted a whole number from 2 to 16",
+        ],
+    );
+}
+
+#[test]
 fn hashing() {
     let endpoint = "endpoints: ['a:80']";
     check_with_listener(

@@ -1,3 +1,4 @@
+use std::num::NonZeroU8;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -35,6 +36,7 @@ clusters:
   - name: shop
     endpoints: ["10.0.0.1:80", { address: "Shop.internal:81", weight: 3 }, "unix:/run/x"]
     balance: least_request
+    choices: 3
 "#;
 
 fn full() -> Config {
@@ -81,7 +83,10 @@ fn everything_is_read() {
     assert_eq!(listener.path.encoded_slashes, EncodedSlashes::Keep);
 
     let cluster = &config.clusters[0];
-    assert_eq!(cluster.balance, Balance::LeastRequest);
+    assert_eq!(
+        cluster.balance,
+        Balance::LeastRequest(NonZeroU8::new(3).unwrap())
+    );
     let endpoints: Vec<_> = cluster
         .endpoints
         .iter()

@@ -1,6 +1,7 @@
 //! Endpoints as a worker follows and chooses them.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU8;
 
 use super::*;
 use crate::cluster::Address;
@@ -58,7 +59,7 @@ fn least_request_avoids_the_endpoint_that_holds_its_requests() {
         .await;
         let quick = Origin::answering(OK).await;
         let mut config = config([slow.address(), quick.address()]);
-        config.balance = Balance::LeastRequest;
+        config.balance = Balance::LeastRequest(NonZeroU8::new(2).unwrap());
         let cluster = open(config);
         // Held until one is at the slow one; the rest finds the quick one,
         // but for the few whose draws were all the same.
