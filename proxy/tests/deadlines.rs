@@ -4,12 +4,13 @@ mod support;
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
 
 use bytes::Bytes;
-use support::admin::metric;
+use support::admin::{get, json, metric};
 use support::http2::{self, Http2, post};
 use support::http2_origin::Http2Origin;
-use support::{Answer, Origin, Proxy, Seen, within};
+use support::{Answer, Origin, Proxy, Seen, refusing, within};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 fn proxy(listener: &str, cluster: &str, origin: SocketAddr) -> Proxy {
@@ -39,6 +40,79 @@ fn ran_out(proxy: &Proxy, answer: &Answer, kind: &str) {
 
 fn deadline_of(seen: &Seen) -> Option<u64> {
     seen.header("lockgate-deadline")?.parse().ok()
+}
+
+/// The same where a route has these times, and `more` of the cluster.
+fn routed(times: &str, origin: SocketAddr, more: &str) -> Proxy {
+    Proxy::start(&format!(
+        "workers: 1\nadmin: {{ address: '127.0.0.1:0' }}\n\
+         listeners: [{{ name: web, address: '127.0.0.1:0', filters: [router] }}]\n\
+         filters: {{ router: {{ component: 'lockgate:router', \
+         config: {{ routes: [{{ name: r, cluster: o, {times} }}] }} }} }}\n\
+         clusters: [{{ name: o, endpoints: ['{origin}'], {more} }}]\n"
+    ))
+}
+
+#[test]
+fn a_route_has_each_time_of_a_try() {
+    // Connections wait in its queue, and nobody says anything.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let tls = "tls: { insecure_skip_verify: true }";
+    for (times, cluster, kind) in [
+        ("answer_timeout: 100ms", "", "answer_timeout"),
+        ("connect_timeout: 100ms", tls, "connect_timeout"),
+        (
+            "connect_timeout: 30s, tls_timeout: 100ms",
+            tls,
+            "tls_timeout",
+        ),
+        ("try_timeout: 100ms", tls, "try_timeout"),
+    ] {
+        let proxy = routed(times, address, cluster);
+        ran_out(&proxy, &proxy.get("/"), kind);
+    }
+    // Longer than the cluster's, too.
+    let proxy = routed(
+        "answer_timeout: 300ms",
+        address,
+        "timeouts: { answer: 1ms }",
+    );
+    let began = std::time::Instant::now();
+    ran_out(&proxy, &proxy.get("/"), "answer_timeout");
+    assert!(began.elapsed() >= Duration::from_millis(300));
+}
+
+/// A filter that gives an endpoint no time costs its own exchanges, and nobody else an endpoint
+/// or a cluster.
+#[test]
+fn who_had_no_time_is_not_to_blame() {
+    let (origin, _release) = Origin::holding("late");
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = silent.local_addr().unwrap();
+    let more = "outliers: { consecutive_no_answer: 10, max_ejected: 100 }, \
+                breaker: { min_requests: 2 }";
+    let tls = format!("tls: {{ insecure_skip_verify: true }}, {more}");
+    for (times, origin, cluster) in [
+        ("timeout: 1ms", origin.address, more),
+        ("try_timeout: 1ms", origin.address, more),
+        ("answer_timeout: 1ms", origin.address, more),
+        ("connect_timeout: 1ms", silent, &tls),
+        ("tls_timeout: 1ms", silent, &tls),
+    ] {
+        let proxy = routed(times, origin, cluster);
+        let told = || json(&get(proxy.admin(), "/clusters"))[0].clone();
+        let refusing = (0..20).filter(|_| {
+            assert_eq!(proxy.get("/held").status, 504, "{times}");
+            told()["endpoints"][0]["refusing"] == true
+        });
+        // A machine that stands still for a moment has given it time.
+        assert!(refusing.count() < 20, "{times}");
+        let cluster = told();
+        assert_eq!(cluster["endpoints"][0]["health"], "healthy", "{times}");
+        assert_eq!(cluster["endpoints"][0]["ejections"], 0, "{times}");
+        assert_eq!(cluster["breaker"], "closed", "{times}");
+    }
 }
 
 #[test]
@@ -117,12 +191,7 @@ fn a_handshake_has_a_time_of_its_own() {
     ran_out(&proxy, &proxy.get("/"), "tls_timeout");
     let cluster = "tls: { insecure_skip_verify: true }, timeouts: { tls: 30s, connect: 100ms }";
     let proxy = self::proxy("", cluster, address);
-    let answer = proxy.get("/");
-    assert_eq!(
-        answer.header("proxy-status"),
-        Some("lockgate; error=connection_timeout")
-    );
-    failed_once(&proxy, "connect_timeout");
+    ran_out(&proxy, &proxy.get("/"), "connect_timeout");
 }
 
 /// What an origin of gRPC is told of its time; the calls that it gets are never answered.
@@ -233,11 +302,7 @@ fn a_chain_sends_an_origin_that_fails_a_fifth_more() {
 
 #[test]
 fn a_chain_connects_to_an_origin_that_is_down_a_fifth_more() {
-    let dead = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let chain = chain(dead);
+    let chain = chain(refusing());
     load(&chain[0], 502);
     let failures = "lockgate_cluster_connect_failures_total{cluster=\"o\"}";
     let count = metric(chain[CHAIN - 1].admin(), failures) as usize;

@@ -54,6 +54,12 @@ pub struct RouteConfig {
     pub timeout: Option<Span>,
     /// How long one try may take, to the head of its answer. Limits as above.
     pub try_timeout: Option<Span>,
+    /// How long a new connection may take, TLS and all. Limits as above.
+    pub connect_timeout: Option<Span>,
+    /// Of that, the TLS handshake. Limits as above.
+    pub tls_timeout: Option<Span>,
+    /// From the request's last byte to the head of the answer. Limits as above.
+    pub answer_timeout: Option<Span>,
     /// How long the answer's body may come to a stop. Limits as above.
     pub idle_timeout: Option<Span>,
     /// The retry policy, one of `retry_policies`, instead of the cluster's.

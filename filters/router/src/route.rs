@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use lockgate_sdk::Timeout;
+
 use crate::edits::{Edits, Field};
 use crate::matching::Conditions;
 use crate::redirect::Redirect;
@@ -34,9 +36,8 @@ pub struct Forward {
     pub authority: Option<Box<str>>,
     pub request: Edits,
     pub response: Edits,
-    pub timeout: Option<Duration>,
-    pub try_timeout: Option<Duration>,
-    pub idle_timeout: Option<Duration>,
+    /// Those that the route has.
+    pub timeouts: Vec<(Timeout, Duration)>,
     pub retry: Option<Box<str>>,
 }
 

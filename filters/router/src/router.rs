@@ -211,14 +211,8 @@ impl Forward {
         if let Some(authority) = &self.authority {
             request.set_authority(authority)?;
         }
-        for (which, after) in [
-            (Timeout::Total, self.timeout),
-            (Timeout::Try, self.try_timeout),
-            (Timeout::Idle, self.idle_timeout),
-        ] {
-            if let Some(after) = after {
-                exchange.set_timeout(which, after);
-            }
+        for (which, after) in &self.timeouts {
+            exchange.set_timeout(*which, *after);
         }
         if let Some(policy) = &self.retry {
             exchange.set_retry(policy)?;

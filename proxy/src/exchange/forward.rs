@@ -3,6 +3,7 @@
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use http::header::{HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
@@ -15,13 +16,15 @@ use super::mirror::{BodyKind, Copy};
 use super::outgoing::Outgoing;
 use super::upload::{Upload, alongside};
 use super::{Scene, hops, reply, target};
-use crate::config::{ClusterProtocol, RetryPolicy};
+use crate::config::{self, ClusterProtocol, RetryPolicy};
 use crate::deadline::Alarm;
 use crate::error::{ErrorKind, ProxyError};
+use crate::filter::timeouts::Timed;
 use crate::filter::{Flow, View};
 use crate::http::{Framing, ResponseHead, TargetForm, hop};
 use crate::upstream::{
-    self, Answer, Progress, RequestBody, Terms, TryEnd, UpstreamRequest, WorkerCluster,
+    self, Answer, ConnectTimes, Progress, RequestBody, Terms, TryEnd, UpstreamRequest,
+    WorkerCluster,
 };
 
 /// The client's halves but for its body, which the upload reads.
@@ -130,6 +133,7 @@ async fn forward(
     if is_call(asked, &cluster) {
         upload.set_timeout(scene.listener.shared.config.timeouts.longest);
     }
+    let is_hurried = is_hurried(scene, &course.view, &cluster.cluster().config);
     note_total(scene, &mut course.view, &cluster);
     let progress = match cluster.cluster().config.targets {
         None => {
@@ -154,7 +158,8 @@ async fn forward(
             ))
             .await?
         }
-    };
+    }
+    .hurried(is_hurried);
     let limit = scene.limit(asked, &course.view);
     let now = Instant::now();
     if limit.at <= now {
@@ -234,10 +239,32 @@ pub fn is_late(kind: ErrorKind) -> bool {
 
 /// The cluster's time for all of it, where no filter has said how long it may take.
 pub fn note_total(scene: &Scene<'_>, view: &mut View, cluster: &WorkerCluster) {
-    if let Some(total) = cluster.cluster().config.timeouts.total {
+    let timeouts = &mut view.decisions.timeouts;
+    if let Some(total) = cluster.cluster().config.timeouts.total
+        && timeouts[Timed::Total].is_none()
+    {
         let own = scene.listener.shared.config.timeouts.total;
-        (view.decisions.total_timeout).get_or_insert_with(|| total.min(own));
+        timeouts.set(Timed::Total, Some(total.min(own)));
     }
+}
+
+/// Whether filters gave it less time than the configuration does.
+pub fn is_hurried(scene: &Scene<'_>, view: &View, cluster: &config::Cluster) -> bool {
+    let (said, own) = (&view.decisions.timeouts, &cluster.timeouts);
+    let total = scene.listener.shared.config.timeouts.total;
+    let total = own.total.map_or(total, |own| own.min(total));
+    // A try is over no later than its answer's head is there.
+    let of_try = own.try_timeout.unwrap_or(own.answer);
+    [
+        (Timed::Total, total),
+        (Timed::Try, of_try),
+        (Timed::Idle, own.idle),
+        (Timed::Connect, own.connect),
+        (Timed::Tls, own.tls.unwrap_or(own.connect)),
+        (Timed::Answer, own.answer),
+    ]
+    .into_iter()
+    .any(|(which, own)| said[which].is_some_and(|said| said < own))
 }
 
 /// Where it was tried, of which the last ended so.
@@ -360,15 +387,26 @@ fn terms_for<'a>(
 ) -> Terms<'a> {
     let longest = scene.listener.shared.config.timeouts.longest;
     let mut terms = Terms::of(&cluster.cluster().config).with_retry(retry);
-    if let Some(limit) = view.decisions.try_timeout {
-        terms.try_timeout = Some(limit.min(longest));
-    }
-    match view.decisions.idle_timeout {
-        Some(idle) => terms.idle = idle.min(longest),
+    let said = |which| view.decisions.timeouts[which].map(|said| said.min(longest));
+    terms.connect = connect_times(view, cluster, longest);
+    terms.try_timeout = said(Timed::Try).or(terms.try_timeout);
+    terms.answer = said(Timed::Answer).unwrap_or(terms.answer);
+    match said(Timed::Idle) {
+        Some(idle) => terms.idle = idle,
         None if is_call(asked, cluster) => terms.idle = longest,
         None => {}
     }
     terms
+}
+
+/// Likewise, for a connection.
+pub fn connect_times(view: &View, cluster: &WorkerCluster, longest: Duration) -> ConnectTimes {
+    let said = |which| view.decisions.timeouts[which].map(|said| said.min(longest));
+    let own = ConnectTimes::of(&cluster.cluster().config);
+    ConnectTimes {
+        whole: said(Timed::Connect).unwrap_or(own.whole),
+        tls: said(Timed::Tls).or(own.tls),
+    }
 }
 
 /// A call of gRPC where that is spoken. It may be silent for as long as it lasts: pings

@@ -10,6 +10,7 @@ use super::begin::Asked;
 use crate::config::{RetryMethods, RetryPolicy};
 use crate::error::ErrorKind;
 use crate::filter::View;
+use crate::filter::timeouts::Timed;
 use crate::http::Framing;
 use crate::http::hops::{self, Covered};
 use crate::upstream::Told;
@@ -56,7 +57,7 @@ impl Scene<'_> {
     /// When the whole exchange must be over.
     pub(super) fn limit(&self, asked: &Asked, view: &View) -> Limit {
         let timeouts = &self.listener.shared.config.timeouts;
-        let asked_for = view.decisions.total_timeout;
+        let asked_for = view.decisions.timeouts[Timed::Total];
         let total = asked_for.map_or(timeouts.total, |total| total.min(timeouts.longest));
         let own = Limit {
             at: (self.started + total).into(),
@@ -79,7 +80,7 @@ impl Scene<'_> {
 /// What the next hop is told, which is nothing where nobody has said anything.
 pub fn told<'a>(asked: &'a Asked, view: &View) -> Told<'a> {
     Told {
-        deadline: asked.hop.left.is_some() || view.decisions.total_timeout.is_some(),
+        deadline: asked.hop.left.is_some() || view.decisions.timeouts[Timed::Total].is_some(),
         grpc_timeout: asked.hop.has_grpc_timeout,
         is_grpc: asked.is_grpc,
         covered: asked.hop.covered.as_deref(),

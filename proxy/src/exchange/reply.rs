@@ -106,7 +106,9 @@ fn proxy_status(kind: ErrorKind) -> HeaderValue {
         ErrorKind::LookupFailed => "lockgate; error=dns_error",
         ErrorKind::LookupTimeout => "lockgate; error=dns_timeout",
         ErrorKind::ConnectFailed => "lockgate; error=connection_refused",
-        ErrorKind::ConnectTimeout => "lockgate; error=connection_timeout",
+        ErrorKind::ConnectTimeout => {
+            "lockgate; error=connection_timeout; details=\"connect_timeout\""
+        }
         ErrorKind::UpstreamTlsFailed => "lockgate; error=tls_protocol_error",
         ErrorKind::TlsTimeout => "lockgate; error=connection_timeout; details=\"tls_timeout\"",
         ErrorKind::AnswerTimeout => {

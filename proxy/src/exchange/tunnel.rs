@@ -15,6 +15,7 @@ use super::bounds::Bounds;
 use super::relay::{Side, relay};
 use super::{Local, Over, Scene, tell};
 use crate::drain::Watcher;
+use crate::filter::timeouts::Timed;
 use crate::listener::Socket;
 use crate::pump::Passed;
 use crate::snapshot::{Listener, WorkerSnapshot};
@@ -51,7 +52,7 @@ impl Tunnel {
             view.states = Vec::new();
             view.calls = None;
         }
-        let idle = view.decisions.idle_timeout;
+        let idle = view.decisions.timeouts[Timed::Idle];
         Self {
             origin,
             asked,

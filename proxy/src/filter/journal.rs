@@ -8,6 +8,7 @@ use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use smallvec::SmallVec;
 
+use super::timeouts::Timed;
 use super::view::View;
 use crate::balance::subsets::Label;
 use crate::config::Name;
@@ -38,9 +39,7 @@ pub enum Undo {
     /// A state that was not there before; it is the last.
     NewState,
     State(usize, Vec<u8>),
-    TotalTimeout(Option<Duration>),
-    TryTimeout(Option<Duration>),
-    IdleTimeout(Option<Duration>),
+    Timeout(Timed, Option<Duration>),
 }
 
 /// The changes of one call, oldest first.
@@ -98,9 +97,7 @@ fn apply(undo: Undo, view: &mut View) {
         Undo::Attribute(place, value) => view.attributes[place].1 = value,
         Undo::NewState => drop(view.states.pop()),
         Undo::State(place, state) => view.states[place].1 = state,
-        Undo::TotalTimeout(timeout) => decisions.total_timeout = timeout,
-        Undo::TryTimeout(timeout) => decisions.try_timeout = timeout,
-        Undo::IdleTimeout(timeout) => decisions.idle_timeout = timeout,
+        Undo::Timeout(which, before) => drop(decisions.timeouts.set(which, before)),
     }
 }
 

@@ -46,6 +46,7 @@ mod shadow;
 mod state;
 #[cfg(test)]
 pub mod tests;
+pub mod timeouts;
 mod transform;
 mod verdict;
 mod version;

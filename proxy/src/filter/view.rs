@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use smallvec::SmallVec;
 
 use super::calls::Calls;
+use super::timeouts::Timeouts;
 use crate::balance::subsets::Label;
 use crate::config::Name;
 use crate::http::request_id::Hex;
@@ -138,9 +139,7 @@ pub struct Decisions {
     pub mirrors: Vec<Mirror>,
     /// Asked for in the current call; the chain waits as soon as it is over.
     pub delay: Duration,
-    pub total_timeout: Option<Duration>,
-    pub try_timeout: Option<Duration>,
-    pub idle_timeout: Option<Duration>,
+    pub timeouts: Timeouts,
 }
 
 /// A copy to be sent elsewhere.

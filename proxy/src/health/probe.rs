@@ -19,8 +19,8 @@ use crate::config::{self, Check, HealthCheck, HttpCheck};
 use crate::error::ProxyError;
 use crate::stats::{ClusterStats, PerWorker};
 use crate::upstream::{
-    Answer, Frame, Progress, RequestBody, Terms, UpstreamRequest, WorkerCluster, body_channel,
-    forward, reach_opaque,
+    Answer, ConnectTimes, Frame, Progress, RequestBody, Terms, UpstreamRequest, WorkerCluster,
+    body_channel, forward, reach_opaque,
 };
 
 /// What an answer's body is looked at, at most.
@@ -109,7 +109,8 @@ impl Probe {
 
     async fn connect(&self, endpoint: &Endpoint, timeout: Duration) -> Outcome {
         let worker = self.alone(endpoint, timeout);
-        let reached = reach_opaque(&worker, &Progress::default()).await;
+        let times = ConnectTimes::of(&worker.cluster().config);
+        let reached = reach_opaque(&worker, times, &Progress::default()).await;
         reached
             .map(|_| Said::default())
             .map_err(|error| told(&error))

@@ -26,7 +26,7 @@ use crate::listener::Socket;
 use crate::pump::Passed;
 use crate::snapshot::{WorkerListener, WorkerSnapshot};
 use crate::stats::{ListenerStats, PerWorker};
-use crate::upstream::{Progress, WorkerCluster, reach_opaque};
+use crate::upstream::{ConnectTimes, Progress, WorkerCluster, reach_opaque};
 
 /// A client's connection, ready to be passed on.
 pub struct TcpClient {
@@ -150,7 +150,8 @@ async fn pass(
     } = client;
     let reached = match cluster {
         Some(cluster) => {
-            let reaching = Box::pin(reach_opaque(&cluster, &facts.progress));
+            let times = ConnectTimes::of(&cluster.cluster().config);
+            let reaching = Box::pin(reach_opaque(&cluster, times, &facts.progress));
             bounds
                 .until(&watcher, reaching)
                 .await

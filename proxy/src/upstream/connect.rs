@@ -2,6 +2,7 @@
 
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 use smallvec::SmallVec;
 use tokio::io::AsyncWriteExt;
@@ -19,6 +20,7 @@ use super::pool::{Lease, Pick, Pool, WorkerEndpoint};
 use super::request::{Progress, TryEnd};
 use super::retry;
 use super::socket::Socket;
+use super::terms::ConnectTimes;
 use super::worker_cluster::WorkerCluster;
 use crate::cluster::{Address, Endpoint};
 use crate::config::{ClusterProtocol, ClusterSocket};
@@ -55,9 +57,9 @@ pub(super) async fn connect(
 pub(super) async fn connect_alone(
     cluster: &WorkerCluster,
     mut pick: Pick,
+    times: ConnectTimes,
     progress: &Progress,
 ) -> Result<(Socket, Pick), ProxyError> {
-    let limit = cluster.cluster().config.timeouts.connect;
     let _waiting = Taken::pending(&cluster.pool.admission)?;
     let mut tried: SmallVec<[Rc<WorkerEndpoint>; MAX_TRIES]> = SmallVec::new();
     let mut _permit = None;
@@ -67,17 +69,16 @@ pub(super) async fn connect_alone(
             let opening = async {
                 let used = tls::Use::Opaque;
                 let _for_it = waiting_for(&cluster.pool, endpoint)?;
-                let counted = room(cluster, endpoint, used).await?;
-                open_socket(
-                    &cluster.pool,
-                    &endpoint.shared,
+                let counted = room(cluster, endpoint, used, times.whole).await?;
+                let opening = OpeningSocket {
+                    pool: &cluster.pool,
+                    endpoint: &endpoint.shared,
                     used,
-                    progress.client,
-                    counted,
-                )
-                .await
+                    tls_timeout: times.tls,
+                };
+                opening.open(progress.client, counted).await
             };
-            match timeout(limit, opening).await {
+            match timeout(times.whole, opening).await {
                 Ok(opened) => opened,
                 Err(_) => Err(ErrorKind::ConnectTimeout.into()),
             }
@@ -131,8 +132,10 @@ async fn reach<T>(
         Err(failure) if is_limit(failure.kind) => return Err(failure),
         Err(failure) => failure,
     };
-    if is_failure(&cluster.pool, &pick.endpoint, &failure) {
-        cluster.blame(&pick.endpoint, start, &failure);
+    count_failure(&cluster.pool, shared, &failure);
+    if is_endpoints_fault(&failure) && !progress.spares(failure.kind, start) {
+        shared.refused(Instant::now(), cluster.cluster().config.refused_pause);
+        cluster.blame(&pick.endpoint, start, &failure, progress);
     }
     Err(failure)
 }
@@ -141,18 +144,12 @@ fn is_limit(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::ConnectionLimit | ErrorKind::EndpointLimit)
 }
 
-/// Counts and tells of a connection that was not made. Whether that says something of the
-/// endpoint, which is then passed over for a while.
-fn is_failure(pool: &Pool, endpoint: &WorkerEndpoint, failure: &ProxyError) -> bool {
+/// Counts and tells of a connection that was not made.
+fn count_failure(pool: &Pool, endpoint: &Endpoint, failure: &ProxyError) {
     pool.stats().connect_failures.add(1);
-    let (config, endpoint) = (&pool.cluster.config, &endpoint.shared);
+    let cluster = &pool.cluster.config.name;
     let cause = failure.source.as_ref().map(tracing::field::display);
-    tracing::debug!(cluster = %config.name, endpoint = %endpoint.label, kind = failure.kind.name(), cause, "cannot connect");
-    let is_its_fault = is_endpoints_fault(failure);
-    if is_its_fault {
-        endpoint.refused(Instant::now(), config.refused_pause);
-    }
-    is_its_fault
+    tracing::debug!(%cluster, endpoint = %endpoint.label, kind = failure.kind.name(), cause, "cannot connect");
 }
 
 enum Opened {
@@ -198,14 +195,16 @@ async fn open(
     let now = Instant::now();
     let config = &cluster.cluster().config;
     let (deadline, client) = (asked.try_deadline, asked.progress.client);
-    let own = (now + config.timeouts.connect, ErrorKind::ConnectTimeout);
+    let times = asked.terms.connect;
+    let own = (now + times.whole, ErrorKind::ConnectTimeout);
     let whole = deadline.map(|deadline| (deadline, ErrorKind::TryTimeout));
     let (deadline, late) = whole.map_or(own, |whole| std::cmp::min_by_key(own, whole, |at| at.0));
     let opening = Opening {
         pool: &cluster.pool,
         endpoint: &pick.endpoint,
         now,
-        room: room(cluster, &pick.endpoint, tls::Use::Http),
+        tls_timeout: times.tls,
+        room: room(cluster, &pick.endpoint, tls::Use::Http, times.whole),
     };
     let opening = async {
         match config.protocol {
@@ -232,6 +231,7 @@ pub(super) async fn open_ahead(pool: &Pool, endpoint: &WorkerEndpoint, counted: 
         pool,
         endpoint,
         now: Instant::now(),
+        tls_timeout: pool.cluster.config.timeouts.tls,
         room: std::future::ready(Ok(counted)),
     };
     let config = &pool.cluster.config;
@@ -252,7 +252,11 @@ pub(super) async fn open_ahead(pool: &Pool, endpoint: &WorkerEndpoint, counted: 
         Err(_) => ErrorKind::ConnectTimeout.into(),
     };
     // What would have failed a request is a sign as well where none came.
-    if is_failure(pool, endpoint, &failure) {
+    count_failure(pool, &endpoint.shared, &failure);
+    if is_endpoints_fault(&failure) {
+        endpoint
+            .shared
+            .refused(Instant::now(), config.refused_pause);
         pool.got_nothing(&endpoint.shared, failure.kind);
         if !is_refusal(&failure) {
             pool.note(&endpoint.shared, failure_of(failure.kind));
@@ -266,6 +270,7 @@ struct Opening<'a, R> {
     pool: &'a Pool,
     endpoint: &'a WorkerEndpoint,
     now: Instant,
+    tls_timeout: Option<Duration>,
     room: R,
 }
 
@@ -319,7 +324,13 @@ impl<R: Future<Output = Result<Counted, ProxyError>>> Opening<'_, R> {
 
     async fn socket(self, used: tls::Use, client: Option<Ends>) -> Result<Socket, ProxyError> {
         let counted = self.room.await?;
-        open_socket(self.pool, &self.endpoint.shared, used, client, counted).await
+        let opening = OpeningSocket {
+            pool: self.pool,
+            endpoint: &self.endpoint.shared,
+            used,
+            tls_timeout: self.tls_timeout,
+        };
+        opening.open(client, counted).await
     }
 }
 
@@ -380,56 +391,61 @@ fn is_endpoints_fault(failure: &ProxyError) -> bool {
     failure.kind != ErrorKind::TryTimeout && !is_own
 }
 
-/// Room for one connection more, which may be waited for.
+/// Room for one connection more, for which some of `time` may be waited.
 async fn room(
     cluster: &WorkerCluster,
     endpoint: &WorkerEndpoint,
     used: tls::Use,
+    time: Duration,
 ) -> Result<Counted, ProxyError> {
-    let config = &cluster.cluster().config;
     // Streams find room when others end, and not when a connection does, unless one of
     // theirs is to be replaced.
     let is_alone = used == tls::Use::Opaque || endpoint.speaks_http1(&cluster.pool);
     let waits = is_alone || endpoint.channels.has_spent(Instant::now());
     let make_room = || cluster.close_an_idle();
     // Half of it is for connecting, and the rest for two kinds of room.
-    let most = config.timeouts.connect / 4;
+    let most = time / 4;
     let admission = &cluster.pool.admission;
     let of_endpoint = at_endpoint(&cluster.pool, endpoint, waits, most).await?;
     let of_cluster = Taken::connection(admission, waits, most, make_room).await?;
     Ok(Counted::new(of_cluster, of_endpoint, endpoint))
 }
 
-/// A socket, and TLS on it where the cluster has that; before all, the header that tells
-/// whose connection it is, where the origin wants one.
-async fn open_socket(
-    pool: &Pool,
-    endpoint: &Endpoint,
+/// How one socket is made.
+struct OpeningSocket<'a> {
+    pool: &'a Pool,
+    endpoint: &'a Endpoint,
     used: tls::Use,
-    client: Option<Ends>,
-    counted: Counted,
-) -> Result<Socket, ProxyError> {
-    let config = &pool.cluster.config;
-    let plain = open_plain(&endpoint.address, &config.socket, counted).await;
-    let mut plain = plain.map_err(failed)?;
-    if let Some(version) = config.proxy_protocol {
-        let header = proxy_protocol::header(version, client);
-        plain.write_all(&header).await.map_err(failed)?;
-    }
-    let Some(client) = &pool.cluster.tls else {
-        return Ok(plain);
-    };
-    let connecting = tls::connect(client, used, &endpoint.tls_name, plain);
-    let connected = match config.timeouts.tls {
-        None => connecting.await,
-        Some(limit) => match timeout(limit, connecting).await {
-            Ok(connected) => connected,
-            Err(_) => return Err(ErrorKind::TlsTimeout.into()),
-        },
-    };
-    match connected {
-        Ok(tls) => Ok(Socket::Tls(Box::new(tls))),
-        Err(error) => Err(ProxyError::with(ErrorKind::UpstreamTlsFailed, error)),
+    tls_timeout: Option<Duration>,
+}
+
+impl OpeningSocket<'_> {
+    /// A socket, and TLS on it where the cluster has that; before all, the header that tells
+    /// whose connection it is, where the origin wants one.
+    async fn open(self, client: Option<Ends>, counted: Counted) -> Result<Socket, ProxyError> {
+        let Self { pool, endpoint, .. } = self;
+        let config = &pool.cluster.config;
+        let plain = open_plain(&endpoint.address, &config.socket, counted).await;
+        let mut plain = plain.map_err(failed)?;
+        if let Some(version) = config.proxy_protocol {
+            let header = proxy_protocol::header(version, client);
+            plain.write_all(&header).await.map_err(failed)?;
+        }
+        let Some(client) = &pool.cluster.tls else {
+            return Ok(plain);
+        };
+        let connecting = tls::connect(client, self.used, &endpoint.tls_name, plain);
+        let connected = match self.tls_timeout {
+            None => connecting.await,
+            Some(limit) => match timeout(limit, connecting).await {
+                Ok(connected) => connected,
+                Err(_) => return Err(ErrorKind::TlsTimeout.into()),
+            },
+        };
+        match connected {
+            Ok(tls) => Ok(Socket::Tls(Box::new(tls))),
+            Err(error) => Err(ProxyError::with(ErrorKind::UpstreamTlsFailed, error)),
+        }
     }
 }
 

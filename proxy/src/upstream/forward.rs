@@ -53,7 +53,7 @@ pub fn forward<'a>(
     // Here, so that the future holds it once, and as small as it gets.
     let (mut request, upgrade) = request.into_hyper();
     async move {
-        let active = Active::begin(&cluster.pool).await?;
+        let active = Active::begin(&cluster.pool, progress).await?;
         let start = Instant::now();
         let is_empty = matches!(request.body(), RequestBody::Empty);
         let mut asked = Asked {
@@ -260,7 +260,7 @@ pub(super) async fn attempt(
         Err(failed) => {
             // Whoever says that it does not look at a request has answered it.
             if failed.stage == Stage::Sent {
-                cluster.blame(&endpoint, now, &failed.error);
+                cluster.blame(&endpoint, now, &failed.error, asked.progress);
             }
             Err(failed)
         }
@@ -392,7 +392,7 @@ pub(super) async fn fresh(
         Err(failed) => failed,
     };
     if failed.stage != Stage::Refused {
-        cluster.blame(&endpoint, start, &failed.error);
+        cluster.blame(&endpoint, start, &failed.error, asked.progress);
     }
     // With TLS 1.3 it is now that an endpoint says what it thinks of a certificate.
     // What else it does not like may be one request's.

@@ -48,5 +48,5 @@ pub use opaque::{Opaque, reach_opaque};
 pub use options::try_out;
 pub use pool::Sweep;
 pub use request::{Progress, Try, TryEnd, UpstreamRequest};
-pub use terms::{Terms, Told};
+pub use terms::{ConnectTimes, Terms, Told};
 pub use worker_cluster::WorkerCluster;

@@ -19,6 +19,7 @@ use super::http2::{Duplex, StreamLease};
 use super::pool::{Active, Lease, Pick};
 use super::request::Progress;
 use super::socket::Socket;
+use super::terms::ConnectTimes;
 use super::worker_cluster::WorkerCluster;
 use crate::balance::outlier::Answer;
 use crate::balance::peak_ewma::Outcome;
@@ -57,15 +58,16 @@ macro_rules! with {
 /// A connection to an endpoint of the cluster, or to another where that one takes none.
 pub async fn reach_opaque(
     cluster: &WorkerCluster,
+    times: ConnectTimes,
     progress: &Progress,
 ) -> Result<Opaque, ProxyError> {
-    let active = Active::begin(&cluster.pool).await?;
+    let active = Active::begin(&cluster.pool, progress).await?;
     cluster.note_key(&HeaderMap::new(), progress);
     let pick = match cluster.pick(Instant::now(), progress) {
         Ok(pick) => pick,
         Err(why) => return Err(active.failed(why.into())),
     };
-    match connect_alone(cluster, pick, progress).await {
+    match connect_alone(cluster, pick, times, progress).await {
         Ok((socket, pick)) => {
             pick.answered(Instant::now(), Outcome::Answered);
             active.judge(false);

@@ -11,9 +11,10 @@ use hyper::client::conn::http1;
 use tokio::time::Instant;
 
 use super::admission::{Admission, Entry};
-use super::classify::answer_of_call;
+use super::classify::{answer_of_call, is_late};
 use super::connection::Connection;
 use super::http2::{Channel, Channels};
+use super::request::Progress;
 use crate::balance::outlier::Answer;
 use crate::balance::peak_ewma::{self, Outcome, Tally};
 use crate::balance::silence::Nothing;
@@ -677,11 +678,13 @@ pub(super) struct Active {
     pool: Rc<Pool>,
     /// Where the cluster has bounds.
     entry: Option<Entry>,
+    /// Filters gave it less time than the configuration does.
+    is_hurried: bool,
 }
 
 impl Active {
     /// As soon as the cluster's bounds let it in.
-    pub async fn begin(pool: &Rc<Pool>) -> Result<Self, ProxyError> {
+    pub async fn begin(pool: &Rc<Pool>, progress: &Progress) -> Result<Self, ProxyError> {
         let entry = match &pool.cluster.bounds {
             None => None,
             Some(bounds) => match Entry::of(&pool.admission, bounds).await {
@@ -695,7 +698,11 @@ impl Active {
         pool.stats().requests.add(1);
         pool.stats().active.add(1);
         let pool = Rc::clone(pool);
-        Ok(Self { pool, entry })
+        Ok(Self {
+            pool,
+            entry,
+            is_hurried: progress.is_hurried,
+        })
     }
 
     /// Tells the breaker how it went, as far as its answer's head says.
@@ -731,7 +738,9 @@ impl Active {
                 | ErrorKind::EndpointSilent
                 | ErrorKind::PendingLimit
         );
-        if error.kind.origin() == Origin::Upstream && was_sent {
+        // Nor does what had less time than the configuration gives it.
+        let had_time = !(self.is_hurried && is_late(error.kind));
+        if error.kind.origin() == Origin::Upstream && was_sent && had_time {
             self.judge(true);
         }
         error

@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::body::RequestBody;
+use super::classify::is_late;
 use super::destinations::is_for_services;
 use crate::balance::subsets::Label;
 use crate::cluster::Endpoint;
@@ -49,7 +50,12 @@ pub struct Progress {
     pub(super) key: Cell<u64>,
     /// Those that its endpoint is to have.
     pub(super) labels: Box<[Label]>,
+    /// Filters gave it less time than the configuration does.
+    pub(super) is_hurried: bool,
 }
+
+/// Who gives an endpoint less time has asked for too much.
+pub(super) const FAIR: Duration = Duration::from_millis(100);
 
 impl Progress {
     /// Of a client's request.
@@ -92,6 +98,17 @@ impl Progress {
     /// The same, for an endpoint with these labels.
     pub fn with_labels(self, labels: Box<[Label]>) -> Self {
         Self { labels, ..self }
+    }
+
+    /// The same, of which filters may have shortened the times.
+    pub fn hurried(self, is_hurried: bool) -> Self {
+        Self { is_hurried, ..self }
+    }
+
+    /// Whether an endpoint that failed so, asked at `since`, is not to blame: a filter gave it
+    /// next to no time.
+    pub(super) fn spares(&self, kind: ErrorKind, since: Instant) -> bool {
+        self.is_hurried && is_late(kind) && since.elapsed() < FAIR
     }
 
     /// It is tried there now.

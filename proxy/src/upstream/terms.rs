@@ -9,9 +9,10 @@ use tokio::time::Instant;
 use crate::config::{self, RetryPolicy};
 use crate::http::hops::{self, Covered};
 
-/// The terms of one request. Connecting has the cluster's own timeouts.
+/// The terms of one request.
 #[derive(Debug, Clone)]
 pub struct Terms<'a> {
+    pub connect: ConnectTimes,
     /// From the request's last byte to the answer's head.
     pub answer: Duration,
     /// Without a byte of the answer's body, or without the origin taking a byte
@@ -24,6 +25,24 @@ pub struct Terms<'a> {
     /// When all must be over. Whoever waits for the answer gives it up by itself then.
     pub deadline: Option<Instant>,
     pub told: Told<'a>,
+}
+
+/// How long a connection may take to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectTimes {
+    pub whole: Duration,
+    /// The TLS handshake, where that has a time of its own.
+    pub tls: Option<Duration>,
+}
+
+impl ConnectTimes {
+    /// Those of a cluster.
+    pub fn of(cluster: &config::Cluster) -> Self {
+        Self {
+            whole: cluster.timeouts.connect,
+            tls: cluster.timeouts.tls,
+        }
+    }
 }
 
 /// What the next hop is told.
@@ -44,6 +63,7 @@ impl<'a> Terms<'a> {
     pub fn of(cluster: &'a config::Cluster) -> Self {
         let timeouts = &cluster.timeouts;
         Self {
+            connect: ConnectTimes::of(cluster),
             answer: timeouts.answer,
             idle: timeouts.idle,
             try_timeout: timeouts.try_timeout,

@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::HeaderMap;
 use http::response::Parts;
@@ -19,7 +18,7 @@ use super::hash_key::{self, NewCookie};
 use super::hedging::Hedges;
 use super::names::Names;
 use super::pool::{Pick, Pool, Sweep, WorkerEndpoint};
-use super::request::Progress;
+use super::request::{FAIR, Progress};
 use super::targets::{Resolved, look_up};
 use super::warm::Warming;
 use crate::balance::outlier::Answer;
@@ -39,9 +38,6 @@ enum WhyNot {
     /// It is not time.
     Silent,
 }
-
-/// A client that gives an answer less time has asked for too much.
-const FAIR: Duration = Duration::from_millis(100);
 
 /// One cluster as one worker uses it. Carried over from snapshot to snapshot as
 /// long as its [`Cluster`] is the same. Dropping it closes idle connections, but for those
@@ -151,12 +147,12 @@ impl WorkerCluster {
         }
     }
 
-    /// There was no answer within the time of the whole exchange, or within what a client
-    /// gives it, which asked at `began`. Who only waited for its turn has asked nobody.
+    /// There was no answer within the time of the whole exchange, or within what a client or
+    /// a filter gives it, asked at `began`. Who only waited for its turn has asked nobody.
     pub fn late(&self, progress: &Progress, kind: ErrorKind, began: Instant) {
         let cluster = self.cluster();
         self.stats().errors(kind as usize).add(1);
-        let is_own = kind != ErrorKind::DeadlineExceeded;
+        let is_own = kind != ErrorKind::DeadlineExceeded && !progress.is_hurried;
         let began = progress.tried_since().unwrap_or(began);
         if !is_own && began.elapsed() < FAIR {
             return;
@@ -166,7 +162,7 @@ impl WorkerCluster {
         };
         self.pool.got_nothing(&endpoint, kind);
         self.pool.note(&endpoint, Answer::None);
-        // What clients say is no reason to ask nobody any more.
+        // What clients or filters say is no reason to ask nobody any more.
         let bounds = cluster.bounds.as_ref();
         if is_own && bounds.is_some_and(|bounds| bounds.has_breaker()) {
             self.stats().judged.add(1);
@@ -292,8 +288,14 @@ impl WorkerCluster {
     }
 
     /// A request that was sent there since then has failed so.
-    pub(super) fn blame(&self, endpoint: &WorkerEndpoint, since: Instant, error: &ProxyError) {
-        if !is_of_endpoint(error.kind) {
+    pub(super) fn blame(
+        &self,
+        endpoint: &WorkerEndpoint,
+        since: Instant,
+        error: &ProxyError,
+        progress: &Progress,
+    ) {
+        if !is_of_endpoint(error.kind) || progress.spares(error.kind, since) {
             return;
         }
         if self.cluster().config.balance.watches() {

@@ -16,6 +16,12 @@ pub enum Timeout {
     Try,
     /// Without a byte of the answer's body.
     Idle,
+    /// Of each try: until a new connection is there, TLS and all.
+    Connect,
+    /// Of that, the TLS handshake.
+    Tls,
+    /// Of each try: from the request's last byte to the answer's head.
+    Answer,
 }
 
 /// The exchange for which the filter is being called. It is valid for that call

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lockgate_sdk::Timeout;
 use lockgate_sdk::duration::Span;
 
 use super::Checker;
@@ -23,6 +24,18 @@ use crate::template::Template;
 /// A body lies in the memory of every instance.
 const MAX_BODY_BYTES: usize = 64 << 10;
 const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The times that a route may have, by their keys.
+fn timeouts(config: &RouteConfig) -> [(&'static str, Timeout, Option<Span>); 6] {
+    [
+        ("timeout", Timeout::Total, config.timeout),
+        ("try_timeout", Timeout::Try, config.try_timeout),
+        ("connect_timeout", Timeout::Connect, config.connect_timeout),
+        ("tls_timeout", Timeout::Tls, config.tls_timeout),
+        ("answer_timeout", Timeout::Answer, config.answer_timeout),
+        ("idle_timeout", Timeout::Idle, config.idle_timeout),
+    ]
+}
 
 impl Checker<'_> {
     pub(super) fn action(
@@ -87,9 +100,12 @@ impl Checker<'_> {
             &headers.key("response"),
             &mut self.mistakes,
         );
-        let timeout = self.timeout(config.timeout, &place.key("timeout"));
-        let try_timeout = self.timeout(config.try_timeout, &place.key("try_timeout"));
-        let idle_timeout = self.timeout(config.idle_timeout, &place.key("idle_timeout"));
+        let timeouts = timeouts(config).into_iter();
+        let timeouts = timeouts.filter_map(|(key, which, after)| {
+            let after = self.timeout(after, &place.key(key))?;
+            Some((which, after))
+        });
+        let timeouts = timeouts.collect();
         let retry = config.retry.as_ref();
         let retry = retry.and_then(|name| self.retry(name, &place.key("retry")));
         Some(Forward {
@@ -99,9 +115,7 @@ impl Checker<'_> {
             authority,
             request,
             response,
-            timeout,
-            try_timeout,
-            idle_timeout,
+            timeouts,
             retry,
         })
     }
@@ -114,12 +128,9 @@ impl Checker<'_> {
         if config.rewrite.is_some() {
             self.mistakes.add(&place.key("rewrite"), message);
         }
-        for (key, is_there) in [
-            ("timeout", config.timeout.is_some()),
-            ("try_timeout", config.try_timeout.is_some()),
-            ("idle_timeout", config.idle_timeout.is_some()),
-            ("retry", config.retry.is_some()),
-        ] {
+        let timeouts = timeouts(config).map(|(key, _, after)| (key, after.is_some()));
+        let retry = ("retry", config.retry.is_some());
+        for (key, is_there) in timeouts.into_iter().chain([retry]) {
             if is_there {
                 self.mistakes.add(&place.key(key), message);
             }

@@ -281,7 +281,14 @@ fn what_has_no_effect_is_refused() {
         "/rewrite",
         "no effect",
     );
-    for key in ["timeout", "try_timeout", "idle_timeout"] {
+    for key in [
+        "timeout",
+        "try_timeout",
+        "idle_timeout",
+        "connect_timeout",
+        "tls_timeout",
+        "answer_timeout",
+    ] {
         expect(beside(key, json!("1s")), &format!("/{key}"), "no effect");
     }
     expect(beside("retry", json!("reads")), "/retry", "no effect");

@@ -26,7 +26,15 @@ fn a_cluster() {
 #[test]
 fn times_and_a_retry_policy() {
     let outcome = send(
-        json!({ "cluster": "c", "try_timeout": "1s", "idle_timeout": "2s", "retry": "reads" }),
+        json!({
+            "cluster": "c",
+            "try_timeout": "1s",
+            "idle_timeout": "2s",
+            "connect_timeout": "3s",
+            "tls_timeout": "4s",
+            "answer_timeout": "5s",
+            "retry": "reads"
+        }),
         Exchange::get("/"),
     );
     assert_eq!(outcome.retry.as_deref(), Some("reads"));
@@ -34,7 +42,10 @@ fn times_and_a_retry_policy() {
         outcome.timeouts,
         [
             (Timeout::Try, Duration::from_secs(1)),
-            (Timeout::Idle, Duration::from_secs(2))
+            (Timeout::Connect, Duration::from_secs(3)),
+            (Timeout::Tls, Duration::from_secs(4)),
+            (Timeout::Answer, Duration::from_secs(5)),
+            (Timeout::Idle, Duration::from_secs(2)),
         ]
     );
 }

@@ -8,12 +8,13 @@ use wasmtime::Result;
 use super::HostState;
 use crate::balance::hash::hash;
 use crate::config::Name;
-use crate::filter::bindings::lockgate::filter::exchange::{self, Timeout};
+use crate::filter::bindings::lockgate::filter::exchange::{self, Timeout, TryPart};
 use crate::filter::bindings::lockgate::filter::types::RouteError;
 use crate::filter::head_rules;
 use crate::filter::interest::Interest;
 use crate::filter::journal::{Journal, Undo};
 use crate::filter::state::{Phase, limit_broken};
+use crate::filter::timeouts::Timed;
 use crate::filter::view::{HeadLimits, Mirror, View};
 
 /// Copies of one exchange.
@@ -29,6 +30,17 @@ impl HostState {
     /// it left would only grow.
     fn is_beside_exchanges(&self) -> bool {
         self.call.phase == Phase::Job
+    }
+
+    fn set_time(&mut self, which: Timed, after: u64) -> Result<()> {
+        if self.is_beside_exchanges() {
+            return Ok(());
+        }
+        let after = Some(Duration::from_nanos(after));
+        let (view, journal) = self.exchange()?;
+        let before = view.decisions.timeouts.set(which, after);
+        journal.note(Undo::Timeout(which, before));
+        Ok(())
     }
 
     /// Decides about the request's way, while it has not been sent.
@@ -183,21 +195,21 @@ impl exchange::Host for HostState {
     }
 
     fn set_timeout(&mut self, which: Timeout, after: u64) -> Result<()> {
-        if self.is_beside_exchanges() {
-            return Ok(());
-        }
-        let after = Some(Duration::from_nanos(after));
-        let (View { decisions, .. }, journal) = self.exchange()?;
-        journal.note(match which {
-            Timeout::Total => {
-                Undo::TotalTimeout(std::mem::replace(&mut decisions.total_timeout, after))
-            }
-            Timeout::Try => Undo::TryTimeout(std::mem::replace(&mut decisions.try_timeout, after)),
-            Timeout::Idle => {
-                Undo::IdleTimeout(std::mem::replace(&mut decisions.idle_timeout, after))
-            }
-        });
-        Ok(())
+        let which = match which {
+            Timeout::Total => Timed::Total,
+            Timeout::Try => Timed::Try,
+            Timeout::Idle => Timed::Idle,
+        };
+        self.set_time(which, after)
+    }
+
+    fn set_try_timeout(&mut self, part: TryPart, after: u64) -> Result<()> {
+        let which = match part {
+            TryPart::Connect => Timed::Connect,
+            TryPart::Tls => Timed::Tls,
+            TryPart::Answer => Timed::Answer,
+        };
+        self.set_time(which, after)
     }
 
     fn elapsed(&mut self) -> Result<u64> {

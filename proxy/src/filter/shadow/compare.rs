@@ -100,15 +100,7 @@ impl Differences {
         };
         self.debug(Decision, "mirrors", &mirrors(one), &mirrors(other));
         self.debug(Decision, "delay", &decided.delay, &others.delay);
-        let timeouts = |view: &View| {
-            let decided = &view.decisions;
-            (
-                decided.total_timeout,
-                decided.try_timeout,
-                decided.idle_timeout,
-            )
-        };
-        self.debug(Decision, "timeouts", &timeouts(one), &timeouts(other));
+        self.debug(Decision, "timeouts", &decided.timeouts, &others.timeouts);
         self.attributes(&one.attributes, &other.attributes);
     }
 

@@ -1,6 +1,7 @@
 //! Reading and changing heads through the contract.
 
 use super::*;
+use crate::filter::timeouts::Timed;
 
 /// Runs steps in `on-request` and gives the last outcome.
 fn outcome(steps: &[&str]) -> String {
@@ -178,7 +179,8 @@ fn decisions_are_left_on_the_view() {
         "wants": { "phases": ["request"], "clusters": ["c"], "routes": ["r"] },
         "request": [
             "route-to c", "set-route r", "mirror-to c yes", "timeout total 5", "timeout try 6",
-            "timeout idle 7", "attribute user ann", "attribute user bob", "set-hash-key k",
+            "timeout idle 7", "try-timeout connect 8", "try-timeout tls 9",
+            "try-timeout answer 10", "try-timeout answer 11", "attribute user ann", "attribute user bob", "set-hash-key k",
         ],
     });
     let mut bench = Bench::new(&[entry("guest", config)]);
@@ -188,8 +190,16 @@ fn decisions_are_left_on_the_view() {
     assert_eq!(decisions.route.as_deref(), Some("r"));
     assert_eq!(decisions.hash_key, Some(crate::balance::hash::hash(b"k")));
     assert_eq!(decisions.mirrors[0].headers["x-copy"], "yes");
-    assert_eq!(decisions.total_timeout, Some(Duration::from_millis(5)));
-    assert_eq!(decisions.try_timeout, Some(Duration::from_millis(6)));
-    assert_eq!(decisions.idle_timeout, Some(Duration::from_millis(7)));
+    for (which, millis) in [
+        (Timed::Total, 5),
+        (Timed::Try, 6),
+        (Timed::Idle, 7),
+        (Timed::Connect, 8),
+        (Timed::Tls, 9),
+        (Timed::Answer, 11),
+    ] {
+        let wanted = Duration::from_millis(millis);
+        assert_eq!(decisions.timeouts[which], Some(wanted), "{which:?}");
+    }
     assert_eq!(bench.attribute("guest.user"), Some("bob"));
 }

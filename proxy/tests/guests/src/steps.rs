@@ -8,7 +8,7 @@ use crate::bodies;
 use crate::exports::lockgate::filter::http_filter::{
     BodyVerdict, Buffered, Buffering, Overflow, Reply, Transform, Verdict,
 };
-use crate::lockgate::filter::exchange::Timeout;
+use crate::lockgate::filter::exchange::{Timeout, TryPart};
 use crate::lockgate::filter::log::Level;
 use crate::lockgate::filter::metrics::{Kind, Metric};
 use crate::lockgate::filter::{exchange, host, log, request, response, trailers};
@@ -137,6 +137,9 @@ fn on_exchange(
         "set-subset" => outcome(exchange::set_subset(&[(first.into(), second.into())])),
         "delay" => exchange::delay(number::<u64>(first) * 1_000_000),
         "timeout" => exchange::set_timeout(timeout(first), number::<u64>(second) * 1_000_000),
+        "try-timeout" => {
+            exchange::set_try_timeout(try_part(first), number::<u64>(second) * 1_000_000);
+        }
         "attribute" => exchange::set_attribute(first, second),
         "attribute-fill" => exchange::set_attribute(first, &"x".repeat(number(second))),
         "attributes-flood" => (0..number(first)).for_each(|attribute: u32| {
@@ -246,6 +249,15 @@ fn timeout(name: &str) -> Timeout {
         "try" => Timeout::Try,
         "idle" => Timeout::Idle,
         _ => panic!("no timeout `{name}`"),
+    }
+}
+
+fn try_part(name: &str) -> TryPart {
+    match name {
+        "connect" => TryPart::Connect,
+        "tls" => TryPart::Tls,
+        "answer" => TryPart::Answer,
+        _ => panic!("no part `{name}`"),
     }
 }
 

@@ -110,12 +110,18 @@ pub(crate) mod exchange {
     }
 
     pub(crate) fn set_timeout(which: Timeout, after: Duration) {
-        let which = match which {
-            Timeout::Total => contract::exchange::Timeout::Total,
-            Timeout::Try => contract::exchange::Timeout::Try,
-            Timeout::Idle => contract::exchange::Timeout::Idle,
-        };
-        contract::exchange::set_timeout(which, nanoseconds(after));
+        use contract::exchange::{self, TryPart};
+        let after = nanoseconds(after);
+        let set = |which| exchange::set_timeout(which, after);
+        let set_part = |part| exchange::set_try_timeout(part, after);
+        match which {
+            Timeout::Total => set(exchange::Timeout::Total),
+            Timeout::Try => set(exchange::Timeout::Try),
+            Timeout::Idle => set(exchange::Timeout::Idle),
+            Timeout::Connect => set_part(TryPart::Connect),
+            Timeout::Tls => set_part(TryPart::Tls),
+            Timeout::Answer => set_part(TryPart::Answer),
+        }
     }
 
     pub(crate) fn elapsed() -> Duration {
