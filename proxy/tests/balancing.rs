@@ -11,6 +11,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response};
+use support::clock::{Clock, percentile};
 use support::http2_origin::{Http2Origin, answer};
 use support::{Client, LIMIT, Origin, Proxy, read_request, within};
 
@@ -216,6 +217,42 @@ fn a_slow_origin_gets_less() {
             race.slow,
             race.quick
         );
+    }
+}
+
+/// Ten origins, of which one takes twenty times as long, and sixty-four requests at once: 99 of
+/// a hundred are answered as if it were not there, but for those that are given to it in turn.
+#[test]
+fn of_ten_the_slow_one_is_not_seen_in_99_of_100() {
+    const CLIENTS: usize = 64;
+    const TAKES: u64 = 1000;
+    let p99 = |policy: &str, slow: u64| {
+        let clock = Clock::of(CLIENTS);
+        let mut origins: Vec<_> = (0..9).map(|_| clock.origin(TAKES)).collect();
+        origins.push(clock.origin(slow));
+        let all: Vec<_> = origins.iter().map(|origin| (origin, 1)).collect();
+        let proxy = proxy_with(&format!("{}, balance: {policy}", weighing(&all)));
+        let address = proxy.address();
+        std::thread::scope(|threads| {
+            for _ in 0..CLIENTS {
+                threads.spawn(|| {
+                    let mut client = Client::connect(address);
+                    for _ in 0..100 {
+                        let answer = client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").answer();
+                        assert_eq!(answer.status, 200, "{policy}");
+                    }
+                    clock.goes_home();
+                });
+            }
+        });
+        // Until it is known who is slow, some ask it.
+        percentile(clock.took().split_off(1000), 99)
+    };
+    let healthy = p99("round_robin", TAKES);
+    assert!(p99("round_robin", 20 * TAKES) > 10 * healthy);
+    for policy in ["least_request", "peak_ewma"] {
+        let found = p99(policy, 20 * TAKES);
+        assert!(found <= 2 * healthy, "{policy}: {found}, {healthy}");
     }
 }
 

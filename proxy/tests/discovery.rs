@@ -367,6 +367,33 @@ fn files_are_followed_without_a_reload() {
     assert_eq!(generation(), before);
 }
 
+/// As Kubernetes mounts a ConfigMap: a file is a link into a folder that is a link, which is
+/// changed for another.
+#[test]
+fn a_file_behind_links_is_followed() {
+    let (a, b) = (Origin::saying("a"), Origin::saying("b"));
+    let folder = Proxy::folder();
+    let link = |version: &str| {
+        let new = folder.join("..data_tmp");
+        std::os::unix::fs::symlink(version, &new).unwrap();
+        std::fs::rename(new, folder.join("..data")).unwrap();
+    };
+    for (version, origin) in [("..first", &a), ("..second", &b)] {
+        let version = folder.join(version);
+        std::fs::create_dir(&version).unwrap();
+        write(&version.join("shop.yaml"), &list(&[origin]));
+    }
+    link("..first");
+    std::os::unix::fs::symlink("..data/shop.yaml", folder.join("shop.yaml")).unwrap();
+    let cluster = "endpoints: ['file:shop.yaml'], resolve_every: 1h";
+    let proxy = Proxy::start_in(folder.clone(), &yaml(None, cluster));
+    assert_eq!(proxy.get("/").text(), "a");
+    link("..second");
+    says(&proxy, "b");
+    link("..first");
+    says(&proxy, "a");
+}
+
 #[test]
 fn what_is_half_written_changes_nothing() {
     let (a, b) = (Origin::saying("a"), Origin::saying("b"));

@@ -130,6 +130,41 @@ fn a_frozen_endpoint_is_ejected_and_comes_back() {
     assert!(ejections >= 1);
 }
 
+/// Longer each time, and slowly at first when it is back.
+#[test]
+fn who_fails_again_is_ejected_for_longer() {
+    let (bad, fails) = failing(502);
+    let good = Origin::saying("good");
+    let proxy = start(&format!(
+        "{}, slow_start: {{ window: 1h, least: 10 }}, \
+         outliers: {{ base_time: 2s, max_time: 1h }}",
+        endpoints(&[&good, &bad])
+    ));
+    let ejected_for = || {
+        within("it is ejected", || {
+            proxy.get("/");
+            is_ejected(&proxy, &bad)
+        });
+        let why = told(&proxy, &bad)["why"].as_str().unwrap().to_owned();
+        let (_, time) = why.split_once(", for ").unwrap();
+        let (seconds, _) = time.split_once(' ').unwrap();
+        seconds.parse::<f64>().unwrap()
+    };
+    let first = ejected_for();
+    // Some jitter is on top.
+    assert!(first < 2.5, "{first}");
+    fails.store(false, Ordering::SeqCst);
+    within("it is back", || {
+        (proxy.get("/").text() == "bad").then_some(())
+    });
+    let share = told(&proxy, &bad)["slow_start"].as_f64().unwrap();
+    assert!(share < 0.2, "{share}");
+    fails.store(true, Ordering::SeqCst);
+    let second = ejected_for();
+    assert!((2.5..5.0).contains(&second), "{second}");
+    assert_eq!(told(&proxy, &bad)["ejections"], 2);
+}
+
 #[test]
 fn a_single_endpoint_is_never_ejected() {
     let (bad, fails) = failing(503);

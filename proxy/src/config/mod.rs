@@ -22,6 +22,7 @@ mod checked;
 mod endpoint_file;
 mod files;
 mod gather;
+mod json;
 mod mistake;
 mod oci;
 mod overload;
@@ -202,6 +203,9 @@ fn load_from(path: &Path, files: &Files<'_>, env: &dyn Fn(&str) -> Option<String
 fn structure_of(schema: &Schema, gathered: &mut Gathered) -> (Vec<(String, String)>, Vec<Mistake>) {
     let texts = texts(gathered);
     schema.take_as_text(&mut gathered.value, &texts);
+    if schema.is_good(&gathered.value) {
+        return (texts, gathered.mistakes.clone());
+    }
     let masked = filter_config::mask_value(schema.value(), &gathered.value);
     let Gathered {
         value,

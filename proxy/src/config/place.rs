@@ -188,6 +188,19 @@ pub fn related(one: &str, other: &str) -> bool {
 
 /// The pointer of a member or item of what `parent` points to.
 pub fn below(parent: &str, segment: impl fmt::Display) -> String {
-    let segment = segment.to_string().replace('~', "~0").replace('/', "~1");
-    format!("{parent}/{segment}")
+    let mut pointer = parent.to_owned();
+    put_below(&mut pointer, &segment.to_string());
+    pointer
+}
+
+/// The same, in the place of `parent`.
+pub(super) fn put_below(parent: &mut String, segment: &str) {
+    parent.push('/');
+    for char in segment.chars() {
+        match char {
+            '~' => parent.push_str("~0"),
+            '/' => parent.push_str("~1"),
+            char => parent.push(char),
+        }
+    }
 }

@@ -60,6 +60,11 @@ impl Schema {
         &self.value
     }
 
+    /// Whether there is no violation. Much quicker than to look for all.
+    pub(super) fn is_good(&self, instance: &Value) -> bool {
+        self.validator.is_valid(instance)
+    }
+
     /// Every violation. `pointer` is that of the instance in the configuration,
     /// and `masked` the instance without what a message may not show.
     pub(super) fn check(

@@ -4,6 +4,7 @@
 
 pub mod admin;
 mod client;
+pub mod clock;
 pub mod filtered;
 pub mod http2;
 pub mod http2_origin;

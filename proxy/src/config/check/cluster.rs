@@ -200,9 +200,10 @@ impl Checker<'_> {
         for (index, raw) in raw.iter().enumerate() {
             let Some(raw) = raw else { continue };
             let Some(text) = &raw.address else { continue };
+            let at = format!("{at}/{index}");
             let pointer = match raw.is_map {
-                true => below(&below(at, index), "address"),
-                false => below(at, index),
+                true => format!("{at}/address"),
+                false => at.clone(),
             };
             let Some(address) = self.text(&pointer, text, read_endpoint) else {
                 continue;
@@ -215,7 +216,8 @@ impl Checker<'_> {
                 EndpointAddress::File(file) => self.endpoint_file(&pointer, &file),
                 address => address,
             };
-            let zone = self.zone(&below(&below(at, index), "zone"), raw.zone.as_ref());
+            let zone = raw.zone.as_ref();
+            let zone = zone.and_then(|zone| self.zone(&format!("{at}/zone"), zone));
             let labels = raw.labels.iter();
             let labels = labels.map(|(key, value)| (key.clone(), value.clone()));
             endpoints.push(Endpoint {

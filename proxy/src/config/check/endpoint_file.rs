@@ -18,17 +18,16 @@ use crate::config::structure::Texts;
 /// Check a file of endpoints, of which `known` are the mistakes found before and `broken`
 /// the values that they are about.
 pub(in crate::config) fn check_endpoints(
-    value: &Value,
+    mut value: Value,
     outside: &Outside<'_>,
     places: &Places,
     texts: &Texts,
     broken: &[String],
     known: Vec<Mistake>,
 ) -> (Vec<Endpoint>, Vec<Mistake>) {
-    let mut pruned = value.clone();
     let pointers = known.iter().map(|mistake| mistake.pointer.as_str());
     for pointer in pointers.chain(broken.iter().map(String::as_str)) {
-        prune(&mut pruned, pointer);
+        prune(&mut value, pointer);
     }
     let mut checker = Checker {
         outside,
@@ -42,7 +41,7 @@ pub(in crate::config) fn check_endpoints(
         mistakes: known,
         warnings: Vec::new(),
     };
-    let raw: Option<RawEndpointFile> = checker.typed(&pruned, "");
+    let raw: Option<RawEndpointFile> = checker.typed(&value, "");
     let raw = raw.unwrap_or_default();
     let endpoints = checker.endpoints("/endpoints", &raw.endpoints);
     for (index, raw) in raw.endpoints.iter().enumerate() {

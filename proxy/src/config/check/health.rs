@@ -35,8 +35,8 @@ impl Checker<'_> {
         }
     }
 
-    pub(super) fn zone(&mut self, pointer: &str, zone: Option<&String>) -> Option<Name> {
-        self.text(pointer, zone?, read_name)
+    pub(super) fn zone(&mut self, pointer: &str, zone: &str) -> Option<Name> {
+        self.text(pointer, zone, read_name)
     }
 
     fn subsets(&mut self, at: &str, raw: &RawSubsets) -> Subsets {

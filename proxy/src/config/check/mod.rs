@@ -124,7 +124,8 @@ pub(super) fn check(
     let process = checker.process(&raw, value);
     let listeners = split(listeners, |raw_listener| raw.listeners.push(raw_listener));
     let mut clusters = split(clusters, |raw_cluster| raw.clusters.push(raw_cluster));
-    let zone = checker.zone("/zone", raw.zone.as_ref());
+    let zone = raw.zone.as_ref();
+    let zone = zone.and_then(|zone| checker.zone("/zone", zone));
     for cluster in &mut clusters {
         cluster.spread.zone.clone_from(&zone);
     }

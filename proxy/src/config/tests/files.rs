@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::env;
-use crate::config::{ComponentSource, Loaded, load};
+use crate::config::{ComponentSource, Loaded, load, load_endpoints};
 
 /// A folder that goes when the test ends.
 struct Folder(PathBuf);
@@ -212,4 +212,43 @@ fn large_files_are_refused() {
             "4.yaml:1:1: found `4.yaml`, with which the files are more than 16 MiB, wanted at most 16 MiB in all files",
         ],
     );
+}
+
+/// A file of endpoints in JSON is read in a quicker way where all is well, which gives the same,
+/// and says what is wrong like any other.
+#[test]
+fn endpoints_in_json_are_those_in_yaml() {
+    let endpoints = |text: &str| {
+        let folder = Folder::with(&[("all", text)]);
+        let path = folder.0.join("all");
+        let found = load_endpoints(&path);
+        let name = path.display().to_string();
+        found.map_err(|mistakes| mistakes.to_string().replace(&name, "all"))
+    };
+    let json = r#" {"endpoints": ["127.0.0.1:80", {"address": "unix:/a", "weight": 0},
+        {"address": "[::1]:1", "tier": 2, "zone": "z", "labels": {"a": "b"}}]}"#;
+    let yaml = "endpoints: ['127.0.0.1:80', { address: 'unix:/a', weight: 0 }, \
+                { address: '[::1]:1', tier: 2, zone: z, labels: { a: b } }]";
+    let found = endpoints(json).expect("all is well");
+    assert_eq!(found.len(), 3);
+    assert_eq!(endpoints(yaml), Ok(found));
+    for (json, wanted) in [
+        (r#"{"endpoints": ["a:80"]}"#, "would have to be looked up"),
+        (r#"{"endpoints": ["1.2.3.4:0"]}"#, "all:1:16"),
+        (r#"{"endpoints": ["${A}"]}"#, "a variable that is not set"),
+        (
+            r#"{"endpoints": [{"address": "1.2.3.4:5", "weight": 65536}]}"#,
+            "65535",
+        ),
+        (r#"{"endpoints": [null]}"#, "all:1:16"),
+        (
+            r#"{"endpoints": [{"address": "1.2.3.4:5", "labels": {"a": "b", "a": "c"}}]}"#,
+            "again",
+        ),
+        (r#"{"endpoints": [], "endpoints": []}"#, "again"),
+        (r#"{"endpoints": [], "more": 1}"#, "the unknown key `more`"),
+    ] {
+        let found = endpoints(json).expect_err(json);
+        assert!(found.contains(wanted), "{json}: {found}");
+    }
 }

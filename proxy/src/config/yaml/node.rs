@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Number, Value};
 
-use crate::config::place::{At, Below, Spot, below};
+use crate::config::place::{At, Below, Spot, put_below};
 
 #[derive(Debug, Clone)]
 pub(in crate::config) struct Node {
@@ -65,7 +65,7 @@ impl Node {
 
     pub(in crate::config) fn into_parts(self) -> Parts {
         let (mut from_env, mut broken) = (Vec::new(), Vec::new());
-        let (value, spot) = self.split("", &mut from_env, &mut broken);
+        let (value, spot) = self.split(&mut String::new(), &mut from_env, &mut broken);
         Parts {
             value,
             spot,
@@ -76,14 +76,14 @@ impl Node {
 
     fn split(
         self,
-        pointer: &str,
+        pointer: &mut String,
         from_env: &mut Vec<String>,
         broken: &mut Vec<String>,
     ) -> (Value, Spot) {
         match self.origin {
             Origin::Written => {}
-            Origin::Env => from_env.push(pointer.to_owned()),
-            Origin::Broken => broken.push(pointer.to_owned()),
+            Origin::Env => from_env.push(pointer.clone()),
+            Origin::Broken => broken.push(pointer.clone()),
         }
         let (value, inner) = match self.content {
             Content::Null => (Value::Null, Below::Nothing),
@@ -91,17 +91,23 @@ impl Node {
             Content::Number(value) => (value.into(), Below::Nothing),
             Content::String(value) => (value.into(), Below::Nothing),
             Content::List(items) => {
-                let (values, spots) = items
-                    .into_iter()
-                    .enumerate()
-                    .map(|(index, item)| item.split(&below(pointer, index), from_env, broken))
-                    .unzip();
+                let length = pointer.len();
+                let items = items.into_iter().enumerate().map(|(index, item)| {
+                    put_below(pointer, &index.to_string());
+                    let parts = item.split(pointer, from_env, broken);
+                    pointer.truncate(length);
+                    parts
+                });
+                let (values, spots) = items.unzip();
                 (Value::Array(values), Below::Items(spots))
             }
             Content::Map(members) => {
                 let (mut values, mut spots) = (Map::new(), BTreeMap::new());
                 for Member { key, at, value } in members {
-                    let (value, spot) = value.split(&below(pointer, &key), from_env, broken);
+                    let length = pointer.len();
+                    put_below(pointer, &key);
+                    let (value, spot) = value.split(pointer, from_env, broken);
+                    pointer.truncate(length);
                     values.insert(key.to_string(), value);
                     spots.insert(key, (at, spot));
                 }
