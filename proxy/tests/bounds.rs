@@ -4,7 +4,7 @@ mod support;
 
 use std::io::{BufReader, Write};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use support::admin::{get, json, metric};
@@ -316,9 +316,8 @@ fn a_cluster_that_is_mended_is_asked_again() {
     });
 }
 
-/// A probe whose client leaves tells nothing, and another request is one in its place.
-#[test]
-fn a_probe_that_is_given_up_leaves_room_for_another() {
+/// An origin that fails while it is told to, and holds some requests.
+fn failing_or_holding() -> (Origin, Arc<AtomicBool>, Sender<()>) {
     let (release, gate) = channel();
     let (gate, fails) = (Mutex::new(gate), Arc::new(AtomicBool::new(true)));
     let failing = Arc::clone(&fails);
@@ -340,8 +339,15 @@ fn a_probe_that_is_given_up_leaves_room_for_another() {
             }
         }
     });
-    // Longer, once it was half open, than this test takes.
-    let breaker = "breaker: { min_requests: 5, open: 1s, max_open: 1h, probes: 1 }";
+    (origin, fails, release)
+}
+
+/// A probe whose client leaves tells nothing, and another request is one in its place.
+#[test]
+fn a_probe_that_is_given_up_leaves_room_for_another() {
+    let (origin, fails, release) = failing_or_holding();
+    // It is half open for twice as long before others are let in, which is not waited for.
+    let breaker = "breaker: { min_requests: 5, open: 4s, max_open: 1h, probes: 1 }";
     let proxy = proxy_of(&origin, breaker);
     within("the breaker to open", || {
         (proxy.get("/").status == 503).then_some(())
@@ -356,6 +362,24 @@ fn a_probe_that_is_given_up_leaves_room_for_another() {
     within("it is given up", || (active() == 0).then_some(()));
     assert_eq!(proxy.get("/").status, 200);
     release.send(()).ok();
+}
+
+/// A probe for which the time of all runs out has failed.
+#[test]
+fn a_probe_that_is_late_has_failed() {
+    let (origin, fails, _release) = failing_or_holding();
+    let breaker = "breaker: { min_requests: 5, open: 500ms, max_open: 1h, probes: 1 }, \
+                   timeouts: { total: 200ms }";
+    let proxy = proxy_of(&origin, breaker);
+    within("the breaker to open", || {
+        (proxy.get("/").status == 503).then_some(())
+    });
+    fails.store(false, Ordering::Relaxed);
+    within("a probe", || {
+        (proxy.get("/held").status == 504).then_some(())
+    });
+    let breaker = || json(&get(proxy.admin(), "/clusters"))[0]["breaker"].clone();
+    within("it is open again", || (breaker() == "open").then_some(()));
 }
 
 /// What nobody answers is a failure, what a client gives up is none.

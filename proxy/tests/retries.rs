@@ -598,8 +598,8 @@ fn a_policy_that_is_changed_keeps_connections() {
     assert_eq!(metric(proxy.admin(), opened), 1.0);
 }
 
-/// What comes back unseen from an origin that is gone is no more work for others than it
-/// would have been there: the budget's bound on what is under way at once is not for it.
+/// A try that finds an origin gone has reached nobody: the budget's bound on what is under way
+/// at once is not for the next one.
 #[test]
 fn what_a_dying_origin_held_goes_elsewhere_however_much_it_is() {
     const EACH: usize = 10;

@@ -11,13 +11,17 @@ use fastrand::Rng;
 
 use super::stride::{Schedule, any};
 
-/// Draws in vain, of one that was drawn already or is passed over, before the choice is made
-/// among fewer: where one is very heavy another is rare, and need not be found.
-const MAX_VAIN: u8 = 6;
+/// Draws in vain for each choice, of one that was drawn already or is passed over, before the
+/// choice is made among fewer: where one is very heavy another is rare, and need not be found.
+const MAX_VAIN: usize = 3;
+
+/// Choices that there may be.
+pub const MAX_CHOICES: usize = 16;
 
 /// The cost of an endpoint is `None` where it is passed over. Where costs are equal the first
 /// drawn is taken, so that without any load it goes by weight. Where all are passed over,
-/// trying is better than failing: `None` only without endpoints.
+/// trying is better than failing: `None` only without endpoints. Of more choices than
+/// [`MAX_CHOICES`] there are so many.
 pub fn pick(
     schedule: &Schedule,
     choices: NonZeroU8,
@@ -26,17 +30,19 @@ pub fn pick(
 ) -> Option<usize> {
     let first = schedule.draw(rng)?;
     let mut best = cost(first).map(|cost| (first, cost));
-    let mut drawn = first;
-    let mut wanted = choices.get() - u8::from(best.is_some());
+    let choices = usize::from(choices.get()).min(MAX_CHOICES);
+    // Those that were compared.
+    let mut drawn = [first; MAX_CHOICES];
+    let mut count = usize::from(best.is_some());
     let mut vain = 0;
-    while wanted > 0 && vain < MAX_VAIN {
+    while count < choices && vain < choices * MAX_VAIN {
         let next = schedule.draw(rng)?;
-        let is_same = next == drawn || best.is_some_and(|(best, _)| best == next);
-        drawn = next;
-        match cost(next).filter(|_| !is_same) {
+        let is_new = !drawn[..count].contains(&next);
+        match cost(next).filter(|_| is_new) {
             None => vain += 1,
             Some(cost) => {
-                wanted -= 1;
+                drawn[count] = next;
+                count += 1;
                 if best.is_none_or(|(_, least)| cost < least) {
                     best = Some((next, cost));
                 }
@@ -63,6 +69,19 @@ pub(super) mod tests {
     pub const ONE: NonZeroU8 = NonZeroU8::MIN;
     pub const TWO: NonZeroU8 = NonZeroU8::new(2).unwrap();
     const FIVE: NonZeroU8 = NonZeroU8::new(5).unwrap();
+
+    #[test]
+    fn each_choice_is_another() {
+        let schedule = Schedule::new(&[1; 3]);
+        let mut rng = Rng::with_seed(3);
+        let cost = |index: usize| Some([3.0, 2.0, 1.0][index]);
+        let three = NonZeroU8::new(3).unwrap();
+        let best = (0..10_000).filter(|_| pick(&schedule, three, &mut rng, cost) == Some(2));
+        // Nine draws do not find three of three once in forty times.
+        assert!(best.count() > 9_700);
+        let all = NonZeroU8::MAX;
+        assert_eq!(pick(&schedule, all, &mut rng, cost), Some(2));
+    }
 
     fn shares(
         weights: &[u32],
@@ -112,7 +131,7 @@ pub(super) mod tests {
             &[1; 3],
             &[Some(5), Some(5), Some(1)],
             FIVE,
-            &[0.014, 0.014, 0.972],
+            &[0.001, 0.001, 0.999],
         );
         // Busy for its weight, not by the bare number.
         check(&[10, 1], &[Some(9), Some(1)], TWO, &[1.0, 0.0]);

@@ -40,7 +40,7 @@ impl Default for Rules {
     }
 }
 
-/// Whether an origin may have seen a request before.
+/// Whether an origin may have seen the try before this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tried {
     Seen,
@@ -78,7 +78,7 @@ pub struct Budget {
 #[derive(Debug, Default)]
 struct UnderWay {
     all: AtomicU64,
-    /// Of requests that an origin may have seen before.
+    /// Of those whose last try an origin may have seen.
     seen: AtomicU64,
 }
 

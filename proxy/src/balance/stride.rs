@@ -139,16 +139,23 @@ fn step(next: &mut usize, table: &[u32]) -> Option<u32> {
     Some(found)
 }
 
-/// So many are looked at for one that will do: where one of a hundred does, it is found but
-/// once in thirty thousand times that it is not. In an outage of ten thousand each request
-/// would look at all.
+/// So many are looked at for one that will do: where one of a hundred does, it is not found
+/// once in thirty thousand times. In an outage of ten thousand each request would look at all.
 const MAX_LOOKED_AT: usize = 1024;
 
-/// The first from `start` on that will do.
+/// A prime. Where not all are looked at, each is so far from the one before: those that will
+/// not do are often neighbours.
+const STEP: usize = 7919;
+
+/// The first that will do, in turn from `start` on where there are not too many to look at.
 pub(super) fn any(count: usize, start: usize, will_do: impl Fn(usize) -> bool) -> Option<usize> {
-    let start = start.min(count);
-    let all = (start..count).chain(0..start);
-    all.take(MAX_LOOKED_AT).find(|index| will_do(*index))
+    let step = match count <= MAX_LOOKED_AT || count.is_multiple_of(STEP) {
+        true => 1,
+        false => STEP,
+    };
+    let looked_at = 0..count.min(MAX_LOOKED_AT);
+    let mut all = looked_at.map(|turn| (start + turn * step) % count);
+    all.find(|index| will_do(*index))
 }
 
 fn without_divisor(weights: &[u32]) -> Vec<u64> {
@@ -222,6 +229,26 @@ mod tests {
         let mut counts = vec![0; count];
         picks.into_iter().for_each(|index| counts[index] += 1);
         counts
+    }
+
+    #[test]
+    fn of_many_some_are_looked_at_that_are_no_neighbours() {
+        let looked_at = std::cell::Cell::new(0);
+        for start in [0, 1, 5_000, 9_799] {
+            let found = any(10_000, start, |index| index >= 9_800);
+            assert!(found.is_some_and(|index| index >= 9_800));
+        }
+        let none = |_| {
+            looked_at.set(looked_at.get() + 1);
+            false
+        };
+        assert_eq!(any(10_000, 7, none), None);
+        assert_eq!(looked_at.get(), MAX_LOOKED_AT);
+        // Few are looked at all, in turn.
+        assert_eq!(any(3, 2, |index| index == 1), Some(1));
+        assert_eq!(any(3, 9, |_| true), Some(0));
+        assert_eq!(any(0, 0, |_| true), None);
+        assert_eq!(any(STEP, 5, |index| index == 4), None);
     }
 
     #[test]

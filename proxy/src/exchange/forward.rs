@@ -23,7 +23,7 @@ use crate::filter::timeouts::Timed;
 use crate::filter::{Flow, View};
 use crate::http::{Framing, ResponseHead, TargetForm, hop};
 use crate::upstream::{
-    self, Answer, ConnectTimes, Progress, RequestBody, Terms, TryEnd, UpstreamRequest,
+    self, Answer, ConnectTimes, FAIR, Hurry, Progress, RequestBody, Terms, TryEnd, UpstreamRequest,
     WorkerCluster,
 };
 
@@ -133,7 +133,8 @@ async fn forward(
     if is_call(asked, &cluster) {
         upload.set_timeout(scene.listener.shared.config.timeouts.longest);
     }
-    let is_hurried = is_hurried(scene, &course.view, &cluster.cluster().config);
+    let retry = retry_for(scene, &course.view, &cluster);
+    let hurry = hurry(scene, &course.view, &cluster.cluster().config, retry);
     note_total(scene, &mut course.view, &cluster);
     let progress = match cluster.cluster().config.targets {
         None => {
@@ -159,13 +160,12 @@ async fn forward(
             .await?
         }
     }
-    .hurried(is_hurried);
+    .in_a_hurry(hurry);
     let limit = scene.limit(asked, &course.view);
     let now = Instant::now();
     if limit.at <= now {
         return Err(limit.kind.into());
     }
-    let retry = retry_for(scene, &course.view, &cluster);
     let mut headers = headers_for(scene, &mut course.view, upload, &cluster)?;
     if let Some(policy) = retry {
         let method = &course.view.request.method;
@@ -248,23 +248,28 @@ pub fn note_total(scene: &Scene<'_>, view: &mut View, cluster: &WorkerCluster) {
     }
 }
 
-/// Whether filters gave it less time than the configuration does.
-pub fn is_hurried(scene: &Scene<'_>, view: &View, cluster: &config::Cluster) -> bool {
+/// Which times filters made too short for anybody to be blamed for.
+pub fn hurry(
+    scene: &Scene<'_>,
+    view: &View,
+    cluster: &config::Cluster,
+    retry: Option<&RetryPolicy>,
+) -> Hurry {
     let (said, own) = (&view.decisions.timeouts, &cluster.timeouts);
     let total = scene.listener.shared.config.timeouts.total;
-    let total = own.total.map_or(total, |own| own.min(total));
-    // A try is over no later than its answer's head is there.
-    let of_try = own.try_timeout.unwrap_or(own.answer);
-    [
-        (Timed::Total, total),
-        (Timed::Try, of_try),
-        (Timed::Idle, own.idle),
-        (Timed::Connect, own.connect),
-        (Timed::Tls, own.tls.unwrap_or(own.connect)),
-        (Timed::Answer, own.answer),
-    ]
-    .into_iter()
-    .any(|(which, own)| said[which].is_some_and(|said| said < own))
+    let of_policy = retry.and_then(|retry| retry.try_timeout);
+    let is_short = |which: Timed, own: Option<Duration>| {
+        let fair = own.map_or(FAIR, |own| own.min(FAIR));
+        said[which].is_some_and(|said| said < fair)
+    };
+    Hurry {
+        total: is_short(Timed::Total, own.total.or(Some(total))),
+        one_try: is_short(Timed::Try, of_policy.or(own.try_timeout)),
+        idle: is_short(Timed::Idle, Some(own.idle)),
+        connect: is_short(Timed::Connect, Some(own.connect)),
+        tls: is_short(Timed::Tls, own.tls),
+        answer: is_short(Timed::Answer, Some(own.answer)),
+    }
 }
 
 /// Where it was tried, of which the last ended so.

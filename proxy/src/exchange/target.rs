@@ -14,9 +14,7 @@ use tokio::time::Instant;
 use super::Scene;
 use super::answer::{Body, Facts, Outcome};
 use super::begin::Asked;
-use super::forward::{
-    Towards, choose, connect_times, is_hurried, is_late, note_endpoint, note_total,
-};
+use super::forward::{Towards, choose, connect_times, hurry, is_late, note_endpoint, note_total};
 use super::midway::Course;
 use super::upload::Upload;
 use crate::cluster::Target;
@@ -77,13 +75,13 @@ pub async fn connect(
         let why = "CONNECT, which was routed to a cluster whose endpoints are known";
         return Err(ProxyError::because(ErrorKind::NotImplemented, why));
     }
-    let is_hurried = is_hurried(scene, &course.view, &cluster.cluster().config);
+    let hurry = hurry(scene, &course.view, &cluster.cluster().config, None);
     note_total(scene, &mut course.view, &cluster);
     let longest = scene.listener.shared.config.timeouts.longest;
     let times = connect_times(&course.view, &cluster, longest);
     let about = (asked, &*course.view);
     let progress = progress(scene, &cluster, about, upload, client.alarm).await?;
-    let progress = progress.hurried(is_hurried);
+    let progress = progress.in_a_hurry(hurry);
     let limit = scene.limit(asked, &course.view);
     let began = Instant::now();
     let reached = {

@@ -68,11 +68,13 @@ enum State {
     Gone,
 }
 
-/// A request that was let in; dropped, it leaves.
+/// A request that was let in, or waits for it; dropped, it leaves.
 pub(super) struct Entry {
     admission: Rc<Admission>,
     /// Until it was judged.
     passage: Cell<Option<Passage>>,
+    /// It has a permit, where it needs one.
+    is_in: bool,
 }
 
 impl Entry {
@@ -82,19 +84,27 @@ impl Entry {
         if passage == Passage::Refused {
             return Err(ErrorKind::BreakerOpen.into());
         }
-        if bounds.most_requests().is_some() && !admission.enter_at_once(bounds) {
-            let waited = Box::pin(wait(admission, bounds)).await;
-            waited.inspect_err(|_| bounds.give_back(passage))?;
-        }
-        Ok(Self {
+        let mut entry = Self {
             admission: Rc::clone(admission),
             passage: Cell::new(Some(passage).filter(|_| bounds.has_breaker())),
-        })
+            is_in: true,
+        };
+        if bounds.most_requests().is_some() && !admission.enter_at_once(bounds) {
+            // It may leave before.
+            entry.is_in = false;
+            Box::pin(wait(admission, bounds)).await?;
+            entry.is_in = true;
+        }
+        Ok(entry)
+    }
+
+    pub fn is_probe(&self) -> bool {
+        matches!(self.passage.get(), Some(Passage::Probe(_)))
     }
 
     /// What was asked is there, and answers, if the breaker waits for that.
     pub fn judge_probe(&self) {
-        if let Some(Passage::Probe(_)) = self.passage.get() {
+        if self.is_probe() {
             self.judge(false);
         }
     }
@@ -122,7 +132,7 @@ impl Drop for Entry {
         if let Some(unjudged) = self.passage.take() {
             bounds.give_back(unjudged);
         }
-        if bounds.most_requests().is_some() {
+        if self.is_in && bounds.most_requests().is_some() {
             self.admission.leave(bounds);
         }
     }

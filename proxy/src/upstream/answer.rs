@@ -310,7 +310,10 @@ impl AnswerBody {
     }
 
     fn fail(&mut self, error: ProxyError) -> ProxyError {
-        self.went(outlier::Answer::None);
+        let active = self.active.as_ref();
+        if !active.is_some_and(|active| active.spares(error.kind)) {
+            self.went(outlier::Answer::None);
+        }
         self.state = State::Ended;
         match self.active.take() {
             Some(active) => active.failed(error),

@@ -33,20 +33,6 @@ pub(super) fn refuses_certificate(error: &ProxyError) -> bool {
     broken.is_some_and(tls::refuses_certificate)
 }
 
-/// Whether a time ran out.
-pub(super) fn is_late(kind: ErrorKind) -> bool {
-    matches!(
-        kind,
-        ErrorKind::ConnectTimeout
-            | ErrorKind::TlsTimeout
-            | ErrorKind::TryTimeout
-            | ErrorKind::AnswerTimeout
-            | ErrorKind::UpstreamStalled
-            | ErrorKind::TotalTimeout
-            | ErrorKind::DeadlineExceeded
-    )
-}
-
 /// Whether it is the endpoint that failed, and not who asked it.
 pub(super) fn is_of_endpoint(kind: ErrorKind) -> bool {
     !matches!(kind, ErrorKind::ClientGone | ErrorKind::Internal)

@@ -103,7 +103,7 @@ pub(super) async fn connect_alone(
         let Some(next) = next else {
             return Err(failure);
         };
-        match retry::spend(cluster, progress) {
+        match retry::spend(cluster, progress, retry::tried_to_reach(failure.kind)) {
             Some(permit) => _permit = Some(permit),
             None => return Err(failure),
         }
@@ -133,7 +133,7 @@ async fn reach<T>(
         Err(failure) => failure,
     };
     count_failure(&cluster.pool, shared, &failure);
-    if is_endpoints_fault(&failure) && !progress.spares(failure.kind, start) {
+    if is_endpoints_fault(&failure) && !progress.hurry.spares(failure.kind) {
         shared.refused(Instant::now(), cluster.cluster().config.refused_pause);
         cluster.blame(&pick.endpoint, start, &failure, progress);
     }
@@ -291,8 +291,13 @@ impl<R: Future<Output = Result<Counted, ProxyError>>> Opening<'_, R> {
             Waited::There(channel) => return Ok(Opened::Shared(channel)),
             Waited::Failed(why) => return Err(failed_before(why)),
         };
+        let is_for_all = self.is_for_all();
         let socket = self.socket(tls::Use::Http, None).await;
-        let socket = socket.inspect_err(|error| turn.failed(error.kind))?;
+        let socket = socket.inspect_err(|error| {
+            if is_for_all(error.kind) {
+                turn.failed(error.kind);
+            }
+        })?;
         speak_http2(pool, endpoint, socket, now).await
     }
 
@@ -311,15 +316,26 @@ impl<R: Future<Output = Result<Counted, ProxyError>>> Opening<'_, R> {
         };
         // Meanwhile it may have said so to the one before.
         let turn = turn.filter(|_| !is_http1());
+        let is_for_all = self.is_for_all();
         let socket = self.socket(tls::Use::Http, None).await;
-        let socket =
-            socket.inspect_err(|error| turn.iter().for_each(|turn| turn.failed(error.kind)))?;
+        let socket = socket.inspect_err(|error| {
+            if let Some(turn) = turn.as_ref().filter(|_| is_for_all(error.kind)) {
+                turn.failed(error.kind);
+            }
+        })?;
         let speaks_http2 = socket.speaks_http2();
         endpoint.chose_http1.set(!speaks_http2);
         match speaks_http2 {
             true => speak_http2(pool, endpoint, socket, now).await,
             false => speak_http1(pool, socket, now).await.map(Opened::Http1),
         }
+    }
+
+    /// Whether a failure is one of all that wait for the connection, and not of a time that this
+    /// request alone has.
+    fn is_for_all(&self) -> impl Fn(ErrorKind) -> bool + use<R> {
+        let is_own = self.tls_timeout == self.pool.cluster.config.timeouts.tls;
+        move |kind| is_own || kind != ErrorKind::TlsTimeout
     }
 
     async fn socket(self, used: tls::Use, client: Option<Ends>) -> Result<Socket, ProxyError> {

@@ -21,6 +21,7 @@ use super::request::{Progress, ToSend, TryEnd};
 use super::retry::{self, Outcome, Tries};
 use super::worker_cluster::WorkerCluster;
 use crate::balance::hedge::{Hedge, Rule};
+use crate::balance::retry_budget::Tried;
 use crate::cluster::RetryPermit;
 use crate::config::{Name, RetryMethods, RetryPolicy};
 use crate::deadline::{Alarm, before};
@@ -129,7 +130,7 @@ impl First<'_, '_> {
         let tried = [Rc::clone(&self.endpoint)];
         let request = self.spare?.copy()?;
         let pick = self.cluster.pick_other(Instant::now(), progress, &tried)?;
-        let permit = retry::spend(self.cluster, progress)?;
+        let permit = retry::spend(self.cluster, progress, Tried::Seen)?;
         Some((pick, request, permit))
     }
 

@@ -11,9 +11,10 @@ use hyper::client::conn::http1;
 use tokio::time::Instant;
 
 use super::admission::{Admission, Entry};
-use super::classify::{answer_of_call, is_late};
+use super::classify::answer_of_call;
 use super::connection::Connection;
 use super::http2::{Channel, Channels};
+use super::hurry::Hurry;
 use super::request::Progress;
 use crate::balance::outlier::Answer;
 use crate::balance::peak_ewma::{self, Outcome, Tally};
@@ -678,8 +679,7 @@ pub(super) struct Active {
     pool: Rc<Pool>,
     /// Where the cluster has bounds.
     entry: Option<Entry>,
-    /// Filters gave it less time than the configuration does.
-    is_hurried: bool,
+    hurry: Hurry,
 }
 
 impl Active {
@@ -697,12 +697,11 @@ impl Active {
         };
         pool.stats().requests.add(1);
         pool.stats().active.add(1);
-        let pool = Rc::clone(pool);
-        Ok(Self {
-            pool,
-            entry,
-            is_hurried: progress.is_hurried,
-        })
+        progress
+            .is_probe
+            .set(entry.as_ref().is_some_and(Entry::is_probe));
+        let (pool, hurry) = (Rc::clone(pool), progress.hurry);
+        Ok(Self { pool, entry, hurry })
     }
 
     /// Tells the breaker how it went, as far as its answer's head says.
@@ -718,6 +717,11 @@ impl Active {
         if let Some(entry) = &self.entry {
             entry.judge_probe();
         }
+    }
+
+    /// Whether an endpoint that failed so is spared.
+    pub fn spares(&self, kind: ErrorKind) -> bool {
+        self.hurry.spares(kind)
     }
 
     /// How it went, where only the end of the answer says.
@@ -738,8 +742,8 @@ impl Active {
                 | ErrorKind::EndpointSilent
                 | ErrorKind::PendingLimit
         );
-        // Nor does what had less time than the configuration gives it.
-        let had_time = !(self.is_hurried && is_late(error.kind));
+        // Nor does what had no time.
+        let had_time = !self.hurry.spares(error.kind);
         if error.kind.origin() == Origin::Upstream && was_sent && had_time {
             self.judge(true);
         }

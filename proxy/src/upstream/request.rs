@@ -13,8 +13,8 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::body::RequestBody;
-use super::classify::is_late;
 use super::destinations::is_for_services;
+use super::hurry::Hurry;
 use crate::balance::subsets::Label;
 use crate::cluster::Endpoint;
 use crate::error::ErrorKind;
@@ -50,12 +50,11 @@ pub struct Progress {
     pub(super) key: Cell<u64>,
     /// Those that its endpoint is to have.
     pub(super) labels: Box<[Label]>,
-    /// Filters gave it less time than the configuration does.
-    pub(super) is_hurried: bool,
+    /// Whom filters gave no time.
+    pub(super) hurry: Hurry,
+    /// Whether it is one of a breaker's probes.
+    pub(super) is_probe: Cell<bool>,
 }
-
-/// Who gives an endpoint less time has asked for too much.
-pub(super) const FAIR: Duration = Duration::from_millis(100);
 
 impl Progress {
     /// Of a client's request.
@@ -100,15 +99,9 @@ impl Progress {
         Self { labels, ..self }
     }
 
-    /// The same, of which filters may have shortened the times.
-    pub fn hurried(self, is_hurried: bool) -> Self {
-        Self { is_hurried, ..self }
-    }
-
-    /// Whether an endpoint that failed so, asked at `since`, is not to blame: a filter gave it
-    /// next to no time.
-    pub(super) fn spares(&self, kind: ErrorKind, since: Instant) -> bool {
-        self.is_hurried && is_late(kind) && since.elapsed() < FAIR
+    /// The same, of which filters made these times short.
+    pub fn in_a_hurry(self, hurry: Hurry) -> Self {
+        Self { hurry, ..self }
     }
 
     /// It is tried there now.

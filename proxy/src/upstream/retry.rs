@@ -44,8 +44,12 @@ pub(super) fn may_go_on(first: &Outcome, asked: &Asked<'_>) -> bool {
 }
 
 /// A token of the cluster's budget; counts and notes that there is none.
-pub(super) fn spend(cluster: &WorkerCluster, progress: &Progress) -> Option<RetryPermit> {
-    let token = token(cluster, Tried::Seen);
+pub(super) fn spend(
+    cluster: &WorkerCluster,
+    progress: &Progress,
+    tried: Tried,
+) -> Option<RetryPermit> {
+    let token = token(cluster, tried);
     token.map_err(|why| deny(cluster, progress, why)).ok()
 }
 
@@ -364,12 +368,23 @@ pub(super) fn end_of(outcome: &Outcome) -> TryEnd {
     }
 }
 
-/// Whether an origin may have seen the request.
+/// Whether the last try reached nobody. A handshake that fails is work for an origin.
 fn tried_by(outcome: &Outcome) -> Tried {
-    let stage = outcome.as_ref().err().map(|failed| failed.stage);
-    match stage {
-        Some(Stage::Connecting | Stage::Unsent) => Tried::Unseen,
-        Some(Stage::Refused | Stage::Sent) | None => Tried::Seen,
+    match outcome.as_ref().err() {
+        Some(Failed {
+            stage: Stage::Unsent,
+            ..
+        }) => Tried::Unseen,
+        Some(failed) => tried_to_reach(failed.error.kind),
+        None => Tried::Seen,
+    }
+}
+
+/// The same of a try that ended so.
+pub(super) fn tried_to_reach(kind: ErrorKind) -> Tried {
+    match kind {
+        ErrorKind::ConnectFailed | ErrorKind::EndpointLimit => Tried::Unseen,
+        _ => Tried::Seen,
     }
 }
 

@@ -16,9 +16,10 @@ use super::connection;
 use super::destinations::Destinations;
 use super::hash_key::{self, NewCookie};
 use super::hedging::Hedges;
+use super::hurry::FAIR;
 use super::names::Names;
 use super::pool::{Pick, Pool, Sweep, WorkerEndpoint};
-use super::request::{FAIR, Progress};
+use super::request::Progress;
 use super::targets::{Resolved, look_up};
 use super::warm::Warming;
 use crate::balance::outlier::Answer;
@@ -147,14 +148,14 @@ impl WorkerCluster {
         }
     }
 
-    /// There was no answer within the time of the whole exchange, or within what a client or
-    /// a filter gives it, asked at `began`. Who only waited for its turn has asked nobody.
+    /// There was no answer within the time of the whole exchange, or within what a client
+    /// gives it, asked at `began`. Who only waited for its turn has asked nobody.
     pub fn late(&self, progress: &Progress, kind: ErrorKind, began: Instant) {
         let cluster = self.cluster();
         self.stats().errors(kind as usize).add(1);
-        let is_own = kind != ErrorKind::DeadlineExceeded && !progress.is_hurried;
+        let is_own = kind != ErrorKind::DeadlineExceeded;
         let began = progress.tried_since().unwrap_or(began);
-        if !is_own && began.elapsed() < FAIR {
+        if !is_own && began.elapsed() < FAIR || progress.hurry.spares(kind) {
             return;
         }
         let Some(endpoint) = progress.endpoint() else {
@@ -162,11 +163,16 @@ impl WorkerCluster {
         };
         self.pool.got_nothing(&endpoint, kind);
         self.pool.note(&endpoint, Answer::None);
-        // What clients or filters say is no reason to ask nobody any more.
+        // What clients say is no reason to ask nobody any more.
         let bounds = cluster.bounds.as_ref();
         if is_own && bounds.is_some_and(|bounds| bounds.has_breaker()) {
-            self.stats().judged.add(1);
-            self.stats().judged_failed.add(1);
+            let stats = self.stats();
+            let (all, failed) = match progress.is_probe.get() {
+                true => (&stats.probes, &stats.probes_failed),
+                false => (&stats.judged, &stats.judged_failed),
+            };
+            all.add(1);
+            failed.add(1);
         }
     }
 
@@ -208,7 +214,7 @@ impl WorkerCluster {
             ..self.asked(now, progress, &[])
         };
         let picked = choice.pick(&asked).ok_or(ErrorKind::NoEndpoint)?;
-        // Then it was looked for one that has not, among all.
+        // Then it was looked for one that has not, among all or a thousand of them.
         if has_all_requests(&picked.shared, &asked) {
             return Err(ErrorKind::EndpointLimit);
         }
@@ -295,7 +301,7 @@ impl WorkerCluster {
         error: &ProxyError,
         progress: &Progress,
     ) {
-        if !is_of_endpoint(error.kind) || progress.spares(error.kind, since) {
+        if !is_of_endpoint(error.kind) || progress.hurry.spares(error.kind) {
             return;
         }
         if self.cluster().config.balance.watches() {

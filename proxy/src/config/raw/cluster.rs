@@ -14,6 +14,7 @@ use super::retry::RawRetryBudget;
 use super::socket::RawClusterSocket;
 use super::tls::RawClusterTls;
 use super::units::{HOUR, KIB, MIB, MINUTE, Size, Time};
+use crate::balance::choices::MAX_CHOICES;
 use crate::config::checked::ClusterProtocol;
 use crate::proxy_protocol::Version;
 
@@ -54,7 +55,7 @@ pub(in crate::config) struct RawCluster {
     /// How many are drawn, with `least_request` and `peak_ewma`, of which the best is taken:
     /// 2 by default. With more, fewer requests meet a slow one, and more go to the same one
     /// at the same time.
-    #[schemars(with = "NonZeroU8", range(min = 2, max = 16))]
+    #[schemars(with = "NonZeroU8", range(min = 2, max = MAX_CHOICES))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::config) choices: Option<NonZeroU8>,
     /// Where the key of a request is, in order of preference, with `ring_hash` and

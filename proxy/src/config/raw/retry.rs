@@ -294,7 +294,7 @@ pub(in crate::config) struct RawRetryBudget {
     /// In each second, however few requests there are.
     #[schemars(range(min = 0, max = 100_000))]
     pub(in crate::config) floor: u32,
-    /// At once, however few are under way, of requests that an origin may have seen.
+    /// At once, however few are under way, of requests whose last try reached an origin.
     #[schemars(range(min = 0, max = 100_000))]
     pub(in crate::config) floor_at_once: u32,
 }
