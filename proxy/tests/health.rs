@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use bytes::Bytes;
+use h2::RecvStream;
+use h2::server::SendResponse;
 use http::{HeaderMap, HeaderValue, Response};
 use serde_json::Value;
 use support::admin::{ask, get, json};
@@ -256,10 +258,13 @@ fn a_connection_may_be_enough() {
 }
 
 /// A server of gRPC health that answers this status.
-fn grpc(status: Arc<AtomicU8>) -> Http2Origin {
-    Http2Origin::start(move |request: http::Request<h2::RecvStream>, mut respond| {
+fn grpc(
+    status: Arc<AtomicU8>,
+) -> impl Fn(http::Request<RecvStream>, SendResponse<Bytes>) -> Serving + Clone + Send + Sync + 'static
+{
+    move |request, mut respond| {
         let status = status.clone();
-        async move {
+        Box::pin(async move {
             assert_eq!(request.uri().path(), "/grpc.health.v1.Health/Check");
             assert_eq!(request.headers()["content-type"], "application/grpc");
             let (body, _) = read_body(request.into_body()).await.unwrap();
@@ -276,14 +281,16 @@ fn grpc(status: Arc<AtomicU8>) -> Http2Origin {
             let mut trailers = HeaderMap::new();
             trailers.insert("grpc-status", HeaderValue::from_static("0"));
             stream.send_trailers(trailers).unwrap();
-        }
-    })
+        })
+    }
 }
+
+type Serving = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 #[test]
 fn services_of_grpc_tell_how_they_are() {
     let status = Arc::new(AtomicU8::new(1));
-    let origin = grpc(status.clone());
+    let origin = Http2Origin::start(grpc(status.clone()));
     let proxy = Proxy::start(&yaml(&format!(
         "endpoints: ['{}'], protocol: http2, \
          health_checks: [{{ grpc: {{ service: shop }}, {TIMES} }}]",
@@ -294,6 +301,34 @@ fn services_of_grpc_tell_how_they_are() {
     is_sick_for(&proxy, origin.address, "not serving");
     status.store(1, Ordering::SeqCst);
     becomes(&proxy, origin.address, "healthy");
+}
+
+#[test]
+fn services_of_grpc_tell_it_over_tls_too() {
+    let status = Arc::new(AtomicU8::new(1));
+    let authority = Authority::new("root");
+    let pair = authority.issue(&["127.0.0.1"]);
+    let serves = Serves {
+        alpn: &["h2"],
+        ..Serves::new(&pair)
+    };
+    let origin = Http2Origin::over_tls(serves.config(), grpc(status.clone()));
+    let start = |roots: &Authority| {
+        let folder = Proxy::folder();
+        put(&folder.join("roots.pem"), roots.pem());
+        let cluster = format!(
+            "endpoints: ['{}'], protocol: http2, tls: {{ roots: [roots.pem] }}, \
+             health_checks: [{{ grpc: {{ service: shop }}, {TIMES} }}]",
+            origin.address
+        );
+        Proxy::start_in(folder, &yaml(&cluster))
+    };
+    let proxy = start(&authority);
+    passes(&proxy);
+    status.store(2, Ordering::SeqCst);
+    is_sick_for(&proxy, origin.address, "not serving");
+    let stranger = start(&Authority::new("stranger"));
+    is_sick_for(&stranger, origin.address, "upstream_tls_failed");
 }
 
 #[test]

@@ -9,6 +9,8 @@ use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::{Builder, SendResponse};
 use http::{Request, Response};
+use rustls::ServerConfig;
+use tokio_rustls::TlsAcceptor;
 
 /// Serves each stream in a task; ends with the value.
 pub struct Http2Origin {
@@ -38,6 +40,30 @@ impl Http2Origin {
             let (builder, serve) = (builder.clone(), serve.clone());
             async move {
                 let Ok(mut connection) = builder.handshake::<_, Bytes>(socket).await else {
+                    return;
+                };
+                while let Some(Ok((request, respond))) = connection.accept().await {
+                    tokio::spawn(serve(request, respond));
+                }
+            }
+        })
+    }
+
+    /// The same over TLS.
+    pub fn over_tls<F>(
+        config: Arc<ServerConfig>,
+        serve: impl Fn(Request<RecvStream>, SendResponse<Bytes>) -> F + Clone + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self::scripted(move |socket| {
+            let (acceptor, serve) = (TlsAcceptor::from(config.clone()), serve.clone());
+            async move {
+                let Ok(tls) = acceptor.accept(socket).await else {
+                    return;
+                };
+                let Ok(mut connection) = h2::server::handshake(tls).await else {
                     return;
                 };
                 while let Some(Ok((request, respond))) = connection.accept().await {
