@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use support::{Client, Origin, Proxy};
+use support::{Client, Origin, Process, Proxy, within};
 
 const CONNECTIONS: usize = 10_000;
 /// Names the proxy's address to the other end, a process of its own: both ends
@@ -49,6 +49,48 @@ fn hold_connections() {
     std::io::stdin().read_exact(&mut [0]).unwrap();
     ask_all(&mut clients);
     println!("answered");
+}
+
+/// What looks at running filters wakes up a thousand times a second while some run, and hardly
+/// more often than anybody else while none does.
+#[test]
+fn nobody_looks_at_filters_that_do_not_run() {
+    let process = Process::start(
+        "listeners: [{ name: web, address: '127.0.0.1:0', filters: [fault] }]\n\
+         filters: { fault: { component: 'lockgate:fault', config: { abort: { status: 418 } } } }\n",
+    );
+    assert_eq!(process.get("/").status, 418);
+    let wakes = || {
+        let of = |name| wakes(process.id(), name);
+        (of("control"), of("filter-ticker"))
+    };
+    let mut before = wakes();
+    within("it is looked at seldom", || {
+        let now = wakes();
+        let (control, ticker) = (now.0 - before.0, now.1 - before.1);
+        if control < 5 {
+            return None;
+        }
+        before = now;
+        (ticker < 10 * control).then_some(())
+    });
+    // And soon again where one runs.
+    assert_eq!(process.get("/").status, 418);
+}
+
+/// How often a thread of a process has gone to sleep.
+fn wakes(process: u32, name: &str) -> u64 {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let read = |path: std::path::PathBuf| std::fs::read_to_string(path).unwrap_or_default();
+    let mut threads = threads.map(|thread| thread.unwrap().path());
+    let thread = threads
+        .find(|thread| read(thread.join("comm")).trim() == name)
+        .expect("such a thread");
+    let status = read(thread.join("status"));
+    let count = status
+        .lines()
+        .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    count.unwrap().trim().parse().unwrap()
 }
 
 fn ask_all(clients: &mut [Client]) {

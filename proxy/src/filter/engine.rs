@@ -3,15 +3,14 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::thread;
 
 use wasmtime::{Config, Enabled, Engine, PoolingAllocationConfig};
 
-use super::budget::TICK;
 use super::compiler::Compiler;
 use super::host::Linkers;
 use super::library::Library;
 use super::module::{Linkable, LoadError, Module, Pace};
+use super::ticker;
 use crate::digest::Digest;
 
 /// Some languages need many core instances for one component.
@@ -92,7 +91,7 @@ impl FilterEngine {
     pub fn start(options: EngineOptions) -> Result<Arc<Self>, StartError> {
         let engine = Engine::new(&config(options.max_instances)).map_err(StartError::Engine)?;
         let linkers = Linkers::new(&engine).map_err(StartError::Engine)?;
-        start_ticker(&engine).map_err(StartError::Ticker)?;
+        ticker::start(&engine).map_err(StartError::Ticker)?;
         let library = options.cache_dir.map(|dir| Library::open(dir, &engine));
         Ok(Arc::new(Self {
             engine,
@@ -216,20 +215,4 @@ pub(super) fn config(max_instances: u32) -> Config {
         .async_stack_size(2 * MAX_STACK_BYTES)
         .allocation_strategy(pool);
     config
-}
-
-/// Ends epochs until the engine is gone.
-fn start_ticker(engine: &Engine) -> std::io::Result<()> {
-    let engine = engine.weak();
-    let tick = move || {
-        while let Some(engine) = engine.upgrade() {
-            engine.increment_epoch();
-            drop(engine);
-            thread::sleep(TICK);
-        }
-    };
-    thread::Builder::new()
-        .name("filter-ticker".into())
-        .spawn(tick)
-        .map(drop)
 }

@@ -13,6 +13,7 @@ use super::instance::{begin, end, failure, store};
 use super::log;
 use super::module::Module;
 use super::state::{HostState, Owner};
+use super::ticker;
 use crate::config::Filter;
 use crate::shared::{Copied, SharedError, Store, Value};
 
@@ -95,6 +96,7 @@ impl At {
         let create_cpu = owner.limits.create_cpu;
         let mut store = store(pre.engine(), Arc::new(owner), 0);
         store.epoch_deadline_callback(|mut context| {
+            ticker::is_felt();
             let state = context.data_mut();
             Ok(match state.budget.tick(thread_cpu_time()) {
                 Tick::GoOn => UpdateDeadline::Continue(1),

@@ -21,6 +21,7 @@ use super::interest::Interest;
 use super::module::{GuestPre, Module, Waits};
 use super::presence::Presence;
 use super::state::{Call, HostState, Owner, Phase, Remark};
+use super::ticker;
 use super::view::View;
 use super::{log, wasi};
 
@@ -103,6 +104,7 @@ impl Instance {
         let create_cpu = owner.limits.create_cpu;
         let mut store = store(pre.engine(), owner, worker);
         store.epoch_deadline_callback(|mut context| {
+            ticker::is_felt();
             let state = context.data_mut();
             state.check_host_calls()?;
             Ok(match state.budget.tick(thread_cpu_time()) {
@@ -492,6 +494,7 @@ fn at_once<T>(work: impl Future<Output = wasmtime::Result<T>>) -> wasmtime::Resu
 
 /// Begins a call with this budget.
 pub(super) fn begin(store: &mut Store<HostState>, cpu: Duration) {
+    ticker::begins();
     store.set_epoch_deadline(1);
     let state = store.data_mut();
     state.budget.start(cpu);

@@ -15,6 +15,7 @@ use super::instance::{begin, end, failure, said, store};
 use super::job_state::JobState;
 use super::loaded::LoadedFilter;
 use super::state::{Call, HostState, Phase};
+use super::ticker;
 use super::view::View;
 
 /// The job of one configuration of a filter.
@@ -102,6 +103,7 @@ impl Job {
         let mut store = store(pre.engine(), owner.clone(), self.worker);
         store.data_mut().clock = Clock::Task(self.meter.clone());
         store.epoch_deadline_callback(|mut context| {
+            ticker::is_felt();
             let state = context.data_mut();
             Ok(match state.budget.tick(state.clock.now()) {
                 // Other jobs have their turn.

@@ -46,6 +46,7 @@ mod shadow;
 mod state;
 #[cfg(test)]
 pub mod tests;
+mod ticker;
 pub mod timeouts;
 mod transform;
 mod verdict;

@@ -22,6 +22,7 @@ use crate::filter::calls::{CallFailed, Inbound, Outbound};
 use crate::filter::fault::FilterFault;
 use crate::filter::head_rules;
 use crate::filter::state::budget_broken;
+use crate::filter::ticker;
 use crate::filter::view::View;
 use crate::http::call_depth;
 
@@ -194,6 +195,7 @@ impl http_client::HostCall for HostState {
         self.call.spent.waited += waited;
         self.call.away += back_at.saturating_sub(left_at);
         self.owner.stats.of(self.worker).call_waits.ended(waited);
+        ticker::begins();
         self.budget.resume(back_at);
         let Ok(received) = received else {
             let what = format!("waited for its calls for {max:?} of one exchange");
