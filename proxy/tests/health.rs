@@ -257,6 +257,9 @@ fn a_connection_may_be_enough() {
     becomes(&proxy, address, "sick");
 }
 
+/// Serving, with a field that says so.
+const DEGRADED: u8 = 11;
+
 /// A server of gRPC health that answers this status.
 fn grpc(
     status: Arc<AtomicU8>,
@@ -269,12 +272,14 @@ fn grpc(
             assert_eq!(request.headers()["content-type"], "application/grpc");
             let (body, _) = read_body(request.into_body()).await.unwrap();
             assert_eq!(body, b"\0\0\0\0\x06\x0a\x04shop");
-            let head = Response::builder()
-                .header("content-type", "application/grpc")
-                .body(())
-                .unwrap();
+            let told = status.load(Ordering::SeqCst);
+            let mut head = Response::builder().header("content-type", "application/grpc");
+            if told == DEGRADED {
+                head = head.header("lockgate-degraded", "yes");
+            }
+            let head = head.body(()).unwrap();
             let mut stream = respond.send_response(head, false).unwrap();
-            let message = [0, 0, 0, 0, 2, 8, status.load(Ordering::SeqCst)];
+            let message = [0, 0, 0, 0, 2, 8, told % 10];
             stream
                 .send_data(Bytes::copy_from_slice(&message), false)
                 .unwrap();
@@ -301,6 +306,8 @@ fn services_of_grpc_tell_how_they_are() {
     is_sick_for(&proxy, origin.address, "not serving");
     status.store(1, Ordering::SeqCst);
     becomes(&proxy, origin.address, "healthy");
+    status.store(DEGRADED, Ordering::SeqCst);
+    becomes(&proxy, origin.address, "degraded");
 }
 
 #[test]

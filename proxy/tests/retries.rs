@@ -598,6 +598,48 @@ fn a_policy_that_is_changed_keeps_connections() {
     assert_eq!(metric(proxy.admin(), opened), 1.0);
 }
 
+/// A kept connection that dies says that its origin may be dying too: the request goes on to
+/// another, without a token of the budget, of which there are none here.
+#[test]
+fn a_dead_connection_s_request_goes_elsewhere() {
+    let (dies, gate) = channel();
+    let gate = Mutex::new(gate);
+    // The connections of its listen queue are taken and reset.
+    let dying = Origin::scripted(move |stream, _| {
+        let mut reader = BufReader::new(stream);
+        if read_request(&mut reader).is_some_and(|request| request.line.contains("/first")) {
+            let answer = response(200, "", "dying");
+            reader.get_mut().write_all(&answer).unwrap();
+            read_request(&mut reader);
+            gate.lock().unwrap().recv_timeout(LIMIT).ok();
+        }
+    });
+    let other = Origin::saying("other");
+    let proxy = Proxy::start(&format!(
+        "workers: 1\n\
+         listeners: [{{ name: web, address: '127.0.0.1:0', cluster: o }}]\n\
+         clusters: [{{ name: o, endpoints: ['{}', '{}'], \
+           retry_budget: {{ percent: 0, floor: 0, floor_at_once: 0 }} }}]\n",
+        dying.address, other.address
+    ));
+    let mut client = proxy.connect();
+    let mut ask = |path: &str| {
+        client.send(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n"));
+        let answer = client.answer();
+        (answer.status, answer.text())
+    };
+    let first = [ask("/first").1, ask("/first").1];
+    assert!(first.contains(&"dying".to_owned()), "{first:?}");
+    dies.send(()).unwrap();
+    // Its turn is once more after as many requests.
+    for who in first {
+        assert_eq!(ask("/second"), (200, "other".to_owned()));
+        if who == "dying" {
+            return;
+        }
+    }
+}
+
 /// A try that finds an origin gone has reached nobody: the budget's bound on what is under way
 /// at once is not for the next one.
 #[test]

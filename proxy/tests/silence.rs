@@ -270,6 +270,26 @@ fn who_is_late_is_asked_where_there_is_nobody_else() {
     }
 }
 
+/// Where all are late, as under too much load, no one has the load of all.
+#[test]
+fn who_is_late_is_asked_no_more_than_others_are() {
+    let origins: Vec<_> = (0..3).map(|_| Origin::start(|_| Vec::new())).collect();
+    let all = origins.iter().map(|origin| format!("'{}'", origin.address));
+    let all = all.collect::<Vec<_>>().join(", ");
+    let proxy = start_at(&all, "", "silent_pause: 1m, timeouts: { try: 20ms }");
+    let counts = |requests| {
+        for _ in 0..requests {
+            assert_eq!(proxy.get("/").status, 504);
+        }
+        let seen = |origin: &Origin| std::iter::from_fn(|| origin.seen_now()).count();
+        origins.iter().map(seen).collect::<Vec<_>>()
+    };
+    // Until it is known of all.
+    counts(100);
+    let found = counts(30);
+    assert!(found.iter().all(|count| *count >= 5), "{found:?}");
+}
+
 /// Two of three that are gone are no reason for the third to carry everything.
 #[test]
 fn tiers_do_not_count_on_who_is_gone() {

@@ -86,7 +86,7 @@ fn at(table: &[u32], rng: &mut Rng) -> Option<u32> {
 }
 
 /// A place in a round, on one worker.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct RoundRobin {
     next: usize,
     next_shared: usize,
@@ -113,11 +113,17 @@ impl RoundRobin {
         if !is_passed_over(first) {
             return Some(first);
         }
-        (1..MAX_LOOKS.min(schedule.turns.len()))
-            .filter_map(|_| self.turn(schedule))
+        let mut ahead = self.clone();
+        let found = (1..MAX_LOOKS.min(schedule.turns.len()))
+            .filter_map(|_| ahead.turn(schedule))
             .find(|index| !is_passed_over(*index))
-            .or_else(|| any(schedule.count, first, |index| !is_passed_over(index)))
-            .or(Some(first))
+            .or_else(|| any(schedule.count, first, |index| !is_passed_over(index)));
+        // Where there is none the next begins behind this one's first, and not a whole round
+        // later, with the same.
+        if found.is_some() {
+            *self = ahead;
+        }
+        found.or(Some(first))
     }
 
     fn turn(&mut self, schedule: &Schedule) -> Option<usize> {
@@ -229,6 +235,16 @@ mod tests {
         let mut counts = vec![0; count];
         picks.into_iter().for_each(|index| counts[index] += 1);
         counts
+    }
+
+    #[test]
+    fn where_all_are_passed_over_each_has_its_turn() {
+        let schedule = Schedule::new(&[1, 1, 1]);
+        let mut round = RoundRobin::default();
+        let picked = (0..6).map(|_| round.pick(&schedule, |_| true).unwrap());
+        let mut picked: Vec<_> = picked.collect();
+        picked.sort_unstable();
+        assert_eq!(picked, [0, 0, 1, 1, 2, 2]);
     }
 
     #[test]

@@ -7,8 +7,8 @@ use super::check::{self, Outside};
 use super::checked::Endpoint;
 use super::files::{Files, MAX_TOTAL_BYTES};
 use super::gather::{self, Gathered, Unreadable};
-use super::mistake::Mistakes;
-use super::place::Places;
+use super::mistake::{Mistake, Mistakes};
+use super::place::{Place, Places};
 use super::structure::Schema;
 use super::{json, raw, sorted, structure_of};
 
@@ -21,7 +21,9 @@ static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
 /// JSON, which is YAML. It may name addresses only.
 pub fn load_endpoints(path: &Path) -> Result<Vec<Endpoint>, Mistakes> {
     let (files, env) = (Files::Disk, |_: &str| None);
-    if let Some(endpoints) = load_quickly(path, &files) {
+    // What cannot be read is told below.
+    let text = files.read(path, MAX_TOTAL_BYTES).unwrap_or_default();
+    if let Some(endpoints) = load_quickly(&text, &files) {
         return Ok(endpoints);
     }
     let mut gathered = match gather::gather(path, &files, &env) {
@@ -30,6 +32,7 @@ pub fn load_endpoints(path: &Path) -> Result<Vec<Endpoint>, Mistakes> {
             files, mistakes, ..
         }) => return Err(sorted(mistakes, &files).expect("what is unreadable has a mistake")),
     };
+    gathered.mistakes.extend(cut(path, &text));
     let (texts, known) = structure_of(&SCHEMA, &mut gathered);
     let Gathered {
         value,
@@ -52,13 +55,12 @@ pub fn load_endpoints(path: &Path) -> Result<Vec<Endpoint>, Mistakes> {
 
 /// Those of a file of JSON in which all is well, as programs write it: without the places of
 /// its values, which only mistakes need, in a third of the time.
-fn load_quickly(path: &Path, files: &Files<'_>) -> Option<Vec<Endpoint>> {
-    let text = files.read(path, MAX_TOTAL_BYTES).ok()?;
+fn load_quickly(text: &str, files: &Files<'_>) -> Option<Vec<Endpoint>> {
     // A `$` may be meant for the environment, or for one that is written so.
     if !text.trim_start().starts_with('{') || text.contains('$') {
         return None;
     }
-    let value = json::read(&text).filter(|value| SCHEMA.is_good(value))?;
+    let value = json::read(text).filter(|value| SCHEMA.is_good(value))?;
     let outside = Outside {
         files,
         env: &|_| None,
@@ -66,4 +68,21 @@ fn load_quickly(path: &Path, files: &Files<'_>) -> Option<Vec<Endpoint>> {
     let (endpoints, mistakes) =
         check::check_endpoints(value, &outside, &Places::default(), &[], &[], Vec::new());
     mistakes.is_empty().then_some(endpoints)
+}
+
+/// What is written line by line and ends within one may be cut there: the port of an endpoint
+/// could be another then.
+fn cut(path: &Path, text: &str) -> Option<Mistake> {
+    let last = text.lines().next_back()?;
+    if text.ends_with('\n') || last.trim_end().ends_with([']', '}']) {
+        return None;
+    }
+    let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let place = Place {
+        file: path.into(),
+        line: number(text.lines().count()),
+        column: number(last.chars().count() + 1),
+    };
+    let wanted = "a line break: without one it may be half written";
+    Some(Mistake::new(place, "", "the end of the file", wanted))
 }

@@ -42,6 +42,15 @@ pub struct Said {
     pub is_degraded: bool,
 }
 
+impl Said {
+    fn by(answer: &Answer) -> Self {
+        let is_there = |name| answer.headers.contains_key(name);
+        Self {
+            is_degraded: DEGRADED.iter().any(is_there),
+        }
+    }
+}
+
 /// How the endpoints of a cluster are asked.
 pub struct Probe {
     cluster: Arc<Cluster>,
@@ -135,10 +144,7 @@ impl Probe {
                 return Err("the body is another".to_owned());
             }
         }
-        let is_degraded = DEGRADED
-            .iter()
-            .any(|name| answer.headers.contains_key(name));
-        Ok(Said { is_degraded })
+        Ok(Said::by(&answer))
     }
 
     /// `grpc.health.v1.Health/Check`.
@@ -172,7 +178,7 @@ impl Probe {
             None => return Err("no grpc-status".to_owned()),
         }
         match serving(&body.bytes) {
-            Some(1) => Ok(Said::default()),
+            Some(1) => Ok(Said::by(&answer)),
             Some(2) => Err("not serving".to_owned()),
             Some(3) => Err("an unknown service".to_owned()),
             Some(_) => Err("an unknown health".to_owned()),

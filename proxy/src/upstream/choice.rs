@@ -219,11 +219,14 @@ impl Choice {
     /// One that is silent though somebody is there, or to which there is a way. Of many that
     /// are silent only some are looked at.
     pub fn pick_late(&mut self, asked: &Asked<'_>) -> Option<Rc<WorkerEndpoint>> {
+        let (number, picked) = self.draw(asked)?;
         let set = &*self.set;
         let groups = set.plan.possible(asked.labels);
-        let members = groups.flat_map(|number| {
+        // Not the first of the list, which would have the load of all.
+        let members = std::iter::once(number).chain(groups).flat_map(|number| {
             let group = &set.plan.groups()[number];
-            let places = (0..group.count()).filter(|place| !group.is_weightless(*place));
+            let places = (0..group.count()).map(move |offset| (picked + offset) % group.count());
+            let places = places.filter(|place| !group.is_weightless(*place));
             places.map(|place| group.index(place))
         });
         let has_way = |index: usize| {

@@ -85,6 +85,7 @@ pub fn forward<'a>(
                         last: endpoint,
                         began: start,
                         tried: Endpoints::new(),
+                        was_free: false,
                     };
                     Box::pin(tries.go_on(first)).await
                 }

@@ -67,6 +67,7 @@ pub(super) fn hedged<'a>(
             last: counted.endpoint,
             began: counted.began,
             tried: counted.other.into_iter().collect(),
+            was_free: false,
         };
         match retry::may_go_on(&counted.outcome, tries.asked) {
             true => tries.go_on(counted.outcome).await,

@@ -82,6 +82,8 @@ pub(super) struct Tries<'a, 'b> {
     pub began: Instant,
     /// Where else it was tried until now.
     pub tried: Endpoints,
+    /// One of its tries was none, since the connection was dead.
+    pub was_free: bool,
 }
 
 /// What follows a try.
@@ -90,8 +92,8 @@ struct Next {
     wait: Duration,
     /// Where it is known already.
     pick: Option<Pick>,
-    /// On a connection of its own.
-    is_fresh: bool,
+    /// It is no try, and on a connection of its own.
+    is_free: bool,
     permit: Option<RetryPermit>,
 }
 
@@ -102,8 +104,8 @@ pub(super) type Endpoints = SmallVec<[Rc<WorkerEndpoint>; 3]>;
 /// Who is tried next.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Whom {
-    /// The same, whose connection was dead when the request came.
-    Same,
+    /// Once more, since the connection was dead when the request came.
+    Again,
     /// One that was not tried.
     Other,
     /// One that was not tried if there is one.
@@ -154,8 +156,9 @@ impl Tries<'_, '_> {
             self.asked.try_deadline = self.asked.terms.try_deadline(now);
             let mut request = next.request;
             self.asked.terms.tell(request.headers_mut(), now);
-            count += 1;
-            outcome = match next.is_fresh {
+            count += u32::from(!next.is_free);
+            self.was_free |= next.is_free;
+            outcome = match next.is_free {
                 true => fresh(self.cluster, pick, request, self.asked).await,
                 false => attempt(self.cluster, pick, request, self.asked, now).await,
             };
@@ -181,24 +184,23 @@ impl Tries<'_, '_> {
         let policy = self.asked.terms.retry;
         let mut whom = self.whom(outcome)?;
         let (now, progress) = (Instant::now(), self.asked.progress);
-        let same = match whom {
-            Whom::Same => self.cluster.again(Rc::clone(&self.last), now),
+        let again = match whom {
+            Whom::Again => self.again(now, tried),
             Whom::Other | Whom::Any => None,
         };
-        if same.is_none() && whom == Whom::Same {
+        if again.is_none() && whom == Whom::Again {
             // It has as many as it may meanwhile.
             whom = Whom::Other;
         }
-        // A connection that was dead when the request came is no try.
         let most = policy.map_or(DEFAULT_ATTEMPTS, |policy| policy.attempts);
-        if whom != Whom::Same && count >= most {
+        if whom != Whom::Again && count >= most {
             return None;
         }
-        if whom != Whom::Same {
+        if whom != Whom::Again {
             tried.push(Rc::clone(&self.last));
         }
         let pick = match whom {
-            Whom::Same => same,
+            Whom::Again => again,
             Whom::Other => Some(self.cluster.pick_other(now, progress, tried)?),
             // While the answer that is there can still be given.
             Whom::Any if self.cluster.limits_retries_of_endpoints() => {
@@ -221,7 +223,7 @@ impl Tries<'_, '_> {
                 request,
                 wait,
                 pick,
-                is_fresh: whom == Whom::Same,
+                is_free: whom == Whom::Again,
                 permit,
             }),
             Err(why) => {
@@ -229,6 +231,22 @@ impl Tries<'_, '_> {
                 None
             }
         }
+    }
+
+    /// Elsewhere, since the endpoint may be as dead as the connection was; where there is
+    /// nobody else, or keys have endpoints of their own, there.
+    fn again(&self, now: Instant, tried: &mut Endpoints) -> Option<Pick> {
+        let balance = &self.cluster.cluster().config.balance;
+        let progress = self.asked.progress;
+        if balance.hashing().is_none() {
+            tried.push(Rc::clone(&self.last));
+            let other = self.cluster.pick_other(now, progress, tried);
+            if other.is_some() {
+                return other;
+            }
+            tried.pop();
+        }
+        self.cluster.again(Rc::clone(&self.last), now)
     }
 
     fn whom(&self, outcome: &Outcome) -> Option<Whom> {
@@ -241,8 +259,8 @@ impl Tries<'_, '_> {
             // Where it can be sent again as it is.
             let failed = outcome.as_ref().err()?;
             failed.request.as_ref()?;
-            return Some(match failed.reused {
-                true => Whom::Same,
+            return Some(match failed.reused && !self.was_free {
+                true => Whom::Again,
                 false => Whom::Other,
             });
         };
@@ -255,8 +273,8 @@ impl Tries<'_, '_> {
             Ok(answered) => return (is_repeatable && wants(policy, answered)).then_some(Whom::Any),
             Err(failed) => failed,
         };
-        if failed.reused && failed.request.is_some() {
-            return Some(Whom::Same);
+        if failed.reused && failed.request.is_some() && !self.was_free {
+            return Some(Whom::Again);
         }
         let on = &policy.on;
         let is_late = on.try_timeout
@@ -296,7 +314,7 @@ impl Tries<'_, '_> {
             .ok_or(NoRetry::Deadline)?;
         // There are no more of these than connections were kept.
         let permit = match whom {
-            Whom::Same => None,
+            Whom::Again => None,
             Whom::Other | Whom::Any => Some(token(self.cluster, tried_by(outcome))?),
         };
         let given_back = outcome
@@ -335,7 +353,7 @@ impl Tries<'_, '_> {
     ) -> Option<Duration> {
         let now = Instant::now();
         let left = self.asked.terms.left(now);
-        let Some(policy) = self.asked.terms.retry.filter(|_| whom != Whom::Same) else {
+        let Some(policy) = self.asked.terms.retry.filter(|_| whom != Whom::Again) else {
             return (!left.is_zero()).then_some(Duration::ZERO);
         };
         let answered = outcome.as_ref().ok();

@@ -232,6 +232,10 @@ fn endpoints_in_json_are_those_in_yaml() {
     let found = endpoints(json).expect("all is well");
     assert_eq!(found.len(), 3);
     assert_eq!(endpoints(yaml), Ok(found));
+    assert_eq!(
+        endpoints("endpoints:\n  - 127.0.0.1:80\n").unwrap().len(),
+        1
+    );
     for (json, wanted) in [
         (r#"{"endpoints": ["a:80"]}"#, "would have to be looked up"),
         (r#"{"endpoints": ["1.2.3.4:0"]}"#, "all:1:16"),
@@ -247,6 +251,10 @@ fn endpoints_in_json_are_those_in_yaml() {
         ),
         (r#"{"endpoints": [], "endpoints": []}"#, "again"),
         (r#"{"endpoints": [], "more": 1}"#, "the unknown key `more`"),
+        (
+            "endpoints:\n  - 127.0.0.1:80\n  - 127.0.0.1:216",
+            "all:3:18: found the end of the file",
+        ),
     ] {
         let found = endpoints(json).expect_err(json);
         assert!(found.contains(wanted), "{json}: {found}");
