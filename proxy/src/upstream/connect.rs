@@ -473,9 +473,18 @@ async fn open_plain(
     match address {
         Address::Socket(address) => {
             let socket = options::socket(*address, rules)?;
-            Ok(Socket::Tcp(socket.connect(*address).await?, counted))
+            Ok(Socket::Tcp {
+                socket: socket.connect(*address).await?,
+                _counted: counted,
+            })
         }
-        Address::Unix(path) => Ok(Socket::Unix(UnixStream::connect(path).await?, counted)),
-        Address::Inside(inside) => Ok(Socket::Inside(inside.connect()?, counted)),
+        Address::Unix(path) => Ok(Socket::Unix {
+            socket: UnixStream::connect(path).await?,
+            _counted: counted,
+        }),
+        Address::Inside(inside) => Ok(Socket::Inside {
+            socket: inside.connect()?,
+            _counted: counted,
+        }),
     }
 }

@@ -13,11 +13,19 @@ use super::counted::Counted;
 use crate::tls::{self, UpstreamTls};
 
 /// Each is counted as a connection for as long as it is there.
-#[allow(dead_code, reason = "what counts them is only held")]
 pub(super) enum Socket {
-    Tcp(TcpStream, Counted),
-    Unix(UnixStream, Counted),
-    Inside(DuplexStream, Counted),
+    Tcp {
+        socket: TcpStream,
+        _counted: Counted,
+    },
+    Unix {
+        socket: UnixStream,
+        _counted: Counted,
+    },
+    Inside {
+        socket: DuplexStream,
+        _counted: Counted,
+    },
     /// Over any of these.
     Tls(Box<UpstreamTls<Socket>>),
 }
@@ -31,16 +39,16 @@ impl Socket {
     pub fn speaks_http2(&self) -> bool {
         match self {
             Socket::Tls(tls) => tls::speaks_http2(tls),
-            Socket::Tcp(..) | Socket::Unix(..) | Socket::Inside(..) => false,
+            Socket::Tcp { .. } | Socket::Unix { .. } | Socket::Inside { .. } => false,
         }
     }
 
     /// Has the connection end by a reset when it is dropped, where it is one of TCP.
     pub(super) fn set_reset(&self) {
         let reset = match self {
-            Socket::Tcp(tcp, _) => SockRef::from(tcp).set_linger(Some(Duration::ZERO)),
+            Socket::Tcp { socket, .. } => SockRef::from(socket).set_linger(Some(Duration::ZERO)),
             Socket::Tls(tls) => return tls.get_ref().0.set_reset(),
-            Socket::Unix(..) | Socket::Inside(..) => Ok(()),
+            Socket::Unix { .. } | Socket::Inside { .. } => Ok(()),
         };
         if let Err(error) = reset {
             tracing::debug!(%error, "a connection to an origin is closed and not reset");
@@ -52,9 +60,9 @@ impl Socket {
 macro_rules! with {
     ($socket:expr, $inner:ident => $call:expr) => {
         match $socket.get_mut() {
-            Socket::Tcp($inner, _) => $call,
-            Socket::Unix($inner, _) => $call,
-            Socket::Inside($inner, _) => $call,
+            Socket::Tcp { socket: $inner, .. } => $call,
+            Socket::Unix { socket: $inner, .. } => $call,
+            Socket::Inside { socket: $inner, .. } => $call,
             Socket::Tls($inner) => $call,
         }
     };
