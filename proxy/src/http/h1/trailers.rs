@@ -6,6 +6,7 @@ use http::header::{self, HeaderName};
 use memchr::memchr;
 
 use super::fields::{read_value, split_field};
+use crate::http::disguise::remove_disguised;
 
 /// Bytes of one trailer section.
 pub(super) const MAX_TRAILER_BYTES: usize = 8 * 1024;
@@ -15,7 +16,7 @@ const MAX_TRAILERS: usize = 64;
 /// it before the body (RFC 9110 section 6.5.1): framing, routing, controls and
 /// conditions, credentials, the description of the content, and what this proxy
 /// itself says in a head.
-static FORBIDDEN: [HeaderName; 46] = [
+static FORBIDDEN: [HeaderName; 49] = [
     header::TRANSFER_ENCODING,
     header::CONTENT_LENGTH,
     header::TRAILER,
@@ -30,6 +31,9 @@ static FORBIDDEN: [HeaderName; 46] = [
     HeaderName::from_static("x-forwarded-for"),
     HeaderName::from_static("x-forwarded-proto"),
     HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-client-cert"),
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("early-data"),
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
     header::CACHE_CONTROL,
@@ -64,11 +68,12 @@ static FORBIDDEN: [HeaderName; 46] = [
     header::EXPIRES,
 ];
 
-/// Drops what a trailer must not say, in either direction.
+/// Drops what a trailer must not say, in either direction and in either spelling.
 pub fn remove_forbidden_trailers(trailers: &mut HeaderMap) {
     for name in &FORBIDDEN {
         trailers.remove(name);
     }
+    remove_disguised(trailers, FORBIDDEN.iter());
 }
 
 /// Reads a section without the empty line at its end; every line has its CRLF.

@@ -113,6 +113,16 @@ fn trailers_come_before_the_end_without_the_forbidden() {
     assert_eq!(trailers.len(), 2);
     assert_eq!(outcome.end, Ok(b"rest".to_vec()));
 
+    for forbidden in [
+        "X-Forwarded-Client-Cert",
+        "X_Forwarded-Client_Cert",
+        "X-Request-Id",
+        "Early-Data",
+    ] {
+        let wire = format!("0\r\n{forbidden}: x\r\n\r\n");
+        let outcome = check(Framing::Chunked, 1000, wire.as_bytes());
+        assert_eq!(outcome.trailers, None, "{forbidden}");
+    }
     let outcome = check(Framing::Chunked, 1000, b"0\r\nAuthorization: x\r\n\r\n");
     assert_eq!(outcome.trailers, None);
     assert_eq!(outcome.end, Ok(Vec::new()));
