@@ -10,6 +10,8 @@ const V1_MAX: usize = 107;
 const V2_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Before the part of version 2 whose length it tells.
 const V2_FIXED: usize = 16;
+/// Version 2 and its command LOCAL: the connection is of the balancer itself.
+const V2_LOCAL: u8 = 0x20;
 /// Of version 2, which could be four times as long. A certificate fits.
 const V2_MAX: usize = 16 * 1024;
 
@@ -57,12 +59,30 @@ fn begins_alike(bytes: &[u8], start: &[u8]) -> bool {
 
 /// Reads a whole header; `None` for one that breaks a rule.
 pub(super) fn parse(header: &[u8]) -> Option<Introduction> {
+    let is_v1 = header[0] == V1_PREFIX[0];
+    if !is_v1 && header.get(V2_SIGNATURE.len()) == Some(&V2_LOCAL) {
+        // Whatever else it says is to be discarded, the family as well.
+        return Some(Introduction::new(false, ProxyHeader::with_local()));
+    }
+    if is_v1 && !has_plain_ports(header) {
+        return None;
+    }
     let is_whole = |length: usize| length == header.len();
     let (parsed, length) = ProxyHeader::parse(header, ParseConfig::default()).ok()?;
     if !is_whole(length) || !parsed.tlvs().all(|tlv| tlv.is_ok_and(|tlv| is_good(&tlv))) {
         return None;
     }
-    Some(Introduction::new(header[0] == V1_PREFIX[0], parsed))
+    Some(Introduction::new(is_v1, parsed))
+}
+
+/// Whether the ports of version 1 are digits alone and begin with none too many. Of an
+/// unknown protocol nothing is looked at behind its name.
+fn has_plain_ports(line: &[u8]) -> bool {
+    let mut words = line.trim_ascii_end().split(|byte| *byte == b' ');
+    let is_plain = |port: &[u8]| {
+        port.iter().all(u8::is_ascii_digit) && (port.len() == 1 || !port.starts_with(b"0"))
+    };
+    words.nth(1) == Some(b"UNKNOWN") || words.skip(2).all(is_plain)
 }
 
 fn is_good(tlv: &Tlv<'_>) -> bool {

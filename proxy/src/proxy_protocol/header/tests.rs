@@ -43,6 +43,11 @@ fn some_introduce_nobody() {
     assert_eq!(client(b"PROXY UNKNOWN ::1 ::2 7 443\r\n"), None);
     assert_eq!(client(&v2(0x20, 0, &[])), None);
     assert_eq!(client(&v2(0x20, 0x11, &V4_ADDRESSES)), None);
+    // What is behind LOCAL is discarded, be it what it may.
+    assert_eq!(client(&v2(0x20, 0, &V4_ADDRESSES)), None);
+    assert_eq!(client(&v2(0x20, 0x11, &[])), None);
+    assert_eq!(client(&v2(0x20, 0x21, &V4_ADDRESSES)), None);
+    assert_eq!(client(&v2(0x20, 0x41, &[0xff; 7])), None);
     assert_eq!(client(&v2(0x21, 0, &[])), None);
     assert_eq!(client(&v2(0x21, 0x31, &[0; 216])), None);
     // Datagrams do not come by a connection.
@@ -78,6 +83,8 @@ fn bad_headers_are_refused() {
         b"PROXY TCP4 192.0.2.7 203.0.113.9 4711\r\n".to_vec(),
         b"PROXY TCP4 192.0.2.7 203.0.113.9 4711 443\n".to_vec(),
         b"PROXY TCP4 192.0.2.7 203.0.113.9 4711 99999\r\n".to_vec(),
+        b"PROXY TCP4 192.0.2.7 203.0.113.9 +4711 443\r\n".to_vec(),
+        b"PROXY TCP4 192.0.2.7 203.0.113.9 4711 0443\r\n".to_vec(),
         b"PROXY TCP4 ::1 ::2 4711 443\r\n".to_vec(),
         b"PROXY SCTP 192.0.2.7 203.0.113.9 4711 443\r\n".to_vec(),
         b"PROXY \r\n".to_vec(),
