@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::config::{Admin, Config, ListenAddress, Mistake, Mistakes};
 use crate::console::Exit;
 use crate::control::admin::{self, AdminState, Command, ReloadOutcome};
-use crate::control::log::LogHandle;
+use crate::control::log::{LogHandle, LogThread};
 use crate::control::reload::{self, Candidate, Loader};
 use crate::control::signals::Signals;
 use crate::control::status::Status;
@@ -130,7 +130,9 @@ pub struct App {
     commands: mpsc::Sender<Command>,
     published: Arc<Published>,
     status: Arc<Status>,
-    log: Option<AccessLogThread>,
+    access_log: Option<AccessLogThread>,
+    /// Held as long as anybody may have something to say.
+    _log: Option<LogThread>,
 }
 
 impl App {
@@ -158,12 +160,16 @@ impl App {
         let refuse = |mistakes| reload::refuse(&options.config, mistakes, draft);
         let loaded = reading.attempt.outcome;
         let loaded = loaded.map_err(|mistakes| StartError::Config(refuse(mistakes)))?;
-        let process_log = match options.log {
+        let (process_log, log) = match options.log {
             true => Some(control::log::init(&loaded.config.log).map_err(anyhow::Error::new)?),
             false => None,
-        };
+        }
+        .unzip();
         let workers = loaded.config.workers.get();
         let stats = Stats::new(workers);
+        if let Some(log) = &log {
+            stats.process.count_lost(log.lost());
+        }
         let engine =
             reload::start_engine(&loaded.config, options.compiler).map_err(anyhow::Error::new)?;
         let state_dir = loaded.config.state_dir.clone().or(options.state_dir);
@@ -184,7 +190,7 @@ impl App {
             .build(loaded, None, &versions.past(), Sockets::Bind)
             .map_err(StartError::Config)?;
         let config = &candidate.snapshot.config;
-        let (sink, log) = AccessLogSink::open(&config.access_log.to, &stats)
+        let (sink, access_log) = AccessLogSink::open(&config.access_log.to, &stats)
             .map_err(|error| log_target::unopened(config, &error))?
             .unzip();
         let (commands, inbox) = mpsc::channel(COMMANDS);
@@ -216,7 +222,8 @@ impl App {
             commands,
             published,
             status,
-            log,
+            access_log,
+            _log: log,
         })
     }
 
@@ -256,7 +263,7 @@ impl App {
             .expect("the control thread does not panic");
         // At once, workers are not waited for, and they hold the access log.
         if ended != Ended::AtOnce
-            && let Some(log) = self.log
+            && let Some(log) = self.access_log
             && !log.finish()
         {
             tracing::warn!("the end of the access log could not be written in time");

@@ -3,12 +3,12 @@
 
 mod support;
 
-use support::admin::metric_sum;
+use support::admin::{ask_unix, metric_sum};
 use support::http2::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RST_STREAM, RawFrame,
     RawHttp2, SETTINGS, WINDOW_UPDATE, get, literals, run,
 };
-use support::{Origin, Proxy, Seen, read_head, within};
+use support::{Origin, Process, Proxy, Seen, read_head, within};
 
 const PROTOCOL_ERROR: u32 = 1;
 const ENHANCE_YOUR_CALM: u32 = 11;
@@ -448,4 +448,41 @@ fn ended(proxy: &Proxy, reason: &str) -> f64 {
 fn failed(proxy: &Proxy, error: &str) -> f64 {
     let label = format!("error=\"{error}\"");
     metric_sum(proxy.admin(), "lockgate_request_errors_total", &label)
+}
+
+/// What a client makes the proxy say, nobody waits for, though nobody reads it.
+#[test]
+fn a_flood_of_what_is_logged_holds_up_nobody() {
+    let origin = Origin::saying("body");
+    let folder = Proxy::folder();
+    let admin = folder.join("admin.sock");
+    let process = Process::start_in(
+        folder,
+        &format!(
+            "workers: 1\nlog: {{ level: 'info,h2=warn' }}\nadmin: {{ address: 'unix:{}' }}\n\
+             listeners: [{{ name: web, address: '127.0.0.1:0', cluster: origin }}]\n\
+             clusters: [{{ name: origin, endpoints: ['{}'] }}]\n",
+            admin.display(),
+            origin.address
+        ),
+    );
+    let address = process.address();
+    let unread = process.unread();
+    // An acknowledgement of a ping that nobody sent is warned of.
+    let mut client = RawHttp2::connect(address);
+    for _ in 0..9000 {
+        client.send(&RawFrame::new(PING, 1, 0, [7; 8]));
+    }
+    let lost = || {
+        let text = ask_unix(&admin, "GET", "/metrics").text();
+        let mut lines = text.lines();
+        let lost = lines.find_map(|line| line.strip_prefix("lockgate_log_lost_lines_total{} "));
+        lost.and_then(|lost| lost.parse::<u64>().ok())
+    };
+    within("lines are lost", || lost().filter(|lost| *lost > 0));
+    assert_eq!(process.get("/").status, 200);
+    drop(unread);
+    process.logged("h2::proto");
+    process.signal("HUP");
+    process.logged("reloaded why=\"SIGHUP\"");
 }

@@ -1,14 +1,24 @@
 //! The log of the process: `tracing` to the standard error, as text or JSON,
-//! whose level and form follow the configuration.
+//! whose level and form follow the configuration. A thread of its own writes, so that
+//! nobody who says something waits for whoever reads it: lines that find too many waiting
+//! are lost and counted.
 
 use std::io::{self, Write};
 use std::sync::Arc;
 
 use tracing::Subscriber;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::layer::{Layer, Layered, SubscriberExt};
 use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 
 use crate::config::{Log, LogFormat};
+
+/// Lines that may wait to be written. A few hundred bytes each, and 16 KiB at most.
+const WAITING_LINES: usize = 4096;
+
+/// What is said of h2 where the configuration does not name it. It warns of what clients
+/// and origins do, as often as they do it.
+const H2: &str = "h2=error";
 
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -37,11 +47,34 @@ type Filtered = Layered<reload::Layer<EnvFilter, Registry>, Registry>;
 
 type Form = Box<dyn Layer<Filtered> + Send + Sync>;
 
+/// Holds the thread that writes. Dropping it waits for the last lines, for a second at
+/// most.
+pub struct LogThread {
+    _guard: WorkerGuard,
+    lost: ErrorCounter,
+}
+
+impl LogThread {
+    /// How many lines found too many waiting.
+    pub fn lost(&self) -> ErrorCounter {
+        self.lost.clone()
+    }
+}
+
 /// Sets up the log of the process. Works once.
-pub fn init(log: &Log) -> Result<LogHandle, LogError> {
-    let (subscriber, handle) = build(log, Arc::new(|| Box::new(io::stderr())))?;
+pub fn init(log: &Log) -> Result<(LogHandle, LogThread), LogError> {
+    let (writer, guard) = NonBlockingBuilder::default()
+        .thread_name("log")
+        .buffered_lines_limit(WAITING_LINES)
+        .finish(io::stderr());
+    let lost = writer.error_counter();
+    let (subscriber, handle) = build(log, Arc::new(move || Box::new(writer.clone())))?;
     tracing::subscriber::set_global_default(subscriber).map_err(LogError::Twice)?;
-    Ok(handle)
+    let thread = LogThread {
+        _guard: guard,
+        lost,
+    };
+    Ok((handle, thread))
 }
 
 impl LogHandle {
@@ -63,7 +96,8 @@ fn build(log: &Log, open: Open) -> Result<(impl Subscriber + Send + Sync, LogHan
 }
 
 fn level(log: &Log) -> Result<EnvFilter, LogError> {
-    EnvFilter::try_new(&log.level).map_err(|source| LogError::Level {
+    // A later directive for the same target takes the place of an earlier one.
+    EnvFilter::try_new(format!("{H2},{}", log.level)).map_err(|source| LogError::Level {
         level: log.level.clone(),
         source,
     })
@@ -136,6 +170,27 @@ mod tests {
             assert_eq!(line["message"], "shown\nnow");
             assert_eq!(line["generation"], 2);
             assert_eq!(line["level"], "DEBUG");
+        });
+    }
+
+    #[test]
+    fn what_h2_warns_of_is_said_where_it_is_asked_for() {
+        let kept = Kept::default();
+        let writer = kept.clone();
+        let open: Open = Arc::new(move || Box::new(writer.clone()));
+        let (subscriber, handle) = build(&log("debug", LogFormat::Text), open).unwrap();
+        let warn = || {
+            tracing::warn!(target: "h2::proto::ping_pong", "of a peer");
+            tracing::debug!("of our own");
+            kept.take()
+        };
+        tracing::subscriber::with_default(subscriber, || {
+            let text = warn();
+            assert!(!text.contains("of a peer"), "{text}");
+            assert!(text.contains("of our own"), "{text}");
+            handle.apply(&log("info,h2=warn", LogFormat::Text)).unwrap();
+            let text = warn();
+            assert!(text.contains("of a peer"), "{text}");
         });
     }
 

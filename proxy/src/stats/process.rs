@@ -1,10 +1,12 @@
 //! Facts about the process as a whole.
 
 use std::fs;
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Resource, getrlimit};
+use tracing_appender::non_blocking::ErrorCounter;
 
 use super::counter::{Counter, Gauge};
 use super::overload::OverloadStats;
@@ -22,6 +24,8 @@ pub struct ProcessStats {
     /// being changed it has two writers, the threads of the old and the new.
     pub access_log_lost: AtomicU64,
     pub overload: OverloadStats,
+    /// Of the log of the process, where it has one.
+    log_lost: OnceLock<ErrorCounter>,
     started: SystemTime,
 }
 
@@ -34,12 +38,23 @@ impl Default for ProcessStats {
             live_generations: Gauge::default(),
             access_log_lost: AtomicU64::new(0),
             overload: OverloadStats::default(),
+            log_lost: OnceLock::new(),
             started: SystemTime::now(),
         }
     }
 }
 
 impl ProcessStats {
+    /// Where the log counts the lines that it loses. The first is the one that counts.
+    pub fn count_lost(&self, lost: ErrorCounter) {
+        self.log_lost.get_or_init(|| lost);
+    }
+
+    pub fn log_lost(&self) -> Option<u64> {
+        let lost = self.log_lost.get()?;
+        Some(lost.dropped_lines() as u64)
+    }
+
     /// When the process began to count, since 1970.
     pub fn start_time(&self) -> Duration {
         self.started.duration_since(UNIX_EPOCH).unwrap_or_default()

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::proxy::{Proxy, whole, within, write};
 use super::{Answer, Client};
@@ -18,6 +18,8 @@ const LAST_LINES: usize = 60;
 pub struct Process {
     child: Child,
     log: Arc<Mutex<String>>,
+    /// Locked by whoever wants the log to wait.
+    is_unread: Arc<Mutex<()>>,
     folder: PathBuf,
 }
 
@@ -58,12 +60,25 @@ impl Process {
             .unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let (kept, lines) = (log.clone(), BufReader::new(child.stderr.take().unwrap()));
+        let is_unread = Arc::new(Mutex::new(()));
+        let may_read = is_unread.clone();
         std::thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
+                let _may_read = may_read.lock();
                 *kept.lock().unwrap() += &format!("{line}\n");
             }
         });
-        Self { child, log, folder }
+        Self {
+            child,
+            log,
+            is_unread,
+            folder,
+        }
+    }
+
+    /// Nobody reads its log for as long as what this returns is held.
+    pub fn unread(&self) -> MutexGuard<'_, ()> {
+        self.is_unread.lock().unwrap()
     }
 
     pub fn log(&self) -> String {

@@ -253,6 +253,7 @@ impl Default for RawAdmin {
 pub(super) struct RawLog {
     /// `off`, `error`, `warn`, `info`, `debug` or `trace`, and after it, separated
     /// by commas, `target=level` for parts that differ: `info,lockgate::upstream=debug`.
+    /// Of `h2`, the library of HTTP/2, only errors are logged unless it is named.
     pub(super) level: String,
     /// `text` for people or `json`, one object in a line.
     pub(super) format: LogFormat,

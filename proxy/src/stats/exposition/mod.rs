@@ -116,6 +116,13 @@ fn process(stats: &Stats, page: &mut Page) -> fmt::Result {
     )?;
     page.counter(
         &Head::of(
+            "lockgate_log_lost_lines",
+            "Lines of the log that were given up.",
+        ),
+        process.log_lost().map(|lost| (Labels::default(), lost)),
+    )?;
+    page.counter(
+        &Head::of(
             "lockgate_access_log_lost_lines",
             "Lines of the access log that were given up.",
         ),
