@@ -31,6 +31,7 @@ pub fn limits() -> Limits {
         max_client_connections: 1,
         client_ipv6_prefix: 64,
         max_handshakes: 1,
+        max_client_handshakes: 1,
     }
 }
 

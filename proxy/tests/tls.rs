@@ -484,6 +484,24 @@ fn a_flood_of_handshakes_costs_nobody_who_is_in() {
     failed(&proxy, "closed");
 }
 
+/// One client cannot take what there is for all.
+#[test]
+fn handshakes_of_one_client_are_limited() {
+    let scene = Scene::new();
+    let proxy = scene.start(&["edge"], "", "    limits: { max_client_handshakes: 2 }\n");
+    let config = scene.speaks().config();
+    let silent: Vec<_> = (0..20)
+        .map(|_| Client::connect_from([127, 0, 0, 2], proxy.address()))
+        .collect();
+    within("the rest is refused", || {
+        (failures(&proxy, "client_limit") >= 18.0).then_some(())
+    });
+    let another = get(proxy.address(), &config, "edge.test");
+    assert_eq!(another.unwrap().status, 200);
+    drop(silent);
+    failed(&proxy, "closed");
+}
+
 #[test]
 fn a_connection_is_resumed_on_every_worker_and_across_a_reload() {
     let scene = Scene::new();

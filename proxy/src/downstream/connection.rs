@@ -123,7 +123,7 @@ async fn open(local: &Rc<Local>, accepted: Accepted) -> Option<Opened> {
     let (socket_peer, socket) = (accepted.peer, accepted.socket.clone());
     let Introduced { peer, read } = introduce(local, &accepted).await?;
     let place = take_place(local, &socket, &peer)?;
-    let (stream, tls) = establish(local, accepted, &read).await?;
+    let (stream, tls) = establish(local, accepted, &peer, &read).await?;
     let peer = match local.snapshot().tells_clients {
         true => with_ends(peer, socket_peer, &stream),
         false => peer,

@@ -8,9 +8,11 @@ use tokio::net::TcpStream;
 
 use super::Accepted;
 use super::linger::linger;
+use super::place::take_handshake;
 use crate::client::{Client, Stream, TlsStream};
 use crate::deadline::{Alarm, within};
 use crate::exchange::Local;
+use crate::http::forwarded::Peer;
 use crate::listener::Handshaking;
 use crate::snapshot::WorkerListener;
 use crate::stats::HandshakeFailure;
@@ -25,13 +27,18 @@ const PLAIN_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
 
 /// Shakes hands where the listener wants it. `None` when nothing came of that. What was
 /// read before is no beginning of a handshake.
-pub async fn establish(local: &Rc<Local>, accepted: Accepted, read: &[u8]) -> Option<Established> {
+pub async fn establish(
+    local: &Rc<Local>,
+    accepted: Accepted,
+    peer: &Peer,
+    read: &[u8],
+) -> Option<Established> {
     let snapshot = local.snapshot_for(&accepted.socket);
     let listener = snapshot.listener(&accepted.socket)?;
     match &listener.shared.tls {
         None => Some((Stream::Tcp(accepted.stream), None)),
         // Boxed, so that a connection does not carry room for a handshake.
-        Some(server) => Box::pin(shake(local, listener, server, accepted, read)).await,
+        Some(server) => Box::pin(shake(local, listener, server, accepted, peer, read)).await,
     }
 }
 
@@ -40,20 +47,24 @@ async fn shake(
     listener: &WorkerListener,
     server: &Arc<tls::Server>,
     accepted: Accepted,
+    client: &Peer,
     read: &[u8],
 ) -> Option<Established> {
     let stats = &listener.shared.stats.of(local.worker).tls;
     let config = &listener.shared.config;
     let peer = accepted.peer;
-    let outcome = match Handshaking::begin(&accepted.socket, config.limits.max_handshakes) {
+    let of_client = take_handshake(listener, &accepted.socket, client);
+    let of_all = Handshaking::begin(&accepted.socket, config.limits.max_handshakes);
+    let outcome = match (of_client, of_all) {
         _ if !read.is_empty() => Err((HandshakeFailure::PlainHttp.into(), Some(accepted.stream))),
-        Some(_handshaking) => {
+        (None, _) => Err((HandshakeFailure::ClientLimit.into(), None)),
+        (_, None) => Err((HandshakeFailure::Limit.into(), None)),
+        (Some(_of_client), Some(_of_all)) => {
             let accept = pin!(tls::accept(server, accepted.stream));
             within(&mut Alarm::default(), config.timeouts.handshake, accept)
                 .await
                 .unwrap_or_else(|| Err((HandshakeFailure::Timeout.into(), None)))
         }
-        None => Err((HandshakeFailure::Limit.into(), None)),
     };
     match outcome {
         Ok(tls) => {

@@ -28,6 +28,7 @@ pub struct Socket {
     pub connections: AtomicUsize,
     /// The same by client.
     pub(super) clients: Clients,
+    pub(super) shaking_hands: Clients,
     /// TLS handshakes under way, over all workers.
     pub handshakes: AtomicUsize,
     /// What each worker is to accept on, until it does.
@@ -69,6 +70,7 @@ impl Socket {
             rules: config.socket.clone(),
             connections: AtomicUsize::new(0),
             clients: Clients::default(),
+            shaking_hands: Clients::default(),
             handshakes: AtomicUsize::new(0),
             waiting: waiting.into_iter().map(Mutex::new).collect(),
             kept: Mutex::new(Kept {

@@ -1,4 +1,4 @@
-//! How many connections each client of a listener has.
+//! How many connections each client of a listener has, and how many of them are shaking hands.
 //!
 //! Counted exactly, for clients that have any, so that there are never more counts than
 //! connections. The counts are spread over shards with a lock each, which is held for one
@@ -63,24 +63,44 @@ impl Clients {
     }
 }
 
-/// One of the connections that a client may have. Dropping it makes room for another.
+/// What a client has a limited number of.
+#[derive(Debug, Clone, Copy)]
+pub enum Counted {
+    Connections,
+    /// TLS handshakes under way.
+    Handshakes,
+}
+
+impl Counted {
+    fn of(self, socket: &Socket) -> &Clients {
+        match self {
+            Self::Connections => &socket.clients,
+            Self::Handshakes => &socket.shaking_hands,
+        }
+    }
+}
+
+/// One of those that a client may have. Dropping it makes room for another.
 pub struct Place {
     socket: Arc<Socket>,
+    counted: Counted,
     client: IpAddr,
 }
 
 impl Place {
-    /// `None` where the client has `limit` connections already. Of IPv6 a client is
-    /// whoever has an address that begins with the same `ipv6_prefix` bits.
+    /// `None` where the client has `limit` already. Of IPv6 a client is whoever has an
+    /// address that begins with the same `ipv6_prefix` bits.
     pub fn take(
         socket: &Arc<Socket>,
+        counted: Counted,
         address: IpAddr,
         ipv6_prefix: u8,
         limit: usize,
     ) -> Option<Self> {
         let client = client(address, ipv6_prefix);
-        socket.clients.add(client, limit).then(|| Self {
+        counted.of(socket).add(client, limit).then(|| Self {
             socket: socket.clone(),
+            counted,
             client,
         })
     }
@@ -88,7 +108,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.socket.clients.remove(self.client);
+        self.counted.of(&self.socket).remove(self.client);
     }
 }
 

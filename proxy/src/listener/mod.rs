@@ -14,7 +14,7 @@ mod unix;
 
 pub use accept::{AcceptLoop, Handshaking, Permit, Room};
 pub use bind::{BindError, Socket, bind};
-pub use clients::Place;
+pub use clients::{Counted, Place};
 pub use inherited::{
     FIRST_PASSED, InheritError, Inherited, MOST_PASSED, OF_LISTENER, PREDECESSOR, Taken, WITH_PATH,
 };

@@ -36,6 +36,8 @@ failures! {
     Closed "closed";
     /// Too many were under way.
     Limit "limit";
+    /// The client had too many under way.
+    ClientLimit "client_limit";
     /// HTTP without TLS.
     PlainHttp "plain_http";
     /// No version, suite, group or signature in common.

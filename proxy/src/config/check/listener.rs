@@ -168,6 +168,7 @@ impl Checker<'_> {
             max_client_connections: raw.max_client_connections,
             client_ipv6_prefix: raw.client_ipv6_prefix,
             max_handshakes: raw.max_handshakes,
+            max_client_handshakes: raw.max_client_handshakes,
         }
     }
 

@@ -102,7 +102,7 @@ mod tests {
     const PARTS: [&str; 2] = ["timeouts", "limits"];
 
     /// Those that go with whatever is spoken.
-    const OTHERS: [&[&str]; 14] = [
+    const OTHERS: [&[&str]; 15] = [
         &["name"],
         &["address"],
         &["socket"],
@@ -117,6 +117,7 @@ mod tests {
         &["limits", "max_client_connections"],
         &["limits", "client_ipv6_prefix"],
         &["limits", "max_handshakes"],
+        &["limits", "max_client_handshakes"],
     ];
 
     fn keys<T: JsonSchema>() -> Vec<String> {

@@ -196,6 +196,7 @@ pub struct Limits {
     pub client_ipv6_prefix: u8,
     /// TLS handshakes under way, over all workers.
     pub max_handshakes: usize,
+    pub max_client_handshakes: usize,
 }
 
 /// Times of one client connection.

@@ -235,6 +235,10 @@ pub(in crate::config) struct RawLimits {
     /// new connections are closed.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub(in crate::config) max_handshakes: usize,
+    /// Those of one client, counted as for `max_client_connections`, so that nobody takes
+    /// all of them. Beyond it its new connections are closed.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub(in crate::config) max_client_handshakes: usize,
 }
 
 impl Default for RawLimits {
@@ -250,6 +254,7 @@ impl Default for RawLimits {
             max_client_connections: 15_000,
             client_ipv6_prefix: 64,
             max_handshakes: 2_000,
+            max_client_handshakes: 400,
         }
     }
 }

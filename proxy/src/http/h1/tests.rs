@@ -23,6 +23,7 @@ fn limits() -> Limits {
         max_client_connections: 10,
         client_ipv6_prefix: 64,
         max_handshakes: 10,
+        max_client_handshakes: 10,
     }
 }
 

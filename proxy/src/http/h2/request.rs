@@ -247,6 +247,7 @@ mod tests {
             max_client_connections: 1,
             client_ipv6_prefix: 64,
             max_handshakes: 1,
+            max_client_handshakes: 1,
         };
         let rules = PathRules {
             merge_slashes: true,
