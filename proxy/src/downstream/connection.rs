@@ -9,7 +9,6 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
-use http::Version;
 use tokio::net::TcpStream;
 
 use super::admit::{Admitted, admit, give_up};
@@ -26,7 +25,7 @@ use crate::config::{self, ListenAddress, Protocol};
 use crate::deadline::within;
 use crate::drain::Watcher;
 use crate::error::{ErrorKind, ProxyError};
-use crate::exchange::{self, After, Ended, Ends, Local, Outgoing, Scene, Tunnel};
+use crate::exchange::{self, After, Ended, Ends, Local, Outgoing, Scene, Spoken, Tunnel};
 use crate::http::forwarded::Peer;
 use crate::http::h1::{HeadScanner, parse_request};
 use crate::http::h2::PREFACE;
@@ -390,7 +389,7 @@ impl Connection {
 /// Answers what is no exchange, and lets the client read that.
 async fn refuse(scene: &Scene<'_>, client: &mut Client, error: ProxyError) -> Ended {
     let outgoing = Outgoing::Http1(&mut client.writer);
-    exchange::refuse(scene, error, Version::HTTP_11, outgoing).await;
+    exchange::refuse(scene, error, Spoken::Http1, outgoing).await;
     linger(client).await;
     Ended::Answered(After::Close)
 }

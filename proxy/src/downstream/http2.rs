@@ -16,7 +16,7 @@ use bytes::{Bytes, BytesMut};
 use h2::server::{self, SendResponse};
 use h2::{Reason, RecvStream};
 use http::uri::Scheme;
-use http::{Request, Version};
+use http::{Method, Request};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
@@ -28,10 +28,12 @@ use crate::config::Listener;
 use crate::deadline::{Alarm, within};
 use crate::drain::Watcher;
 use crate::error::{ErrorKind, ProxyError};
-use crate::exchange::{self, After, Ended, Ends, Http2Sink, Local, Outgoing, Scene, Tunnel};
-use crate::http::Role;
+use crate::exchange::{
+    self, After, Ended, Ends, Http2Sink, Local, Outgoing, Scene, Spoken, Tunnel,
+};
 use crate::http::forwarded::Peer;
 use crate::http::h2::read_request;
+use crate::http::{Role, grpc};
 use crate::listener::Socket;
 use crate::pings::Pings;
 use crate::stats::Ending;
@@ -352,6 +354,10 @@ impl Shared {
         };
         let config = &listener.shared.config;
         let (parts, mut body) = request.into_parts();
+        let spoken = match grpc::is_call(&parts.headers) && parts.method != Method::CONNECT {
+            true => Spoken::Grpc,
+            false => Spoken::Http2,
+        };
         let ends = body.is_end_stream();
         let sink = Http2Sink::new(respond, self.moved.clone());
         let scheme = match self.tls {
@@ -378,7 +384,7 @@ impl Shared {
             Ok(request) if request.asks_upgrade && request.upgrade.is_none() => {
                 let error = ErrorKind::NotImplemented.into();
                 let outgoing = Outgoing::http2(&sink);
-                exchange::refuse(&scene, error, Version::HTTP_2, outgoing).await;
+                exchange::refuse(&scene, error, spoken, outgoing).await;
             }
             Ok(request) => {
                 let mut alarm = Alarm::default();
@@ -394,7 +400,7 @@ impl Shared {
             }
             Err(error) => {
                 let outgoing = Outgoing::http2(&sink);
-                exchange::refuse(&scene, error, Version::HTTP_2, outgoing).await;
+                exchange::refuse(&scene, error, spoken, outgoing).await;
             }
         }
         None

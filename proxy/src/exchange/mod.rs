@@ -255,15 +255,33 @@ async fn run(
     sent
 }
 
+/// What is spoken with whom a head came from that could not be understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spoken {
+    Http1,
+    Http2,
+    /// A call, as far as its head tells.
+    Grpc,
+}
+
+impl Spoken {
+    fn version(self) -> Version {
+        match self {
+            Spoken::Http1 => Version::HTTP_11,
+            Spoken::Http2 | Spoken::Grpc => Version::HTTP_2,
+        }
+    }
+}
+
 /// Answers a head that could not be understood.
 pub async fn refuse(
     scene: &Scene<'_>,
     error: ProxyError,
-    version: Version,
+    spoken: Spoken,
     mut outgoing: Outgoing<'_>,
 ) {
-    let refused = send::refuse(scene, &error, &mut outgoing).await;
-    tell::tell_refused(scene, version, &refused, &error);
+    let refused = send::refuse(scene, &error, spoken, &mut outgoing).await;
+    tell::tell_refused(scene, spoken.version(), &refused, &error);
 }
 
 impl Scene<'_> {

@@ -183,13 +183,18 @@ fn in_grpc(view: &mut View, body: Body, error: Option<ErrorKind>) -> Body {
                 Body::Full(text) => text,
                 Body::Stream(_) | Body::Staged(_) => &Bytes::new(),
             };
-            let status = grpc_status(error, head.status);
-            grpc::to_head(&mut head.headers, status, message);
-            head.status = StatusCode::OK;
+            to_grpc(head, message, error);
             Body::Full(Bytes::new())
         }
         Some(_) | None => body,
     }
+}
+
+/// The head that stands for a whole answer in gRPC's words.
+pub fn to_grpc(head: &mut ResponseHead, message: &[u8], error: Option<ErrorKind>) {
+    let status = grpc_status(error, head.status);
+    grpc::to_head(&mut head.headers, status, message);
+    head.status = StatusCode::OK;
 }
 
 /// gRPC has a word of its own for time that is over.

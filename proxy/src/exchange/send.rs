@@ -14,9 +14,9 @@ use super::begin::Asked;
 use super::forward::Towards;
 use super::midway::{Course, Midway};
 use super::outgoing::Outgoing;
-use super::respond::grpc_status;
+use super::respond::{grpc_status, to_grpc};
 use super::upload::{Upload, alongside};
-use super::{After, Scene, reply};
+use super::{After, Scene, Spoken, reply};
 use crate::deadline::{Alarm, within};
 use crate::error::{ErrorKind, ProxyError};
 use crate::http::framing::{self, is_bodiless};
@@ -143,13 +143,22 @@ pub async fn send(
 }
 
 /// Answers a head that could not be understood; the connection ends.
-pub async fn refuse(scene: &Scene<'_>, error: &ProxyError, outgoing: &mut Outgoing<'_>) -> Refused {
+pub async fn refuse(
+    scene: &Scene<'_>,
+    error: &ProxyError,
+    spoken: Spoken,
+    outgoing: &mut Outgoing<'_>,
+) -> Refused {
     let mut refused = Refused::default();
-    let Outcome::Answer(mut head, Body::Full(text)) = reply::of_error(error.kind) else {
+    let Outcome::Answer(mut head, Body::Full(mut text)) = reply::of_error(error.kind) else {
         return refused;
     };
     if error.kind == ErrorKind::ClientGone {
         return refused;
+    }
+    if spoken == Spoken::Grpc {
+        to_grpc(&mut head, &text, Some(error.kind));
+        text = Bytes::new();
     }
     let name = &scene.listener.shared.config.headers.request_id;
     refused.request_id = request_id::take_or_make(&mut head.headers, name, false);
