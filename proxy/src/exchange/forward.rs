@@ -22,6 +22,7 @@ use crate::error::{ErrorKind, ProxyError};
 use crate::filter::timeouts::Timed;
 use crate::filter::{Flow, View};
 use crate::http::{Framing, ResponseHead, TargetForm, hop};
+use crate::pace::Pace;
 use crate::upstream::{
     self, Answer, ConnectTimes, FAIR, Hurry, Progress, RequestBody, Terms, TryEnd, UpstreamRequest,
     WorkerCluster,
@@ -131,7 +132,9 @@ async fn forward(
         return Err(ErrorKind::BodyTooLarge.into());
     }
     if is_call(asked, &cluster) {
-        upload.set_timeout(scene.listener.shared.config.timeouts.longest);
+        let longest = scene.listener.shared.config.timeouts.longest;
+        upload.set_timeout(longest);
+        client.outgoing.set_pace(Pace::of_silence(longest));
     }
     let retry = retry_for(scene, &course.view, &cluster);
     let hurry = hurry(scene, &course.view, &cluster.cluster().config, retry);
