@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderValue, Response};
 use support::http2::{Http2, get, post, run};
 use support::http2_origin::{Http2Origin, answer, read_body};
 use support::{Proxy, within};
+use tokio::sync::Semaphore;
 
 fn proxy_to(origin: &Http2Origin, more: &str) -> Proxy {
     Proxy::start(&format!(
@@ -104,7 +105,7 @@ fn bodies_of_http1_are_sent_as_long_as_they_are() {
 /// them, and no more are made.
 #[test]
 fn requests_share_connections() {
-    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let gate = Arc::new(Semaphore::new(0));
     let at_work = Arc::new(AtomicUsize::new(0));
     let mut builder = h2::server::Builder::new();
     builder.max_concurrent_streams(10);
@@ -138,6 +139,46 @@ fn requests_share_connections() {
         }
     });
     assert_eq!(origin.connections(), 3);
+}
+
+/// Requests that come together before the origin has said how many streams it allows: none
+/// is refused, and none gets a connection that it does not need.
+#[test]
+fn requests_on_a_new_connection_wait_for_what_its_origin_allows() {
+    for (allowed, connections) in [(Some(4), 3), (Some(1), 12), (None, 1)] {
+        let (gate, at_work) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+        let mut builder = h2::server::Builder::new();
+        if let Some(allowed) = allowed {
+            builder.max_concurrent_streams(allowed);
+        }
+        let (held, working) = (gate.clone(), at_work.clone());
+        let origin = Http2Origin::with(builder, move |_, mut respond| {
+            let (held, working) = (held.clone(), working.clone());
+            async move {
+                working.fetch_add(1, Ordering::Relaxed);
+                drop(held.acquire().await);
+                answer(&mut respond, 200, "hello");
+            }
+        });
+        let proxy = proxy_to(&origin, "");
+        run(async {
+            let mut client = Http2::connect(proxy.address()).await;
+            let mut answers = Vec::new();
+            for _ in 0..12 {
+                let (answer, _) = client.open(post("/"), true).await;
+                answers.push(tokio::spawn(answer));
+            }
+            // Whoever was refused is answered before.
+            while at_work.load(Ordering::Relaxed) < 12 && !answers.iter().any(|a| a.is_finished()) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            gate.add_permits(12);
+            for answer in answers {
+                assert_eq!(answer.await.unwrap().unwrap().status, 200, "{allowed:?}");
+            }
+        });
+        assert_eq!(origin.connections(), connections, "{allowed:?}");
+    }
 }
 
 #[test]

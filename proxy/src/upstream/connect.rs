@@ -367,8 +367,7 @@ async fn speak_http2(
     socket: Socket,
     now: Instant,
 ) -> Result<Opened, ProxyError> {
-    let allowed = endpoint.channels.allowed();
-    let opened = http2::open(&pool.cluster.config, socket, allowed, pool.expiry(now)).await;
+    let opened = http2::open(&pool.cluster.config, socket, pool.expiry(now)).await;
     let channel = opened.map_err(failed)?;
     endpoint.keep_channel(channel.clone());
     Ok(Opened::Http2(channel))

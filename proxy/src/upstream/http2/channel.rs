@@ -18,9 +18,12 @@ use crate::error::ErrorKind;
 use crate::pings::Pings;
 use crate::upstream::socket::Socket;
 
-/// Streams on the first connection to an origin, before it has said how many it
-/// allows: no fewer than 100 should be (RFC 9113 section 6.5.2).
-const UNTOLD_STREAMS: usize = 100;
+/// What the codec is told an origin allows, until that has said it: no number that its
+/// settings could have, nor what the codec takes for their silence.
+const UNTOLD: usize = usize::MAX - 1;
+/// Streams on a connection until then. It may allow as few as it likes, and what it refuses
+/// is lost where it may be sent once only.
+const UNTOLD_STREAMS: usize = 1;
 /// Of one stream's request, what is kept for an origin that does not take it.
 const SEND_BUFFER: usize = 64 * 1024;
 
@@ -44,7 +47,7 @@ pub(in crate::upstream) struct Channel {
     left: Cell<u32>,
     /// No new streams: it has ended, or the origin said that it will.
     is_closed: Cell<bool>,
-    /// By when the origin has said whether it takes extended CONNECT.
+    /// By when the origin has sent its settings.
     told_by: Instant,
     /// Told whenever something came, for who waits for that.
     moved: Notify,
@@ -91,6 +94,33 @@ impl Channel {
     /// It is not used for what comes.
     pub fn close(&self) {
         self.is_closed.set(true);
+        self.moved.notify_waiters();
+    }
+
+    /// How many streams there may be at once. What the origin allows is asked under a lock.
+    fn allowed(&self) -> usize {
+        match self.sender.current_max_send_streams() {
+            UNTOLD => UNTOLD_STREAMS,
+            allowed => allowed.min(self.max_streams),
+        }
+    }
+
+    /// Whether the origin may yet allow more.
+    fn is_untold(&self) -> bool {
+        !self.takes_no_more() && self.sender.current_max_send_streams() == UNTOLD
+    }
+
+    /// Waits until the origin has said how many it allows, which takes a round trip, or has
+    /// had its time for that.
+    async fn told(&self) {
+        let mut alarm = Alarm::default();
+        loop {
+            let mut moved = pin!(self.moved.notified());
+            moved.as_mut().enable();
+            if !self.is_untold() || before(&mut alarm, self.told_by, moved).await.is_none() {
+                return;
+            }
+        }
     }
 
     fn takes_no_more(&self) -> bool {
@@ -102,12 +132,9 @@ impl Channel {
     }
 }
 
+#[derive(Default)]
 pub(in crate::upstream) struct Channels {
     open: RefCell<Vec<Rc<Channel>>>,
-    /// Streams that the origin allows on one connection, as far as it has said. A new
-    /// connection goes by it until it hears otherwise: streams beyond would wait for
-    /// others to end.
-    allowed: Cell<usize>,
     /// Requests that come while a connection is made wait for it, instead of making
     /// one each.
     turn: Rc<Turn>,
@@ -150,58 +177,55 @@ impl Drop for Connecting {
     }
 }
 
-impl Default for Channels {
-    fn default() -> Self {
-        Self {
-            open: RefCell::default(),
-            allowed: Cell::new(UNTOLD_STREAMS),
-            turn: Rc::default(),
-        }
-    }
-}
-
 impl Channels {
     /// One that takes another stream.
     pub fn with_room(&self, now: Instant) -> Option<Rc<Channel>> {
         let open = self.open.borrow();
         let has_room = |channel: &&Rc<Channel>| {
-            // What the origin allows is asked under a lock.
-            if channel.takes_no_more() || now >= channel.expires {
-                return false;
-            }
-            let allowed = channel.sender.current_max_send_streams();
-            self.allowed.set(allowed);
-            channel.active.get() < allowed.min(channel.max_streams)
+            !channel.takes_no_more()
+                && now < channel.expires
+                && channel.active.get() < channel.allowed()
         };
         open.iter().find(has_room).cloned()
     }
 
-    pub fn allowed(&self) -> usize {
-        self.allowed.get()
+    /// One that may have room once its origin has said how many streams it allows.
+    fn untold(&self, now: Instant) -> Option<Rc<Channel>> {
+        let open = self.open.borrow();
+        let is_it = |channel: &&Rc<Channel>| {
+            now < channel.expires && now < channel.told_by && channel.is_untold()
+        };
+        open.iter().find(is_it).cloned()
     }
 
     pub fn add(&self, channel: Rc<Channel>) {
         self.open.borrow_mut().push(channel);
     }
 
-    /// Waits while another request makes a connection; then it is this one's turn.
-    /// Gives a connection that has room instead, wherever there is one.
+    /// Waits while another request makes a connection, and until its origin has said how
+    /// many streams it allows; then it is this one's turn. Gives a connection that has room
+    /// instead, wherever there is one.
     pub async fn turn(&self) -> Waited {
         let failures = self.turn.failures.get();
         loop {
             // Also for a stream that was refused: an origin that refuses many has no use
             // for more connections.
-            if let Some(channel) = self.with_room(Instant::now()) {
+            let now = Instant::now();
+            if let Some(channel) = self.with_room(now) {
                 return Waited::There(channel);
             }
             if self.turn.failures.get() != failures {
                 let why = self.turn.why.get();
                 return Waited::Failed(why.unwrap_or(ErrorKind::ConnectFailed));
             }
-            if !self.turn.is_taken.get() {
-                break;
+            if self.turn.is_taken.get() {
+                self.turn.is_over.notified().await;
+                continue;
             }
-            self.turn.is_over.notified().await;
+            match self.untold(now) {
+                Some(channel) => channel.told().await,
+                None => break,
+            }
         }
         self.turn.is_taken.set(true);
         Waited::Turn(Connecting(self.turn.clone()))
@@ -264,14 +288,13 @@ impl Channels {
 pub(in crate::upstream) async fn open(
     cluster: &Cluster,
     socket: Socket,
-    allowed: usize,
     expires: Instant,
 ) -> Result<Rc<Channel>, h2::Error> {
     let config = &cluster.http2;
     let mut builder = Builder::new();
     builder
         .enable_push(false)
-        .initial_max_send_streams(allowed)
+        .initial_max_send_streams(UNTOLD)
         .initial_window_size(config.stream_window)
         .initial_connection_window_size(config.connection_window)
         .max_header_list_size(cluster.max_head_bytes as u32)
