@@ -203,6 +203,16 @@ fn handshakes_that_break_a_rule_are_refused() {
         ("GET", "POST", 400),
         ("sec-websocket-version: 13\r\n", "", 426),
         ("sec-websocket-version: 13", "sec-websocket-version: 8", 426),
+        (
+            "sec-websocket-version: 13",
+            "sec-websocket-version: 13, 8",
+            400,
+        ),
+        (
+            "sec-websocket-version: 13",
+            "sec-websocket-version: 13\r\nsec-websocket-version: 13",
+            400,
+        ),
     ] {
         let mut client = proxy.connect();
         client.send(HANDSHAKE.replace(was, is));

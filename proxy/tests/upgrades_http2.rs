@@ -349,3 +349,34 @@ fn real_peers_talk_through_it() {
     python::run("websocket.py", &["talk", &proxy.address().to_string()]);
     assert_eq!(server.line(), "closed 4000");
 }
+
+#[test]
+fn a_handshake_has_one_version() {
+    let origin = Origin::saying("no");
+    let proxy = proxy_to(origin.address, "http1");
+    run(async {
+        let mut client = Http2::connect(proxy.address()).await;
+        for (versions, wanted) in [
+            (&[][..], 426),
+            (&["8"], 426),
+            (&["13, 8"], 400),
+            (&["13", "13"], 400),
+            (&["13", "8"], 400),
+        ] {
+            let mut request = connect("websocket");
+            request.headers_mut().remove("sec-websocket-version");
+            for version in versions {
+                let version = http::HeaderValue::from_static(version);
+                request
+                    .headers_mut()
+                    .append("sec-websocket-version", version);
+            }
+            let (answer, _) = open(&mut client, request).await;
+            assert_eq!(answer.status(), wanted, "{versions:?}");
+            let told = answer.headers().get("sec-websocket-version");
+            let told = told.map(|told| told.to_str().unwrap());
+            assert_eq!(told, (wanted == 426).then_some("13"), "{versions:?}");
+        }
+    });
+    assert!(origin.seen_now().is_none());
+}

@@ -48,13 +48,7 @@ fn check_websocket(method: &Method, headers: &HeaderMap) -> Result<(), HeadError
     if *method != Method::GET {
         return Err(HeadError::bad("a WebSocket handshake that is no GET"));
     }
-    let mut versions = list(headers, SEC_WEBSOCKET_VERSION);
-    if !versions.any(|version| *version == *WEBSOCKET_VERSION.as_bytes()) {
-        return Err(HeadError::new(
-            ErrorKind::UpgradeRequired,
-            "a WebSocket version other than 13",
-        ));
-    }
+    check_version(headers)?;
     let mut keys = headers.get_all(SEC_WEBSOCKET_KEY).iter();
     let is_key = |key: &HeaderValue| {
         let key = STANDARD.decode(key.as_bytes());
@@ -66,19 +60,29 @@ fn check_websocket(method: &Method, headers: &HeaderMap) -> Result<(), HeadError
     }
 }
 
-/// Puts the fields on a head that make it a WebSocket handshake of HTTP/1.
-pub(super) fn write_websocket(headers: &mut HeaderMap) -> Result<(), HeadError> {
-    let version = headers.get(SEC_WEBSOCKET_VERSION);
-    if version.is_some_and(|version| version != WEBSOCKET_VERSION) {
-        return Err(HeadError::new(
+/// A handshake has one version. Several, of which one would do, could be read by the origin
+/// in another way than here.
+fn check_version(headers: &HeaderMap) -> Result<(), HeadError> {
+    let mut versions = headers.get_all(SEC_WEBSOCKET_VERSION).iter();
+    match (versions.next(), versions.next()) {
+        (Some(version), None) if *version == WEBSOCKET_VERSION => Ok(()),
+        (Some(version), None) if version.as_bytes().contains(&b',') => {
+            Err(HeadError::bad("a list of WebSocket versions"))
+        }
+        (Some(_), Some(_)) => Err(HeadError::bad("more than one WebSocket version")),
+        (Some(_) | None, None) | (None, Some(_)) => Err(HeadError::new(
             ErrorKind::UpgradeRequired,
-            "a WebSocket version other than 13",
-        ));
+            "no WebSocket version, or another than 13",
+        )),
     }
+}
+
+/// Puts the fields on a head that make it a WebSocket handshake of HTTP/1. Its version is
+/// what the client says.
+pub(super) fn write_websocket(headers: &mut HeaderMap) -> Result<(), HeadError> {
     let key = STANDARD.encode(fastrand::u128(..).to_be_bytes());
     let key = HeaderValue::try_from(key).map_err(|_| HeadError::bad("no WebSocket key"))?;
     headers.insert(SEC_WEBSOCKET_KEY, key);
-    headers.insert(SEC_WEBSOCKET_VERSION, WEBSOCKET_VERSION);
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static(WEBSOCKET));
     Ok(())
@@ -217,6 +221,15 @@ mod tests {
             &[KEY, ("sec-websocket-version", "8")],
             ErrorKind::UpgradeRequired,
         );
+        for twice in ["13", "8"] {
+            let twice = ("sec-websocket-version", twice);
+            check(&[KEY, VERSION, twice], ErrorKind::BadRequest);
+            check(&[KEY, twice, VERSION], ErrorKind::BadRequest);
+        }
+        for list in ["13, 8", "13,13", "13,"] {
+            let list = ("sec-websocket-version", list);
+            check(&[KEY, list], ErrorKind::BadRequest);
+        }
         let headers = map(&[&ASKS, &[KEY, VERSION]]);
         let allowed = [HeaderValue::from_static("websocket")];
         let refused = Upgrade::choose(&Method::POST, &headers, &allowed);
@@ -257,11 +270,9 @@ mod tests {
 
     #[test]
     fn what_is_written_is_a_handshake() {
-        let mut headers = HeaderMap::new();
+        let mut headers = map(&[&[VERSION]]);
         write_websocket(&mut headers).unwrap();
         assert!(asks(&headers));
         assert!(choose(&headers, &["websocket"]).unwrap().is_some());
-        let mut old = map(&[&[("sec-websocket-version", "8")]]);
-        assert!(write_websocket(&mut old).is_err());
     }
 }
