@@ -188,6 +188,31 @@ fn streams_that_are_opened_to_be_broken_off_cost_the_connection() {
     assert_eq!(other.send(GET).answer().status, 200);
 }
 
+/// Many that are broken off before anybody could look at them: what is under way goes on.
+#[test]
+fn streams_that_are_broken_off_at_once_cost_no_others() {
+    let (origin, release) = Origin::holding("there");
+    let proxy = with_admin(&origin, "");
+    let mut client = RawHttp2::connect(proxy.address());
+    let held = [&HEAD[..3], &[(":path", "/held")]].concat();
+    client.head(1, END_STREAM, &held);
+    origin.seen();
+    let many: Vec<RawFrame> = (1..100)
+        .flat_map(|number| {
+            let stream = 2 * number + 1;
+            [
+                RawFrame::new(HEADERS, END_STREAM | END_HEADERS, stream, literals(&HEAD)),
+                RawFrame::new(RST_STREAM, 0, stream, 8_u32.to_be_bytes()),
+            ]
+        })
+        .collect();
+    client.send_together(&many);
+    release.send(()).unwrap();
+    let answer = client.read_one_of(&[HEADERS, GOAWAY]).unwrap();
+    assert_eq!((answer.kind, answer.stream), (HEADERS, 1));
+    assert_eq!(ended(&proxy, "protocol") + ended(&proxy, "resets"), 0.0);
+}
+
 /// Each of them has reached the origin, where its work ends as well.
 #[test]
 fn streams_that_are_broken_off_at_work_cost_the_connection() {

@@ -143,6 +143,9 @@ fn builder(config: &Listener) -> server::Builder {
     let mut builder = server::Builder::new();
     builder
         .max_concurrent_streams(http2.max_streams)
+        // Those wait to be looked at, and each may be broken off meanwhile: how many may be
+        // is for `max_resets` to say.
+        .max_pending_accept_reset_streams(http2.max_streams as usize)
         .initial_window_size(http2.stream_window)
         .initial_connection_window_size(http2.connection_window)
         .max_header_list_size(config.limits.max_head_bytes as u32)

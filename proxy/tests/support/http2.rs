@@ -197,6 +197,12 @@ impl RawHttp2 {
         self.0.write_all(&frame.encode()).is_ok()
     }
 
+    /// In one piece.
+    pub fn send_together(&mut self, frames: &[RawFrame]) {
+        let bytes: Vec<u8> = frames.iter().flat_map(RawFrame::encode).collect();
+        self.0.write_all(&bytes).unwrap();
+    }
+
     /// A peer that takes nothing more is as good as one that closed.
     pub fn set_write_timeout(&mut self) {
         let patience = std::time::Duration::from_secs(1);
