@@ -116,6 +116,22 @@ fn a_known_length_stays_known() {
     assert_eq!(seen.body, b"hello");
 }
 
+/// Whose end comes by itself.
+#[test]
+fn a_body_of_nothing_is_waited_for() {
+    let origin = Origin::saying("hello");
+    let proxy = proxy_to(&origin, "");
+    run(async {
+        let mut client = Http2::connect(proxy.address()).await;
+        let (answer, mut body) = client
+            .open(post("/").header("content-length", "0"), false)
+            .await;
+        body.send_data(Bytes::new(), true).unwrap();
+        assert_eq!(answer.await.unwrap().text(), "hello");
+    });
+    assert_eq!(origin.seen().header("content-length"), Some("0"));
+}
+
 #[test]
 fn answers_without_a_body_have_none() {
     let origin = Origin::start(|seen| match &seen.line {

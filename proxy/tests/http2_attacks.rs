@@ -115,6 +115,54 @@ fn malformed_fields_cost_their_connection() {
     assert_eq!(origin.seen_now(), None, "a malformed request went on");
 }
 
+/// The codec takes these, as no codec of HTTP/1 would.
+#[test]
+fn malformed_heads_that_the_codec_takes_are_answered_400() {
+    let origin = Origin::saying("hello");
+    let proxy = proxy_to(&origin, "");
+    let mut client = RawHttp2::connect(proxy.address());
+    let with = |more: (&'static str, &'static str)| [&HEAD[..], &[more]].concat();
+    let mut no_scheme = HEAD.to_vec();
+    no_scheme[1].1 = "";
+    for (number, fields) in [
+        with(("x\"y", "1")),
+        with(("\"", "1")),
+        with(("x", "1 ")),
+        no_scheme,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        client.head(2 * number as u32 + 1, END_STREAM, &fields);
+        let answer = client.read_one_of(&[HEADERS, RST_STREAM, GOAWAY]).unwrap();
+        // `:status: 400` in the static table of RFC 7541.
+        const STATUS_400: u8 = 0x80 | 12;
+        assert_eq!((answer.kind, answer.payload[0]), (HEADERS, STATUS_400));
+    }
+    assert_eq!(origin.seen_now(), None, "a malformed request went on");
+}
+
+#[test]
+fn malformed_trailers_end_their_request() {
+    let origin = Origin::scripted(|stream, seen| {
+        // A whole request is reported, a cut-off one is not.
+        if let Some(request) = support::read_request(&mut std::io::BufReader::new(stream)) {
+            seen.send(request).unwrap();
+        }
+    });
+    let proxy = with_admin(&origin, "");
+    let post = [&[(":method", "POST")], &HEAD[1..]].concat();
+    for (number, field) in [("x\"y", "1"), ("x", " 1")].into_iter().enumerate() {
+        let mut client = RawHttp2::connect(proxy.address());
+        client.head(1, 0, &post);
+        client.head(1, END_STREAM, &[field]);
+        within("it is refused", || {
+            (failed(&proxy, "bad_body") == number as f64 + 1.0).then_some(())
+        });
+    }
+    assert_eq!(origin.seen_now(), None);
+}
+
 /// What is well-formed HTTP/2 and no good request is answered with 400.
 #[test]
 fn what_http1_refuses_is_answered_400() {
@@ -151,11 +199,11 @@ fn a_body_that_is_not_as_long_as_it_says_is_no_request() {
         }
     });
     let proxy = proxy_to(&origin, "");
-    for sent in [&b"1234"[..], b"123456"] {
+    for (length, sent) in [("5", &b"1234"[..]), ("5", b"123456"), ("0", b"1")] {
         let mut client = RawHttp2::connect(proxy.address());
         let fields = [
             &HEAD[1..],
-            &[(":method", "POST"), ("content-length", "5")][..],
+            &[(":method", "POST"), ("content-length", length)][..],
         ];
         let mut fields = fields.concat();
         fields.rotate_right(2);

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response};
+use h2::server::SendResponse;
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use support::http2::{Http2, get, post, run};
 use support::http2_origin::{Http2Origin, answer, read_body};
 use support::{Proxy, within};
@@ -303,19 +304,49 @@ fn answers_that_break_rules_are_502_and_cost_no_other_stream() {
                 body.send_data(Bytes::from_static(b"no"), true).unwrap();
             }
             "/reset" => respond.send_reset(h2::Reason::INTERNAL_ERROR),
+            "/name" => respond_with(&mut respond, "x\"y", "1"),
+            "/blank" => respond_with(&mut respond, "x", "1 "),
+            "/tab" => respond_with(&mut respond, "x", "\t1"),
+            "/message" => respond_with(&mut respond, "grpc-message", "not there "),
+            "/trailers" => {
+                let mut body = respond.send_response(Response::new(()), false).unwrap();
+                let mut trailers = HeaderMap::new();
+                trailers.insert(name("x\"y"), HeaderValue::from_static("1"));
+                body.send_trailers(trailers).unwrap();
+            }
             _ => answer(&mut respond, 200, "hello"),
         }
     });
     let proxy = proxy_to(&origin, "");
     assert_eq!(proxy.get("/length").status, 502);
     assert_eq!(proxy.get("/reset").status, 502);
+    for path in ["/name", "/blank", "/tab"] {
+        assert_eq!(proxy.get(path).status, 502, "{path}");
+    }
+    // That of gRPC may have blanks anywhere.
+    let answer = proxy.get("/message");
+    assert_eq!(answer.header("grpc-message"), Some("not there"));
     run(async {
         let mut client = Http2::connect(proxy.address()).await;
-        let (cut_off, _) = client.open(get("/short"), true).await;
-        assert!(cut_off.await.is_err());
+        for path in ["/short", "/trailers"] {
+            let (cut_off, _) = client.open(get(path), true).await;
+            assert!(cut_off.await.is_err(), "{path}");
+        }
         assert_eq!(client.get("/").await.status, 200);
     });
     assert_eq!(origin.connections(), 1);
+}
+
+/// As the codec reads it: there are names of HTTP/2 in no other.
+fn name(name: &'static str) -> HeaderName {
+    HeaderName::from_lowercase(name.as_bytes()).unwrap()
+}
+
+fn respond_with(respond: &mut SendResponse<Bytes>, field: &'static str, value: &'static str) {
+    let mut head = Response::new(());
+    let value = HeaderValue::from_static(value);
+    head.headers_mut().insert(name(field), value);
+    respond.send_response(head, true).unwrap();
 }
 
 #[test]

@@ -33,7 +33,7 @@ use crate::exchange::{
 };
 use crate::http::forwarded::Peer;
 use crate::http::h2::read_request;
-use crate::http::{Role, grpc};
+use crate::http::{Framing, Role, grpc};
 use crate::listener::Socket;
 use crate::pings::Pings;
 use crate::stats::Ending;
@@ -382,6 +382,14 @@ impl Shared {
             }
             Ok(Box::new(request))
         });
+        let chosen = match chosen {
+            // Boxed, since it is rare and no exchange is to carry room for it.
+            Ok(request) if request.framing == Framing::Length(0) && !ends => {
+                let ended = Box::pin(exchange::read_end(&mut body, config.timeouts.body));
+                ended.await.map(|()| request)
+            }
+            chosen => chosen,
+        };
         match chosen {
             // Since a reload, on a connection that was told that it may.
             Ok(request) if request.asks_upgrade && request.upgrade.is_none() => {
@@ -404,6 +412,7 @@ impl Shared {
             Err(error) => {
                 let outgoing = Outgoing::http2(&sink);
                 exchange::refuse(&scene, error, spoken, outgoing).await;
+                self.broken_off(&sink);
             }
         }
         None

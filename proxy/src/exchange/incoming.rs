@@ -12,11 +12,12 @@ use http::{HeaderMap, HeaderName};
 use super::Http2Sink;
 use crate::client::Reader;
 use crate::config::Listener;
-use crate::deadline::Alarm;
+use crate::deadline::{Alarm, within};
 use crate::error::{ErrorKind, ProxyError};
 use crate::http::Framing;
 use crate::http::disguise::remove_disguised;
 use crate::http::h1::{BodyDecoder, Decoded, remove_forbidden_trailers};
+use crate::http::h2::check_fields;
 use crate::pace::{Late, Pace};
 use crate::upstream::{Frame, poll_stream};
 
@@ -231,9 +232,26 @@ fn poll_http2(
         .transpose()
         .map_err(of_stream);
     if let Ok(Some(Frame::Trailers(trailers))) = &mut part {
+        if let Err(why) = check_fields(trailers) {
+            return Poll::Ready(Err(ProxyError::because(ErrorKind::BadBody, why)));
+        }
         remove_forbidden_trailers(trailers);
     }
     Poll::Ready(part)
+}
+
+/// Waits for the end of a body that has no bytes. Who sends one all the same has sent no
+/// request (RFC 9113 section 8.1.1), and the origin is not to hear of it.
+pub async fn read_end(stream: &mut RecvStream, timeout: Duration) -> Result<(), ProxyError> {
+    let mut alarm = Alarm::default();
+    let ended = pin!(async {
+        while let Some(empty) = stream.data().await {
+            empty.map_err(of_stream)?;
+        }
+        Ok(())
+    });
+    let ended = within(&mut alarm, timeout, ended).await;
+    ended.unwrap_or_else(|| Err(ErrorKind::BodyTimeout.into()))
 }
 
 /// A stream that the client broke off, or one whose frames broke a rule.

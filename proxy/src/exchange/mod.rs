@@ -42,7 +42,7 @@ use std::time::Instant;
 pub use access_log::{AccessLog, AccessLogSink, AccessLogThread};
 pub use bounds::Bounds;
 pub use calls::serve as serve_calls;
-pub use incoming::Incoming;
+pub use incoming::{Incoming, read_end};
 pub use local::Local;
 pub use outgoing::{Http2Sink, Outgoing};
 pub use record::Record;

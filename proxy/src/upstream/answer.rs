@@ -27,6 +27,7 @@ use crate::cluster::Endpoint;
 use crate::deadline::Alarm;
 use crate::error::{ErrorKind, ProxyError};
 use crate::http::grpc;
+use crate::http::h2::check_answer_fields;
 
 /// The head of an answer, with the body still to come.
 #[derive(Debug)]
@@ -201,13 +202,17 @@ impl AnswerBody {
             State::Driven { incoming, lease } => poll_driven(incoming, lease, cx),
             State::Apart { incoming, .. } => Pin::new(incoming).poll_frame(cx),
             State::Multiplexed { stream, lease, .. } => {
-                let polled = http2::poll_stream(stream, cx);
-                if let Poll::Ready(Some(Ok(Frame::Trailers(fields)))) = &polled {
+                let mut polled = http2::poll_stream(stream, cx).map_err(http2::classify);
+                if let Poll::Ready(Some(Ok(Frame::Trailers(fields)))) = &mut polled {
+                    if let Err(why) = check_answer_fields(fields) {
+                        let error = ProxyError::because(ErrorKind::BadAnswer, why);
+                        return self.give(Poll::Ready(Some(Err(error))), cx);
+                    }
                     let status = grpc_status(fields);
                     lease.pick().heard_at_end(status);
                     self.ended(status.unwrap_or(grpc::UNKNOWN));
                 }
-                return self.give(polled.map_err(http2::classify), cx);
+                return self.give(polled, cx);
             }
             State::Switched(_) | State::Ended => return Poll::Ready(None),
         };

@@ -36,6 +36,7 @@ use crate::http::Upgrade;
 use crate::http::framing::is_bodiless;
 use crate::http::grpc;
 use crate::http::h1::check_answer;
+use crate::http::h2::check_answer_fields;
 
 /// Sends one request and waits for the head of its answer, which may come
 /// before the request's body has ended. A request that met a dead connection is
@@ -271,14 +272,20 @@ pub(super) async fn attempt(
 /// What hyper takes for an answer may still break a rule.
 fn judge(
     cluster: &WorkerCluster,
-    parts: Parts,
+    mut parts: Parts,
     received: Received,
     connect_time: Option<Duration>,
     asked: &Asked<'_>,
     began: Instant,
 ) -> Result<Answered, Failed> {
     let (pick, now) = (received.pick(), Instant::now());
-    if let Err(why) = check_answer(&parts, &asked.method, asked.upgrade) {
+    let checked = match received {
+        // The gate has seen to it.
+        Received::Http1(..) => Ok(()),
+        Received::Http2(..) => check_answer_fields(&mut parts.headers),
+    };
+    let checked = checked.and_then(|()| check_answer(&parts, &asked.method, asked.upgrade));
+    if let Err(why) = checked {
         pick.answered(now, Outcome::Failed);
         cluster.pool.count(&pick.endpoint, outlier::Answer::Gateway);
         return Err(Failed::last(ProxyError::because(ErrorKind::BadAnswer, why)));

@@ -5,9 +5,11 @@
 //! what breaks the protocol; here it is seen to that nothing which would be refused
 //! in HTTP/1 comes in this way, since most of it goes on as HTTP/1.
 
+mod fields;
 mod request;
 mod response;
 
+pub use fields::{check_answer_fields, check_fields};
 pub use request::read_request;
 pub use response::{answer_head, interim_head};
 

@@ -7,6 +7,7 @@ use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method};
 
+use super::fields::check_field;
 use crate::config::{Limits, PathRules, WEBSOCKET};
 use crate::error::ErrorKind;
 use crate::http::authority::{is_same, read_authority};
@@ -53,7 +54,10 @@ pub fn read_request(
     if headers.len() > limits.max_headers {
         return Err(HeadError::new(ErrorKind::HeadTooLarge, "too many fields"));
     }
-    let names = check_fields(&headers)?;
+    if uri.scheme_str() == Some("") {
+        return Err(HeadError::bad("an empty :scheme"));
+    }
+    let names = read_names(&headers)?;
     let host = take_host(&mut headers)?;
     let authority = join_authority(uri.authority(), host)?;
     let (authority, path) = match is_plain {
@@ -107,17 +111,11 @@ struct Names {
     is_told_by_hop: bool,
 }
 
-/// Values that begin or end with a blank are malformed (RFC 9113 section 8.2.1), and HTTP/1
-/// could not carry them.
-fn check_fields(headers: &HeaderMap) -> Result<Names, HeadError> {
+fn read_names(headers: &HeaderMap) -> Result<Names, HeadError> {
     let mut names = Names::default();
     for (name, value) in headers {
-        let value = value.as_bytes();
-        let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-        if is_blank(value.first()) || is_blank(value.last()) {
-            return Err(HeadError::bad("a value that begins or ends with a blank"));
-        }
         let name = name.as_str().as_bytes();
+        check_field(name, value.as_bytes()).map_err(HeadError::bad)?;
         names.may_be_disguised |= may_be_disguised(name);
         names.is_told_by_hop |= is_of_hops(name);
     }

@@ -20,6 +20,7 @@ use super::pump::{Pump, Sent};
 use crate::cluster::Endpoint;
 use crate::deadline::Alarm;
 use crate::error::{ErrorKind, ProxyError};
+use crate::http::h2::check_answer_fields;
 use crate::http::{ResponseHead, Upgrade};
 use crate::upstream::body::RequestBody;
 use crate::upstream::forward::{Asked, Failed, Stage};
@@ -150,7 +151,10 @@ pub(in crate::upstream) async fn send(
                     "too many interim answers",
                 )));
             }
-            let (parts, ()) = head.into_parts();
+            let (mut parts, ()) = head.into_parts();
+            if let Err(why) = check_answer_fields(&mut parts.headers) {
+                return Poll::Ready(Err(ProxyError::because(ErrorKind::BadAnswer, why)));
+            }
             if parts.status == StatusCode::SWITCHING_PROTOCOLS {
                 let why = "a 101 over HTTP/2, which has none";
                 return Poll::Ready(Err(ProxyError::because(ErrorKind::BadAnswer, why)));
