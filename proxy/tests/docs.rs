@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use lockgate::config;
 use support::Proxy;
+use support::ocsp::Says;
 use support::process::run;
 use support::tls::Authority;
 
@@ -101,8 +102,10 @@ fn load_with_certificates(text: &str) -> Result<config::Loaded, config::Mistakes
     authority
         .issue_rsa(&["edge.test"])
         .write(&certs, "edge-rsa");
-    authority.issue(&["*.edge.test"]).write(&certs, "wildcard");
-    fs::write(certs.join("wildcard.ocsp"), "staple").unwrap();
+    let wildcard = authority.issue(&["*.edge.test"]);
+    wildcard.write(&certs, "wildcard");
+    let staple = Says::good(&wildcard, &authority).der();
+    fs::write(certs.join("wildcard.ocsp"), staple).unwrap();
     for name in ["proxy", "web", "payments"] {
         authority.issue(&["proxy.test"]).write(&certs, name);
     }

@@ -4,7 +4,6 @@
 mod support;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use rustls::crypto::SupportedKxGroup;
 use rustls::crypto::aws_lc_rs::{cipher_suite, kx_group};
@@ -541,57 +540,6 @@ fn without_tickets_nothing_is_resumed() {
         let kind = client.connection().handshake_kind();
         assert_eq!(kind, Some(HandshakeKind::Full));
     }
-}
-
-#[test]
-fn a_staple_is_handed_on() {
-    let scene = Scene::new();
-    std::fs::write(scene.folder.join("edge.ocsp"), b"stapled").unwrap();
-    let yaml = scene.yaml(&["edge"], "", "");
-    let yaml = yaml.replace("key: edge.key", "key: edge.key, ocsp: edge.ocsp");
-    let proxy = Proxy::start_in(scene.folder.clone(), &yaml);
-    #[derive(Debug)]
-    struct Sees(std::sync::Mutex<Vec<u8>>);
-    impl rustls::client::danger::ServerCertVerifier for Sees {
-        fn verify_server_cert(
-            &self,
-            _: &rustls::pki_types::CertificateDer<'_>,
-            _: &[rustls::pki_types::CertificateDer<'_>],
-            _: &rustls::pki_types::ServerName<'_>,
-            staple: &[u8],
-            _: rustls::pki_types::UnixTime,
-        ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
-            *self.0.lock().unwrap() = staple.to_vec();
-            Ok(rustls::client::danger::ServerCertVerified::assertion())
-        }
-
-        fn verify_tls12_signature(
-            &self,
-            _: &[u8],
-            _: &rustls::pki_types::CertificateDer<'_>,
-            _: &rustls::DigitallySignedStruct,
-        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-            Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
-        }
-
-        fn verify_tls13_signature(
-            &self,
-            _: &[u8],
-            _: &rustls::pki_types::CertificateDer<'_>,
-            _: &rustls::DigitallySignedStruct,
-        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-            Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
-        }
-
-        fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-            vec![rustls::SignatureScheme::ECDSA_NISTP256_SHA256]
-        }
-    }
-    let sees = Arc::new(Sees(Default::default()));
-    let mut config = Arc::unwrap_or_clone(scene.speaks().config());
-    config.dangerous().set_certificate_verifier(sees.clone());
-    TlsClient::connect(proxy.address(), &Arc::new(config), "edge.test").unwrap();
-    assert_eq!(*sees.0.lock().unwrap(), b"stapled");
 }
 
 #[test]

@@ -17,6 +17,7 @@ use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
 use x509_parser::time::ASN1Time;
 
+use super::staple::BadStaple;
 use super::tls::Certificate;
 use crate::digest::Digest;
 
@@ -59,6 +60,8 @@ pub enum Unfit {
     Mismatch,
     #[error("has a revocation list that cannot be read")]
     BadRevocationList,
+    #[error(transparent)]
+    Staple(#[from] BadStaple),
 }
 
 /// What is told of a certificate.
@@ -169,11 +172,10 @@ pub fn look(chain: &[CertificateDer<'_>], now: SystemTime) -> Result<Facts, Unfi
     })
 }
 
-fn is_valid(certificate: &X509Certificate<'_>, now: SystemTime) -> Result<(), Unfit> {
+pub(super) fn is_valid(certificate: &X509Certificate<'_>, now: SystemTime) -> Result<(), Unfit> {
     let subject = || format!("`{}`", certificate.subject());
     let validity = certificate.validity();
-    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    let now = seconds(now);
     if now > validity.not_after.timestamp() {
         let (subject, at) = (subject(), written(validity.not_after));
         return Err(Unfit::Expired { subject, at });
@@ -203,7 +205,7 @@ fn is_in_order(chain: &[X509Certificate<'_>]) -> Result<(), Unfit> {
 
 /// As clients look for an issuer: by its name, and by the number of its key where both
 /// tell it (RFC 5280, section 4.2.1.1).
-fn has_issued(issuer: &X509Certificate<'_>, issued: &X509Certificate<'_>) -> bool {
+pub(super) fn has_issued(issuer: &X509Certificate<'_>, issued: &X509Certificate<'_>) -> bool {
     let own = issuer
         .extensions()
         .iter()
@@ -263,7 +265,13 @@ fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
     names.collect()
 }
 
-fn written(time: ASN1Time) -> String {
+/// As certificates count.
+pub(super) fn seconds(now: SystemTime) -> i64 {
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    i64::try_from(now).unwrap_or(i64::MAX)
+}
+
+pub(super) fn written(time: ASN1Time) -> String {
     time.to_rfc2822().unwrap_or_else(|odd| odd)
 }
 

@@ -32,6 +32,7 @@ mod reference;
 mod retry;
 mod secret;
 mod socket;
+mod staple;
 mod structure;
 mod tls;
 mod trust;

@@ -9,6 +9,7 @@ pub mod filtered;
 pub mod http2;
 pub mod http2_origin;
 pub mod load;
+pub mod ocsp;
 mod origin;
 pub mod process;
 mod proxy;

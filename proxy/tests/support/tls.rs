@@ -62,6 +62,10 @@ impl Authority {
         self.0.pem()
     }
 
+    pub fn key(&self) -> &KeyPair {
+        self.0.key()
+    }
+
     pub fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         roots.add(self.0.der().clone()).unwrap();

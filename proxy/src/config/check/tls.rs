@@ -14,6 +14,7 @@ use crate::config::certificate::{self, Unfit};
 use crate::config::checked::Protocol;
 use crate::config::place::below;
 use crate::config::raw::{RawCertificate, RawClientCertificates, RawListenerTls};
+use crate::config::staple;
 use crate::config::tls::{Certificate, ClientCertificates, Group, ListenerTls, MinVersion};
 
 /// A certificate that has less time left is warned about.
@@ -24,6 +25,8 @@ const CHAIN: &str =
 const KEY: &str = "the key of the certificate in PEM: ECDSA, RSA of 2048 bits or more, or Ed25519";
 pub(super) const ROOTS: &str = "certificates in PEM";
 const REVOKED: &str = "revocation lists in PEM or DER";
+const STAPLE: &str =
+    "an answer of OCSP in DER, of the certificate's authority, that the certificate is good now";
 
 impl Checker<'_> {
     pub(super) fn listener_tls(
@@ -143,10 +146,14 @@ impl Checker<'_> {
         let (key_file, key) = self.file_of(&key_at, key, KEY, certificate::read_key);
         let staple = match staple {
             Some(staple) => {
-                let pointer = below(at, "ocsp");
-                let wanted = "an answer of OCSP in DER";
-                let read = |bytes: &[u8]| Ok(bytes.to_vec());
-                Some(self.file_of(&pointer, staple, wanted, read).1?)
+                let of = chain.as_ref().map(|(chain, _)| chain);
+                let read = |bytes: &[u8]| {
+                    if let Some(chain) = of {
+                        staple::look(bytes, chain, now)?;
+                    }
+                    Ok(bytes.to_vec())
+                };
+                Some(self.file_of(&below(at, "ocsp"), staple, STAPLE, read).1?)
             }
             None => None,
         };

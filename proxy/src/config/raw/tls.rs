@@ -81,7 +81,7 @@ pub(in crate::config) struct RawCertificate {
     #[schemars(required, with = "String", length(min = 1), extend("x-wanted" = "the path of a file"))]
     pub(in crate::config) key: Option<PathBuf>,
     /// An answer of its authority that it is not revoked (OCSP), in DER, to be handed to
-    /// clients with it.
+    /// clients with it. One that is not about it, or not good now, is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", length(min = 1), extend("x-wanted" = "the path of a file"))]
     pub(in crate::config) ocsp: Option<PathBuf>,
