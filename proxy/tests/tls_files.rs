@@ -221,6 +221,124 @@ fn an_authority_in_the_chain_that_is_not_valid_is_warned_of() {
     assert!(left < 6.0 * 86_400.0, "the first of the chain: {left}");
 }
 
+/// rustls looks at no dates of a root.
+#[test]
+fn an_authority_that_is_not_valid_vouches_for_nobody() {
+    let folder = Proxy::folder();
+    let root = Authority::new("root");
+    root.issue(&["edge.test"]).write(&folder, "edge");
+    let of = |from, to| {
+        root.authorize("old", |params| valid(params, from, to))
+            .pem()
+    };
+    let write = |pem: &str| put(&folder.join("ca.pem"), pem);
+    let client = format!("{EDGE}    client: {{ ca: [ca.pem] }}\n");
+    let check_cluster = || {
+        let text = yaml("127.0.0.1:1", EDGE)
+            .replace("name: origin, ", "name: origin, tls: { roots: [ca.pem] }, ");
+        let output = run(&["check", &support::process::write_in(&folder, &text)]);
+        let told = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(told).unwrap())
+    };
+    let check_all = |wanted: bool, words: &str| {
+        for (is_good, told) in [check(&folder, &client), check_cluster()] {
+            assert_eq!(is_good, wanted, "{told}");
+            for words in [words, "ca.pem"] {
+                assert!(told.contains(words), "no `{words}` in: {told}");
+            }
+        }
+    };
+    write(&(of(-9, -2) + &root.pem()));
+    check_all(true, "`CN=old`, which expired at");
+    check_all(true, "nobody is believed for it");
+    write(&(root.pem() + &of(2, 9)));
+    check_all(true, "`CN=old`, which is not valid before");
+    write(&of(-9, -2));
+    check_all(false, "`CN=old`, which expired at");
+    write(&(of(-9, 5) + &root.pem()));
+    check_all(true, "`CN=old`, which expires in 4 days");
+    let key = KeyPair::generate().unwrap();
+    let leaf = root.issue_with(&["a.test"], &key, |params| {
+        params.is_ca = rcgen::IsCa::ExplicitNoCa;
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, "leaf");
+    });
+    write(&(leaf.chain + &root.pem()));
+    let (is_good, told) = check(&folder, &client);
+    let words = "`CN=leaf`, which is no authority's";
+    assert!(is_good && told.contains(words), "{told}");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn authorities_and_revocation_lists_tell_when_they_expire() {
+    let folder = Proxy::folder();
+    let (root, other) = (Authority::new("root"), Authority::new("other"));
+    root.issue(&["edge.test"]).write(&folder, "edge");
+    let old = root.authorize("old", |params| valid(params, -9, 40));
+    put(&folder.join("ca.pem"), root.pem() + &old.pem());
+    put(
+        &folder.join("roots.pem"),
+        other.authorize("sub", |params| valid(params, -9, 50)).pem(),
+    );
+    put(&folder.join("list.crl"), root.revoke(&[7]));
+    let tls = format!("{EDGE}    client: {{ ca: [ca.pem, edge.pem], crl: [list.crl] }}\n");
+    let text = yaml("127.0.0.1:1", &tls).replace(
+        "name: origin, ",
+        "name: origin, tls: { roots: [roots.pem] }, ",
+    );
+    let proxy = Proxy::start_in(folder, &text);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    for (of, file, days) in [
+        ("listener=\"web\"", "ca.pem", 40.0),
+        ("listener=\"web\"", "list.crl", 30.0),
+        // Named twice, and there once.
+        ("listener=\"web\"", "edge.pem", 90.0),
+        ("cluster=\"origin\"", "roots.pem", 50.0),
+    ] {
+        let file = proxy.path().join(file).display().to_string();
+        let label = format!("{of},file=\"{file}\"");
+        let expiry = metric_sum(proxy.admin(), "lockgate_certificate_expiry_seconds", &label);
+        let left = (expiry - now.as_ref().unwrap().as_secs_f64()) / 86_400.0;
+        assert!(left > days - 1.0 && left < days + 1.0, "{label}: {left}");
+    }
+}
+
+#[test]
+fn an_old_revocation_list_is_refused_and_the_good_one_stays() {
+    let scene = start();
+    let client = Authority::new("clients");
+    put(&scene.folder.join("ca.pem"), client.pem());
+    let list = scene.folder.join("list.crl");
+    put(&list, client.revoke(&[7]));
+    let text = yaml(
+        &scene._origin.address.to_string(),
+        &format!("{EDGE}    client: {{ ca: [ca.pem], crl: [list.crl] }}\n"),
+    );
+    let folder = Proxy::folder();
+    for file in ["ca.pem", "list.crl", "edge.pem", "edge.key"] {
+        std::fs::copy(scene.folder.join(file), folder.join(file)).unwrap();
+    }
+    let proxy = Proxy::start_in(folder.clone(), &text);
+    let speaks = Speaks {
+        certificate: Some(client.issue(&["a.test"])),
+        ..Speaks::new(&scene.authority)
+    };
+    let ask = || get(proxy.address(), &speaks.config(), "edge.test");
+    assert_eq!(ask().unwrap().text(), "body");
+    let past = std::time::SystemTime::now() - support::tls::DAY;
+    put(&folder.join("list.crl"), client.revoke_until(&[7], past));
+    let told = refusal(&proxy);
+    for words in [
+        "list.crl",
+        "a revocation list of `CN=clients` that was to be replaced by",
+    ] {
+        assert!(told.contains(words), "no `{words}` in: {told}");
+    }
+    assert_eq!(ask().unwrap().text(), "body");
+}
+
 struct Scene {
     authority: Authority,
     proxy: Proxy,

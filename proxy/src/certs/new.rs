@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use crate::config::authority;
 use crate::config::certificate::{self, Unfit};
 use crate::config::{Certificate, Roots};
 
@@ -49,9 +50,11 @@ pub fn read(file: &Path, key: Option<&Path>) -> Result<New, NewError> {
             Ok(New::Certificate(Box::new(own.map_err(wrong)?)))
         }
         Err(Unfit::NoKey) => {
-            let roots = certificate::read_roots(&pem).map_err(wrong)?;
-            let none = || wrong(Unfit::NoCertificate);
-            Roots::new(roots).map(New::Roots).ok_or_else(none)
+            let read = authority::read(&pem, SystemTime::now()).map_err(wrong)?;
+            let mut stale = read.stale.into_iter();
+            let none = || wrong(stale.next().unwrap_or(Unfit::NoCertificate));
+            let roots = Roots::new(read.certificates, Vec::new());
+            roots.map(New::Roots).ok_or_else(none)
         }
         Err(unfit) => Err(wrong(unfit)),
     }

@@ -1,4 +1,4 @@
-//! Certificates, keys and revocation lists as files have them.
+//! Certificates and keys as files have them.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::{self, PemObject};
-use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
@@ -60,6 +59,10 @@ pub enum Unfit {
     Mismatch,
     #[error("has a revocation list that cannot be read")]
     BadRevocationList,
+    #[error(
+        "has a revocation list of {issuer} that was to be replaced by {at}: all its clients would be refused"
+    )]
+    OldRevocationList { issuer: String, at: String },
     #[error(transparent)]
     Staple(#[from] BadStaple),
 }
@@ -103,20 +106,6 @@ pub fn read_certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Unf
     Ok(certificates)
 }
 
-/// The certificates of a file, each of which may vouch for others.
-pub fn read_roots(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Unfit> {
-    let roots = read_certificates(pem)?;
-    match roots.iter().all(is_root) {
-        true => Ok(roots),
-        false => Err(Unfit::BadCertificate),
-    }
-}
-
-pub fn is_root(certificate: &CertificateDer<'_>) -> bool {
-    let mut roots = RootCertStore::empty();
-    roots.add(certificate.clone().into_owned()).is_ok()
-}
-
 /// The first private key of a file.
 pub fn read_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, Unfit> {
     PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
@@ -124,22 +113,6 @@ pub fn read_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, Unfit> {
         pem::Error::NoItemsFound => Unfit::NoKey,
         error => Unfit::NotPem(error),
     })
-}
-
-/// The revocation lists of a file, in PEM or one in DER.
-pub fn read_revocation_lists(
-    bytes: &[u8],
-) -> Result<Vec<CertificateRevocationListDer<'static>>, Unfit> {
-    let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(bytes).collect();
-    let mut lists = lists.map_err(Unfit::NotPem)?;
-    if lists.is_empty() {
-        lists.push(bytes.to_vec().into());
-    }
-    for list in &lists {
-        let parsed = x509_parser::revocation_list::CertificateRevocationList::from_der(list);
-        parsed.map_err(|_| Unfit::BadRevocationList)?;
-    }
-    Ok(lists)
 }
 
 /// Whether the first certificate of a chain may serve now with those behind it, and what
@@ -164,10 +137,10 @@ pub fn look(chain: &[CertificateDer<'_>], now: SystemTime) -> Result<Facts, Unfi
     is_in_order(&chain)?;
     let ends = chain
         .iter()
-        .map(|certificate| certificate.validity().not_after.timestamp());
+        .map(|certificate| since_1970(certificate.validity().not_after));
     Ok(Facts {
         names: names(first),
-        expires: u64::try_from(ends.min().unwrap_or_default()).unwrap_or_default(),
+        expires: ends.min().unwrap_or_default(),
         stale: others.iter().find_map(|other| is_valid(other, now).err()),
     })
 }
@@ -269,6 +242,10 @@ fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
 pub(super) fn seconds(now: SystemTime) -> i64 {
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     i64::try_from(now).unwrap_or(i64::MAX)
+}
+
+pub(super) fn since_1970(time: ASN1Time) -> u64 {
+    u64::try_from(time.timestamp()).unwrap_or_default()
 }
 
 pub(super) fn written(time: ASN1Time) -> String {

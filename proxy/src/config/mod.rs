@@ -14,6 +14,7 @@
 pub mod cases;
 pub mod filter_config;
 
+pub mod authority;
 mod bounds;
 mod case_file;
 pub mod certificate;
@@ -57,8 +58,8 @@ pub use reference::reference;
 pub use retry::{RetryMethods, RetryOn, RetryPolicy};
 pub use socket::{Account, ClusterSocket, KeepAlive, ListenerSocket, SocketFileRules};
 pub use tls::{
-    Certificate, ClientCertificates, ClientMode, ClusterTls, ListenerTls, MinVersion, PeerName,
-    Roots, UnknownName, Verify,
+    Certificate, ClientCertificates, ClientMode, ClusterTls, Ending, ListenerTls, MinVersion,
+    PeerName, Roots, UnknownName, Verify,
 };
 pub use trust::{NoKey, PublicKey, TrustedKey};
 

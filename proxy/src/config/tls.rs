@@ -104,6 +104,16 @@ pub struct ClientCertificates {
     pub roots: Vec<CertificateDer<'static>>,
     pub mode: ClientMode,
     pub revoked: Vec<CertificateRevocationListDer<'static>>,
+    /// Of the files of all these.
+    pub endings: Vec<Ending>,
+}
+
+/// When the first of the authorities or revocation lists of a file is none any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ending {
+    pub file: PathBuf,
+    /// Since 1970, in seconds.
+    pub at: u64,
 }
 
 /// How the endpoints of a cluster are spoken to over TLS.
@@ -144,16 +154,19 @@ pub enum PeerName {
 #[derive(Clone)]
 pub struct Roots {
     pub certificates: Arc<[CertificateDer<'static>]>,
+    /// Of the files that they are from.
+    pub endings: Vec<Ending>,
     /// What they are compared by, and shown as: the system has a hundred.
     digest: Digest,
 }
 
 impl Roots {
     /// `None` where there is none.
-    pub fn new(certificates: Vec<CertificateDer<'static>>) -> Option<Self> {
+    pub fn new(certificates: Vec<CertificateDer<'static>>, endings: Vec<Ending>) -> Option<Self> {
         let all: Vec<u8> = certificates.iter().flat_map(|der| der.to_vec()).collect();
         (!certificates.is_empty()).then(|| Self {
             certificates: certificates.into(),
+            endings,
             digest: Digest::of(&all),
         })
     }

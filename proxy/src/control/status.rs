@@ -1,9 +1,9 @@
 //! What the control loop tells: the admin view, metrics of reloads, the log.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
@@ -16,7 +16,7 @@ use super::endpoints;
 use super::generations::Generations;
 use super::versions::Known;
 use crate::config::{
-    self, AccessLog, AdminAddress, Config, Mistakes, Name, Reference, filter_config,
+    self, AccessLog, AdminAddress, Config, Mistakes, Name, Reference, Verify, filter_config,
 };
 use crate::filter::{JobState, LoadedFilter};
 use crate::health;
@@ -270,24 +270,42 @@ fn serving_as(snapshot: &Snapshot) -> Vec<(Name, &'static str)> {
     serving.chain(canaries).collect()
 }
 
-/// When the certificates of listeners and clusters expire, by these and by file.
+/// When the certificates, authorities and revocation lists of listeners and clusters
+/// expire, by these and by file: the first of each.
 fn expiries(snapshot: &Snapshot) -> Vec<Expiry> {
-    let listeners = snapshot.config.listeners.iter();
-    let with_tls = listeners.filter_map(|listener| Some((&listener.name, listener.tls.as_ref()?)));
-    let of_listeners = with_tls.flat_map(|(name, tls)| {
-        let of = ("listener", name.clone());
-        tls.certificates.iter().map(move |one| (of.clone(), one))
-    });
-    let clusters = snapshot.config.clusters.iter();
-    let of_clusters = clusters.filter_map(|cluster| {
-        let of = ("cluster", cluster.name.clone());
-        Some((of, cluster.tls.as_ref()?.certificate.as_ref()?))
-    });
-    let all = of_listeners.chain(of_clusters);
-    let expiries = all.map(|(of, certificate)| Expiry {
+    let mut all: BTreeMap<_, u64> = BTreeMap::new();
+    let mut add = |of: (&'static str, &Name), file: &Path, at: u64| {
+        let of = (of.0, of.1.clone());
+        let first = all.entry((of, file.to_owned())).or_insert(at);
+        *first = at.min(*first);
+    };
+    for listener in &snapshot.config.listeners {
+        let of = ("listener", &listener.name);
+        let Some(tls) = &listener.tls else { continue };
+        for one in &tls.certificates {
+            add(of, &one.file, one.expires);
+        }
+        for one in tls.client.iter().flat_map(|client| &client.endings) {
+            add(of, &one.file, one.at);
+        }
+    }
+    for cluster in &snapshot.config.clusters {
+        let of = ("cluster", &cluster.name);
+        let Some(tls) = &cluster.tls else { continue };
+        if let Some(one) = &tls.certificate {
+            add(of, &one.file, one.expires);
+        }
+        if let Verify::Peer { roots, .. } = &tls.verify {
+            roots
+                .endings
+                .iter()
+                .for_each(|one| add(of, &one.file, one.at));
+        }
+    }
+    let expiries = all.into_iter().map(|((of, file), at)| Expiry {
         of,
-        file: certificate.file.to_string_lossy().into(),
-        at: certificate.expires,
+        file: file.to_string_lossy().into(),
+        at,
     });
     expiries.collect()
 }

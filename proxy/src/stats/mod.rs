@@ -71,7 +71,7 @@ pub struct Stats {
     certificates: Mutex<Vec<Expiry>>,
 }
 
-/// When a certificate expires.
+/// When the first certificate or revocation list of a file expires.
 #[derive(Debug, Clone)]
 pub struct Expiry {
     /// What has it, `listener` or `cluster`, and its name.

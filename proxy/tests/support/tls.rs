@@ -25,7 +25,7 @@ use super::client::{Answer, read_answer};
 pub static TLS12: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];
 pub static TLS13: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Who signs certificates.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -107,6 +107,10 @@ impl Authority {
 
     /// A list on which the certificates with these serial numbers are revoked.
     pub fn revoke(&self, serials: &[u64]) -> String {
+        self.revoke_until(serials, SystemTime::now() + 30 * DAY)
+    }
+
+    pub fn revoke_until(&self, serials: &[u64], next: SystemTime) -> String {
         let now = SystemTime::now();
         let revoked = serials.iter().map(|serial| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),
@@ -115,8 +119,8 @@ impl Authority {
             invalidity_date: None,
         });
         let list = CertificateRevocationListParams {
-            this_update: (now - DAY).into(),
-            next_update: (now + 30 * DAY).into(),
+            this_update: (now - 9 * DAY).into(),
+            next_update: next.into(),
             crl_number: SerialNumber::from(1),
             issuing_distribution_point: None,
             revoked_certs: revoked.collect(),

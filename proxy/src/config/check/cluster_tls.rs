@@ -1,13 +1,14 @@
 //! TLS of clusters. Reads files as that of listeners does.
 
 use std::path::Path;
+use std::time::SystemTime;
 
 use rustls_pki_types::{CertificateDer, ServerName};
 
 use super::Checker;
 use super::address::{Wrong, is_host};
-use super::tls::ROOTS;
-use crate::config::certificate;
+use super::authorities::Found;
+use crate::config::authority;
 use crate::config::checked::{ClusterProtocol, Endpoint, EndpointAddress};
 use crate::config::place::below;
 use crate::config::raw::{RawClusterTls, SYSTEM};
@@ -70,27 +71,26 @@ impl Checker<'_> {
     }
 
     fn roots(&mut self, at: &str, raw: &[Option<String>]) -> Option<Roots> {
-        let mut all = Vec::new();
+        let now = SystemTime::now();
+        let mut found = Found::default();
         for (index, item) in raw.iter().enumerate() {
             let Some(item) = item else { continue };
             let pointer = below(at, index);
-            let found = match item.as_str() {
-                SYSTEM => Some(self.system_roots(&pointer)),
-                file => {
-                    let read = certificate::read_roots;
-                    self.file_of(&pointer, Path::new(file), ROOTS, read).1
-                }
-            };
-            all.extend(found.into_iter().flatten());
+            match item.as_str() {
+                SYSTEM => found.certificates.extend(self.system_roots(&pointer, now)),
+                // A certificate that vouches for itself alone may be one's own.
+                file => drop(self.authorities(&pointer, Path::new(file), now, &mut found)),
+            }
         }
-        Roots::new(all)
+        self.tell_stale(&found);
+        Roots::new(found.certificates, found.endings)
     }
 
-    /// What of it is no certificate is left out, as everybody does.
-    fn system_roots(&mut self, pointer: &str) -> Vec<CertificateDer<'static>> {
+    /// What of it is no certificate, or not valid now, is left out, as everybody does.
+    fn system_roots(&mut self, pointer: &str, now: SystemTime) -> Vec<CertificateDer<'static>> {
         let load = || {
             let mut loaded = rustls_native_certs::load_native_certs().certs;
-            loaded.retain(certificate::is_root);
+            loaded.retain(|one| authority::is_good(one, now));
             loaded
         };
         let roots = self.system_roots.get_or_init(load).clone();

@@ -6,6 +6,7 @@
 //! resolves no name.
 
 mod address;
+mod authorities;
 mod bounds;
 mod case;
 mod case_file;

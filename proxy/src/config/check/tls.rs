@@ -7,24 +7,28 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::SupportedCipherSuite;
 use rustls::crypto::aws_lc_rs::{ALL_CIPHER_SUITES, ALL_KX_GROUPS};
+use rustls_pki_types::CertificateDer;
 
 use super::Checker;
 use super::address::Wrong;
+use super::authorities::Found;
+use crate::config::authority;
 use crate::config::certificate::{self, Unfit};
 use crate::config::checked::Protocol;
 use crate::config::place::below;
 use crate::config::raw::{RawCertificate, RawClientCertificates, RawListenerTls};
 use crate::config::staple;
-use crate::config::tls::{Certificate, ClientCertificates, Group, ListenerTls, MinVersion};
+use crate::config::tls::{Certificate, ClientCertificates, Ending, Group, ListenerTls, MinVersion};
 
 /// A certificate that has less time left is warned about.
-const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+const SOON: Duration = Duration::from_secs(14 * DAY);
+
+const DAY: u64 = 24 * 60 * 60;
 
 const CHAIN: &str =
     "a chain of certificates in PEM, the one for the key first, each issued by the next, valid now";
 const KEY: &str = "the key of the certificate in PEM: ECDSA, RSA of 2048 bits or more, or Ed25519";
-pub(super) const ROOTS: &str = "certificates in PEM";
-const REVOKED: &str = "revocation lists in PEM or DER";
+const REVOKED: &str = "revocation lists in PEM or DER, none past its next update";
 const STAPLE: &str =
     "an answer of OCSP in DER, of the certificate's authority, that the certificate is good now";
 
@@ -179,10 +183,7 @@ impl Checker<'_> {
     }
 
     fn expires_soon(&mut self, pointer: &str, file: &Path, expires: u64, now: SystemTime) {
-        let left = (UNIX_EPOCH + Duration::from_secs(expires)).duration_since(now);
-        let left = left.unwrap_or_default();
-        if left < SOON {
-            let days = left.as_secs() / (24 * 60 * 60);
+        if let Some(days) = days_left(expires, now) {
             let found = format!(
                 "`{}`, a certificate that expires in {days} days",
                 file.display()
@@ -192,33 +193,48 @@ impl Checker<'_> {
     }
 
     fn client_certificates(&mut self, at: &str, raw: &RawClientCertificates) -> ClientCertificates {
-        let roots = self.files_of(&below(at, "ca"), &raw.ca, ROOTS, |bytes| {
-            certificate::read_certificates(bytes)
-        });
-        let revoked = self.files_of(&below(at, "crl"), &raw.crl, REVOKED, |bytes| {
-            certificate::read_revocation_lists(bytes)
-        });
+        let now = SystemTime::now();
+        let (roots, mut endings) = self.authorities_of_clients(&below(at, "ca"), &raw.ca, now);
+        let mut revoked = Vec::new();
+        for (index, file) in raw.crl.iter().enumerate() {
+            let Some(file) = file else { continue };
+            let pointer = below(&below(at, "crl"), index);
+            let read = |bytes: &[u8]| authority::read_revoked(bytes, now);
+            let (file, Some(read)) = self.file_of(&pointer, file, REVOKED, read) else {
+                continue;
+            };
+            revoked.extend(read.lists);
+            endings.extend(read.ends.map(|at| Ending { file, at }));
+        }
         ClientCertificates {
             roots,
             mode: raw.mode,
             revoked,
+            endings,
         }
     }
 
-    fn files_of<T>(
+    fn authorities_of_clients(
         &mut self,
         at: &str,
         files: &[Option<PathBuf>],
-        wanted: &str,
-        read: fn(&[u8]) -> Result<Vec<T>, Unfit>,
-    ) -> Vec<T> {
-        let mut all = Vec::new();
+        now: SystemTime,
+    ) -> (Vec<CertificateDer<'static>>, Vec<Ending>) {
+        let mut found = Found::default();
         for (index, file) in files.iter().enumerate() {
             let Some(file) = file else { continue };
-            let (_, read) = self.file_of(&below(at, index), file, wanted, read);
-            all.extend(read.into_iter().flatten());
+            let pointer = below(at, index);
+            for leaf in self.authorities(&pointer, file, now, &mut found) {
+                let found = format!(
+                    "`{}`, a file that has the certificate of {leaf}, which is no authority's: \
+                     whom its key vouches for is let in all the same",
+                    file.display()
+                );
+                self.warning(&pointer, found, "that of the authority that issued it");
+            }
         }
-        all
+        self.tell_stale(&found);
+        (found.certificates, found.endings)
     }
 
     /// What a file gives, and its path. It is watched, whatever comes of it.
@@ -249,6 +265,13 @@ impl Checker<'_> {
         let found = format!("`{}`, a file that {unfit}", file.display());
         self.mistake(pointer, found, wanted);
     }
+}
+
+/// What is left of the days of something that has few.
+pub(super) fn days_left(expires: u64, now: SystemTime) -> Option<u64> {
+    let left = (UNIX_EPOCH + Duration::from_secs(expires)).duration_since(now);
+    let left = left.unwrap_or_default();
+    (left < SOON).then_some(left.as_secs() / DAY)
 }
 
 /// A cipher suite by its name in IANA's registry, of those that rustls has.

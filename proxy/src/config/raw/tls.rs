@@ -93,7 +93,7 @@ pub(in crate::config) struct RawCertificate {
 #[schemars(rename = "ClientCertificates")]
 pub(in crate::config) struct RawClientCertificates {
     /// Files of certificates, any of which may be the root of a client's. They may
-    /// overlap.
+    /// overlap. Those that are not valid now are left out, with a warning; one must be left.
     #[schemars(required, length(min = 1), with = "Vec<String>")]
     #[serde(default)]
     pub(in crate::config) ca: Items<PathBuf>,
@@ -101,8 +101,8 @@ pub(in crate::config) struct RawClientCertificates {
     /// certificate that is not good is refused in either case.
     #[serde(default)]
     pub(in crate::config) mode: ClientMode,
-    /// Files of revocation lists, in PEM or DER. With any, each authority in a client's
-    /// chain must have one that is still valid.
+    /// Files of revocation lists, in PEM or DER, each still valid. With any, each authority
+    /// in a client's chain must have one that is.
     #[schemars(with = "Vec<String>")]
     #[serde(default)]
     pub(in crate::config) crl: Items<PathBuf>,
@@ -115,7 +115,8 @@ pub(in crate::config) struct RawClientCertificates {
 #[schemars(rename = "ClusterTls")]
 pub(in crate::config) struct RawClusterTls {
     /// Who may vouch for endpoints: files of certificates, and `system` for those that the
-    /// system trusts, which are read at every reload.
+    /// system trusts, which are read at every reload. Those that are not valid now are left
+    /// out, of files with a warning; one must be left.
     #[schemars(with = "Vec<String>", length(min = 1))]
     #[serde(default = "system")]
     pub(in crate::config) roots: Items<String>,

@@ -178,7 +178,7 @@ fn certificates(certificates: Vec<Expiry>, page: &mut Page) -> fmt::Result {
     page.gauge(
         &Head::of(
             "lockgate_certificate_expiry",
-            "When a certificate of a listener or a cluster expires, since 1970.",
+            "When the first certificate or revocation list in a file of a listener or a cluster expires, since 1970.",
         )
         .unit(Unit::Seconds),
         rows.map(|Expiry { of, file, at }| (vec![of, ("file", file)], at)),
