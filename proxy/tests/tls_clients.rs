@@ -4,8 +4,14 @@ mod support;
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use rcgen::{ExtendedKeyUsagePurpose, KeyPair, SanType, SerialNumber};
+use rustls::client::ResolvesClientCert;
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::sign::CertifiedKey;
+use rustls::{HandshakeKind, SignatureScheme};
 use support::admin::metric;
 use support::tls::{Authority, Pair, Speaks, TLS12, TLS13, TlsClient, get, put, valid};
 use support::{Answer, Origin, Proxy, within};
@@ -173,6 +179,60 @@ fn a_resumed_connection_is_of_a_client_that_is_still_let_in() {
     within("the client is refused", || {
         get(proxy.address(), &config, "edge.test").err()
     });
+}
+
+/// Shows whichever certificate it has at the time.
+#[derive(Debug)]
+struct Renews(Mutex<Arc<CertifiedKey>>);
+
+impl Renews {
+    fn key(pair: &Pair) -> Arc<CertifiedKey> {
+        let key = any_supported_type(&pair.key()).unwrap();
+        Arc::new(CertifiedKey::new(pair.chain(), key))
+    }
+}
+
+impl ResolvesClientCert for Renews {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.lock().unwrap().clone())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+/// A ticket says who a client was, and a client may hold a better certificate than then.
+#[test]
+fn a_client_that_has_renewed_its_certificate_is_never_turned_away() {
+    for versions in [TLS12, TLS13] {
+        let scene = Scene::new();
+        let proxy = scene.start("");
+        let speaks = Speaks {
+            versions,
+            ..Speaks::new(&scene.servers)
+        };
+        let mut config = Arc::unwrap_or_clone(speaks.config());
+        let key = KeyPair::generate().unwrap();
+        let brief = scene.clients.issue_with(&["a.test"], &key, |params| {
+            params.not_after = (SystemTime::now() + Duration::from_secs(4)).into();
+        });
+        let renews = Arc::new(Renews(Mutex::new(Renews::key(&brief))));
+        config.client_auth_cert_resolver = renews.clone();
+        let config = Arc::new(config);
+        let is_resumed = || {
+            let mut client = TlsClient::connect(proxy.address(), &config, "edge.test").unwrap();
+            assert_eq!(client.get("/").text(), "body");
+            client.connection().handshake_kind() == Some(HandshakeKind::Resumed)
+        };
+        assert!(!is_resumed());
+        *renews.0.lock().unwrap() = Renews::key(&scene.client(1));
+        assert!(is_resumed());
+        within("the old certificate expires", || {
+            (!is_resumed()).then_some(())
+        });
+        assert!(is_resumed(), "the session of the new one is good");
+    }
 }
 
 #[test]

@@ -57,8 +57,9 @@ pub async fn accept(
     }
 }
 
-/// A ticket says who a client was when it got it. Meanwhile its certificate may have
-/// expired.
+/// A ticket says who a client was when it got it. Whether that still holds was looked at
+/// when it was taken, as far as what is in it could be found. Here it is what rustls makes
+/// of it, without exception.
 fn verify_again(server: &Server, tls: &TlsStream) -> Result<(), Error> {
     let connection = tls.session();
     let Some(verifier) = &server.verifier else {

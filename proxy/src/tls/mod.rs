@@ -15,6 +15,7 @@ mod hello;
 mod key_log;
 mod server;
 mod sessions;
+mod tickets;
 mod verifier;
 
 pub use client::Client;

@@ -14,6 +14,7 @@ use rustls::{AlertDescription, RootCertStore, SupportedProtocolVersion, version}
 use super::choice::Choice;
 use super::key_log::KeyLogFile;
 use super::sessions::KeptSessions;
+use super::tickets::VerifiedTickets;
 use crate::config::{ClientCertificates, ClientMode, ListenerTls, MinVersion, Protocol};
 
 /// What may be offered by ALPN (RFC 7301), the preferred first.
@@ -47,7 +48,8 @@ enum Sessions {
     None,
     /// A session is in its ticket, sealed: nothing is kept, and nothing is locked.
     Tickets(Arc<dyn ProducesTickets>),
-    /// Kept here, and good for one connection: who repeats what was overheard finds none
+    /// Kept here, and good for one connection, for clients of whom no certificate is asked
+    /// (`client` excludes early data): who repeats what was overheard finds none
     /// (RFC 8446, section 8.1).
     Kept(Arc<dyn StoresServerSessions>),
 }
@@ -140,8 +142,10 @@ fn config(
 ) -> Result<ServerConfig, SetupError> {
     let builder = ServerConfig::builder_with_provider(provider);
     let builder = builder.with_protocol_versions(versions(configured.min_version))?;
-    let verifier = verifier.unwrap_or_else(|| Arc::new(NoClientAuth));
-    let builder = builder.with_client_cert_verifier(verifier);
+    let builder = match verifier.clone() {
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
+        None => builder.with_client_cert_verifier(Arc::new(NoClientAuth)),
+    };
     let mut config = builder.with_cert_resolver(choice.clone());
     let spoken = PROTOCOLS.iter();
     let spoken = spoken.filter(|(protocol, _)| configured.protocols.contains(protocol));
@@ -151,7 +155,12 @@ fn config(
     config.session_storage = Arc::new(NoServerSessionStorage {});
     match sessions {
         Sessions::None => config.send_tls13_tickets = 0,
-        Sessions::Tickets(tickets) => config.ticketer = tickets,
+        Sessions::Tickets(sealed) => {
+            config.ticketer = match verifier {
+                Some(verifier) => Arc::new(VerifiedTickets { sealed, verifier }),
+                None => sealed,
+            }
+        }
         Sessions::Kept(sessions) => {
             config.session_storage = sessions;
             config.max_early_data_size = MAX_EARLY_BYTES;
