@@ -289,4 +289,18 @@ fn who_the_client_is_goes_on_to_the_origin() {
         rest,
         "Subject=\"CN=rcgen self signed cert\";URI=spiffe://test/a;DNS=a.test"
     );
+    let key = KeyPair::generate().unwrap();
+    let odd = scene.clients.issue_with(&["b.test"], &key, |params| {
+        let kind = rcgen::DnType::OrganizationName;
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(kind, "Acme, \"Inc.\";Hash=00\\");
+    });
+    let told = ask(Some(odd)).unwrap();
+    let (_, rest) = told.split_once(';').unwrap();
+    assert_eq!(
+        rest,
+        r#"Subject="O=Acme\, \"Inc.\"\;Hash\=00\\";DNS=b.test"#
+    );
 }

@@ -301,7 +301,7 @@ pub(super) fn facts_of(sample: &SampleTls) -> Arc<TlsFacts> {
         fingerprint: peer.fingerprint.clone(),
         dns: peer.dns.clone(),
         uris: peer.uris.clone(),
-        element: None,
+        ..PeerFacts::default()
     });
     Arc::new(TlsFacts {
         version: "TLSv1.3",

@@ -1,6 +1,7 @@
 //! What a handshake came to.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use http::HeaderValue;
 use rustls::{CipherSuite, HandshakeKind, ProtocolVersion, ServerConnection};
@@ -35,6 +36,8 @@ pub struct PeerFacts {
     pub fingerprint: String,
     pub dns: Vec<String>,
     pub uris: Vec<String>,
+    pub addresses: Vec<IpAddr>,
+    pub emails: Vec<String>,
     /// As `X-Forwarded-Client-Cert` has it.
     pub element: Option<HeaderValue>,
 }
@@ -84,6 +87,8 @@ impl PeerFacts {
                 match name {
                     GeneralName::DNSName(name) => facts.dns.push((*name).to_owned()),
                     GeneralName::URI(uri) => facts.uris.push((*uri).to_owned()),
+                    GeneralName::IPAddress(bytes) => facts.addresses.extend(address(bytes)),
+                    GeneralName::RFC822Name(email) => facts.emails.push((*email).to_owned()),
                     _ => {}
                 }
             }
@@ -101,18 +106,21 @@ impl PeerFacts {
         }
     }
 
-    /// In the form of Envoy. A backslash is in no value: readers differ in what it does
-    /// to the quote behind it, so that one value might be taken for two.
+    /// In the form of Envoy. In the subject a quote has a backslash before it, and a
+    /// backslash another: so RFC 4514 writes it, and what Envoy writes is no other. No name
+    /// has a backslash: it is in none that is one, and would have to be doubled.
     fn told(&self) -> String {
         let mut told = format!("Hash={}", self.fingerprint);
-        let subject = [("Subject", &self.subject)].into_iter();
+        if !self.subject.chars().any(char::is_control) {
+            write!(told, ";Subject=\"{}\"", self.subject).expect("a string takes every write");
+        }
         let uris = self.uris.iter().map(|uri| ("URI", uri));
         let dns = self.dns.iter().map(|name| ("DNS", name));
-        for (key, value) in subject.chain(uris).chain(dns) {
+        for (key, value) in uris.chain(dns) {
             if value.contains('\\') || value.chars().any(char::is_control) {
                 continue;
             }
-            let is_quoted = key == "Subject" || value.contains([',', ';', '=', '"']);
+            let is_quoted = value.contains([',', ';', '=', '"']);
             let quote = if is_quoted { "\"" } else { "" };
             let value = value.replace('"', "\\\"");
             write!(told, ";{key}={quote}{value}{quote}").expect("a string takes every write");
@@ -120,18 +128,30 @@ impl PeerFacts {
         told
     }
 
-    /// `DNS:a,URI:b`, as OpenSSL writes them. None has a comma within: those that have
+    /// `DNS:a,URI:b`, as OpenSSL is told them. None has a comma within: those that have
     /// are left out, so that no name can stand for two.
     fn sans(&self) -> String {
-        let mut sans = String::new();
-        let dns = self.dns.iter().map(|name| ("DNS", name));
-        let uris = self.uris.iter().map(|uri| ("URI", uri));
-        for (kind, name) in dns.chain(uris).filter(|(_, name)| !name.contains(',')) {
-            let comma = if sans.is_empty() { "" } else { "," };
-            write!(sans, "{comma}{kind}:{name}").expect("a string takes every write");
-        }
-        sans
+        let all = |kind, names: &[String]| {
+            let names = names.iter().filter(|name| !name.contains(','));
+            names
+                .map(|name| format!("{kind}:{name}"))
+                .collect::<Vec<_>>()
+        };
+        let addresses = self.addresses.iter().map(|address| format!("IP:{address}"));
+        let sans = [
+            all("DNS", &self.dns),
+            all("URI", &self.uris),
+            addresses.collect(),
+            all("email", &self.emails),
+        ];
+        sans.concat().join(",")
     }
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    let v6 = <[u8; 16]>::try_from(bytes).map(IpAddr::from);
+    v4.or(v6).ok()
 }
 
 fn version(version: Option<ProtocolVersion>) -> &'static str {
@@ -182,4 +202,27 @@ fn escaped(value: &str) -> String {
 fn name(suite: CipherSuite) -> String {
     let name = suite.as_str().unwrap_or_default();
     name.replacen("TLS13_", "TLS_", 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair, SanType};
+
+    use super::*;
+
+    #[test]
+    fn names_of_every_kind_are_told() {
+        let mut params = CertificateParams::new(["a.test".to_owned()]).unwrap();
+        params.subject_alt_names.extend([
+            SanType::IpAddress([10, 0, 0, 7].into()),
+            SanType::Rfc822Name("me@a.test".try_into().unwrap()),
+            SanType::Rfc822Name("you,me@a.test".try_into().unwrap()),
+            SanType::IpAddress(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1_u16])),
+            SanType::URI("urn:a".try_into().unwrap()),
+        ]);
+        let made = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let facts = PeerFacts::of(made.der()).unwrap();
+        let wanted = "DNS:a.test,URI:urn:a,IP:10.0.0.7,IP:::1,email:me@a.test";
+        assert_eq!(facts.sans(), wanted);
+    }
 }
