@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use rcgen::{CertificateParams, KeyPair, SerialNumber};
@@ -138,7 +140,77 @@ fn who_cannot_be_asked_is_not_called_good() {
         &[
             "cluster gone: 127.0.0.1:1 cannot be asked: connect_failed",
             "cluster nameless: nobody.invalid:1 cannot be asked: it cannot be resolved",
-            "2 of 2 endpoints would fail",
+            "0 of 2 endpoints would fail, and 2 endpoints cannot be asked",
+        ],
+    );
+}
+
+/// Speaks TLS, and behind it something that is no HTTP.
+fn mailing(pair: &Pair) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, config) = (listener.local_addr().unwrap(), Serves::new(pair).config());
+    std::thread::spawn(move || {
+        while let Ok((socket, _)) = listener.accept() {
+            let config = config.clone();
+            std::thread::spawn(move || {
+                let session = rustls::ServerConnection::new(config).unwrap();
+                let mut tls = rustls::StreamOwned::new(session, socket);
+                tls.write_all(b"220 mail.test\r\n").ok();
+                tls.flush().ok();
+                std::io::copy(&mut tls, &mut std::io::sink()).ok();
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn who_speaks_no_http_is_judged_by_tls() {
+    let scene = Scene::new();
+    let (old, new) = (&scene.old, &scene.new);
+    let (old, new) = (
+        mailing(&old.issue(&["127.0.0.1"])),
+        mailing(&new.issue(&["127.0.0.1"])),
+    );
+    let config = scene.configure(&[("old", old.to_string(), TLS), ("new", new.to_string(), TLS)]);
+    let with = |file: &str| rehearse(&[&scene.file(file), "--against", &config]);
+    let old_good = format!("cluster old: {old} good, by TLS alone: bad_answer");
+    let new_good = format!("cluster new: {new} good, by TLS alone: bad_answer");
+    check(
+        with("both.pem"),
+        0,
+        &[&old_good, &new_good, "0 of 2 endpoints would fail"],
+    );
+    let old_fails = format!("cluster old: {old} would fail: upstream_tls_failed");
+    check(
+        with("new.pem"),
+        1,
+        &[&old_fails, &new_good, "1 of 2 endpoints would fail"],
+    );
+}
+
+#[test]
+fn who_never_answers_is_not_waited_for() {
+    let scene = Scene::new();
+    // The system accepts for it.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let patient = format!("timeouts: {{ connect: 10m }}, {TLS}");
+    let silent = silent
+        .local_addr()
+        .map(|at| (at.to_string(), silent))
+        .unwrap();
+    let config = scene.configure(&[("silent", silent.0.clone(), &patient)]);
+    let told = rehearse(&[&scene.file("both.pem"), "--against", &config]);
+    let words = format!(
+        "cluster silent: {} cannot be asked: total_timeout: it came to no end within 10 seconds",
+        silent.0
+    );
+    check(
+        told,
+        1,
+        &[
+            &words,
+            "0 of 1 endpoints would fail, and 1 endpoint cannot be asked",
         ],
     );
 }
@@ -232,6 +304,26 @@ fn chains_of_clients_are_verified_as_the_listener_would() {
     assert!(!told.contains("new-one"), "{told}");
     check(with("both.pem", "mesh"), 1, &["1 of 3 clients", "past-one"]);
     check(with("new.pem", "web"), 2, &["there is no listener `web`"]);
+}
+
+/// As somebody makes one by `openssl req -x509`.
+#[test]
+fn a_client_that_vouches_for_itself_is_one() {
+    let scene = Scene::new();
+    let alone = Authority::new("alone").pem();
+    let (first, last) = (scene.old.issue(&["a"]).chain, scene.new.issue(&["b"]).chain);
+    let clients = [first, scene.old.pem(), alone, last, scene.new.pem()];
+    put(&scene.folder.join("clients.pem"), clients.concat());
+    let (new, clients) = (scene.file("both.pem"), scene.file("clients.pem"));
+    let config = scene.configure(&[]);
+    check(
+        rehearse(&[&new, "--against", &config, "--clients", &clients]),
+        1,
+        &[
+            "client CN=alone would be refused, as it is now",
+            "1 of 3 clients would fail",
+        ],
+    );
 }
 
 #[test]

@@ -4,6 +4,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
+use crate::config::certificate::has_issued;
 use crate::config::{ClientCertificates, Config, Name, Roots};
 use crate::tls::{PeerFacts, SetupError, client_verifier};
 
@@ -56,21 +57,32 @@ pub fn refused(
 }
 
 /// The certificates of one after the other, each of which begins with that of a client:
-/// what may sign others belongs to the one before it.
+/// an authority that has issued one before it belongs to it, and whatever else begins the
+/// next, an authority that speaks for itself among it.
 fn chains(certificates: Vec<CertificateDer<'static>>) -> Vec<Vec<CertificateDer<'static>>> {
     let mut chains: Vec<Vec<CertificateDer<'static>>> = Vec::new();
     for certificate in certificates {
         match chains.last_mut() {
-            Some(chain) if may_sign(&certificate) => chain.push(certificate),
+            Some(chain)
+                if chain
+                    .iter()
+                    .any(|issued| may_have_issued(&certificate, issued)) =>
+            {
+                chain.push(certificate);
+            }
             _ => chains.push(vec![certificate]),
         }
     }
     chains
 }
 
-fn may_sign(certificate: &CertificateDer<'_>) -> bool {
-    let parsed = X509Certificate::from_der(certificate);
-    parsed.is_ok_and(|(_, parsed)| parsed.is_ca())
+fn may_have_issued(issuer: &CertificateDer<'_>, issued: &CertificateDer<'_>) -> bool {
+    let issuer = X509Certificate::from_der(issuer);
+    let issued = X509Certificate::from_der(issued);
+    let (Ok((_, issuer)), Ok((_, issued))) = (issuer, issued) else {
+        return false;
+    };
+    issuer.is_ca() && has_issued(&issuer, &issued)
 }
 
 fn refusal(

@@ -3,10 +3,12 @@
 use std::error::Error as StdError;
 use std::iter::{once, successors};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{HOST, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method};
+use tokio::time::timeout;
 
 use super::new::New;
 use crate::cluster::{Cluster, Endpoint, Found, Resolver};
@@ -18,6 +20,14 @@ use crate::upstream::{Progress, RequestBody, Terms, UpstreamRequest, WorkerClust
 
 /// Endpoints that are asked at the same time.
 const AT_ONCE: usize = 32;
+
+/// For an endpoint.
+const LIMIT: Duration = Duration::from_secs(10);
+const LATE: &str = "it came to no end within 10 seconds";
+
+/// To the head of an answer, so that one who has nothing to say behind TLS leaves time
+/// for that to be told.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 /// What came of one endpoint.
 #[derive(Debug)]
@@ -31,6 +41,8 @@ pub struct Asked {
 #[derive(Debug)]
 pub enum Fate {
     Good,
+    /// It speaks TLS, and behind that no HTTP, as with what is new: with how it answers.
+    GoodByTls(String),
     /// With why.
     WouldFail(String),
     /// It fails as things are, and would fail then.
@@ -127,8 +139,11 @@ async fn ask_one(
     endpoint: Arc<Endpoint>,
 ) -> Asked {
     let (name, label) = (now.name.clone(), endpoint.label.clone());
-    let before = status(now, &endpoint).await;
-    let after = status((*then).clone(), &endpoint).await;
+    let before = status(now, &endpoint);
+    let after = status((*then).clone(), &endpoint);
+    let (before, after) = tokio::join!(timeout(LIMIT, before), timeout(LIMIT, after));
+    let late = |_| Err(ProxyError::because(ErrorKind::TotalTimeout, LATE));
+    let (before, after) = (before.unwrap_or_else(late), after.unwrap_or_else(late));
     Asked {
         cluster: name,
         endpoint: label,
@@ -136,6 +151,7 @@ async fn ask_one(
     }
 }
 
+/// What is new is TLS, so an endpoint that goes no further is judged by that.
 fn judge(before: Result<u16, ProxyError>, after: Result<u16, ProxyError>) -> Fate {
     match (before, after) {
         // Some refuse a certificate in HTTP's words.
@@ -144,11 +160,24 @@ fn judge(before: Result<u16, ProxyError>, after: Result<u16, ProxyError>) -> Fat
         }
         (_, Ok(_)) => Fate::Good,
         (Ok(_), Err(error)) => Fate::WouldFail(told(&error)),
-        (Err(_), Err(error)) if error.kind == ErrorKind::UpstreamTlsFailed => {
-            Fate::FailsAlready(told(&error))
+        (Err(_), Err(error)) if has_tls(error.kind) => Fate::GoodByTls(told(&error)),
+        (Err(before), Err(error)) if error.kind == ErrorKind::UpstreamTlsFailed => {
+            match has_tls(before.kind) {
+                true => Fate::WouldFail(told(&error)),
+                false => Fate::FailsAlready(told(&error)),
+            }
         }
         (Err(_), Err(error)) => Fate::Unknown(told(&error)),
     }
+}
+
+/// Whether this goes wrong only behind a handshake, and is no alert.
+fn has_tls(kind: ErrorKind) -> bool {
+    use ErrorKind::{AnswerTimeout, AnswerTooLarge, BadAnswer, UpstreamReset};
+    matches!(
+        kind,
+        AnswerTimeout | AnswerTooLarge | BadAnswer | UpstreamReset
+    )
 }
 
 /// What it answers to a HEAD, by this TLS.
@@ -160,10 +189,12 @@ async fn status(config: config::Cluster, endpoint: &Endpoint) -> Result<u16, Pro
     let cluster = Cluster::new(config, tls, stats());
     cluster.replace_endpoints([Found::from(endpoint)]);
     let worker = WorkerCluster::carry(&cluster, None, 0);
+    let configured = Terms::of(&cluster.config);
     // What is asked is one endpoint.
     let terms = Terms {
         retry: None,
-        ..Terms::of(&cluster.config)
+        answer: configured.answer.min(ANSWER_LIMIT),
+        ..configured
     };
     let answer = forward(&worker, asked, &terms, &Progress::default()).await?;
     Ok(answer.status.as_u16())

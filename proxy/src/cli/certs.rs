@@ -32,11 +32,12 @@ pub struct Rehearse {
     listener: Vec<String>,
 }
 
-/// How many there are, and how many of them would fail.
+/// How many there are, how many of them would fail, and of how many that is not known.
 #[derive(Default)]
 struct Count {
     all: usize,
     bad: usize,
+    unknown: usize,
 }
 
 pub fn rehearse(options: &Rehearse) -> anyhow::Result<Exit> {
@@ -76,8 +77,13 @@ pub fn rehearse(options: &Rehearse) -> anyhow::Result<Exit> {
     if options.clients.is_some() {
         summary = format!("{summary} and {}", tell("clients", &clients));
     }
-    print(&format!("{summary} would fail"))?;
-    Ok(match endpoints.bad + clients.bad {
+    let unknown = match endpoints.unknown {
+        0 => String::new(),
+        1 => ", and 1 endpoint cannot be asked".to_owned(),
+        many => format!(", and {many} endpoints cannot be asked"),
+    };
+    print(&format!("{summary} would fail{unknown}"))?;
+    Ok(match endpoints.bad + endpoints.unknown + clients.bad {
         0 => Exit::Good,
         _ => Exit::Failed,
     })
@@ -121,7 +127,11 @@ fn clients(
         ))?;
     }
     let bad = refused.len();
-    Ok(Ok(Count { all, bad }))
+    Ok(Ok(Count {
+        all,
+        bad,
+        unknown: 0,
+    }))
 }
 
 fn endpoints(config: &Config, new: &New, only: &[String]) -> anyhow::Result<Count> {
@@ -137,14 +147,23 @@ fn endpoints(config: &Config, new: &New, only: &[String]) -> anyhow::Result<Coun
         fate,
     } in &asked
     {
-        let (is_bad, told) = match fate {
-            Fate::Good => (false, "good".to_owned()),
-            Fate::WouldFail(why) => (true, format!("would fail: {why}")),
-            Fate::FailsAlready(why) => (true, format!("fails now and would fail: {why}")),
-            Fate::Unknown(why) => (true, format!("cannot be asked: {why}")),
-        };
         count.all += 1;
-        count.bad += usize::from(is_bad);
+        let told = match fate {
+            Fate::Good => "good".to_owned(),
+            Fate::GoodByTls(why) => format!("good, by TLS alone: {why}"),
+            Fate::WouldFail(why) => {
+                count.bad += 1;
+                format!("would fail: {why}")
+            }
+            Fate::FailsAlready(why) => {
+                count.bad += 1;
+                format!("fails now and would fail: {why}")
+            }
+            Fate::Unknown(why) => {
+                count.unknown += 1;
+                format!("cannot be asked: {why}")
+            }
+        };
         print(&format!("cluster {cluster}: {endpoint} {told}"))?;
     }
     Ok(count)

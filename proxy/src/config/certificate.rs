@@ -178,7 +178,7 @@ fn is_in_order(chain: &[X509Certificate<'_>]) -> Result<(), Unfit> {
 
 /// As clients look for an issuer: by its name, and by the number of its key where both
 /// tell it (RFC 5280, section 4.2.1.1).
-pub(super) fn has_issued(issuer: &X509Certificate<'_>, issued: &X509Certificate<'_>) -> bool {
+pub fn has_issued(issuer: &X509Certificate<'_>, issued: &X509Certificate<'_>) -> bool {
     let own = issuer
         .extensions()
         .iter()
