@@ -11,6 +11,7 @@ use support::http2::{
 use support::{Origin, Process, Proxy, Seen, read_head, within};
 
 const PROTOCOL_ERROR: u32 = 1;
+const REFUSED_STREAM: u32 = 7;
 const ENHANCE_YOUR_CALM: u32 = 11;
 
 const PRIORITY: u8 = 2;
@@ -323,15 +324,18 @@ fn a_bomb_of_compressed_fields_is_too_large() {
 #[test]
 fn no_more_streams_than_allowed_are_served_at_once() {
     let (origin, release) = Origin::holding("there");
-    let proxy = proxy_to(&origin, ", http2: { max_streams: 2 }");
+    let proxy = with_admin(&origin, ", http2: { max_streams: 2 }");
     let mut client = RawHttp2::connect(proxy.address());
     let held = [&HEAD[..3], &[(":path", "/held")]].concat();
     for stream in [1, 3, 5] {
         client.head(stream, END_STREAM, &held);
     }
     let refused = client.read_one_of(&[RST_STREAM]).unwrap();
-    const REFUSED_STREAM: u32 = 7;
     assert_eq!((refused.stream, refused.code()), (5, REFUSED_STREAM));
+    within("it is counted", || {
+        let refused = metric_sum(proxy.admin(), "lockgate_streams_refused_total", "");
+        (refused == 1.0).then_some(())
+    });
     release.send(()).unwrap();
     release.send(()).unwrap();
 }
@@ -501,6 +505,74 @@ fn streams_that_trickle_are_broken_off() {
         });
         assert_eq!(proxy.get("/").status, 200);
     }
+}
+
+/// In pieces of which each comes in time, or with an end that never comes.
+#[test]
+fn a_head_that_does_not_end_in_time_costs_its_connection() {
+    let origin = Origin::saying("hello");
+    let proxy = with_admin(&origin, ", timeouts: { head: 200ms }");
+    let mut other = proxy.connect();
+    let whole = RawFrame::new(HEADERS, END_STREAM | END_HEADERS, 1, vec![0; 16_000]).encode();
+    let open = RawFrame::new(HEADERS, END_STREAM, 1, literals(&HEAD)).encode();
+    for (number, (at_once, trickle)) in [(&open[..], &[][..]), (&[], &whole[..])]
+        .into_iter()
+        .enumerate()
+    {
+        let mut client = RawHttp2::connect(proxy.address());
+        client.send_bytes(at_once);
+        let mut trickle = trickle.iter();
+        within("the proxy loses patience", || {
+            if let Some(byte) = trickle.next() {
+                client.send_bytes(&[*byte]);
+            }
+            (ended(&proxy, "head_timeout") == number as f64 + 1.0).then_some(())
+        });
+    }
+    assert_eq!(origin.seen_now(), None);
+    assert_eq!(other.send(GET).answer().status, 200);
+}
+
+/// A client that does not hear that it has had its requests, and never says that it did.
+#[test]
+fn who_goes_on_behind_the_last_request_is_refused() {
+    let origin = Origin::saying("hello");
+    let more = ", limits: { max_requests: 3 }, http2: { max_streams: 5 }";
+    let proxy = with_admin(&origin, more);
+    let mut client = RawHttp2::connect(proxy.address());
+    let mut served = 0;
+    let refused = loop {
+        client.get(2 * served + 1);
+        let ended = client.read_end();
+        match ended.kind {
+            DATA => served += 1,
+            _ => break ended,
+        }
+    };
+    assert_eq!(served, 3 + 5);
+    assert_eq!(refused.code(), REFUSED_STREAM);
+    assert_eq!(ended(&proxy, "max_requests"), 1.0);
+    let last = client.read_one_of(&[GOAWAY]).expect("it is told again");
+    assert_eq!(last.code(), 0);
+    assert_eq!(client.read(), None);
+}
+
+/// One that is told to go because it was idle, and does not answer.
+#[test]
+fn who_does_not_hear_that_it_is_to_go_is_not_waited_for() {
+    let origin = Origin::saying("hello");
+    let proxy = with_admin(&origin, ", timeouts: { idle: 50ms }");
+    let mut client = RawHttp2::connect(proxy.address());
+    client.get(1);
+    let lasts = [(); 2].map(|()| {
+        let told = client.read_one_of(&[GOAWAY]).expect("it is told");
+        assert_eq!(told.code(), 0);
+        let last_stream = told.payload[..4].try_into();
+        u32::from_be_bytes(last_stream.unwrap())
+    });
+    assert_eq!(lasts, [u32::MAX >> 1, 1]);
+    assert_eq!(client.read(), None);
+    assert_eq!(ended(&proxy, "idle"), 1.0);
 }
 
 fn with_admin(origin: &Origin, more: &str) -> Proxy {

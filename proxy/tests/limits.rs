@@ -294,7 +294,7 @@ fn a_body_that_is_too_large_is_answered_413() {
 #[test]
 fn the_last_request_of_a_connection_is_told_so() {
     let origin = Origin::saying("ok");
-    let proxy = proxy_to(&origin, "limits: { max_requests: 3 }");
+    let proxy = proxy_with_admin(&origin, "", "limits: { max_requests: 3 }");
     let mut client = proxy.connect();
     for _ in 0..5 {
         client.try_send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
@@ -303,6 +303,9 @@ fn the_last_request_of_a_connection_is_told_so() {
         assert_eq!(client.answer().header("connection"), closing);
     }
     assert_eq!(client.rest(), b"");
+    let ended = "lockgate_connections_ended_total";
+    let used_up = metric_sum(proxy.admin(), ended, "reason=\"max_requests\"");
+    assert_eq!(used_up, 1.0);
 }
 
 #[test]

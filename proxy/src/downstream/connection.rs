@@ -367,11 +367,16 @@ impl Connection {
                     return refuse(&scene, &mut self.client, error).await;
                 }
                 let limit = listener.shared.config.limits.max_requests;
-                scene.keep_alive =
-                    request.keep_alive && self.requests < limit && !self.watcher.is_draining();
+                let would_go_on = request.keep_alive && !self.watcher.is_draining();
+                scene.keep_alive = would_go_on && self.requests < limit;
                 let client = Ends::http1(&mut self.client);
                 match pin!(exchange::handle(&scene, request, client)).await {
-                    Ended::Answered(after) => after,
+                    Ended::Answered(after) => {
+                        if would_go_on && !scene.keep_alive {
+                            local.count_end(&self.socket, Ending::MaxRequests);
+                        }
+                        after
+                    }
                     tunnel @ Ended::Switched(_) => return tunnel,
                 }
             }

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -20,7 +20,7 @@ use http::{Method, Request};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use super::frames::{Counted, Flooded};
+use super::frames::{Counted, Seen};
 use super::patience::Spare;
 use crate::boxed::boxed;
 use crate::client::EarlyData;
@@ -36,7 +36,7 @@ use crate::http::h2::read_request;
 use crate::http::{Framing, Role, grpc};
 use crate::listener::Socket;
 use crate::pings::Pings;
-use crate::stats::Ending;
+use crate::stats::{Ending, ListenerStats};
 use crate::tls::TlsFacts;
 use crate::upstream::Duplex;
 
@@ -45,7 +45,8 @@ const SEND_BUFFER: usize = 64 * 1024;
 /// For what was said last to leave. The connection is over as soon as it has left, so
 /// only a client that does not take it is given so long.
 const LAST_FRAMES: Duration = Duration::from_secs(30);
-/// After it was told to open no more streams, those that were on their way are served.
+/// After it was told to open no more streams, those that were on their way are served. That
+/// it was heard is waited for no longer.
 const LAST_STREAMS: Duration = Duration::from_secs(5);
 
 /// A connection that is known to speak HTTP/2.
@@ -74,8 +75,8 @@ struct Shared {
     max_open: usize,
     /// Streams that the client broke off.
     resets: Resets,
-    /// Whether it sent too many frames that carry nothing.
-    flooded: Flooded,
+    /// What its frames tell.
+    seen: Seen,
     /// Bytes of bodies that moved, in either direction.
     moved: Rc<Cell<u64>>,
     /// The connection's task, woken when the last stream ends or one is broken off.
@@ -95,7 +96,7 @@ where
     let config = &listener.shared.config;
     let mut alarm = Alarm::default();
     let stream = Counted::new(client.stream, config.http2.max_control_frames);
-    let flooded = stream.flooded();
+    let seen = stream.seen();
     let handshake = builder(config).handshake(stream);
     let mut connection = match within(&mut alarm, config.timeouts.head, pin!(handshake)).await {
         Some(Ok(connection)) => connection,
@@ -106,6 +107,7 @@ where
             return tracing::debug!(peer = %client.socket_peer, %error, "no HTTP/2 handshake");
         }
         None => {
+            local.count_end(&client.socket, Ending::HeadTimeout);
             return tracing::debug!(peer = %client.socket_peer, "HTTP/2 handshake took too long");
         }
     };
@@ -122,14 +124,14 @@ where
             open: Cell::new(0),
             max_open: config.http2.max_streams as usize,
             resets: Resets::default(),
-            flooded,
+            seen,
             moved: Rc::default(),
             task: RefCell::new(Waker::noop().clone()),
         }),
         watcher: client.watcher,
         alarm,
         requests: 0,
-        ends_at: None,
+        quiet_since: None,
         spare: Spare::default(),
         closing: None,
         is_cut: false,
@@ -163,14 +165,21 @@ struct Connection<S> {
     watcher: Watcher,
     alarm: Alarm,
     requests: u64,
-    /// While no stream is under way: when the connection ends.
-    ends_at: Option<Instant>,
+    /// While no stream is under way.
+    quiet_since: Option<Instant>,
     spare: Spare,
-    /// The client was told to open no more streams; when those that it opens all the
-    /// same are refused.
-    closing: Option<Instant>,
-    /// It was told why as well.
+    /// The client was told to open no more streams.
+    closing: Option<Closing>,
+    /// Nor is the end of those that are open waited for.
     is_cut: bool,
+}
+
+/// Which streams are still served that were on their way.
+struct Closing {
+    until: Instant,
+    /// Of all that the connection has had: no more than may be open at once can be on their
+    /// way before a client hears that it is to open none.
+    requests: u64,
 }
 
 impl<S> Connection<S>
@@ -181,7 +190,9 @@ where
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.shared.task.borrow_mut().clone_from(context.waker());
         loop {
-            match self.frames.poll_accept(context) {
+            let accepted = self.frames.poll_accept(context);
+            self.shared.count_refused();
+            match accepted {
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     self.requests += 1;
                     self.begin(request, respond);
@@ -205,52 +216,40 @@ where
                 // What that has to say leaves with the next turn.
                 continue;
             }
-            let Some(config) = config else {
-                return self.poll_end(context, LAST_FRAMES);
-            };
             let is_busy = self.shared.open.get() > 0;
-            let times = &config.http2.pings;
-            if let Some(pings) = &mut self.pings
-                && pings.poll_lost(context, &mut self.alarm, times, is_busy)
+            if let (Some(config), Some(pings)) = (config, &mut self.pings)
+                && pings.poll_lost(context, &mut self.alarm, &config.http2.pings, is_busy)
             {
                 let peer = self.shared.socket_peer;
                 tracing::debug!(%peer, "no answer to a ping");
                 self.shared.count_end(Ending::Ping);
                 return Poll::Ready(());
             }
-            return match self.closing.is_some() {
-                true => self.poll_end(context, LAST_FRAMES),
-                false => {
-                    let ended = self.poll_end(context, config.timeouts.idle);
-                    if ended.is_ready() {
-                        self.shared.count_end(Ending::Idle);
-                        self.close();
-                        continue;
-                    }
-                    Poll::Pending
-                }
-            };
+            // Without a listener it was told.
+            if let (None, Some(config)) = (&self.closing, config) {
+                ready!(self.poll_quiet(context, config.timeouts.idle));
+                self.shared.count_end(Ending::Idle);
+                self.close();
+                continue;
+            }
+            let (has_left, after) = self.last();
+            ready!(self.poll_quiet(context, after));
+            if !has_left {
+                return Poll::Ready(());
+            }
+            // Whatever the client has heard: which of its streams were served.
+            self.cut(Reason::NO_ERROR);
         }
     }
 
     /// Tells the client, once, to open no more streams where that is to be.
     fn told_to_end(&mut self, context: &mut Context<'_>, config: Option<&Listener>) -> bool {
         let is_draining = self.watcher.poll_draining(context);
-        let max_resets = config.map(|config| config.http2.max_resets);
-        let is_resetting = max_resets.is_some_and(|max| self.shared.resets.lately() > max);
-        let abuse = match () {
-            () if self.is_cut => None,
-            () if is_resetting => Some(Ending::Resets),
-            () if self.shared.flooded.is_so() => Some(Ending::ControlFrames),
-            () => None,
-        };
-        if let Some(abuse) = abuse {
+        if let Some(abuse) = self.abuse(context, config) {
             let (peer, reason) = (self.shared.socket_peer, abuse.name());
-            tracing::debug!(%peer, reason, "the client sent too much of what is good for nothing");
+            tracing::debug!(%peer, reason, "what the client sends is good for nothing");
             self.shared.count_end(abuse);
-            self.frames.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-            self.is_cut = true;
-            self.closing = Some(Instant::now());
+            self.cut(Reason::ENHANCE_YOUR_CALM);
             return true;
         }
         if self.closing.is_some() {
@@ -262,24 +261,59 @@ where
         };
         let (spare, local) = (&mut self.spare, &self.shared.local);
         let is_spare = self.requests > 0 && spare.is_due(context, local, &mut self.alarm);
-        if is_draining || is_spare || self.requests >= config.limits.max_requests {
-            if is_spare && !is_draining {
-                self.shared.count_end(Ending::Overload);
-            }
-            self.close();
-            return true;
+        let has_had_all = self.requests >= config.limits.max_requests;
+        match (is_draining, is_spare, has_had_all) {
+            (true, _, _) => {}
+            (false, true, _) => self.shared.count_end(Ending::Overload),
+            (false, false, true) => self.shared.count_end(Ending::MaxRequests),
+            (false, false, false) => return false,
         }
-        false
+        self.close();
+        true
     }
 
+    /// What it ends for that its client does, if anything.
+    fn abuse(&mut self, context: &mut Context<'_>, config: Option<&Listener>) -> Option<Ending> {
+        let config = config.filter(|_| !self.is_cut)?;
+        let shared = &self.shared;
+        let head_since = shared.seen.waits_for_head_since();
+        let is_late = head_since.is_some_and(|since| {
+            let until = since + config.timeouts.head;
+            self.alarm.poll_until(context, until).is_ready()
+        });
+        match () {
+            () if shared.resets.lately() > config.http2.max_resets => Some(Ending::Resets),
+            () if shared.seen.is_flooded() => Some(Ending::ControlFrames),
+            () if is_late => Some(Ending::HeadTimeout),
+            () => None,
+        }
+    }
+
+    /// Lets streams end that are open or on their way.
     fn close(&mut self) {
         self.frames.graceful_shutdown();
-        self.closing = Some(Instant::now() + LAST_STREAMS);
-        self.ends_at = None;
+        self.closing = Some(Closing {
+            until: Instant::now() + LAST_STREAMS,
+            requests: self.requests + self.shared.max_open as u64,
+        });
+        self.quiet_since = None;
+    }
+
+    /// Ends it now, once that was said.
+    fn cut(&mut self, reason: Reason) {
+        self.frames.abrupt_shutdown(reason);
+        self.is_cut = true;
+        self.closing = Some(Closing {
+            until: Instant::now(),
+            requests: self.requests,
+        });
+        self.quiet_since = None;
     }
 
     fn begin(&self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
-        let is_late = self.closing.is_some_and(|at| Instant::now() > at);
+        let is_late = self.closing.as_ref().is_some_and(|closing| {
+            self.requests > closing.requests || Instant::now() > closing.until
+        });
         if is_late || self.shared.open.get() >= self.shared.max_open {
             self.shared.resets.count();
             return respond.send_reset(Reason::REFUSED_STREAM);
@@ -287,20 +321,41 @@ where
         self.shared.begin(request, respond);
     }
 
+    /// How long one that was told to end is waited for, and whether there is a word left to
+    /// be said then.
+    fn last(&self) -> (bool, Duration) {
+        let is_heard = |closing: &Closing| self.requests <= closing.requests;
+        match () {
+            // Of what was answered, or said last, some has yet to leave.
+            () if self.is_cut || self.frames.has_streams() => (false, LAST_FRAMES),
+            () if self.closing.as_ref().is_none_or(is_heard) => (true, LAST_STREAMS),
+            // The client goes by nothing that it is told.
+            () => (true, Duration::ZERO),
+        }
+    }
+
     /// Ready when no stream was under way for so long.
-    fn poll_end(&mut self, context: &mut Context<'_>, after: Duration) -> Poll<()> {
+    fn poll_quiet(&mut self, context: &mut Context<'_>, time: Duration) -> Poll<()> {
         if self.shared.open.get() > 0 {
-            self.ends_at = None;
+            self.quiet_since = None;
             return Poll::Pending;
         }
-        let at = *self.ends_at.get_or_insert_with(|| Instant::now() + after);
-        self.alarm.poll_until(context, at)
+        let since = *self.quiet_since.get_or_insert_with(Instant::now);
+        self.alarm.poll_until(context, since + time)
     }
 }
 
 impl Shared {
     fn count_end(&self, ending: Ending) {
         self.local.count_end(&self.socket, ending);
+    }
+
+    fn count_refused(&self) {
+        let refused = self.seen.take_refused();
+        if refused > 0 {
+            let count = |stats: &ListenerStats| stats.streams_refused.add(refused);
+            self.local.count(&self.socket, count);
+        }
     }
 
     /// Serves one request in a task of its own.

@@ -14,7 +14,7 @@ use crate::http::date::DateCache;
 use crate::listener::Socket;
 use crate::overload::{Level, Load};
 use crate::snapshot::{Published, WorkerSnapshot};
-use crate::stats::Ending;
+use crate::stats::{Ending, ListenerStats};
 use crate::upstream::Sweep;
 
 /// For connections whose listener was removed: those that wait to be accepted, and
@@ -124,10 +124,14 @@ impl Local {
 
     /// Counts a connection that the proxy itself ends.
     pub fn count_end(&self, socket: &Arc<Socket>, ending: Ending) {
+        self.count(socket, |stats| stats.connections_ended.count(ending));
+    }
+
+    /// Counts something of a listener, where that is still there.
+    pub fn count(&self, socket: &Arc<Socket>, what: impl FnOnce(&ListenerStats)) {
         let snapshot = self.snapshot_for(socket);
         if let Some(listener) = snapshot.listener(socket) {
-            let stats = listener.shared.stats.of(self.worker);
-            stats.connections_ended.count(ending);
+            what(listener.shared.stats.of(self.worker));
         }
     }
 

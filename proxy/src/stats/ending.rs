@@ -17,16 +17,22 @@ pub enum Ending {
     ControlFrames,
     /// A ping was not answered.
     Ping,
+    /// It had as many requests as it may.
+    MaxRequests,
+    /// Of HTTP/2: a head did not end in time.
+    HeadTimeout,
 }
 
 impl Ending {
-    pub const NAMES: [&str; 6] = [
+    pub const NAMES: [&str; 8] = [
         "idle",
         "overload",
         "protocol",
         "resets",
         "control_frames",
         "ping",
+        "max_requests",
+        "head_timeout",
     ];
 
     pub fn name(self) -> &'static str {

@@ -29,6 +29,8 @@ pub struct ListenerStats {
     pub connections_refused: Refusals,
     /// Ended later, by the proxy itself.
     pub connections_ended: Endings,
+    /// Streams of HTTP/2.
+    pub streams_refused: Counter,
     pub accept_errors: Counter,
     /// Connections of TCP that are over.
     pub tcp_connections: Counter,
@@ -108,6 +110,7 @@ impl Default for ListenerStats {
             tunnels_active: Gauge::default(),
             connections_refused: Refusals::default(),
             connections_ended: Endings::default(),
+            streams_refused: Counter::default(),
             accept_errors: Counter::default(),
             tcp_connections: Counter::default(),
             tls: TlsStats::default(),

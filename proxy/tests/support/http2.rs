@@ -160,7 +160,7 @@ impl RawFrame {
         u32::from_be_bytes(self.payload[at..at + 4].try_into().unwrap())
     }
 
-    fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self) -> Vec<u8> {
         let mut bytes = (self.payload.len() as u32).to_be_bytes()[1..].to_vec();
         bytes.extend([self.kind, self.flags]);
         bytes.extend(self.stream.to_be_bytes());
@@ -203,6 +203,11 @@ impl RawHttp2 {
         self.0.write_all(&bytes).unwrap();
     }
 
+    /// What may be no frame at all.
+    pub fn send_bytes(&mut self, bytes: &[u8]) -> bool {
+        self.0.write_all(bytes).is_ok()
+    }
+
     /// A peer that takes nothing more is as good as one that closed.
     pub fn set_write_timeout(&mut self) {
         let patience = std::time::Duration::from_secs(1);
@@ -243,6 +248,16 @@ impl RawHttp2 {
             stream: u32::from_be_bytes(head[5..9].try_into().unwrap()),
             payload,
         })
+    }
+
+    /// The next frame that ends a stream.
+    pub fn read_end(&mut self) -> RawFrame {
+        loop {
+            let frame = self.read_one_of(&[HEADERS, DATA, RST_STREAM]).unwrap();
+            if frame.kind == RST_STREAM || frame.flags & END_STREAM != 0 {
+                return frame;
+            }
+        }
     }
 
     /// The next frame of one of these kinds; `None` at the end of the connection.

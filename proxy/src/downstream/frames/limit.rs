@@ -1,7 +1,5 @@
 //! How many frames that carry nothing there may be.
 
-use std::io;
-use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -57,10 +55,9 @@ impl Limit {
         false
     }
 
-    pub fn note(&mut self, written: &Poll<io::Result<usize>>) {
-        if let Poll::Ready(Ok(count)) = written {
-            self.written += *count as u64;
-        }
+    /// So many bytes were written.
+    pub fn note(&mut self, written: u64) {
+        self.written += written;
     }
 }
 
@@ -72,7 +69,7 @@ mod tests {
     fn what_is_sent_allows_for_more() {
         let mut limit = Limit::new(10, Instant::now());
         assert!(!limit.is_exceeded(10));
-        limit.note(&Poll::Ready(Ok(64)));
+        limit.note(64);
         assert!(!limit.is_exceeded(2));
         assert!(limit.is_exceeded(1));
     }
@@ -90,7 +87,7 @@ mod tests {
     fn what_was_written_long_ago_gives_no_room() {
         let long_ago = Instant::now() - WINDOW;
         let mut limit = Limit::new(1000, long_ago);
-        limit.note(&Poll::Ready(Ok(1_000_000_000)));
+        limit.note(1_000_000_000);
         let exceeded = (0..1_300).position(|_| limit.is_exceeded(1));
         // The window ended when the clock was looked at first.
         assert_eq!(exceeded, Some(LOOK as usize + 1_000));

@@ -146,7 +146,7 @@ fn handshakes(page: &mut Page, rows: &Rows<ListenerStats>) -> fmt::Result {
     )
 }
 
-const LISTENER_COUNTERS: [CounterFamily<ListenerStats>; 5] = [
+const LISTENER_COUNTERS: [CounterFamily<ListenerStats>; 6] = [
     CounterFamily {
         name: "lockgate_request_body",
         help: "Body bytes from clients, and all bytes of TCP.",
@@ -164,6 +164,12 @@ const LISTENER_COUNTERS: [CounterFamily<ListenerStats>; 5] = [
         help: "Client connections that were accepted.",
         unit: None,
         of: |stats| &stats.connections_opened,
+    },
+    CounterFamily {
+        name: "lockgate_streams_refused",
+        help: "Streams of HTTP/2 that were refused unseen.",
+        unit: None,
+        of: |stats| &stats.streams_refused,
     },
     CounterFamily {
         name: "lockgate_accept_errors",
