@@ -237,6 +237,28 @@ fn streams_that_are_opened_to_be_broken_off_cost_the_connection() {
     assert_eq!(other.send(GET).answer().status, 200);
 }
 
+/// The origin does not hear of it before it is known that nothing follows.
+#[test]
+fn bytes_of_a_body_that_has_none_make_it_no_request() {
+    let origin = Origin::saying("hello");
+    let proxy = proxy_to(&origin, "");
+    let mut client = RawHttp2::connect(proxy.address());
+    let post = [
+        &[(":method", "POST")],
+        &HEAD[1..],
+        &[("content-length", "0")],
+    ]
+    .concat();
+    client.head(1, 0, &post);
+    client.head(3, END_STREAM, &HEAD);
+    assert_eq!(outcome(&mut client), Ended::Answered);
+    assert_eq!(origin.seen().line, "GET / HTTP/1.1");
+    client.send(&RawFrame::new(DATA, END_STREAM, 1, [b'x']));
+    let reset = client.read_one_of(&[RST_STREAM, GOAWAY]).unwrap();
+    assert_eq!((reset.stream, reset.code()), (1, PROTOCOL_ERROR));
+    assert_eq!(origin.seen_now(), None);
+}
+
 /// Many that are broken off before anybody could look at them: what is under way goes on.
 #[test]
 fn streams_that_are_broken_off_at_once_cost_no_others() {
