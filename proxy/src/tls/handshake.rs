@@ -33,6 +33,7 @@ pub async fn accept(
         Ok(_) => {}
         Err(error) => return Err((error.into(), None)),
     }
+    let began = UnixTime::now();
     let accepted = match server.looks_at_hello() {
         false => TlsStream::accept(server.config.clone(), tcp).await,
         true => {
@@ -48,7 +49,7 @@ pub async fn accept(
         }
     };
     let tls = accepted.map_err(|(error, tcp)| (error.into(), Some(tcp)))?;
-    match verify_again(server, &tls) {
+    match verify_again(server, &tls, began) {
         Ok(()) => Ok(tls),
         Err(error) => {
             let error = io::Error::new(io::ErrorKind::InvalidData, error);
@@ -59,8 +60,9 @@ pub async fn accept(
 
 /// A ticket says who a client was when it got it. Whether that still holds was looked at
 /// when it was taken, as far as what is in it could be found. Here it is what rustls makes
-/// of it, without exception.
-fn verify_again(server: &Server, tls: &TlsStream) -> Result<(), Error> {
+/// of it, without exception, as of when the handshake began: a certificate that expired since
+/// was good when its ticket was taken, and is asked for again the next time.
+fn verify_again(server: &Server, tls: &TlsStream, began: UnixTime) -> Result<(), Error> {
     let connection = tls.session();
     let Some(verifier) = &server.verifier else {
         return Ok(());
@@ -70,7 +72,7 @@ fn verify_again(server: &Server, tls: &TlsStream) -> Result<(), Error> {
     }
     match connection.peer_certificates().and_then(<[_]>::split_first) {
         Some((first, others)) => verifier
-            .verify_client_cert(first, others, UnixTime::now())
+            .verify_client_cert(first, others, began)
             .map(|_| ()),
         None if verifier.client_auth_mandatory() => Err(Error::NoCertificatesPresented),
         None => Ok(()),

@@ -133,10 +133,14 @@ impl Looker {
 
     /// Reports a file that has changed since it was read for the configuration.
     fn compare(&mut self, path: &Path, read_since: SystemTime) {
-        // In this order: what is put there before the content is looked at has its time
-        // seen, and what comes later differs from that content.
-        let now = Fingerprint::of(path);
+        let found_at = Trail::of(path).changed_at;
+        let mut now = Fingerprint::of(path);
         let changed_at = Trail::of(path).changed_at;
+        if found_at != changed_at {
+            // Something else was put there meanwhile, and may be what the one it is reported
+            // to will read. Whatever is seen next differs from nothing at all.
+            now = Fingerprint::default();
+        }
         let Some(before) = self.files.get_mut(path) else {
             return;
         };
