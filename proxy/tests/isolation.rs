@@ -65,6 +65,24 @@ fn a_reload_may_change_it() {
     assert_eq!([calls(&proxy), calls(&proxy)], ["2", "2"]);
 }
 
+/// Who asked for nothing but the request's head holds nothing of it.
+#[test]
+fn an_instance_that_is_not_called_again_is_let_go() {
+    let (origin, release) = Origin::holding("ok");
+    let config = json!({ "wants": { "phases": ["request"] } });
+    let limits = json!({ "max_instances": 1, "max_wait": "60s" });
+    let entry = json!({ "isolation": "request", "limits": limits, "config": config });
+    let proxy = Hostile::straight().guest("a", entry).start(&origin);
+    let mut held = proxy.connect();
+    held.send("GET /held HTTP/1.1\r\nhost: a\r\n\r\n");
+    while !origin.seen().line.contains("/held") {}
+    let mut second = proxy.connect();
+    second.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    assert_eq!(second.answer().status, 200);
+    release.send(()).unwrap();
+    assert_eq!(held.answer().status, 200);
+}
+
 #[test]
 fn more_exchanges_than_instances_wait_also_where_each_has_its_own() {
     let (origin, release) = Origin::holding("ok");

@@ -8,7 +8,7 @@ mod support;
 use hostile::Hostile;
 use serde_json::{Value, json};
 use support::filtered::counted;
-use support::{Origin, Proxy};
+use support::{Origin, Proxy, within};
 
 const PHASES: [&str; 5] = [
     "request",
@@ -98,6 +98,57 @@ fn nothing_of_a_failed_call_is_in_the_answer_in_its_place() {
         assert!(all.starts_with("HTTP/1.1 500"), "{phase}: {all}");
         assert!(!all.contains("done"), "{phase}: {all}");
         assert_eq!(faults(&proxy), 1, "{phase}");
+    }
+}
+
+/// It took part before: what it counted up it can count down.
+#[test]
+fn who_took_part_and_then_failed_or_answered_hears_of_the_end() {
+    for (phase, script) in [
+        ("request_body", "trap"),
+        ("request_body", "respond 403 no"),
+        ("request_trailers", "trap"),
+        ("response", "trap"),
+        ("response_body", "trap"),
+        ("response_trailers", "trap"),
+    ] {
+        for on_error in ["deny", "skip", "reset"] {
+            let origin = origin();
+            let mut config = json!({ "wants": { "phases": PHASES }, "done": ["count over a"] });
+            if let Some(head) = phase.strip_suffix("_body") {
+                config[head] = json!(["buffer 1000"]);
+            }
+            config[phase] = json!([script]);
+            let proxy = Hostile::straight()
+                .guest("guest", json!({ "config": config, "on_error": on_error }))
+                .start(&origin);
+            post(&proxy);
+            let over = || counted(&proxy, "lockgate_guest_over_total", &[]);
+            within("it hears of the end", || (over() == 1).then_some(()));
+            post(&proxy);
+            within("once for each", || (over() == 2).then_some(()));
+        }
+    }
+}
+
+/// Who failed in its first call took no part.
+#[test]
+fn who_took_no_part_hears_of_no_end() {
+    for script in ["trap", "respond 403 no", "leave"] {
+        let origin = origin();
+        let config = |request: &[&str]| {
+            let wants = json!({ "phases": ["request", "done"] });
+            json!({ "wants": wants, "request": request, "done": ["count over a"] })
+        };
+        // Told after the other one would be.
+        let proxy = Hostile::straight()
+            .guest("first", json!({ "config": config(&[]) }))
+            .guest("guest", json!({ "config": config(&[script]) }))
+            .start(&origin);
+        post(&proxy);
+        let over = |filter| counted(&proxy, "lockgate_guest_over_total", &[("filter", filter)]);
+        within("the first is told", || (over("first") == 1).then_some(()));
+        assert_eq!(over("guest"), 0, "{script}");
     }
 }
 

@@ -721,6 +721,28 @@ fn a_version_that_fails_its_checks_is_one_that_cannot_be_built() {
     assert_eq!(told(&proxy)["is"], "last-good");
 }
 
+/// Also where the version that stands in is the very same, but for its checks.
+#[test]
+fn checks_that_failed_fail_again() {
+    let (origin, state) = (Origin::saying("body"), State::new());
+    let proxy = start(&origin, &state, &version("one", &[]));
+    proven(&proxy, &state);
+    let mut bad = checked("one", "two");
+    bad["on_bad"] = json!("keep");
+    proxy.edit(&yaml(&origin, &state, &bad));
+    for _ in 0..3 {
+        let outcome = proxy.reload();
+        assert!(outcome.ok, "{outcome:?}");
+        assert!(outcome.warnings.join("\n").contains("two"), "{outcome:?}");
+        assert_eq!(told(&proxy)["is"], "kept");
+    }
+    bad["on_bad"] = json!("refuse");
+    proxy.edit(&yaml(&origin, &state, &bad));
+    let outcome = proxy.reload();
+    assert!(!outcome.ok, "{outcome:?}");
+    assert!(outcome.mistakes.join("\n").contains("two"), "{outcome:?}");
+}
+
 #[test]
 fn a_canary_is_checked_too_and_a_promoted_one_as_what_it_is() {
     let (origin, state) = (Origin::saying("body"), State::new());

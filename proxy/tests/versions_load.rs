@@ -145,6 +145,38 @@ fn a_canary_that_takes_longer_is_given_up() {
     }
 }
 
+/// What serves for long has hardly a call in a hundred measured.
+#[test]
+fn a_canary_that_takes_as_long_is_none_that_takes_longer() {
+    let (origin, state) = (Origin::saying("body"), State(Proxy::folder()));
+    let busy = |name: &str| {
+        let mut guest = version(name, &["busy 6000000"]);
+        guest["limits"] = json!({ "cpu": "1s" });
+        guest
+    };
+    let mut guest = busy("one");
+    let policy = |guest: &Value| yaml(&state.0, ", cluster: o", guest, &[("o", &origin)]);
+    let proxy = start(&policy(&guest));
+    for _ in 0..200 {
+        assert_eq!(proxy.get("/").header("x-version"), Some("one"));
+    }
+    guest["canary"] = json!({
+        "component": "./guest.wasm", "config": busy("two")["config"],
+        "percent": 50, "sticky_by": "chance",
+        // Less than a call takes, and more than two differ by.
+        "abort_on": { "min_calls": 20, "fault_percent": 100, "added_latency": "1ms" },
+    });
+    proxy.edit(&policy(&guest));
+    assert!(proxy.reload().ok);
+    let mut tried = 0;
+    within("the canary has been judged", || {
+        let answer = proxy.get("/");
+        tried += usize::from(answer.header("x-version") == Some("two"));
+        (tried == 60).then_some(())
+    });
+    assert_eq!(told(&proxy)["is"], "file");
+}
+
 #[test]
 fn nobody_waits_for_the_job_of_a_version_that_serves_again() {
     let silent = Origin::scripted(|mut stream, seen| {

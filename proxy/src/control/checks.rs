@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::cases::{self, Outcome, Subject};
 use crate::config::{self, Mistake, Name};
 use crate::filter::LoadedFilter;
-use crate::snapshot::{Reason, Snapshot};
+use crate::snapshot::{Reason, Snapshot, Standing};
 
 /// A filter that is not as its checks want it.
 pub struct Failed {
@@ -45,12 +45,17 @@ fn check(filter: &config::Filter, candidate: &Snapshot, before: Option<&Snapshot
         .collect()
 }
 
-/// What serves already with the same checks has passed them.
+/// What serves already with the same checks has passed them, unless it only stands in for
+/// what failed.
 fn is_due(filter: &config::Filter, loaded: &Arc<LoadedFilter>, before: Option<&Snapshot>) -> bool {
     if filter.checks.is_empty() {
         return false;
     }
     let passed = before.is_some_and(|before| {
+        let standing = before.standing(&filter.name);
+        if standing.is_some_and(Standing::is_degraded) {
+            return false;
+        }
         let known = [before.filter(&filter.name), before.canary(&filter.name)];
         let mut known = known.into_iter().flatten();
         let is_same = known.any(|known| Arc::ptr_eq(known, loaded));

@@ -237,7 +237,8 @@ impl Drop for Lent<'_> {
         stats.host_calls.add(u64::from(left.host_calls));
         // One that is given up while it waits cannot tell what was its own.
         if let Some(measured) = self.measured.take().filter(|_| self.is_over) {
-            measured.end(left.away, stats);
+            let used = measured.end(left.away, stats);
+            self.filter.measured(used);
         }
         if let Some(began) = self.began {
             let name = self.filter.loaded().name();

@@ -254,7 +254,7 @@ impl WorkerChain {
                 let watch = slot.watch(view, Some(body));
                 let outcome = call.body(filter, &mut lease, view, body).await;
                 slot.note(call, watch, Outcomes::Body(&outcome), (view, None), filter);
-                keep(filter, call, lease.settle(&outcome), slot);
+                slot.own = lease.settle(&outcome).filter(|_| goes_on(filter, call));
                 outcome
             }
             Err(failure) => Err(failure),
@@ -300,7 +300,7 @@ impl WorkerChain {
         let Err(failure) = outcome else {
             return Ok(());
         };
-        slot.leave();
+        slot.end(phase, wants(filter, call));
         view.tell_verdict(place, filter.loaded().name(), failure.fault.name());
         complain(filter, &failure, view);
         match filter.loaded().on_error() {
@@ -323,6 +323,7 @@ fn part<'p>(
     let phases = |config: u16| filter.interests()[usize::from(config)].phases;
     let config = match slot.part {
         Part::Taking(config) => phases(config).has(phase).then_some(config),
+        Part::Ended(config) => (phase == Phase::Done).then_some(config),
         Part::Out => None,
         Part::NotCalled => match filter.loaded().select(view.decisions.route.as_ref()) {
             Selected::Config(config) if !phases(config).request && phases(config).has(phase) => {
@@ -361,7 +362,10 @@ async fn on_head(
                     ))))
                 }
                 outcome => {
-                    keep(filter, call, lease.settle(&outcome), slot);
+                    let asks_for_body = matches!(outcome, Ok(Outcome::Collect(_)));
+                    slot.own = lease
+                        .settle(&outcome)
+                        .filter(|_| asks_for_body || goes_on(filter, call));
                     follow(filter, call, outcome, view, slot)
                 }
             }
@@ -372,10 +376,14 @@ async fn on_head(
     flow
 }
 
-/// An instance of the exchange's own stays for as long as it may be called.
-fn keep(filter: &WorkerFilter, call: Call, own: Option<Lease>, slot: &mut Slot) {
-    let phases = || filter.interests()[usize::from(call.config)].phases;
-    slot.own = own.filter(|_| phases().goes_on_after(call.phase));
+/// Whether it may be called again after this call, for which an instance of the exchange's
+/// own stays.
+fn goes_on(filter: &WorkerFilter, call: Call) -> bool {
+    wants(filter, call).goes_on_after(call.phase)
+}
+
+fn wants(filter: &WorkerFilter, call: Call) -> Phases {
+    filter.interests()[usize::from(call.config)].phases
 }
 
 /// What an outcome means for the filter's part and for the exchange.
@@ -397,7 +405,7 @@ fn follow(
             filter.ended();
             filter.stats().body_bytes_out.add(reply.body.len() as u64);
             if call.phase.holds_request() {
-                slot.leave();
+                slot.end(call.phase, wants(filter, call));
             }
             Some(Flow::Respond(reply))
         }
@@ -411,7 +419,7 @@ fn follow(
         // It has its lease, and is told before this.
         Ok(Outcome::Transform(_)) => None,
         Err(failure) => {
-            slot.leave();
+            slot.end(call.phase, wants(filter, call));
             complain(filter, &failure, view);
             on_error(filter, failure)
         }

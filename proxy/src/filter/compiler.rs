@@ -15,6 +15,7 @@ use wasmtime::component::Component;
 
 use super::engine;
 use super::module::{LoadError, Pace, invalid};
+use super::priority::yield_to_workers;
 
 /// The command, hidden from help, by which a program compiles for another.
 pub const COMMAND: &str = "compile-component";
@@ -22,7 +23,6 @@ const GIVE_WAY: &str = "--give-way";
 /// More than the largest component takes by far: one of Python needs 20 s.
 const CPU_SECONDS: u64 = 300;
 const MEMORY_BYTES: u64 = 4 << 30;
-const NICENESS: libc::c_int = 10;
 
 /// Where components are compiled.
 #[derive(Debug, Clone, Default)]
@@ -158,10 +158,4 @@ fn limit(what: libc::__rlimit_resource_t, most: u64) {
     // SAFETY: reads the struct and keeps no pointer to it. Where a limit cannot
     // be set, a lower one holds already.
     unsafe { libc::setrlimit(what, &raw const limit) };
-}
-
-#[allow(unsafe_code)] // The standard library knows no priorities.
-fn yield_to_workers() {
-    // SAFETY: takes numbers only. Where it is not allowed it changes nothing.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) };
 }

@@ -39,7 +39,9 @@ const MAX_HANDLES: usize = 16 << 10;
 
 /// What a component says about itself, asked in an instance for just that.
 pub fn describe(pre: &GuestPre) -> Result<RawManifest, Failure> {
-    Instance::start(pre, Waits::Never, Arc::new(Owner::nobody()), 0)?.describe()
+    let owner = Arc::new(Owner::nobody());
+    let cpu = owner.limits.create_cpu;
+    Instance::start(pre, Waits::Never, owner, 0, cpu)?.describe()
 }
 
 /// A component at work. A call that ends badly leaves it unusable.
@@ -49,6 +51,8 @@ pub struct Instance {
     /// By configuration; made when first needed.
     handles: Vec<Option<ResourceAny>>,
     waits: Waits,
+    /// What it may use of the processor for each of `create` and `wants`.
+    outside_cpu: Duration,
     /// There once a worker has it.
     presence: Option<Presence>,
 }
@@ -90,9 +94,15 @@ pub struct Left {
 }
 
 impl Instance {
-    pub fn make(module: &Module, owner: Arc<Owner>, worker: usize) -> Result<Self, Failure> {
+    /// Outside of exchanges it may use so much of the processor at once.
+    pub fn make(
+        module: &Module,
+        owner: Arc<Owner>,
+        worker: usize,
+        outside_cpu: Duration,
+    ) -> Result<Self, Failure> {
         let (pre, waits) = module.pre(!owner.call.is_empty());
-        Self::start(pre, waits, owner, worker)
+        Self::start(pre, waits, owner, worker, outside_cpu)
     }
 
     fn start(
@@ -100,8 +110,8 @@ impl Instance {
         waits: Waits,
         owner: Arc<Owner>,
         worker: usize,
+        outside_cpu: Duration,
     ) -> Result<Self, Failure> {
-        let create_cpu = owner.limits.create_cpu;
         let mut store = store(pre.engine(), owner, worker);
         store.epoch_deadline_callback(|mut context| {
             ticker::is_felt();
@@ -113,13 +123,14 @@ impl Instance {
             })
         });
         // A component's own start functions run here.
-        begin(&mut store, create_cpu);
+        begin(&mut store, outside_cpu);
         let guest = instantiate(pre, waits, &mut store).map_err(|error| failure(&store, &error))?;
         Ok(Self {
             store,
             guest,
             handles: Vec::new(),
             waits,
+            outside_cpu,
             presence: None,
         })
     }
@@ -380,8 +391,7 @@ impl Instance {
     }
 
     fn begin_outside(&mut self) {
-        let cpu = self.store.data().owner.limits.create_cpu;
-        begin(&mut self.store, cpu);
+        begin(&mut self.store, self.outside_cpu);
     }
 
     /// The secrets that its filter may use.
@@ -417,11 +427,16 @@ pub(super) fn said(store: &Store<HostState>, fault: FilterFault, message: &str) 
     Failure::new(fault, log::clean(&message, 1024))
 }
 
-/// A store for one instance, under the limits of its filter but that of time.
-pub(super) fn store(engine: &Engine, owner: Arc<Owner>, worker: usize) -> Store<HostState> {
+/// What one call into the host, or one answer of the guest, may carry.
+fn transfer_bytes(owner: &Owner) -> usize {
     let limits = &owner.limits;
     let largest = limits.max_reply_bytes.max(limits.max_output_bytes);
-    let transfer = (largest + MORE_TRANSFER_BYTES).max(MIN_TRANSFER_BYTES);
+    (largest + MORE_TRANSFER_BYTES).max(MIN_TRANSFER_BYTES)
+}
+
+/// A store for one instance, under the limits of its filter but that of time.
+pub(super) fn store(engine: &Engine, owner: Arc<Owner>, worker: usize) -> Store<HostState> {
+    let transfer = transfer_bytes(&owner);
     let mut store = Store::new(engine, HostState::new(owner, worker));
     store.limiter(|state| &mut state.memory);
     store.set_hostcall_fuel(transfer);
@@ -520,6 +535,10 @@ pub(super) fn failure(store: &Store<HostState>, error: &wasmtime::Error) -> Fail
     };
     let cause = match fault {
         FilterFault::Overrun => store.data().budget.told(),
+        FilterFault::OutputLimit if broken.is_none() => format!(
+            "more than {} bytes at once, beyond max_output_bytes and max_reply_bytes",
+            transfer_bytes(&store.data().owner)
+        ),
         _ => error.root_cause().to_string(),
     };
     Failure::new(fault, log::clean(&cause, 1024))

@@ -8,6 +8,9 @@ use super::field::Field;
 use super::state::Phase;
 use crate::config::Name;
 
+/// Fields that are handed over with a head: each costs every exchange a look.
+const MAX_FIELDS: usize = 1000;
+
 /// A checked answer of `wants`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Interest {
@@ -55,15 +58,12 @@ impl Phases {
         }
     }
 
-    /// Whether a filter that was called for this phase may be called again. After
-    /// a head its body may still come.
+    /// Whether a filter that was called for this phase, and did not ask for the body, may
+    /// be called again.
     pub(super) fn goes_on_after(self, phase: Phase) -> bool {
-        let of_response = self.response_trailers || self.done;
         match phase {
-            Phase::Request => true,
-            Phase::RequestBody => self.looks_at_requests_later(),
-            Phase::Response => true,
-            _ => of_response,
+            Phase::Request | Phase::RequestBody => self.looks_at_requests_later(),
+            _ => self.response_trailers || self.done,
         }
     }
 
@@ -141,9 +141,20 @@ fn fields(
     parse: fn(&str) -> Option<Field>,
     mistakes: &mut Vec<String>,
 ) -> Vec<Field> {
-    let mut good = Vec::with_capacity(raw.len());
+    if raw.len() > MAX_FIELDS {
+        let wanted = raw.len();
+        mistakes.push(format!(
+            "wants {wanted} fields with a head, of at most {MAX_FIELDS}"
+        ));
+        return Vec::new();
+    }
+    let mut good: Vec<Field> = Vec::with_capacity(raw.len());
     for name in raw {
         match parse(name) {
+            // A value of a megabyte would be handed over as often.
+            Some(field) if good.contains(&field) => {
+                mistakes.push(format!("wants the field `{}` twice", name.escape_debug()));
+            }
             Some(field) => good.push(field),
             None => mistakes.push(format!(
                 "wants the field `{}`, which is no name of a field",
@@ -156,4 +167,38 @@ fn fields(
 
 fn names(raw: Vec<String>) -> BTreeSet<Name> {
     raw.into_iter().map(Name::from).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(request_fields: Vec<String>) -> http_filter::Interest {
+        http_filter::Interest {
+            phases: http_filter::Phases::REQUEST,
+            request_fields,
+            response_fields: vec!["x-one".into()],
+            clusters: Vec::new(),
+            retries: Vec::new(),
+            routes: Vec::new(),
+        }
+    }
+
+    #[track_caller]
+    fn check(fields: Vec<String>, expected: &str) {
+        assert_eq!(Interest::check(raw(fields)), Err(vec![expected.to_owned()]));
+    }
+
+    #[test]
+    fn what_is_handed_over_with_a_head_has_a_bound() {
+        let names = |count: usize| (0..count).map(|number| format!("x-{number}")).collect();
+        let most = Interest::check(raw(names(MAX_FIELDS))).unwrap();
+        assert_eq!(most.request_fields.len(), MAX_FIELDS);
+        check(
+            names(MAX_FIELDS + 1),
+            "wants 1001 fields with a head, of at most 1000",
+        );
+        let twice = vec!["x-one".into(), ":path".into(), "X-One".into()];
+        check(twice, "wants the field `X-One` twice");
+    }
 }

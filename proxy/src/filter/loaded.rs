@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
+use super::budget::thread_cpu_time;
 use super::contract;
 use super::engine::MAX_MEMORY_BYTES;
 use super::fault::Failure;
@@ -28,6 +29,10 @@ use crate::stats::{Counter, FilterStats, PerWorker};
 /// Making the configurations of an instance takes long from here on: then one
 /// instance more than needed is kept, so that a worker need not wait.
 const SLOW_CREATE: Duration = Duration::from_micros(200);
+
+/// Where it took more than such a part of what a call may use, no worker makes instances:
+/// its neighbours would wait for longer than a call may make them.
+const HEAVY_CREATE: u32 = 4;
 
 /// Names that a filter may not have, because facts begin with them.
 const RESERVED: [&str; 10] = [
@@ -95,6 +100,7 @@ pub struct LoadedFilter {
     #[allow(clippy::vec_box)] // They move on to workers as they are.
     ready: Mutex<Vec<Box<Instance>>>,
     is_slow: bool,
+    is_heavy: bool,
 }
 
 /// What one version did on one worker, beside what is told of it in metrics.
@@ -102,6 +108,9 @@ pub struct LoadedFilter {
 struct Tally {
     faults: Counter,
     ended: Counter,
+    /// Calls that were measured, and what they used of the processor.
+    measured: Counter,
+    measured_nanoseconds: Counter,
 }
 
 /// What became of a version's calls so far.
@@ -112,15 +121,19 @@ pub struct Fared {
     pub faults: u64,
     /// Calls that ended their exchange, with an answer or without.
     pub ended: u64,
-    /// Of the processor, estimated from the calls that are measured, and of waits.
-    pub nanoseconds: u64,
+    /// Calls that were measured, and what they used of the processor.
+    pub measured: u64,
+    pub measured_nanoseconds: u64,
+    /// What all calls waited.
+    pub waited_nanoseconds: u64,
 }
 
 impl Fared {
-    /// What a call takes.
+    /// What a call takes, as far as any was measured.
     pub fn mean(self) -> Option<Duration> {
-        let nanoseconds = self.nanoseconds.checked_div(self.calls)?;
-        Some(Duration::from_nanos(nanoseconds))
+        let used = self.measured_nanoseconds.checked_div(self.measured)?;
+        let waited = self.waited_nanoseconds.checked_div(self.calls)?;
+        Some(Duration::from_nanos(used.saturating_add(waited)))
     }
 
     /// What happened since.
@@ -129,7 +142,13 @@ impl Fared {
             calls: self.calls.saturating_sub(before.calls),
             faults: self.faults.saturating_sub(before.faults),
             ended: self.ended.saturating_sub(before.ended),
-            nanoseconds: self.nanoseconds.saturating_sub(before.nanoseconds),
+            measured: self.measured.saturating_sub(before.measured),
+            measured_nanoseconds: self
+                .measured_nanoseconds
+                .saturating_sub(before.measured_nanoseconds),
+            waited_nanoseconds: self
+                .waited_nanoseconds
+                .saturating_sub(before.waited_nanoseconds),
         }
     }
 }
@@ -180,10 +199,14 @@ impl LoadedFilter {
         let whole =
             |failure: Failure| Refused::from(vec![mistake(&filter.pointer, failure.to_string())]);
         let started = Instant::now();
-        let mut first = Instance::make(&module, owner.clone(), 0).map_err(whole)?;
+        let cpu_before = thread_cpu_time();
+        let create_cpu = owner.limits.create_cpu;
+        let mut first = Instance::make(&module, owner.clone(), 0, create_cpu).map_err(whole)?;
         let configs = accept(&mut first, configs)?;
+        let used = thread_cpu_time().saturating_sub(cpu_before);
         // What a shadow costs is to be its own thread's.
-        let is_slow = started.elapsed() > SLOW_CREATE && !filter.is_shadow();
+        let is_heavy = used > owner.limits.cpu / HEAVY_CREATE && !filter.is_shadow();
+        let is_slow = is_heavy || started.elapsed() > SLOW_CREATE && !filter.is_shadow();
         let has_job = module.job().is_some();
         let jobs = configs.iter().filter(|_| has_job);
         let loaded = Self {
@@ -199,6 +222,7 @@ impl LoadedFilter {
             routes,
             ready: Mutex::new(vec![Box::new(first)]),
             is_slow,
+            is_heavy,
         };
         for _ in 1..workers + usize::from(is_slow) {
             let instance = loaded.make_ready().map_err(whole)?;
@@ -231,14 +255,15 @@ impl LoadedFilter {
     pub fn record(&self) -> Fared {
         let stats = &self.owner.stats;
         let calls = (0..PHASES.len()).map(|phase| stats.sum(|stats| stats.calls(phase)));
-        let cpu = (0..PHASES.len()).map(|phase| stats.sum(|stats| stats.cpu(phase)));
         let waits = stats.sum(|stats| &stats.call_waits.nanoseconds)
             + stats.sum(|stats| &stats.instance_waits.nanoseconds);
         Fared {
             calls: calls.sum(),
             faults: self.tally.sum(|tally| &tally.faults),
             ended: self.tally.sum(|tally| &tally.ended),
-            nanoseconds: cpu.sum::<u64>() + waits,
+            measured: self.tally.sum(|tally| &tally.measured),
+            measured_nanoseconds: self.tally.sum(|tally| &tally.measured_nanoseconds),
+            waited_nanoseconds: waits,
         }
     }
 
@@ -249,6 +274,13 @@ impl LoadedFilter {
 
     pub(super) fn count_fault(&self, worker: usize) {
         self.tally.of(worker).faults.add(1);
+    }
+
+    pub(super) fn count_measured(&self, worker: usize, used: Duration) {
+        let tally = self.tally.of(worker);
+        tally.measured.add(1);
+        let used = u64::try_from(used.as_nanos()).unwrap_or(u64::MAX);
+        tally.measured_nanoseconds.add(used);
     }
 
     pub(super) fn count_ended(&self, worker: usize) {
@@ -318,8 +350,14 @@ impl LoadedFilter {
     }
 
     /// An instance with nothing created in it.
+    /// On a worker no longer than a call may take: what it was measured to be less than.
     pub(super) fn make(&self, worker: usize) -> Result<Instance, Failure> {
-        Instance::make(&self.module, self.owner.clone(), worker)
+        let limits = &self.owner.limits;
+        let cpu = match self.block.is_shadow() {
+            true => limits.create_cpu,
+            false => limits.create_cpu.min(limits.cpu),
+        };
+        Instance::make(&self.module, self.owner.clone(), worker, cpu)
     }
 
     /// An instance that has every configuration already, if one is left.
@@ -333,20 +371,19 @@ impl LoadedFilter {
         self.is_slow
     }
 
+    /// Whether no worker makes instances.
+    pub(super) fn is_heavy(&self) -> bool {
+        self.is_heavy
+    }
+
     /// Replaces an instance that a worker took from those that were ready.
-    pub(super) fn refill(&self) {
-        match self.make_ready() {
-            Ok(instance) => self.put(instance),
-            Err(failure) => tracing::warn!(
-                filter = &*self.owner.name,
-                %failure,
-                "cannot make an instance in advance"
-            ),
-        }
+    pub(super) fn refill(&self) -> Result<(), Failure> {
+        self.make_ready().map(|instance| self.put(instance))
     }
 
     fn make_ready(&self) -> Result<Instance, Failure> {
-        let mut instance = self.make(0)?;
+        let create_cpu = self.owner.limits.create_cpu;
+        let mut instance = Instance::make(&self.module, self.owner.clone(), 0, create_cpu)?;
         for (number, config) in self.configs.iter().enumerate() {
             create_again(&mut instance, number, &config.json)?;
         }
@@ -366,9 +403,13 @@ pub(super) fn create_again(
     json: &str,
 ) -> Result<(), Failure> {
     use super::fault::FilterFault::Create;
-    let mistakes = instance
-        .create(config, json)
-        .map_err(|failure| Failure::new(Create, failure.to_string()))?;
+    let mistakes = instance.create(config, json).map_err(|failure| {
+        match failure.fault.is_overrun() {
+            // Who does so again and again is paused.
+            true => failure,
+            false => Failure::new(Create, failure.to_string()),
+        }
+    })?;
     match mistakes.first() {
         None => Ok(()),
         Some(mistake) => Err(Failure::new(

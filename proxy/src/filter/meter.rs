@@ -52,6 +52,14 @@ pub struct Measured {
 }
 
 impl Meter {
+    /// The next calls are all measured, as the first ones were.
+    pub fn start_again(&self) {
+        for choice in &self.phases {
+            choice.measured.set(0);
+            choice.skip.set(0);
+        }
+    }
+
     /// A call of this phase begins.
     pub fn begin(&self, phase: usize) -> Option<Measured> {
         let weight = self.phases[phase].choose()?;
@@ -83,11 +91,13 @@ impl Choice {
 }
 
 impl Measured {
-    /// The call is over; `away` is what the thread did for others while it waited.
-    pub fn end(self, away: Duration, stats: &FilterStats) {
+    /// The call is over; `away` is what the thread did for others while it waited. Gives
+    /// what it used.
+    pub fn end(self, away: Duration, stats: &FilterStats) -> Duration {
         let between = thread_cpu_time().saturating_sub(self.began);
         let used = between.saturating_sub(away + READING.with(|reading| *reading));
         stats.measured(self.phase, used, self.weight);
+        used
     }
 }
 

@@ -12,6 +12,7 @@
 //! worker: [`WorkerFilter`] lends instances, [`WorkerChain`] calls them. A [`Job`] is run away
 //! from both.
 
+mod ahead;
 mod bindings;
 mod budget;
 mod call;
@@ -42,6 +43,7 @@ pub mod packed;
 mod participants;
 mod pool;
 mod presence;
+mod priority;
 mod shadow;
 mod state;
 #[cfg(test)]

@@ -6,6 +6,7 @@ use http::HeaderMap;
 use smallvec::SmallVec;
 
 use super::call::{Call, Collected};
+use super::interest::Phases;
 use super::pool::{Lease, Room, WorkerFilter};
 use super::shadow::{Outcomes, Recording, Watch};
 use super::state::Phase;
@@ -47,7 +48,9 @@ pub(super) enum Part {
     NotCalled,
     /// It takes part, with the configuration of this number.
     Taking(u16),
-    /// It left, failed, answered, or was off when its turn came.
+    /// It took part, and then failed or answered: it hears of the end alone.
+    Ended(u16),
+    /// It left, failed or answered in its first call, or was off when its turn came.
     Out,
 }
 
@@ -122,8 +125,20 @@ impl Slot {
 
     /// It is not called in this phase, and a shadow may want to be.
     pub fn pass(&mut self, phase: Phase, place: usize, view: &View, trailers: Option<&HeaderMap>) {
-        if let Some(recording) = self.recording.as_mut().filter(|_| self.part != Part::Out) {
+        let is_called = !matches!(self.part, Part::Ended(_) | Part::Out);
+        if let Some(recording) = self.recording.as_mut().filter(|_| is_called) {
             recording.pass(phase, place, view, trailers);
+        }
+    }
+
+    /// It failed or answered in this phase, and is not called any more but for the end: of
+    /// that it hears if it took part before.
+    pub fn end(&mut self, phase: Phase, wants: Phases) {
+        match self.part {
+            Part::Taking(config) if wants.done && phase != Phase::Request => {
+                self.part = Part::Ended(config);
+            }
+            _ => self.leave(),
         }
     }
 

@@ -3,10 +3,11 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Notify;
 
+use super::ahead::Ahead;
 use super::budget::Pause;
 use super::fault::{Failure, FilterFault};
 use super::instance::Instance;
@@ -31,7 +32,8 @@ pub struct WorkerFilter {
     /// Calls that wait for one.
     waiting: Cell<usize>,
     /// Told of every instance that comes back or is lost while calls wait.
-    freed: Notify,
+    freed: Arc<Notify>,
+    ahead: Ahead,
     pause: RefCell<Pause>,
     /// For packed fields, used again by every call.
     packed: Cell<Vec<u8>>,
@@ -50,7 +52,8 @@ impl WorkerFilter {
             idle: RefCell::default(),
             made: Cell::default(),
             waiting: Cell::default(),
-            freed: Notify::new(),
+            freed: Arc::default(),
+            ahead: Ahead::default(),
             pause: RefCell::new(pause),
             packed: Cell::default(),
             meter: Meter::default(),
@@ -99,13 +102,13 @@ impl WorkerFilter {
         {
             return Ok(lease);
         }
-        Box::pin(self.wait_in_line(config)).await
+        Box::pin(self.wait_in_line(config, room)).await
     }
 
     /// The same for calls that cannot wait.
     pub(super) fn lease_now(self: &Rc<Self>, config: u16, room: Room) -> Result<Lease, Failure> {
         let lease = self.try_lease(config, room)?;
-        lease.ok_or_else(|| none_left("all instances are taken"))
+        lease.ok_or_else(|| none_left("all instances are taken, or none is ready"))
     }
 
     fn try_lease(self: &Rc<Self>, config: u16, room: Room) -> Result<Option<Lease>, Failure> {
@@ -118,7 +121,10 @@ impl WorkerFilter {
                 Err(failure) if room == Room::Limited && self.may_wait_for(&failure) => {
                     return Ok(None);
                 }
-                made => made?,
+                made => match made? {
+                    Some(instance) => instance,
+                    None => return Ok(None),
+                },
             },
             None => return Ok(None),
         };
@@ -131,7 +137,7 @@ impl WorkerFilter {
         Ok(Some(lease))
     }
 
-    async fn wait_in_line(self: &Rc<Self>, config: u16) -> Result<Lease, Failure> {
+    async fn wait_in_line(self: &Rc<Self>, config: u16, room: Room) -> Result<Lease, Failure> {
         let limits = &self.loaded.owner.limits;
         if self.waiting.get() >= limits.max_waiting {
             return Err(none_left(
@@ -142,7 +148,7 @@ impl WorkerFilter {
         let served = async {
             loop {
                 self.freed.notified().await;
-                if let Some(lease) = self.try_lease(config, Room::Limited)? {
+                if let Some(lease) = self.try_lease(config, room)? {
                     waiting.took = true;
                     return Ok(lease);
                 }
@@ -163,23 +169,29 @@ impl WorkerFilter {
         Ok(())
     }
 
-    /// A new instance. Where making one is slow, one is ready and the next is
-    /// made away from this worker.
-    fn replace(&self) -> Result<Box<Instance>, Failure> {
+    /// A new instance. Where making one is slow, one is ready and the next is made away
+    /// from this worker; where it is heavy, that is waited for.
+    fn replace(&self) -> Result<Option<Box<Instance>>, Failure> {
         let ready = self.loaded.is_slow().then(|| self.loaded.take()).flatten();
         let mut instance = match ready {
             Some(instance) => {
-                let loaded = self.loaded.clone();
-                if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                    runtime.spawn_blocking(move || loaded.refill());
-                }
+                self.ahead.make(&self.loaded, &self.freed);
                 instance
+            }
+            None if self.loaded.is_heavy() => {
+                return match self.ahead.failure() {
+                    Some(failure) => Err(failure),
+                    None => {
+                        self.ahead.make(&self.loaded, &self.freed);
+                        Ok(None)
+                    }
+                };
             }
             None => Box::new(self.loaded.make(self.worker)?),
         };
         instance.adopt(self.worker, self.interests.clone());
         self.count_made();
-        Ok(instance)
+        Ok(Some(instance))
     }
 
     /// Whether a lack of instances ends when one of its own comes back.
@@ -231,6 +243,16 @@ impl WorkerFilter {
                 "overran its budgets too often and is not called for a while"
             );
         }
+    }
+
+    /// Notes what a call that was measured used of the processor.
+    pub(super) fn measured(&self, used: Duration) {
+        self.loaded.count_measured(self.worker, used);
+    }
+
+    /// It is to be compared from now on, so that its next calls are all measured.
+    pub fn is_compared(&self) {
+        self.meter.start_again();
     }
 
     /// Notes a call that ended its exchange.

@@ -207,11 +207,15 @@ fn places(chain: &[Arc<LoadedFilter>], shared: &Snapshot, known: &Known) -> Vec<
                 sticky_by: rules.sticky_by.clone(),
             })
         });
-        Some(Place {
+        let place = Place {
             stable: own(wanted)?,
             canary,
             shadow: shared.shadow(wanted.name()).cloned(),
-        })
+        };
+        if place.canary.is_some() || place.shadow.is_some() {
+            place.stable.is_compared();
+        }
+        Some(place)
     };
     chain.iter().filter_map(place).collect()
 }

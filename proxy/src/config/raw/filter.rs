@@ -63,7 +63,8 @@ pub(in crate::config) struct RawFilter {
     pub(in crate::config) shadow: Option<RawShadow>,
     /// Whether exchanges share instances, one call at a time, or each `request`
     /// has a fresh one to itself, which costs some microseconds and leaves no way
-    /// from one exchange to another.
+    /// from one exchange to another. It is taken for as long as its exchange may
+    /// call it again.
     #[serde(default = "shared")]
     pub(in crate::config) isolation: Isolation,
     /// The budgets of the filter.
@@ -273,7 +274,7 @@ pub(in crate::config) struct RawFilterLimits {
     /// Memory of one instance.
     pub(in crate::config) memory: Size<{ 64 * KIB }, GIB>,
     /// Instances of each worker. One that transforms a body is taken until the
-    /// body's end.
+    /// body's end, one that waits for an answer until it came.
     #[schemars(range(min = 1, max = 1000))]
     pub(in crate::config) max_instances: usize,
     /// Calls of each worker that may wait for an instance while all are taken.

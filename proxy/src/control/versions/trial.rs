@@ -63,6 +63,9 @@ impl Trial {
     }
 }
 
+/// Fewer measured calls than this say too little of the time that a call takes.
+const LEAST_MEASURED: u64 = 10;
+
 /// A call that found no instance counts as a fault and as no call.
 fn reason_to_abort(stable: Fared, canary: Fared, rules: &AbortOn) -> Option<String> {
     let calls = canary.calls.max(canary.faults);
@@ -72,7 +75,9 @@ fn reason_to_abort(stable: Fared, canary: Fared, rules: &AbortOn) -> Option<Stri
     if u128::from(canary.faults) * 100 >= u128::from(rules.fault_percent) * u128::from(calls) {
         return Some(format!("{} of {calls} calls failed", canary.faults));
     }
-    let (before, now) = (stable.mean(), canary.mean());
+    let is_measured = |fared: Fared| fared.measured >= rules.min_calls.min(LEAST_MEASURED);
+    let mean = |fared: Fared| fared.mean().filter(|_| is_measured(fared));
+    let (before, now) = (mean(stable), mean(canary));
     if let (Some(limit), Some(before), Some(now)) = (rules.added_latency, before, now)
         && now > before + limit
     {
@@ -113,7 +118,9 @@ mod tests {
             calls,
             faults,
             ended,
-            nanoseconds: mean * calls,
+            measured: calls,
+            measured_nanoseconds: mean * calls,
+            waited_nanoseconds: 0,
         }
     }
 
@@ -147,5 +154,14 @@ mod tests {
     fn nothing_to_compare_with_is_no_reason() {
         let alone = fared(100, 0, 100, 1_000_000);
         assert_eq!(reason_to_abort(Fared::default(), alone, &RULES), None);
+        // Of a thousand calls hardly any was measured.
+        let measured = |measured| Fared {
+            measured,
+            measured_nanoseconds: 1_000 * measured,
+            ..fared(1000, 0, 1000, 0)
+        };
+        assert_eq!(reason_to_abort(measured(0), alone, &RULES), None);
+        assert_eq!(reason_to_abort(measured(9), alone, &RULES), None);
+        assert!(reason_to_abort(measured(10), alone, &RULES).is_some());
     }
 }

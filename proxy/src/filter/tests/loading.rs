@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use super::*;
 use crate::filter::loaded::Refused;
-use crate::filter::pool::{Room, WorkerFilter};
+use crate::filter::pool::{Lease, Room, WorkerFilter};
 
 #[test]
 fn mistakes_are_told_with_their_place() {
@@ -248,6 +248,30 @@ fn where_create_is_slow_a_spare_is_ready() {
         spare.is_some_and(|spare| spare.has(0))
     });
     assert!(refilled);
+}
+
+/// Neighbours would wait for as long as `create` takes.
+#[test]
+fn where_create_is_heavy_no_worker_makes_instances() {
+    let heavy = json!({ "create": ["busy 20000000"] });
+    let filter = WorkerFilter::new(build(&entry("guest", heavy)).unwrap(), 0);
+    assert!(filter.loaded().is_heavy());
+    // The one for this worker, and the spare.
+    let first = filter.lease_now(0, Room::Limited).unwrap();
+    let second = filter.lease_now(0, Room::Limited).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        // Others are made elsewhere, for who can wait.
+        let third = filter.lease(0, Room::Limited).await.unwrap();
+        let fourth = filter.lease(0, Room::Limited).await.unwrap();
+        [third, fourth].into_iter().for_each(Lease::finish);
+    });
+    [first, second].into_iter().for_each(Lease::finish);
+    let light = WorkerFilter::new(build(&entry("guest", json!({}))).unwrap(), 0);
+    assert!(!light.loaded().is_heavy());
 }
 
 #[test]
