@@ -177,8 +177,12 @@ impl Call {
         let began = view.told.is_some().then(Instant::now);
         let lent = view.lend();
         let spent = match self.phase {
-            // A body may have any number of pieces.
-            Phase::Transform => Spent::default(),
+            // A body may have any number of pieces, and the end is told once, also to who
+            // has used up what it may.
+            Phase::Transform | Phase::Done => Spent {
+                place: self.place,
+                ..Spent::default()
+            },
             _ => lent.spent(self.place),
         };
         instance.enter(state::Call {
