@@ -183,6 +183,38 @@ fn settings_are_among_what_changed() {
     assert!(line.contains("changed=\"nothing\""), "{line}");
 }
 
+/// However little of its entry that is, and though the version that serves is the same.
+#[test]
+fn a_filter_is_among_what_changed_with_what_is_tried_of_it() {
+    let process = Process::start(&whole_policy("one"));
+    let trial = |kind: &str, percent: u32, text: &str| {
+        format!(
+            "    {kind}:\n      component: lockgate:router\n      percent: {percent}\n      \
+             config: {{ routes: [{{ name: all, match: {{ path_prefix: / }}, \
+             respond: {{ status: 200, body: {text} }} }}] }}\n"
+        )
+    };
+    let edits = [
+        trial("canary", 5, "two"),
+        trial("canary", 6, "two"),
+        trial("canary", 6, "three"),
+        trial("canary", 6, "three") + &trial("shadow", 6, "four"),
+        trial("canary", 6, "three") + &trial("shadow", 7, "four"),
+        "    probation: { time: 7s }\n".to_owned(),
+    ];
+    for (index, more) in edits.iter().enumerate() {
+        process.edit(&(whole_policy("one") + more));
+        within(&format!("edit {index} is told"), || {
+            let log = process.log();
+            let told = log.matches("changed=\"filter router\"").count();
+            (told > index).then_some(())
+        });
+    }
+    process.signal("HUP");
+    let line = process.logged("reloaded why=\"SIGHUP\"");
+    assert!(line.contains("changed=\"nothing\""), "{line}");
+}
+
 #[test]
 fn an_access_log_that_the_next_start_could_not_open_is_refused() {
     let proxy = Proxy::start(&whole_policy("one"));

@@ -313,11 +313,6 @@ fn expiries(snapshot: &Snapshot) -> Vec<Expiry> {
 /// What differs, in the words of the file: `filter router`, `cluster a (new)`,
 /// and `settings` for the keys that are of no such kind.
 fn changes(before: &Snapshot, after: &Snapshot) -> Vec<String> {
-    let filters = |snapshot: &Snapshot| -> Vec<(String, String)> {
-        let tell =
-            |filter: &Arc<LoadedFilter>| (filter.name().to_string(), filter.identity().to_owned());
-        snapshot.filters.iter().map(tell).collect()
-    };
     let (old, new) = (&before.config, &after.config);
     let mut changed = differing("filter", &filters(before), &filters(after));
     changed.extend(differing(
@@ -335,6 +330,22 @@ fn changes(before: &Snapshot, after: &Snapshot) -> Vec<String> {
         changed.push("settings".to_owned());
     }
     changed
+}
+
+/// By what serves and is tried of them, and by their entries in the file: a component may
+/// be another under the same name, and the share of a canary is a part of no component.
+fn filters(snapshot: &Snapshot) -> Vec<(String, String)> {
+    let tell = |filter: &Arc<LoadedFilter>| {
+        let name = filter.name();
+        let canary = snapshot.canary(name).map(|canary| canary.identity());
+        let shadow = snapshot.shadow(name);
+        let shadow = shadow.map(|shadow| shadow.filter().identity());
+        let mut entries = snapshot.config.filters.iter();
+        let entry = entries.find(|entry| entry.name == *name);
+        let content = format!("{:?}", (filter.identity(), canary, shadow, entry));
+        (name.to_string(), content)
+    };
+    snapshot.filters.iter().map(tell).collect()
 }
 
 /// By where they come from: what they are is nothing to tell, nor to compare.
