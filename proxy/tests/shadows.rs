@@ -717,12 +717,31 @@ fn exchanges_that_a_canary_serves_are_not_compared() {
     let told = compared(&proxy, 1);
     assert_eq!(told["compared"], 1, "{told}");
     assert_eq!(told["skipped"], 0, "{told}");
+    let filter = json(&get(proxy.admin(), "/filters"))[0].clone();
+    let generations = &filter["generations"];
+    let digest = filter["digest"].as_str().unwrap();
+    assert!(
+        digest.starts_with(generations[0].as_str().unwrap()),
+        "{filter}"
+    );
+    for (index, ending) in [(1, "+canary"), (2, "+shadow")] {
+        assert!(
+            generations[index].as_str().unwrap().ends_with(ending),
+            "{filter}"
+        );
+    }
 
     // Without the canary, everybody is served by what the shadow is compared with.
     let path = "/filters/guest/abort";
     let aborted = ask(proxy.admin(), "POST", path, &[("host", "localhost")]);
     assert_eq!(aborted.status, 200, "{aborted:?}");
     assert_eq!(self::told(&proxy)["compared"], 1);
+    let filter = json(&get(proxy.admin(), "/filters"))[0].clone();
+    assert_eq!(
+        filter["generations"].as_array().unwrap().len(),
+        2,
+        "{filter}"
+    );
     let answer = proxy.ask("/", &[("x-user", "somebody")]);
     assert_eq!(answer.header("x-version"), Some("one"));
     compared(&proxy, 2);

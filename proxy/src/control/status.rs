@@ -530,6 +530,7 @@ fn filter(
         "signed_by": origin.and_then(|origin| origin.signed_by.as_deref()),
         "digest": module.digest(),
         "version": versions.tell(filter, snapshot),
+        "generations": generations(filter, snapshot),
         "size": module.size(),
         "manifest": { "name": manifest.name, "version": manifest.version },
         "world": module.kind().world(),
@@ -546,6 +547,17 @@ fn filter(
         // Also those that only exchanges of older generations have.
         "bills": stats.bills(filter.name()),
     })
+}
+
+/// What new exchanges take of it: the labels of the version that serves, of its canary
+/// and of its shadow. A bill of another is one of older generations.
+fn generations(filter: &LoadedFilter, snapshot: &Snapshot) -> Vec<String> {
+    let canary = snapshot.canary(filter.name()).map(|canary| &**canary);
+    let shadow = snapshot.shadow(filter.name());
+    let shadow = shadow.map(|shadow| &**shadow.filter());
+    let all = [Some(filter), canary, shadow].into_iter().flatten();
+    all.map(|version| version.generation().into_owned())
+        .collect()
 }
 
 fn job(at: &str, state: &JobState) -> Value {

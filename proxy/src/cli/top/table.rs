@@ -80,7 +80,7 @@ fn row(told: &Told, before: &Bill, now: &Bill, seconds: f64) -> Row {
     let digits = now.generation.trim_start_matches("sha256:");
     Row {
         filter: told.name.clone(),
-        generation: match told.digest.starts_with(&now.generation) {
+        generation: match told.generations.contains(&now.generation) {
             true => digits.to_owned(),
             false => format!("{digits} old"),
         },
@@ -156,7 +156,9 @@ mod tests {
     fn told(name: &str, bills: Vec<Bill>) -> Told {
         Told {
             name: name.to_owned(),
-            digest: "sha256:aa11bb".to_owned(),
+            generations: ["aa", "aa+canary", "bb+shadow"]
+                .map(|label| format!("sha256:{label}"))
+                .into(),
             bills,
         }
     }
@@ -202,6 +204,29 @@ mod tests {
             "{text}"
         );
         assert!(lines.iter().any(|line| line.starts_with("idle")), "{text}");
+    }
+
+    #[test]
+    fn what_is_tried_is_not_old() {
+        let start = Instant::now();
+        let labels = ["aa", "aa+canary", "bb+shadow", "aa+shadow", "cc+canary"];
+        let bills = labels.map(|label| bill(&format!("sha256:{label}"), 0, 0.0));
+        let filters = vec![told("auth", bills.into())];
+        let before = sample(start, filters.clone());
+        let now = sample(start + Duration::from_secs(1), filters);
+        let table = Table::between(&before, &now);
+        let shown = table.0.iter().map(|row| &*row.generation);
+        let shown: Vec<_> = shown.collect();
+        assert_eq!(
+            shown,
+            [
+                "aa",
+                "aa+canary",
+                "bb+shadow",
+                "aa+shadow old",
+                "cc+canary old"
+            ]
+        );
     }
 
     #[test]

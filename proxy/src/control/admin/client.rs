@@ -73,8 +73,8 @@ fn no_answer(error: &hyper::Error) -> &'static str {
 #[derive(Debug, Clone, Deserialize)]
 pub struct Told {
     pub name: String,
-    /// Of the component that new exchanges take.
-    pub digest: String,
+    /// Those that new exchanges take.
+    pub generations: Vec<String>,
     pub bills: Vec<Bill>,
 }
 
