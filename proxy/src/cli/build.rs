@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::inspect::listed;
 use crate::console::{Exit, print};
 use crate::control::reload::default_cache_dir;
 use crate::digest::Digest;
@@ -66,7 +67,7 @@ fn finish(folder: &Path, component: &[u8]) -> anyhow::Result<Exit> {
         path.display(),
         module.size(),
         module.digest(),
-        module.imports().join("\n          "),
+        listed(module.imports()),
     ))
 }
 

@@ -11,12 +11,15 @@ use crate::config::{Config, Pull, Reference, TrustedKey};
 use crate::console::{Exit, print, print_json};
 use crate::control::reload;
 use crate::digest::Digest;
-use crate::filter::{EngineOptions, FilterEngine, Module, Pace};
+use crate::filter::{EngineOptions, FilterEngine, Module, Pace, clean};
 use crate::shipped::SHIPPED;
 use crate::snapshot::Origin;
 
 /// The most that a component may have here: no configuration says it.
 const MAX_BYTES: usize = 1 << 30;
+
+/// Of one name, or of one line of a schema.
+const MAX_SAID_BYTES: usize = 4 << 10;
 
 /// A component, and where it came from.
 struct Found {
@@ -154,7 +157,11 @@ fn as_value(module: &Module, origin: &Origin) -> Value {
 fn as_text(module: &Module, origin: &Origin) -> anyhow::Result<String> {
     let manifest = module.manifest();
     let schema = match &manifest.config_schema {
-        Some(schema) => serde_json::to_string_pretty(schema)?,
+        Some(schema) => {
+            let text = serde_json::to_string_pretty(schema)?;
+            let lines: Vec<_> = text.lines().map(said).collect();
+            lines.join("\n")
+        }
         None => "none: only the filter itself can check its configuration".to_owned(),
     };
     let mut from = String::new();
@@ -167,12 +174,23 @@ fn as_text(module: &Module, origin: &Origin) -> anyhow::Result<String> {
     Ok(format!(
         "name      {}\nversion   {}\nworld     {}\nsize      {} bytes\ndigest    {}\n{from}\
          imports   {}\nexports   {}\nconfig schema\n{schema}",
-        manifest.name,
-        manifest.version,
+        said(&manifest.name),
+        said(&manifest.version),
         module.kind().world(),
         module.size(),
         module.digest(),
-        module.imports().join("\n          "),
-        module.exports().join("\n          "),
+        listed(module.imports()),
+        listed(module.exports()),
     ))
+}
+
+pub(super) fn listed(names: &[String]) -> String {
+    let names: Vec<_> = names.iter().map(|name| said(name)).collect();
+    names.join("\n          ")
+}
+
+/// What a component says, which nobody need trust yet: it can forge no line here, nor
+/// reach the terminal.
+fn said(text: &str) -> String {
+    clean(text, MAX_SAID_BYTES)
 }

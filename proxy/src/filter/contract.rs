@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use super::log::clean;
 use crate::config::Grants;
 
 /// The package of the contract and the version that this host serves.
@@ -105,21 +106,31 @@ impl fmt::Display for Kind {
     }
 }
 
+/// A name that a component gave to what it imports: of URLs anything may stand there.
+fn shown(name: &str) -> String {
+    clean(name, 256)
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Refusal::OtherVersion(name) => {
+                let name = shown(name);
                 write!(f, "`{name}` is not the version served here ({VERSION})")
             }
             Refusal::Network(name) => {
+                let name = shown(name);
                 write!(f, "imports `{name}`: filters have no network of their own")
             }
-            Refusal::UnknownImport(name) => write!(f, "imports `{name}`, which nobody provides"),
+            Refusal::UnknownImport(name) => {
+                write!(f, "imports `{}`, which nobody provides", shown(name))
+            }
             Refusal::TwoFilters => f.write_str(
                 "is a filter of exchanges (`http-filter`) and of connections \
                  (`connection-filter`), and must be one of them",
             ),
             Refusal::OfTheOther(name, kind) => {
+                let name = shown(name);
                 write!(f, "imports `{name}`, which {kind} has no use for")
             }
             Refusal::NoFilter => write!(

@@ -70,7 +70,7 @@ pub use interest::{Interest, Phases};
 pub use job::{Job, Ran};
 pub use job_state::{JobState, Standing};
 pub use loaded::{BuildError, Configured, Fared, LoadedFilter, generation, is_reserved};
-pub use log::TARGET as LOG_TARGET;
+pub use log::{TARGET as LOG_TARGET, clean};
 pub use module::{LoadError, Manifest, Module, Pace};
 pub use participants::Participants;
 pub use pool::WorkerFilter;

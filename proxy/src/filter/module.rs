@@ -15,8 +15,12 @@ use super::hand_over;
 use super::host::Linkers;
 use super::instance;
 use super::library::Library;
+use super::log::clean;
 use super::state::HostState;
 use crate::digest::Digest;
+
+/// Of a message that may repeat what is in the component.
+const MAX_REASON_BYTES: usize = 1024;
 
 /// Why bytes are not a filter.
 #[derive(Debug, thiserror::Error)]
@@ -322,9 +326,9 @@ fn manifest(pre: &GuestPre) -> Result<Manifest, LoadError> {
 }
 
 pub(super) fn invalid(error: wasmtime::Error) -> LoadError {
-    LoadError::Invalid(format!("{error:#}"))
+    LoadError::Invalid(clean(&format!("{error:#}"), MAX_REASON_BYTES))
 }
 
 fn misfit(error: wasmtime::Error) -> LoadError {
-    LoadError::Misfit(format!("{error:#}"))
+    LoadError::Misfit(clean(&format!("{error:#}"), MAX_REASON_BYTES))
 }
