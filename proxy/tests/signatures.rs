@@ -42,22 +42,27 @@ fn a_file_needs_a_signature_beside_it() {
         for written in [
             signed.clone(),
             (STANDARD.encode(&signed) + "\n").into_bytes(),
+            wrapped(&STANDARD.encode(&signed)).into_bytes(),
         ] {
             fs::write(&signature, written).unwrap();
             good(&folder, &yaml);
         }
-        // That of another component, a part of one, one with a bit changed.
+        // That of another component, one with a bit changed.
         let mut changed = signed.clone();
         *changed.last_mut().unwrap() ^= 1;
         let of_another = sign(&folder, name, kind, &other());
-        for bad in [
-            of_another,
-            signed[..signed.len() - 1].to_vec(),
-            changed,
-            Vec::new(),
-        ] {
+        for bad in [of_another, changed] {
             fs::write(&signature, bad).unwrap();
             refused(&folder, &yaml, wrong);
+        }
+        // A part of one, nothing, and what tools of others write: not the key's fault.
+        for none in [&signed[..signed.len() - 1], b"", b"untrusted comment: x\n"] {
+            fs::write(&signature, none).unwrap();
+            refused(
+                &folder,
+                &yaml,
+                "mine.wasm.sig` is neither 64 bytes (Ed25519)",
+            );
         }
     }
     fs::write(
@@ -67,7 +72,15 @@ fn a_file_needs_a_signature_beside_it() {
     .unwrap();
     refused(&folder, &yaml, wrong);
     fs::write(&signature, vec![0; 5000]).unwrap();
-    refused(&folder, &yaml, "mine.wasm.sig` cannot be read: ");
+    let why = "mine.wasm.sig` cannot be read: it is larger than 4096 bytes, wanted";
+    refused(&folder, &yaml, why);
+}
+
+/// As `base64` and `openssl base64` write it.
+fn wrapped(text: &str) -> String {
+    let lines = text.as_bytes().chunks(64);
+    let lines = lines.map(|line| format!("{}\r\n", String::from_utf8_lossy(line)));
+    lines.collect()
 }
 
 #[test]

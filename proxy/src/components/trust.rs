@@ -37,6 +37,10 @@ pub enum Untrusted {
     Unknown,
     #[error("which is signed with a certificate, and by no key that is trusted for it")]
     Certificate,
+    #[error(
+        "whose signature in {place} is neither 64 bytes (Ed25519) nor DER (P-256), raw or in Base64"
+    )]
+    Shapeless { place: String },
     #[error("whose signature in {place} cannot be read: {reason}")]
     Unreadable { place: String, reason: String },
     /// The reason reads on from the place.
@@ -66,7 +70,7 @@ impl Untrusted {
     fn weight(&self) -> u8 {
         match self {
             Self::Unsigned { .. } => 0,
-            Self::Illegible { .. } => 1,
+            Self::Illegible { .. } | Self::Shapeless { .. } => 1,
             Self::Certificate => 2,
             Self::Unknown | Self::Wrong { .. } => 3,
             Self::Other { .. } | Self::Unreadable { .. } => 4,
@@ -109,12 +113,13 @@ fn check_signature(
     keys: &[TrustedKey],
 ) -> Option<Result<Name, Untrusted>> {
     let place = place_of(path);
-    let signature = read(path, MAX_SIGNATURE)?.map(decoded);
-    Some(
-        signature.and_then(|signature| {
-            signer(keys, bytes, &signature).ok_or(Untrusted::Wrong { place })
-        }),
-    )
+    Some(read(path, MAX_SIGNATURE)?.and_then(|written| {
+        let signature = decoded(written);
+        if !has_shape(&signature) {
+            return Err(Untrusted::Shapeless { place });
+        }
+        signer(keys, bytes, &signature).ok_or(Untrusted::Wrong { place })
+    }))
 }
 
 fn check_bundle(path: &Path, bytes: &[u8], keys: &[TrustedKey]) -> Option<Result<Name, Untrusted>> {
@@ -126,10 +131,15 @@ fn read(path: &Path, limit: usize) -> Option<Result<Vec<u8>, Untrusted>> {
     match file::read(path, limit) {
         Ok(bytes) => Some(Ok(bytes)),
         Err(NoFile::Unreadable(error)) if error.kind() == std::io::ErrorKind::NotFound => None,
-        Err(error) => Some(Err(Untrusted::Unreadable {
-            place: place_of(path),
-            reason: error.to_string(),
-        })),
+        Err(error) => {
+            let reason = match error {
+                // Not the limit of components, which somebody may raise.
+                NoFile::TooLarge { limit } => format!("it is larger than {limit} bytes"),
+                error => error.to_string(),
+            };
+            let place = place_of(path);
+            Some(Err(Untrusted::Unreadable { place, reason }))
+        }
     }
 }
 
@@ -137,11 +147,21 @@ fn place_of(path: &Path) -> String {
     format!("`{}`", path.display())
 }
 
-/// As it is, or in Base64: `openssl` writes the one and cosign the other. No
-/// signature is text by chance.
-fn decoded(signature: Vec<u8>) -> Vec<u8> {
-    let text = signature.trim_ascii();
-    STANDARD.decode(text).unwrap_or(signature)
+/// As it is, or in Base64: `openssl` writes the one and cosign the other, and `base64`
+/// breaks lines. No signature is text by chance.
+fn decoded(written: Vec<u8>) -> Vec<u8> {
+    let is_text = |byte: &u8| !byte.is_ascii_whitespace();
+    let text: Vec<u8> = written.iter().copied().filter(is_text).collect();
+    STANDARD.decode(text).unwrap_or(written)
+}
+
+/// Whether it may be a signature by either kind of key: 64 bytes for Ed25519, for P-256
+/// two integers in a sequence of DER.
+fn has_shape(signature: &[u8]) -> bool {
+    const ED25519: usize = 64;
+    const SEQUENCE: u8 = 0x30;
+    signature.len() == ED25519
+        || matches!(signature, [SEQUENCE, length, rest @ ..] if usize::from(*length) == rest.len())
 }
 
 pub(super) fn signer(keys: &[TrustedKey], message: &[u8], signature: &[u8]) -> Option<Name> {
