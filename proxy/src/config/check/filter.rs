@@ -12,8 +12,8 @@ use super::address::Wrong;
 use super::case::CasesOf;
 use super::names::read_name;
 use crate::config::checked::{
-    AbortOn, Canary, ComponentSource, Filter, FilterConfig, FilterLimits, Grants, Name, Probation,
-    Pull, Reference, RouteConfig, Shadow, Sticky,
+    AbortOn, Canary, Cluster, ComponentSource, Filter, FilterConfig, FilterLimits, Grants, Name,
+    Probation, Pull, Reference, RouteConfig, Shadow, Sticky,
 };
 use crate::config::mistake::Mistake;
 use crate::config::oci::{self, Version};
@@ -276,6 +276,31 @@ impl Checker<'_> {
             self.cluster_reference(&pointer, name)
         });
         called.collect()
+    }
+
+    /// No request of a client stands behind a call that could say where it is to go.
+    pub(super) fn calls(&mut self, filters: &[Filter], clusters: &[Cluster]) {
+        let follows = |name: &Name| {
+            let mut clusters = clusters.iter().filter(|cluster| cluster.name == *name);
+            clusters.any(|cluster| cluster.follows_clients() || cluster.goes_to_targets())
+        };
+        for filter in filters {
+            let shadow = filter.shadow.as_ref();
+            let granted = ("grants/call", filter.grants.call.as_slice());
+            let of_shadow = (
+                "shadow/call",
+                shadow.map_or(&[][..], |shadow| shadow.call.as_slice()),
+            );
+            for (key, called) in [granted, of_shadow] {
+                for (number, _) in called.iter().enumerate().filter(|(_, name)| follows(name)) {
+                    self.mistake(
+                        &format!("{}/{key}/{number}", filter.pointer),
+                        "a cluster that goes where clients say",
+                        "one whose endpoints are known",
+                    );
+                }
+            }
+        }
     }
 
     fn routes(&mut self, at: &str, raw: &BTreeMap<String, RawRoute>) -> Vec<(Name, RouteConfig)> {

@@ -139,6 +139,7 @@ pub(super) fn check(
     let secrets = split(secrets, |raw_secret| raw.secrets.push(raw_secret));
     let registries = split(registries, |raw_registry| raw.registries.push(raw_registry));
     let trust = split(trust, |raw_key| raw.trust.push(raw_key));
+    checker.calls(&filters, &clusters);
     checker.unused_filters(&listeners, &filters);
     checker.unused_secrets(&secrets, &filters);
     let Checker {

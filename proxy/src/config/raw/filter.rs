@@ -383,7 +383,8 @@ impl Default for RawFilterLimits {
 #[serde(default, deny_unknown_fields)]
 #[schemars(rename = "Grants")]
 pub(in crate::config) struct RawGrants {
-    /// Clusters that it may call.
+    /// Clusters that it may call. Not one that goes where clients say (`original_dst`,
+    /// `request_target`), for no client says where a call is to go.
     pub(in crate::config) call: Vec<String>,
     /// Secrets that it may use by name: compare with them, sign with them, put them
     /// into requests. It does not see them.

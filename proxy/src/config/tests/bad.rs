@@ -177,6 +177,18 @@ fn listeners() {
 }
 
 #[test]
+fn calls_of_filters_go_where_the_file_says() {
+    check_with_listener(
+        "filters:\n  a:\n    component: ./a.wasm\n    grants: { call: [known, told, wanted] }\n    shadow: { component: ./a.wasm, call: [told, known] }\nclusters:\n- { name: known, endpoints: ['1.1.1.1:80'] }\n- { name: told, endpoints: [request_target], targets: { hosts: ['*'] } }\n- { name: wanted, endpoints: [original_dst] }\n",
+        &[
+            "5:29: found a cluster that goes where clients say, wanted one whose endpoints are known",
+            "5:35: found a cluster that goes where clients say, wanted one whose endpoints are known",
+            "6:43: found a cluster that goes where clients say, wanted one whose endpoints are known",
+        ],
+    );
+}
+
+#[test]
 fn filters() {
     check_with_listener(
         "filters:\n  a b: { component: 'lockgate:x' }\n  b: { component: router }\n  c: { component: 'oci://x/y.wasm', on_error: denny }\n  d: {}\n  e:\n    component: ./e.wasm\n    grants: { call: [idp], secrets: [k], reveal: [2], shared: true }\n    limits: { cpu: 1m, memroy: 1MiB }\n    routes: { w: of, x: { confg: {} }, y: off, z: false, v: { config: 1, x: 2 } }\n",
