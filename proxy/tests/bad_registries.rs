@@ -100,7 +100,8 @@ fn refused_with((origin, digest): &(Origin, String), more: &str, why: &str) {
     assert_eq!(errors.len(), 1, "{told}");
     let component = format!("found `oci://{}/mine@{digest}`, ", origin.address);
     assert!(errors[0].contains(&component), "{told}");
-    assert!(errors[0].contains(why), "wanted `{why}` in {told}");
+    let error = format!("{}\n", errors[0]);
+    assert!(error.contains(why), "wanted `{why}` in {told}");
     fs::remove_dir_all(folder).unwrap();
 }
 
@@ -191,6 +192,15 @@ fn what_is_no_component() {
     refused(
         &of("application/vnd.oci.image.layer.v1.tar+zstd"),
         "and no component",
+    );
+    // No more of many than tells what they are.
+    let layer =
+        json!({ "mediaType": "a/\u{1b}b", "digest": Digest::of(b"").to_string(), "size": 1 });
+    let layers = vec![layer; 5000];
+    let many = json!({ "schemaVersion": 2, "layers": layers }).to_string();
+    refused(
+        &serving(many.into_bytes(), Vec::new()),
+        "which holds `a/ b`, `a/ b`, `a/ b` and 4997 more layers, and no component, wanted",
     );
     refused(&of("application/wasm"), "which is not WebAssembly");
     refused(
@@ -293,7 +303,7 @@ fn huge_layers() {
     let digest = Digest::of(b"").to_string();
     refused(
         &(endless(Vec::new()), digest),
-        "of which the manifest is larger than 4194304 bytes",
+        "of which the manifest is larger than 4194304 bytes, wanted a smaller one\n",
     );
 
     let bomb = bomb(200 << 20);
@@ -329,11 +339,7 @@ fn refusals_are_passed_on() {
     );
     refused(
         &refusing(answer("403 Forbidden", json, told)),
-        "refuses the credentials of",
-    );
-    refused(
-        &refusing(answer("403 Forbidden", json, told)),
-        ": DENIED a line, wanted",
+        "whose registry refuses it, and asked for no credentials: DENIED a line, wanted",
     );
     refused(
         &refusing(answer("500 Internal Server Error", "", b"<html>")),
@@ -447,8 +453,19 @@ fn tokens_are_fetched_and_may_be_expired() {
     let endless = vec![b' '; 1 << 20];
     refuse(
         with_tokens(move |_| ok(&endless)),
-        "of which the token is larger than 262144 bytes",
+        "of which the token is larger than 262144 bytes, wanted a smaller one\n",
     );
+}
+
+/// Nothing is said of credentials that were neither there nor shown.
+#[test]
+fn a_token_for_everyone_does_not_get_everything() {
+    let folder = Proxy::folder();
+    let (origin, digest) = with_tokens(|_| ok(br#"{"token":"of nobody"}"#));
+    let login = with_login(&folder, "elsewhere.example");
+    let (is_good, told) = check_in(&folder, &origin.address.to_string(), &digest, &login);
+    let why = "whose registry wants credentials, and there are none for it in `";
+    assert!(!is_good && told.contains(why), "{told}");
 }
 
 #[test]

@@ -471,8 +471,9 @@ fn a_registry_with_passwords_takes_those_of_docker() {
 }
 
 /// A certificate for 127.0.0.1 that nobody signed but itself.
-fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
-    let (certificate, key) = (folder.join("tls.pem"), folder.join("tls.key"));
+fn certificate(folder: &Path, name: &str, constraints: &str) -> (PathBuf, PathBuf) {
+    let file = |extension: &str| folder.join(format!("{name}.{extension}"));
+    let (certificate, key) = (file("pem"), file("key"));
     let status = Command::new("openssl")
         .args([
             "req",
@@ -484,7 +485,10 @@ fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
         ])
         .args(["-nodes", "-days", "2", "-subj", "/CN=registry"])
         .args(["-addext", "subjectAltName=IP:127.0.0.1"])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+        .args([
+            "-addext",
+            &format!("basicConstraints=critical,{constraints}"),
+        ])
         .arg("-keyout")
         .arg(&key)
         .arg("-out")
@@ -502,7 +506,7 @@ fn a_registry_is_asked_over_tls_unless_it_is_named() {
     };
     let digest = plain.push("fault", "1", component());
     let folder = Proxy::folder();
-    let (certificate, key) = certificate(&folder);
+    let (certificate, key) = certificate(&folder, "tls", "CA:FALSE");
     let tls = plain.start_tls(&certificate, &key);
     let reference = tls.reference(&format!("fault@{digest}"));
     let component = format!("    component: '{reference}'\n");
@@ -525,10 +529,25 @@ fn a_registry_is_asked_over_tls_unless_it_is_named() {
     let (is_good, told) = with("ca: tls.pem");
     assert!(is_good, "{told}");
 
+    // As `openssl req -x509` makes one that is not told otherwise.
+    let (certificate, key) = self::certificate(&folder, "own", "CA:TRUE");
+    let own = plain.start_tls(&certificate, &key);
+    let reference = own.reference(&format!("fault@{digest}"));
+    let rest = format!(
+        "    component: '{reference}'\nregistries: [{{ host: '{}', ca: own.pem }}]\n",
+        own.address
+    );
+    fs::remove_dir_all(folder.join("cache")).unwrap();
+    let (is_good, told) = check(&folder, &cached(&folder, &rest));
+    assert!(
+        !is_good && told.contains("its own is an authority (`CA:TRUE`)"),
+        "{told}"
+    );
+
     // One that speaks no TLS.
     let reference = plain.reference(&format!("fault@{digest}"));
     let rest = format!("    component: '{reference}'\n");
-    fs::remove_dir_all(folder.join("cache")).unwrap();
+    fs::remove_dir_all(folder.join("cache")).ok();
     let (is_good, told) = check(&folder, &cached(&folder, &rest));
     assert!(
         !is_good && told.contains("`plain_http: true` in `registries`"),

@@ -33,8 +33,13 @@ pub enum PullError {
     },
     #[error("whose registry does not know it{}", told(.said))]
     Unknown { said: Option<String> },
-    #[error("whose registry wants credentials, and there are none for it in {looked}")]
-    NoCredentials { looked: String },
+    #[error("whose registry wants credentials, and there are none for it in {looked}{}", told(.said))]
+    NoCredentials {
+        looked: String,
+        said: Option<String>,
+    },
+    #[error("whose registry refuses it, and asked for no credentials{}", told(.said))]
+    Closed { said: Option<String> },
     #[error("whose registry refuses the credentials of {looked}{}", told(.said))]
     Denied {
         looked: String,
@@ -52,6 +57,9 @@ pub enum PullError {
     Longer { what: String, size: usize },
     #[error("of which {what} is larger than {limit} bytes")]
     TooLarge { what: String, limit: usize },
+    /// By a limit that is in no configuration.
+    #[error("of which {what} is larger than {limit} bytes")]
+    TooLong { what: String, limit: usize },
     #[error("whose manifest cannot be read: {reason}")]
     Manifest { reason: String },
     #[error("which holds {}", held(.found))]
@@ -72,6 +80,9 @@ pub enum PullError {
     Certificates { path: PathBuf, reason: String },
 }
 
+/// How a certificate is refused that vouches for itself and is not marked as a server's.
+const OWN_AUTHORITY: &str = "CaUsedAsEndEntity";
+
 impl PullError {
     /// What would do instead.
     pub fn wanted(&self) -> &'static str {
@@ -79,8 +90,15 @@ impl PullError {
             Self::Unreachable { reason } if is_plain_http(reason) => {
                 "a registry that speaks TLS, or one with `plain_http: true` in `registries`"
             }
+            Self::Unreachable { reason } if reason.contains(OWN_AUTHORITY) => {
+                "a registry with a certificate that the one in `ca` issued: its own is an \
+                 authority (`CA:TRUE`), which no server may be"
+            }
             Self::Unreachable { .. } | Self::Status { .. } => "a registry that answers",
             Self::Slow { .. } => "a faster one, or a longer `timeout` in `registries`",
+            Self::Closed { .. } => {
+                "one that is given to whoever asks, or a registry that wants credentials"
+            }
             Self::Unknown { .. } => "a name and version that it has",
             Self::NoCredentials { .. } | Self::Denied { .. } | Self::Credentials { .. } => {
                 "credentials that it takes, as `docker login` writes them"
@@ -88,6 +106,7 @@ impl PullError {
             Self::Challenge { .. } => "a registry with `Basic` or `Bearer` authentication",
             Self::Redirect { .. } => "at most 5 redirects, from HTTPS to HTTPS only",
             Self::Digest { .. } | Self::Longer { .. } => "the bytes that were asked for",
+            Self::TooLong { .. } => "a smaller one",
             Self::TooLarge { .. } => "a smaller one, or more in `limits.max_component_bytes`",
             Self::Manifest { .. } | Self::Platform { .. } => "the manifest of a component",
             Self::MediaType { .. } => {
@@ -111,6 +130,7 @@ impl PullError {
                 | Self::Digest { .. }
                 | Self::Longer { .. }
                 | Self::TooLarge { .. }
+                | Self::TooLong { .. }
                 | Self::Manifest { .. }
         )
     }
@@ -136,12 +156,17 @@ fn told(said: &Option<String>) -> String {
         .map_or_else(String::new, |said| format!(": {said}"))
 }
 
+/// The first few say what kind of image it is.
 fn held(found: &[String]) -> String {
-    match found {
-        [] => "nothing".to_owned(),
-        found => {
-            let found: Vec<_> = found.iter().map(|found| format!("`{found}`")).collect();
-            format!("{} and no component", found.join(", "))
+    const SHOWN: usize = 3;
+    let first = found.iter().take(SHOWN);
+    let first: Vec<_> = first.map(|found| format!("`{found}`")).collect();
+    match found.len() {
+        0 => "nothing".to_owned(),
+        count if count > SHOWN => {
+            let (first, more) = (first.join(", "), count - SHOWN);
+            format!("{first} and {more} more layers, and no component")
         }
+        _ => format!("{} and no component", first.join(", ")),
     }
 }

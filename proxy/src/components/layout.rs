@@ -8,6 +8,7 @@ use flate2::read::MultiGzDecoder;
 
 use super::PullError;
 use super::manifest::Descriptor;
+use super::registry::one_line;
 
 /// Layers that are a component.
 const COMPONENT: [&str; 3] = [
@@ -71,7 +72,7 @@ pub(super) fn find(layers: &[Descriptor]) -> Result<(&Descriptor, Packing), Pull
 
 /// What a registry says, as much as fits into a message.
 fn shown(media_type: &str) -> String {
-    media_type.chars().take(100).collect()
+    one_line(media_type, 100)
 }
 
 /// The component in a layer. No more than the limit is ever unpacked.

@@ -176,7 +176,12 @@ impl Way<'_> {
             Packing::Plain => "the component",
             Packing::Tar | Packing::TarGzip => "the layer",
         };
-        let layer = self.blob(layer, what, limit).await?;
+        let layer = self.blob(layer, what, limit).await;
+        let layer = layer.map_err(|error| match error {
+            // Its limit is in the configuration.
+            PullError::TooLong { what, limit } => PullError::TooLarge { what, limit },
+            error => error,
+        })?;
         layout::unpack(layer, packing, limit)
     }
 
@@ -209,7 +214,7 @@ impl Way<'_> {
         let size = usize::try_from(blob.size).unwrap_or(usize::MAX);
         if size > limit {
             let what = what.to_owned();
-            return Err(PullError::TooLarge { what, limit });
+            return Err(PullError::TooLong { what, limit });
         }
         if let Some(bytes) = self.find(&digest) {
             return Ok(bytes);
@@ -223,7 +228,7 @@ impl Way<'_> {
         tracing::info!(component = %self.wanted.reference, bytes = size, "pulling {what}");
         let bytes = self.ask(&ask).await.map_err(|error| match error {
             // Its own limit is what the manifest says, and that was good.
-            PullError::TooLarge { what, .. } => PullError::Longer { what, size },
+            PullError::TooLong { what, .. } => PullError::Longer { what, size },
             error => error,
         })?;
         self.checked(&digest, bytes, what)

@@ -48,6 +48,8 @@ enum Pass {
         password: String,
     },
     Bearer(String),
+    /// A token that is given to whoever asks.
+    Anonymous(String),
 }
 
 /// What is asked for.
@@ -104,7 +106,7 @@ impl<'a> Registry<'a> {
         let request = match &self.pass {
             Pass::None => request,
             Pass::Basic { user, password } => request.basic_auth(user, Some(password)),
-            Pass::Bearer(token) => request.bearer_auth(token),
+            Pass::Bearer(token) | Pass::Anonymous(token) => request.bearer_auth(token),
         };
         send(request).await
     }
@@ -171,7 +173,10 @@ impl<'a> Registry<'a> {
                 Pass::Basic { user, password }
             }
             (Challenge::Basic, Credentials::None | Credentials::Identity(_)) => {
-                return Err(self.no_credentials());
+                return Err(self.no_credentials(None));
+            }
+            (Challenge::Bearer(server), Credentials::None) => {
+                Pass::Anonymous(self.token(&server, &Credentials::None).await?)
             }
             (Challenge::Bearer(server), credentials) => {
                 Pass::Bearer(self.token(&server, &credentials).await?)
@@ -203,7 +208,10 @@ impl<'a> Registry<'a> {
         if response.status() != StatusCode::OK {
             return Err(match (response.status(), credentials) {
                 (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, Credentials::None) => {
-                    self.no_credentials()
+                    self.no_credentials(said(response).await)
+                }
+                (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => {
+                    self.denied(said(response).await)
                 }
                 _ => self.refusal(response, "a token").await,
             });
@@ -216,9 +224,17 @@ impl<'a> Registry<'a> {
         })
     }
 
-    fn no_credentials(&self) -> PullError {
+    fn no_credentials(&self, said: Option<String>) -> PullError {
         PullError::NoCredentials {
             looked: credentials::looked(self.config),
+            said,
+        }
+    }
+
+    fn denied(&self, said: Option<String>) -> PullError {
+        PullError::Denied {
+            looked: credentials::looked(self.config),
+            said,
         }
     }
 
@@ -226,9 +242,10 @@ impl<'a> Registry<'a> {
         let status = response.status();
         let said = said(response).await;
         match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => PullError::Denied {
-                looked: credentials::looked(self.config),
-                said,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => match self.pass {
+                Pass::None => PullError::Closed { said },
+                Pass::Anonymous(_) => self.no_credentials(said),
+                Pass::Basic { .. } | Pass::Bearer(_) => self.denied(said),
             },
             StatusCode::NOT_FOUND => PullError::Unknown { said },
             status => PullError::Status {
@@ -295,14 +312,14 @@ async fn send(request: RequestBuilder) -> Result<Response, PullError> {
 
 /// A body, as long as it keeps to its limit.
 async fn read(mut response: Response, limit: usize, what: &str) -> Result<Vec<u8>, PullError> {
-    let too_large = || PullError::TooLarge {
+    let too_long = || PullError::TooLong {
         what: what.to_owned(),
         limit,
     };
     let length = response.content_length();
     let length = length.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
     if length.is_some_and(|length| length > limit) {
-        return Err(too_large());
+        return Err(too_long());
     }
     let mut body = Vec::new();
     let mut told = Instant::now();
@@ -312,7 +329,7 @@ async fn read(mut response: Response, limit: usize, what: &str) -> Result<Vec<u8
         .map_err(|error| unreachable(&error))?
     {
         if body.len() + piece.len() > limit {
-            return Err(too_large());
+            return Err(too_long());
         }
         body.extend_from_slice(&piece);
         if told.elapsed() >= PROGRESS {
@@ -342,13 +359,15 @@ async fn said(response: Response) -> Option<String> {
     let body = read(response, MAX_REFUSAL, "the refusal").await.ok()?;
     let refusal: Refusal = serde_json::from_slice(&body).ok()?;
     let Told { code, message } = refusal.errors.into_iter().next()?;
-    let said: String = format!("{code} {message}").trim().to_owned();
-    let said: String = said
-        .chars()
-        .map(|letter| if letter.is_control() { ' ' } else { letter })
-        .take(MAX_SAID)
-        .collect();
+    let said = one_line(format!("{code} {message}").trim(), MAX_SAID);
     (!said.is_empty()).then_some(said)
+}
+
+/// The beginning of what a registry says, so that it can forge no line.
+pub(super) fn one_line(text: &str, max: usize) -> String {
+    let letters = text.chars();
+    let letters = letters.map(|letter| if letter.is_control() { ' ' } else { letter });
+    letters.take(max).collect()
 }
 
 fn unreachable(error: &reqwest::Error) -> PullError {

@@ -36,7 +36,7 @@ pub enum Version {
 /// Why a text is no reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoReference {
-    #[error("`oci://HOST/NAME@sha256:` and 64 hex digits")]
+    #[error("`oci://HOST/NAME:TAG`, or `oci://HOST/NAME@sha256:` and 64 hex digits")]
     Shape,
     #[error("a host name or address, with a port if it has one, after `oci://`")]
     Host,
@@ -46,7 +46,7 @@ pub enum NoReference {
     Tag,
     #[error("`sha256:` and 64 lower-case hex digits after `@`")]
     Digest,
-    #[error("`@sha256:` and 64 hex digits at the end")]
+    #[error("`:TAG`, or `@sha256:` and 64 hex digits, at the end")]
     NoVersion,
 }
 

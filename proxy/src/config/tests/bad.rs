@@ -195,7 +195,7 @@ fn filters() {
         &[
             "3:3: found `a b`, wanted a name of 1 to 128 letters, digits, `_`, `.` and `-`",
             "4:19: found `router`, wanted `lockgate:NAME`, the path of a component or `oci://HOST/NAME@sha256:…` (`lockgate:router` is one that is shipped, `./router` a file)",
-            "5:19: found `oci://x/y.wasm`, wanted `@sha256:` and 64 hex digits at the end",
+            "5:19: found `oci://x/y.wasm`, wanted `:TAG`, or `@sha256:` and 64 hex digits, at the end",
             "5:47: found `denny`, wanted `deny`, `skip` or `reset` (`deny` is near)",
             "6:6: found no key `component`, wanted `component` with `lockgate:NAME`, the path of a component or `oci://HOST/NAME@sha256:…`",
             "9:22: found `idp`, wanted the name of a cluster, and there is none",
