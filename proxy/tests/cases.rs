@@ -242,6 +242,23 @@ ok      three
 }
 
 #[test]
+fn a_configuration_that_its_schema_does_not_know_is_told_once() {
+    let ran = test(
+        "component: lockgate:fault
+cases:
+- { name: one, config: { abrt: {} }, expect: { verdict: next } }
+",
+        &[],
+    );
+    assert!(
+        ran.out
+            .contains("cases.yaml:3:32: config: expected `abort`, found the unknown key `abrt`\n"),
+        "{}",
+        ran.out
+    );
+}
+
+#[test]
 fn as_a_document() {
     let ran = test(GUEST, &["--json"]);
     assert_eq!(ran.code, Some(1));

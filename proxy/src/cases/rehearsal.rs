@@ -11,7 +11,7 @@ use super::stage::{Scenery, Stage};
 use super::{Difference, Subject, message};
 use crate::client::Client;
 use crate::config::cases::{Case, Sample, SampleRequest, SampleTls, Step};
-use crate::config::{Filter, Mistake, filter_config};
+use crate::config::{Filter, Mistake, What, filter_config};
 use crate::exchange::{self, Rehearsed, Scene};
 use crate::filter::{BuildError, Granted, GrantedSecrets, Kind, Lines, LoadedFilter, Shared};
 use crate::http::Role;
@@ -53,7 +53,7 @@ pub async fn run(subject: &Subject<'_>, case: &Case, secrets: &[Arc<Secret>]) ->
         Ok(filter) => filter,
         Err(mistakes) => {
             let mistakes = mistakes.into_iter();
-            let told = mistakes.map(|mistake| refused(mistake.pointer, mistake.what.to_string()));
+            let told = mistakes.map(mistaken);
             report.differences = told.collect();
             return report;
         }
@@ -141,6 +141,23 @@ fn not_shown(sample: &Sample, kind: Kind) -> Option<Difference> {
         .to_owned(),
         found: found.to_owned(),
     })
+}
+
+/// What was wanted there is more than that the filter takes it, where that is known.
+fn mistaken(mistake: Mistake) -> Difference {
+    let difference = refused(mistake.pointer, mistake.what.to_string());
+    match mistake.what {
+        What::Found {
+            found,
+            wanted,
+            hint,
+        } => Difference {
+            expected: hint.map_or_else(|| wanted.clone(), |hint| format!("{wanted} ({hint})")),
+            found,
+            ..difference
+        },
+        What::Told { .. } => difference,
+    }
 }
 
 fn not_built(error: BuildError) -> Difference {

@@ -326,8 +326,8 @@ routes: { b: { config: { wants: { phases: [request] }, request: [respond 202 b] 
     let refused = outcomes(&guest(), "", "- { name: it, config: 5 }\n");
     assert_eq!(refused[0].differences[0].pointer, "/cases/0/config");
     assert_eq!(
-        refused[0].differences[0].found,
-        "found the number 5, wanted a map"
+        refused[0].differences[0].to_string(),
+        "config: expected a map, found the number 5"
     );
 }
 
