@@ -12,7 +12,7 @@ mod support;
 use std::env;
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
@@ -91,6 +91,29 @@ fn nothing_is_written_over() {
         told(&output)
     );
     assert_eq!(fs::read_to_string(mine).unwrap(), "mine");
+}
+
+/// As a rustup that has no toolchain for the folder.
+#[test]
+fn a_tool_that_is_there_and_cannot_run_says_why_itself() {
+    let project = Project::named("rust", "header-check", "without-toolchain");
+    let bin = project.folder.join("bin");
+    fs::create_dir(&bin).unwrap();
+    let cargo = bin.join("cargo");
+    fs::write(
+        &cargo,
+        "#!/bin/sh\necho 'no default is configured' >&2\nexit 1\n",
+    )
+    .unwrap();
+    fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut build = lockgate(&["filter", "build"]);
+    let output = build.arg(&project.folder).env("PATH", &bin).output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        told(&output),
+        "no default is configured\n`cargo --version` failed\n"
+    );
 }
 
 #[test]

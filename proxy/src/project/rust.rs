@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use super::tool::works;
+use super::tool::{run, works};
 use super::{BuildError, io, read};
 
 const TARGET: &str = "wasm32-wasip2";
@@ -40,10 +40,19 @@ pub(super) fn build(folder: &Path) -> Result<Vec<u8>, BuildError> {
 }
 
 fn require_tools(folder: &Path) -> Result<(), BuildError> {
-    if !works(Command::new("cargo").arg("--version").current_dir(folder)) {
-        return Err(BuildError::Missing {
-            what: "`cargo`, Rust's build tool".to_owned(),
-            get: "rustup, from https://rustup.rs".to_owned(),
+    let version = || {
+        let mut command = Command::new("cargo");
+        command.arg("--version").current_dir(folder);
+        command
+    };
+    if !works(&mut version()) {
+        return Err(match run(&mut version(), "cargo --version") {
+            // It is there, and has said why: a rustup without a toolchain, for one.
+            Err(BuildError::Failed(command)) => BuildError::Failed(command),
+            _ => BuildError::Missing {
+                what: "`cargo`, Rust's build tool".to_owned(),
+                get: "rustup, from https://rustup.rs".to_owned(),
+            },
         });
     }
     if !has_target(folder) {
