@@ -51,6 +51,7 @@ fn the_two_filters_in(language: &str) {
         answers_are_rewritten(&body_rewrite);
         requests_are_rewritten(&body_rewrite);
         if language == "c" {
+            it_is_built_for_another_world(&header_check);
             a_broken_program_changes_nothing(&body_rewrite);
         }
     }
@@ -76,23 +77,6 @@ fn what_is_missing_is_named_with_how_to_get_it() {
     }
 }
 
-#[test]
-fn nothing_is_written_over() {
-    let project = Project::named("c", "header-check", "here-already");
-    let mine = project.folder.join("filter.c");
-    fs::write(&mine, "mine").unwrap();
-    let mut again = lockgate(&["filter", "new", "here-already", "--lang", "js"]);
-    let output = again.current_dir(project.folder.parent().unwrap()).output();
-    let output = output.unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    assert!(
-        told(&output).contains("is here already"),
-        "{}",
-        told(&output)
-    );
-    assert_eq!(fs::read_to_string(mine).unwrap(), "mine");
-}
-
 /// As a rustup that has no toolchain for the folder.
 #[test]
 fn a_tool_that_is_there_and_cannot_run_says_why_itself() {
@@ -114,6 +98,23 @@ fn a_tool_that_is_there_and_cannot_run_says_why_itself() {
         told(&output),
         "no default is configured\n`cargo --version` failed\n"
     );
+}
+
+#[test]
+fn nothing_is_written_over() {
+    let project = Project::named("c", "header-check", "here-already");
+    let mine = project.folder.join("filter.c");
+    fs::write(&mine, "mine").unwrap();
+    let mut again = lockgate(&["filter", "new", "here-already", "--lang", "js"]);
+    let output = again.current_dir(project.folder.parent().unwrap()).output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        told(&output).contains("is here already"),
+        "{}",
+        told(&output)
+    );
+    assert_eq!(fs::read_to_string(mine).unwrap(), "mine");
 }
 
 #[test]
@@ -141,6 +142,24 @@ fn its_cases_pass(project: &Project) {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let all = format!("{}: {said}{}", project.language, told(&output));
     assert!(output.status.success(), "{all}");
+}
+
+/// By the same program, and over what an earlier build left.
+fn it_is_built_for_another_world(project: &Project) {
+    let source = project.folder.join("filter.c");
+    let text = fs::read_to_string(&source).unwrap();
+    let uses =
+        "  filter_string_t key;\n  filter_string_set(&key, \"seen\");\n  shared_remove(&key);\n";
+    let place = "  bool is_there =";
+    assert!(text.contains(place));
+    fs::write(&source, text.replace(place, &format!("{uses}{place}"))).unwrap();
+    let output = project.build_with(&["--world", "filter-full"], &[]);
+    assert!(output.status.success(), "{}", told(&output));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("lockgate:filter/shared@"), "{said}");
+    fs::write(&source, text).unwrap();
+    assert!(project.build());
+    its_cases_pass(project);
 }
 
 /// The component that is there stays.
@@ -288,25 +307,26 @@ impl Project {
                 // workspace did not need anyway, unless that fails.
                 let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.lock");
                 fs::copy(lock, self.folder.join("Cargo.lock")).unwrap();
-                let offline = self.build_with(&[("CARGO_NET_OFFLINE", "true")]);
+                let offline = self.build_with(&[], &[("CARGO_NET_OFFLINE", "true")]);
                 match offline.status.success() {
                     true => offline,
-                    false => self.build_with(&[]),
+                    false => self.build_with(&[], &[]),
                 }
             }
             "js" => {
                 if let Some(modules) = env::var_os("LOCKGATE_NODE_MODULES") {
                     symlink(modules, self.folder.join("node_modules")).unwrap();
                 }
-                self.build_with(&[])
+                self.build_with(&[], &[])
             }
-            _ => self.build_with(&[]),
+            _ => self.build_with(&[], &[]),
         }
     }
 
-    fn build_with(&self, variables: &[(&str, &str)]) -> Output {
+    fn build_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
         let mut build = lockgate(&["filter", "build"]);
-        build.arg(&self.folder).envs(variables.iter().copied());
+        build.arg(&self.folder).args(arguments);
+        build.envs(variables.iter().copied());
         // What the cargo of this test says about its own build.
         for outer in [
             "CARGO_ENCODED_RUSTFLAGS",

@@ -11,7 +11,7 @@ use wit_bindgen_core::Files;
 use wit_bindgen_core::wit_parser::{Resolve, WorldId};
 
 use super::tool::{pip_install, python_with, run, works};
-use super::{BuildError, build_dir, component, io, read};
+use super::{BuildError, WORLD, build_dir, component, io, read};
 
 /// What Debian calls the parts of clang and the C library that are needed.
 const DEBIAN: &str = "apt-get install clang lld wasi-libc libclang-rt-dev-wasm32";
@@ -128,6 +128,9 @@ fn bindings(wit: &Path, world: &str) -> anyhow::Result<Files> {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_path(wit)?;
     let world = resolve.select_world(&[package], Some(world))?;
+    // Files and types are named after the world: one that is built for another includes
+    // what it did before, and what an earlier build left is written over.
+    resolve.worlds[world].name = WORLD.to_owned();
     let options = Opts {
         rename: short_names(&resolve, world),
         ..Opts::default()
