@@ -45,6 +45,24 @@ fn the_two_filters_in(language: &str) {
         its_cases_pass(&header_check);
         only_those_with_the_field_pass(&header_check);
         a_bad_configuration_is_refused(&header_check);
+        match language {
+            "python" => what_it_says_is_logged(
+                &header_check,
+                (
+                    "def on_request(self, fields: bytes) -> Verdict:",
+                    "        ",
+                ),
+                "print('printed', self.require); {}['nothing']",
+                "KeyError: 'nothing' at=",
+            ),
+            "js" => what_it_says_is_logged(
+                &header_check,
+                ("onRequest(fields) {", "    "),
+                "console.log('printed', this.require); null.nothing;",
+                "the filter failed: error: TypeError: can't access property \"nothing\" of null (",
+            ),
+            _ => {}
+        }
         let body_rewrite = Project::new(language, "body-rewrite");
         assert!(body_rewrite.build());
         its_cases_pass(&body_rewrite);
@@ -142,6 +160,35 @@ fn its_cases_pass(project: &Project) {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let all = format!("{}: {said}{}", project.language, told(&output));
     assert!(output.status.success(), "{all}");
+}
+
+/// What is printed, and what nobody catches: by this line behind that one.
+fn what_it_says_is_logged(
+    project: &Project,
+    (before, indent): (&str, &str),
+    line: &str,
+    failed: &str,
+) {
+    let file = match project.language.as_str() {
+        "python" => "http_filter.py",
+        _ => "filter.js",
+    };
+    let source = project.folder.join(file);
+    let text = fs::read_to_string(&source).unwrap();
+    assert!(text.contains(before), "{text}");
+    let changed = text.replace(before, &format!("{before}\n{indent}{line}"));
+    fs::write(&source, changed).unwrap();
+    let output = project.build_with(&[], &[]);
+    assert!(output.status.success(), "{}", told(&output));
+    let mut test = lockgate(&["filter", "test", "cases.yaml"]);
+    test.current_dir(&project.folder)
+        .env("XDG_CACHE_HOME", project.folder.join("cache"));
+    let output = test.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("logged info: printed x-team\n"), "{said}");
+    let place = format!("{file}:");
+    let is_told = |line: &str| line.contains(failed) && line.contains(&place);
+    assert!(said.lines().any(is_told), "{said}");
 }
 
 /// By the same program, and over what an earlier build left.

@@ -1,5 +1,7 @@
 // Replaces a word in bodies of requests or of answers.
 
+import { log } from 'lockgate:filter/log@0.1.0';
+
 // The proxy checks the operator's `config:` by it, before `create`.
 const SCHEMA = {
   type: 'object',
@@ -117,6 +119,32 @@ function placesOf(word, body) {
   }
   return places;
 }
+
+// An error that is thrown would be a trap that says nothing. As a text, and for `create`
+// in a list of mistakes, it is the filter's error, and logged.
+function telling(method, told) {
+  return function (...given) {
+    try {
+      return method.apply(this, given);
+    } catch (error) {
+      const isError = error instanceof Error;
+      throw isError ? told(`${error} (${error.stack.split('\n')[0]})`) : error;
+    }
+  };
+}
+
+Filter.create = telling(Filter.create, (message) => [{ at: '', message }]);
+for (const name of Object.getOwnPropertyNames(Filter.prototype)) {
+  if (name.startsWith('on')) {
+    Filter.prototype[name] = telling(Filter.prototype[name], (message) => message);
+  }
+}
+
+// The engine's own console writes nowhere.
+for (const level of ['debug', 'info', 'warn', 'error']) {
+  console[level] = (...texts) => log(level, texts.join(' '), []);
+}
+console.log = console.info;
 
 // No verdict of this filter makes one.
 class Transform {

@@ -3,6 +3,7 @@ for the classes of an interface in a module of its name."""
 
 import json
 
+import output  # What is printed and raised is logged.
 from wit_world import exports
 from wit_world.imports.types import Manifest
 
