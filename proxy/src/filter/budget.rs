@@ -1,6 +1,7 @@
 //! CPU time: what one call may use, and what becomes of a filter that uses
 //! more again and again. Pure, except for the clock at the end.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -14,28 +15,34 @@ const MAX_PAUSE: Duration = Duration::from_secs(60);
 /// How often a running guest is looked at.
 pub const TICK: Duration = Duration::from_millis(1);
 
-/// The CPU time of one call, looked at only when an epoch ends: reading the
-/// clock is a system call. It counts from the first epoch that ends during the
-/// call, so a call may use up to one tick more.
+/// From a thread's clock as it was read for a call that begins, up to an epoch ago, to
+/// the first end of an epoch in it: what is not the call's doing, or not worth judging.
+const LEAD: Duration = TICK.saturating_mul(2);
+
+/// The CPU time of one call, looked at only when an epoch ends, when it waits, and at its
+/// end if an epoch ended meanwhile: reading the clock is a system call.
 ///
 /// The thread's clock goes on while a hypervisor holds the processor back, and a
-/// guest cannot help that. So a call is over only when the guest was also seen at
-/// work at as many ticks as its budget has, or when there is no such excuse.
+/// guest cannot help that. So time beyond the ticks at which the guest was seen at work is
+/// forgiven, as far as its filter has not been forgiven too much ([`Forgiven`]).
+///
+/// [`Forgiven`]: super::lenience::Forgiven
 #[derive(Debug, Default)]
 pub struct CpuBudget {
     limit: Duration,
-    /// The thread's clock at the first tick of the call.
-    first_tick: Option<Duration>,
-    /// Ticks after the first.
+    /// Of the time in which it was not seen at work.
+    forgivable: Duration,
+    /// The epoch in which the call began.
+    epoch: u32,
+    /// The clock when it was last looked at.
+    since: Duration,
+    /// What of the time until the first look does not count.
+    lead: Duration,
+    /// Ticks after the first look.
     ticks: u32,
-    /// CPU time before the last wait.
-    before: Duration,
     /// CPU time when it was last looked at.
     used: Duration,
 }
-
-/// No processor is held back for so many budgets.
-const NO_EXCUSE: u32 = 8;
 
 /// Whether a call may go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,13 +52,17 @@ pub enum Tick {
 }
 
 impl CpuBudget {
-    /// Begins a call.
-    pub fn start(&mut self, limit: Duration) {
-        self.limit = limit;
-        self.first_tick = None;
-        self.ticks = 0;
-        self.before = Duration::ZERO;
-        self.used = Duration::ZERO;
+    /// Begins a call in this epoch, and the clock stood at `now` at some time in it.
+    pub fn start(&mut self, limit: Duration, forgivable: Duration, epoch: u32, now: Duration) {
+        *self = Self {
+            limit,
+            forgivable,
+            epoch,
+            since: now,
+            lead: LEAD,
+            ticks: 0,
+            used: Duration::ZERO,
+        };
     }
 
     /// In words, for a call that is over.
@@ -65,32 +76,48 @@ impl CpuBudget {
     /// The call waits from here on, and what the thread does meanwhile is not
     /// its doing. What it has used so far counts.
     pub fn wait(&mut self, now: Duration) -> Tick {
-        let first_tick = self.first_tick.take().unwrap_or(now);
-        self.before += now.saturating_sub(first_tick);
-        self.judge(self.before)
+        self.look(now)
     }
 
     /// It goes on, and its time counts at once: it may wait again before an epoch
     /// ends.
     pub fn resume(&mut self, now: Duration) {
-        self.first_tick = Some(now);
+        self.since = now;
+        self.lead = Duration::ZERO;
     }
 
     /// An epoch ended, and the thread's clock stands at `now`.
     pub fn tick(&mut self, now: Duration) -> Tick {
-        let Some(first_tick) = self.first_tick else {
-            self.first_tick = Some(now);
-            return Tick::GoOn;
-        };
-        self.ticks = self.ticks.saturating_add(1);
-        self.judge(self.before + now.saturating_sub(first_tick))
+        if self.was_looked_at() {
+            self.ticks = self.ticks.saturating_add(1);
+        }
+        self.look(now)
     }
 
-    fn judge(&mut self, used: Duration) -> Tick {
-        self.used = used;
-        let seen_at_work = TICK.saturating_mul(self.ticks) >= self.limit;
-        let is_over = used >= self.limit && seen_at_work;
-        match is_over || used >= self.limit.saturating_mul(NO_EXCUSE) {
+    /// Whether the clock need not be read for a call that ends in this epoch.
+    pub fn is_short(&self, epoch: u32) -> bool {
+        !self.was_looked_at() && epoch.wrapping_sub(self.epoch) < 2
+    }
+
+    /// The call is over. Gives what it is to be forgiven, or [`Tick::Over`].
+    pub fn end(&mut self, now: Duration) -> Result<Duration, Tick> {
+        match self.look(now) {
+            Tick::GoOn => Ok(self.used.saturating_sub(self.limit)),
+            Tick::Over => Err(Tick::Over),
+        }
+    }
+
+    fn was_looked_at(&self) -> bool {
+        self.lead.is_zero()
+    }
+
+    fn look(&mut self, now: Duration) -> Tick {
+        let more = now.saturating_sub(self.since);
+        self.used += more.saturating_sub(std::mem::take(&mut self.lead));
+        self.since = now;
+        let unseen = self.used.saturating_sub(TICK.saturating_mul(self.ticks));
+        let counts = self.used - unseen.min(self.forgivable);
+        match counts >= self.limit {
             true => Tick::Over,
             false => Tick::GoOn,
         }
@@ -115,6 +142,27 @@ impl Clock {
             Clock::Task(meter) => meter.now(),
         }
     }
+
+    /// The same at some time in this epoch, which is the present one: read once in each.
+    pub fn about_now(&self, epoch: u32) -> Duration {
+        match self {
+            Clock::Thread => READ.with(|read| match read.get() {
+                Some((then, now)) if then == epoch => now,
+                _ => {
+                    let now = thread_cpu_time();
+                    read.set(Some((epoch, now)));
+                    now
+                }
+            }),
+            Clock::Task(meter) => meter.now(),
+        }
+    }
+}
+
+thread_local! {
+    /// In which epoch this thread's clock was last read for a call that began, and how it
+    /// stood.
+    static READ: Cell<Option<(u32, Duration)>> = const { Cell::new(None) };
 }
 
 /// The CPU time of one task among others of a thread. Only that thread writes.
@@ -152,7 +200,7 @@ impl Meter {
 }
 
 /// Enough for 584 years.
-fn nanoseconds(duration: Duration) -> u64 {
+pub fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
@@ -239,10 +287,16 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
+    /// A call that may use 3 ms and be forgiven 20, begun at this time of the clock.
+    fn begun(at: Duration) -> CpuBudget {
+        let mut budget = CpuBudget::default();
+        budget.start(3 * MS, 20 * MS, 0, at);
+        budget
+    }
+
     #[test]
     fn a_call_that_only_waits_is_never_over() {
-        let mut budget = CpuBudget::default();
-        budget.start(3 * MS);
+        let mut budget = begun(700 * MS);
         for _ in 0..1000 {
             assert_eq!(budget.tick(700 * MS), Tick::GoOn);
         }
@@ -250,22 +304,20 @@ mod tests {
 
     #[test]
     fn a_call_that_works_is_over_after_its_budget() {
-        let mut budget = CpuBudget::default();
-        budget.start(3 * MS);
+        let mut budget = begun(9 * MS);
         let ticks = [10, 11, 12, 13].map(|at| budget.tick(at * MS));
         assert_eq!(ticks, [Tick::GoOn, Tick::GoOn, Tick::GoOn, Tick::Over]);
-        budget.start(3 * MS);
+        let mut budget = begun(13 * MS);
         assert_eq!(budget.tick(14 * MS), Tick::GoOn);
     }
 
     #[test]
     fn a_processor_held_back_is_not_the_guests_fault() {
-        let mut budget = CpuBudget::default();
-        budget.start(3 * MS);
+        let mut budget = begun(9 * MS);
         assert_eq!([10, 20].map(|at| budget.tick(at * MS)), [Tick::GoOn; 2]);
         assert_eq!(budget.tick(21 * MS), Tick::GoOn);
         assert_eq!(budget.tick(22 * MS), Tick::Over);
-        budget.start(3 * MS);
+        let mut budget = begun(9 * MS);
         assert_eq!(
             [10, 34].map(|at| budget.tick(at * MS)),
             [Tick::GoOn, Tick::Over]
@@ -273,16 +325,47 @@ mod tests {
     }
 
     #[test]
-    fn waiting_costs_nothing_and_forgives_nothing() {
+    fn what_is_used_before_the_first_tick_and_after_the_last_counts() {
+        // One long instruction, and nothing behind it.
+        let mut budget = begun(9 * MS);
+        assert_eq!(budget.tick(40 * MS), Tick::Over);
+        let mut budget = begun(9 * MS);
+        assert_eq!(budget.end(40 * MS), Err(Tick::Over));
+        let mut budget = begun(9 * MS);
+        assert_eq!(budget.tick(10 * MS), Tick::GoOn);
+        assert_eq!(budget.end(40 * MS), Err(Tick::Over));
+    }
+
+    #[test]
+    fn who_was_forgiven_too_much_has_only_its_budget() {
+        let mut budget = begun(Duration::ZERO);
+        assert_eq!(budget.end(17 * MS), Ok(12 * MS));
+        budget.start(3 * MS, Duration::ZERO, 0, 20 * MS);
+        assert_eq!(budget.end(24 * MS), Ok(Duration::ZERO));
+        budget.start(3 * MS, Duration::ZERO, 0, 30 * MS);
+        assert_eq!(budget.end(35 * MS), Err(Tick::Over));
+    }
+
+    #[test]
+    fn the_clock_is_not_read_at_the_end_of_a_short_call() {
         let mut budget = CpuBudget::default();
-        budget.start(3 * MS);
+        budget.start(3 * MS, 20 * MS, u32::MAX, 9 * MS);
+        assert!([u32::MAX, 0].map(|epoch| budget.is_short(epoch)) == [true; 2]);
+        assert!(!budget.is_short(1));
+        budget.tick(10 * MS);
+        assert!(!budget.is_short(u32::MAX));
+    }
+
+    #[test]
+    fn waiting_costs_nothing_and_forgives_nothing() {
+        let mut budget = begun(9 * MS);
         assert_eq!([10, 11, 12].map(|at| budget.tick(at * MS)), [Tick::GoOn; 3]);
         assert_eq!(budget.wait(12 * MS), Tick::GoOn);
         budget.resume(900 * MS);
         assert_eq!(budget.tick(901 * MS), Tick::Over);
         // Also where no epoch ends between the waits.
-        budget.start(3 * MS);
-        for leg in 0..23 {
+        let mut budget = begun(Duration::ZERO);
+        for leg in 0..22 {
             budget.resume(1000 * leg * MS);
             assert_eq!(budget.wait((1000 * leg + 1) * MS), Tick::GoOn);
         }

@@ -417,7 +417,9 @@ pub(super) fn end<T>(
     let state = store.data_mut();
     wasi::flush(state);
     log::finish(state);
+    let in_time = state.end_budget();
     let outcome = state.check_host_calls().and(outcome);
+    let outcome = outcome.and_then(|value| in_time.map(|()| value));
     outcome.map_err(|error| failure(store, &error))
 }
 
@@ -512,7 +514,7 @@ pub(super) fn begin(store: &mut Store<HostState>, cpu: Duration) {
     ticker::begins();
     store.set_epoch_deadline(1);
     let state = store.data_mut();
-    state.budget.start(cpu);
+    state.begin_budget(cpu);
     state.log.start(state.owner.limits.max_log_lines);
     state.memory.has_refused = false;
 }

@@ -16,6 +16,7 @@ use super::granted::{Granted, GrantedSecrets, Shared};
 use super::instance::Instance;
 use super::interest::Interest;
 use super::job_state::JobState;
+use super::lenience::Forgiven;
 use super::module::Module;
 use super::state::{Owner, Remark};
 use crate::config::{
@@ -195,6 +196,7 @@ impl LoadedFilter {
             stats,
             call: filter.grants.call.clone(),
             granted,
+            forgiven: PerWorker::new(tally.iter().count(), Forgiven::default),
         });
         let whole =
             |failure: Failure| Refused::from(vec![mistake(&filter.pointer, failure.to_string())]);

@@ -33,6 +33,7 @@ mod interest;
 mod job;
 mod job_state;
 mod journal;
+mod lenience;
 mod library;
 mod loaded;
 mod log;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
+use wasmtime::Trap;
 
 use super::budget::{Clock, CpuBudget};
 use super::engine::MAX_TABLE_ELEMENTS;
@@ -13,8 +14,10 @@ use super::granted::Granted;
 use super::host::http_client::UnderWay;
 use super::interest::Interest;
 use super::journal::Journal;
+use super::lenience::Forgiven;
 use super::log::LogBudget;
 use super::names::Names;
+use super::ticker;
 use super::view::{Spent, View};
 use super::wasi::Wasi;
 use crate::config::{FilterLimits, Name};
@@ -62,6 +65,8 @@ pub struct Owner {
     /// Clusters that it may call.
     pub call: Vec<Name>,
     pub granted: Granted,
+    /// Of CPU time.
+    pub forgiven: PerWorker<Forgiven>,
 }
 
 impl Owner {
@@ -105,6 +110,7 @@ impl Owner {
             stats: Arc::new(PerWorker::new(1, FilterStats::default)),
             call: Vec::new(),
             granted: Granted::default(),
+            forgiven: PerWorker::new(1, Forgiven::default),
         }
     }
 }
@@ -284,6 +290,28 @@ impl HostState {
             None => Err(wasmtime::Error::msg(
                 "there is no exchange in `describe`, `create` and `wants`",
             )),
+        }
+    }
+
+    /// A call begins that may use so much CPU time.
+    pub fn begin_budget(&mut self, limit: Duration) {
+        let epoch = ticker::epochs();
+        let now = self.clock.about_now(epoch);
+        let forgivable = self.owner.forgiven.of(self.worker).begin(limit);
+        self.budget.start(limit, forgivable, epoch, now);
+    }
+
+    /// The call is over, and what it used since the last epoch is judged.
+    pub fn end_budget(&mut self) -> wasmtime::Result<()> {
+        if self.budget.is_short(ticker::epochs()) {
+            return Ok(());
+        }
+        match self.budget.end(self.clock.now()) {
+            Ok(forgiven) => {
+                self.owner.forgiven.of(self.worker).add(forgiven);
+                Ok(())
+            }
+            Err(_) => Err(Trap::Interrupt.into()),
         }
     }
 

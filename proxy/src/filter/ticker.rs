@@ -22,6 +22,9 @@ const LONG: Duration = Duration::from_millis(50);
 
 static IS_LONG: AtomicBool = AtomicBool::new(false);
 
+/// Epochs that ended, ever. A long one counts as ended when a guest begins in it.
+static EPOCHS: AtomicU32 = AtomicU32::new(0);
+
 /// Guests that were running at the end of an epoch, ever.
 static FELT: AtomicU32 = AtomicU32::new(0);
 
@@ -36,6 +39,7 @@ pub fn start(engine: &Engine) -> io::Result<()> {
         tickers(|all| all.push(own.clone()));
         let (mut quiet, mut seen) = (0, 0);
         while let Some(engine) = engine.upgrade() {
+            EPOCHS.fetch_add(1, Relaxed);
             engine.increment_epoch();
             drop(engine);
             let felt = FELT.load(Relaxed);
@@ -69,6 +73,11 @@ pub fn begins() {
     }
 }
 
+/// The number of the present epoch, from which it goes on to count around.
+pub fn epochs() -> u32 {
+    EPOCHS.load(Relaxed)
+}
+
 /// A guest was running when an epoch ended.
 pub fn is_felt() {
     FELT.fetch_add(1, Relaxed);
@@ -78,6 +87,7 @@ pub fn is_felt() {
 #[cold]
 fn shorten() {
     if IS_LONG.swap(false, Relaxed) {
+        EPOCHS.fetch_add(1, Relaxed);
         tickers(|all| all.iter().for_each(Thread::unpark));
     }
 }

@@ -264,7 +264,9 @@ impl Default for RawAbortOn {
 pub(in crate::config) struct RawFilterLimits {
     /// The component, and what it is unpacked from.
     pub(in crate::config) max_component_bytes: Size<KIB, GIB>,
-    /// CPU time of one call.
+    /// CPU time of one call. It is ended a millisecond or two later, or after one
+    /// instruction over much memory, which is not interrupted. Of time in which it was
+    /// not seen at work some is forgiven: the processor may have been held back.
     pub(in crate::config) cpu: Time<1, 10_000>,
     /// How long a version that shares in another form may take to bring all shared
     /// entries into it, before it serves.

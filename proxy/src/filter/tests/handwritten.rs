@@ -6,9 +6,11 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 
 use super::*;
 
+const TEXT: &str = include_str!("handwritten.wat");
+
 /// The module with the world that it is for, as a component.
-fn component() -> Vec<u8> {
-    let mut module = wat::parse_str(include_str!("handwritten.wat")).unwrap();
+fn component(text: &str) -> Vec<u8> {
+    let mut module = wat::parse_str(text).unwrap();
     let mut resolve = Resolve::default();
     let contract = include_str!("../../../../wit/filter.wit");
     let package = resolve.push_str("filter.wit", contract).unwrap();
@@ -19,7 +21,11 @@ fn component() -> Vec<u8> {
 }
 
 fn load() -> Arc<Module> {
-    let bytes = component();
+    load_of(TEXT)
+}
+
+fn load_of(text: &str) -> Arc<Module> {
+    let bytes = component(text);
     engine()
         .load(Digest::of(&bytes), &bytes, Pace::Full)
         .unwrap()
@@ -68,4 +74,46 @@ fn it_does_what_its_instructions_say() {
     );
     assert!(bench.request_field("x-seen-by").is_empty());
     assert_eq!(bench.lost(), 0);
+}
+
+/// A chain with a filter whose `on-request` fills so much memory with one instruction, of
+/// which it has 64 KiB more.
+fn filling(megabytes: usize) -> Bench {
+    let begin = "(global.set $free (i32.const 4096))";
+    let fill = format!(
+        "(memory.fill (i32.const 65536) (i32.const 1) (i32.const {}))",
+        megabytes << 20
+    );
+    let memory = format!("(memory (export \"memory\") {})", megabytes * 16 + 1);
+    let text = TEXT
+        .replace("(memory (export \"memory\") 1)", &memory)
+        .replace(begin, &format!("{begin}\n{fill}"));
+    let mut filter = entry("guest", json!({}));
+    filter.limits.cpu = Duration::from_millis(1);
+    filter.limits.memory_bytes = 512 << 20;
+    Bench::of([build_of(load_of(&text), &filter).unwrap()])
+}
+
+/// No epoch interrupts it, and none ends behind it: it is judged when it is over.
+#[test]
+fn one_long_instruction_is_an_overrun() {
+    let mut bench = filling(240);
+    let failed = failure(bench.on_request());
+    assert_eq!(failed.failure.fault, FilterFault::Overrun, "{failed}");
+}
+
+/// Each might be forgiven, and not one after the other.
+#[test]
+fn calls_that_are_somewhat_too_long_are_not_forgiven_again_and_again() {
+    let mut bench = filling(100);
+    let mut flows = (0..100).map(|_| {
+        bench.again();
+        bench.on_request()
+    });
+    let failed = flows.find_map(|flow| match flow {
+        Flow::Fail(failed) => Some(failed),
+        _ => None,
+    });
+    let failed = failed.expect("one of a hundred calls fails");
+    assert_eq!(failed.failure.fault, FilterFault::Overrun, "{failed}");
 }
