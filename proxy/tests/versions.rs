@@ -225,6 +225,21 @@ fn a_version_that_failed_is_known_after_a_restart_too() {
         records.contains("calls failed").then_some(())
     });
     proxy.stop();
+    // What the file says is known to be bad, so a strict start is none.
+    let folder = Proxy::folder();
+    put_guest(&folder);
+    let file = support::process::write_in(&folder, &yaml(&origin, &state, &bad));
+    let output = support::process::run(&["run", "--strict", "--config", &file]);
+    assert_eq!(output.status.code(), Some(2));
+    let told_by_it = String::from_utf8(output.stderr).unwrap();
+    for part in [
+        "lockgate.yaml:8:19: found a version that failed on its probation: ",
+        "wanted another component or another configuration",
+    ] {
+        assert!(told_by_it.contains(part), "{told_by_it}");
+    }
+    std::fs::remove_dir_all(folder).ok();
+
     let proxy = start(&origin, &state, &bad);
     assert_eq!(version_of(&proxy).as_deref(), Some("one"));
     assert_eq!(told(&proxy)["is"], "fell-back");

@@ -49,8 +49,9 @@ enum Command {
     /// it anew; a bad file changes nothing. SIGUSR2 and `lockgate upgrade` replace the
     /// program. SIGTERM drains, a second one ends at once.
     ///
-    /// A filter that cannot be built at the start is replaced by its last good
-    /// version, where one is known; with --strict the start is refused instead.
+    /// A filter that cannot be built at the start, or that failed on its probation
+    /// before, is replaced by its last good version, where one is known; with --strict
+    /// the start is refused instead.
     Run {
         /// The configuration file.
         #[arg(long, short, value_name = "FILE")]

@@ -40,7 +40,7 @@ pub struct Loader {
     pub inherited: Inherited,
     /// Where what is known of filter versions outlives the process.
     pub state: Option<Arc<Folder>>,
-    /// Whether a start is refused that would need a last good version.
+    /// Whether a start is refused in which another version would stand in for a bad one.
     pub strict: bool,
 }
 

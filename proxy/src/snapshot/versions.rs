@@ -239,10 +239,12 @@ impl Builder<'_> {
         if let Some(ready) = ready {
             let canary = canary.as_ref().and_then(Version::ready);
             let cast = Cast::of(ready, canary, self.past);
-            if let Some((instead, mistake)) = self.fallen_back(built.from, filter, &cast) {
-                return Some(built.stand_in(instead, vec![mistake]));
-            }
-            mistakes = cast.take_over(built.from.config);
+            let fallen_back = self.fallen_back(built.from, filter, &cast);
+            mistakes = match fallen_back {
+                Some((_, mistake)) if self.strict && built.from.before.is_none() => vec![mistake],
+                Some((instead, mistake)) => return Some(built.stand_in(instead, vec![mistake])),
+                None => cast.take_over(built.from.config),
+            };
             if mistakes.is_empty() {
                 return Some(built.take(cast));
             }
