@@ -1,9 +1,9 @@
 //! Compiled components on disk, so that a start does not compile.
 //!
 //! What is read here runs as native code. So the folder belongs to us and to
-//! nobody else, a file is checked the same way, and its content carries a
-//! digest, at its end. A file that fails any check is compiled anew, and the log
-//! says so. One that is good is mapped and not read: what is never run takes no
+//! nobody else, a file is checked the same way, and its content ends with the digest
+//! of the component that it is the code of, and with one of all that. A file that
+//! fails any check is compiled anew, and the log says so. One that is good is mapped and not read: what is never run takes no
 //! memory.
 
 use std::fs::File;
@@ -19,6 +19,11 @@ use crate::digest::Digest;
 use crate::{cache, private};
 
 const DIGEST_BYTES: usize = 32;
+/// Behind the compiled code.
+const END_BYTES: usize = 2 * DIGEST_BYTES;
+/// Of the form of files: each has names of its own, or versions of Lockgate that share a
+/// folder would write over each other's.
+const FORM: u8 = 2;
 /// Read at once to be hashed.
 const PIECE_BYTES: usize = 64 * 1024;
 
@@ -36,6 +41,8 @@ enum Unusable {
     Unreadable(#[from] private::Unreadable),
     #[error("its content is damaged")]
     Damaged,
+    #[error("it is the code of another component")]
+    Foreign,
     #[error("does not fit this engine: {0:#}")]
     Unfit(wasmtime::Error),
 }
@@ -43,6 +50,7 @@ enum Unusable {
 impl Library {
     pub fn open(dir: PathBuf, engine: &Engine) -> Self {
         let mut hasher = DefaultHasher::new();
+        FORM.hash(&mut hasher);
         engine.precompile_compatibility_hash().hash(&mut hasher);
         Self {
             dir,
@@ -53,7 +61,7 @@ impl Library {
     /// The compiled form of a component, if it is here and good.
     pub fn find(&self, engine: &Engine, digest: &Digest) -> Option<Component> {
         let path = self.path(digest);
-        match self.read(engine, &path) {
+        match self.read(engine, digest, &path) {
             Ok(component) => Some(component),
             Err(Unusable::Unreadable(reason)) if reason.is_missing() => None,
             Err(reason) => {
@@ -89,15 +97,16 @@ impl Library {
     }
 
     #[allow(unsafe_code)] // There is no safe way to load compiled code.
-    fn read(&self, engine: &Engine, path: &Path) -> Result<Component, Unusable> {
+    fn read(&self, engine: &Engine, digest: &Digest, path: &Path) -> Result<Component, Unusable> {
         let (mut file, length) = private::open(&self.dir, path)?;
-        if !is_whole(&mut file, length).map_err(private::Unreadable::from)? {
-            return Err(Unusable::Damaged);
+        let component = component_of(&mut file, length).map_err(private::Unreadable::from)?;
+        if component.ok_or(Unusable::Damaged)? != *digest {
+            return Err(Unusable::Foreign);
         }
         cache::note_use(&file);
         // SAFETY: the bytes are those that `write` kept: only this user could
-        // have written the file, or put another in its place since, and they
-        // match the digest behind them. Files here are replaced and never
+        // have written the file, or put another in its place since, they match the
+        // digest behind them, and that of this component is among them. Files here are replaced and never
         // changed, so the mapping stays as it is. wasmtime checks version and
         // settings itself, and passes over what stands behind its own sections.
         unsafe { Component::deserialize_file(engine, path) }.map_err(Unusable::Unfit)
@@ -105,15 +114,20 @@ impl Library {
 
     fn write(&self, digest: &Digest, component: &Component) -> io::Result<()> {
         let compiled = component.serialize().map_err(io::Error::other)?;
-        let whole: [&[u8]; 2] = [&compiled, &Sha256::digest(&compiled)];
+        let component = digest.bytes();
+        let mut hasher = Sha256::new();
+        hasher.update(&compiled);
+        hasher.update(component);
+        let whole: [&[u8]; 3] = [&compiled, component, &hasher.finalize()];
         private::write(&self.dir, &self.path(digest), &whole)
     }
 }
 
-/// Whether the compiled code matches the digest behind it.
-fn is_whole(file: &mut File, length: u64) -> io::Result<bool> {
-    let Some(compiled) = length.checked_sub(DIGEST_BYTES as u64) else {
-        return Ok(false);
+/// The digest of the component whose code this is, if all of it matches the digest at its
+/// end.
+fn component_of(file: &mut File, length: u64) -> io::Result<Option<Digest>> {
+    let Some(compiled) = length.checked_sub(END_BYTES as u64) else {
+        return Ok(None);
     };
     let mut hasher = Sha256::new();
     let mut piece = vec![0; PIECE_BYTES];
@@ -124,8 +138,10 @@ fn is_whole(file: &mut File, length: u64) -> io::Result<bool> {
             count => hasher.update(&piece[..count]),
         }
     }
-    let mut digest = [0; DIGEST_BYTES];
+    let (mut component, mut digest) = ([0; DIGEST_BYTES], [0; DIGEST_BYTES]);
     file.seek(SeekFrom::Start(compiled))?;
+    file.read_exact(&mut component)?;
     file.read_exact(&mut digest)?;
-    Ok(hasher.finalize().as_slice() == digest)
+    hasher.update(component);
+    Ok((hasher.finalize().as_slice() == digest).then_some(component.into()))
 }

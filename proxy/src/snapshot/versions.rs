@@ -238,7 +238,8 @@ impl Builder<'_> {
         let ready = stable.ready().filter(|_| mistakes.is_empty());
         if let Some(ready) = ready {
             let canary = canary.as_ref().and_then(Version::ready);
-            let cast = Cast::of(ready, canary, self.past);
+            let block = filter.written(built.from.config.folder());
+            let cast = Cast::of(ready, canary, self.past, &block);
             let fallen_back = self.fallen_back(built.from, filter, &cast);
             mistakes = match fallen_back {
                 Some((_, mistake)) if self.strict && built.from.before.is_none() => vec![mistake],

@@ -20,6 +20,10 @@ impl Folder {
     }
 
     fn load(&self) -> Arc<Module> {
+        self.load_of(guests::component())
+    }
+
+    fn load_of(&self, component: &[u8]) -> Arc<Module> {
         let options = EngineOptions {
             cache_dir: Some(self.0.clone()),
             max_instances: 10,
@@ -27,11 +31,7 @@ impl Folder {
         };
         FilterEngine::start(options)
             .unwrap()
-            .load(
-                Digest::of(guests::component()),
-                guests::component(),
-                Pace::Full,
-            )
+            .load(Digest::of(component), component, Pace::Full)
             .unwrap()
     }
 
@@ -87,6 +87,17 @@ fn a_damaged_file_is_made_anew() {
         assert_eq!(folder.load().manifest().name, "guest");
         assert_eq!(fs::read(folder.only_file()).unwrap().len(), good.len());
     }
+}
+
+#[test]
+fn the_code_of_another_component_is_not_run() {
+    let (folder, other) = (Folder::new(), Folder::new());
+    folder.load();
+    other.load_of(guests::job());
+    let good = fs::read(folder.only_file()).unwrap();
+    fs::copy(other.only_file(), folder.only_file()).unwrap();
+    assert_eq!(folder.load().manifest().name, "guest");
+    assert_eq!(fs::read(folder.only_file()).unwrap(), good);
 }
 
 #[test]
