@@ -573,6 +573,40 @@ fn a_promoted_canary_takes_the_filters_place_across_reloads_and_restarts() {
 }
 
 #[test]
+fn a_decision_holds_until_the_block_says_something_else() {
+    let (origin, state) = (Origin::saying("body"), State::new());
+    let rules = json!({ "percent": 0 });
+    let block = with_canary(&version("two", &[]), &rules);
+    let proxy = start_trial(&origin, &state, &block);
+    assert_eq!(decide(&proxy, "promote").0, 200);
+    // What is written otherwise and says the same, a default among it.
+    let same = yaml(&origin, &state, &block);
+    let same = same.replace("{\"guest\":{", "{\"guest\":{\"isolation\":\"shared\",");
+    proxy.edit(&format!("# A comment.\n{same}"));
+    assert!(proxy.reload().ok);
+    assert_eq!(told(&proxy)["is"], "promoted");
+
+    let mut other = block;
+    for (at, value) in [
+        ("/canary/percent", json!(1)),
+        ("/canary/sticky_by", json!("header:x-user")),
+        ("/canary/promote_after", json!("1h")),
+        ("/canary/abort_on", json!({ "min_calls": 1000 })),
+        ("/probation/min_faults", json!(4)),
+        ("/on_bad", json!("keep")),
+    ] {
+        let (inside, key) = at.rsplit_once('/').unwrap();
+        other.pointer_mut(inside).unwrap()[key] = value;
+        proxy.edit(&yaml(&origin, &state, &other));
+        assert!(proxy.reload().ok);
+        let told = told(&proxy);
+        assert_eq!(told["is"], "file", "{at}");
+        assert!(!told["canary"].is_null(), "{at}: it is tried again");
+        assert_eq!(decide(&proxy, "promote").0, 200, "{at}");
+    }
+}
+
+#[test]
 fn canaries_are_decided_about_by_command_too() {
     let (origin, state) = (Origin::saying("body"), State::new());
     let rules = json!({ "percent": 0 });

@@ -9,7 +9,7 @@ mod listener;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,6 +77,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// The folder that paths in the main file are relative to.
+    pub fn folder(&self) -> &Path {
+        let file = self.files.first().and_then(|file| file.parent());
+        file.unwrap_or(Path::new(""))
+    }
+
     /// The rules of a filter's canary.
     pub fn canary(&self, filter: &str) -> Option<&Canary> {
         let mut filters = self.filters.iter();

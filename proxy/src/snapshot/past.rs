@@ -23,16 +23,19 @@ impl Past {
         self.records.filters.get(filter)?.good.as_ref()
     }
 
-    /// What was decided about these two versions, if anything.
+    /// What was decided about these two versions, if anything, where the file says what it
+    /// said then.
     pub(super) fn decided(
         &self,
         stable: &LoadedFilter,
         canary: &LoadedFilter,
+        block: &str,
     ) -> Option<&Decision> {
         let record = self.records.filters.get(stable.name())?;
-        let decision = record.decision.as_ref()?;
+        let settled = record.decision.as_ref()?;
+        let decision = &settled.decision;
         let is_same = decision.stable == stable.identity() && decision.canary == canary.identity();
-        is_same.then_some(decision)
+        (is_same && settled.block == block).then_some(decision)
     }
 
     /// Why a version failed on its probation, if it did.

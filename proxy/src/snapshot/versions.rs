@@ -156,10 +156,10 @@ struct Cast {
 }
 
 impl Cast {
-    fn of(stable: Ready, canary: Option<Ready>, past: &Past) -> Self {
+    fn of(stable: Ready, canary: Option<Ready>, past: &Past, block: &str) -> Self {
         let decided = canary
             .as_ref()
-            .and_then(|canary| past.decided(&stable.filter, &canary.filter));
+            .and_then(|canary| past.decided(&stable.filter, &canary.filter, block));
         let (serving, reason, why) = match (canary, decided) {
             (Some(canary), Some(decision)) => match decision.verdict {
                 Verdict::Promoted => (canary, Reason::Promoted, &decision.why),

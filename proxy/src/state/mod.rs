@@ -16,7 +16,7 @@ use std::{fs, io::Read};
 
 use crate::digest::Digest;
 use crate::private::{self, Unreadable};
-pub use records::{Decision, Failed, Good, Record, Records, Verdict};
+pub use records::{Decision, Failed, Good, Record, Records, Settled, Verdict};
 
 /// The records' file inside the folder.
 const RECORDS: &str = "filters.json";

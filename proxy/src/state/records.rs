@@ -20,7 +20,17 @@ pub struct Record {
     pub failed: Vec<Failed>,
     /// What became of its canary.
     #[serde(default)]
-    pub decision: Option<Decision>,
+    pub decision: Option<Settled>,
+}
+
+/// A decision, and the block of the file that it holds for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settled {
+    #[serde(flatten)]
+    pub decision: Decision,
+    /// [`Filter::written`]. What was decided before that was noted holds for none.
+    #[serde(default)]
+    pub block: String,
 }
 
 /// That a canary took its filter's place or was given up. It holds until the file

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Name;
 use crate::config::cases::Case;
 use crate::config::oci::Reference;
+use crate::digest::Digest;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Filter {
@@ -106,6 +107,24 @@ impl Filter {
     /// Whether it has no effect on exchanges.
     pub fn is_shadow(&self) -> bool {
         self.trial() == Some("shadow")
+    }
+
+    /// Equal where the file says the same of it, in whatever order, and other where a key
+    /// of it or of its canary does not. Paths of components are taken from this folder,
+    /// that of the file: the file may have moved, and may be named otherwise.
+    pub fn written(&self, folder: &Path) -> String {
+        let mut block = self.clone();
+        let own = std::iter::once(&mut block.component);
+        let canary = block.canary.iter_mut().map(|canary| &mut canary.component);
+        let shadow = block.shadow.iter_mut().map(|shadow| &mut shadow.component);
+        for component in own.chain(canary).chain(shadow) {
+            if let ComponentSource::File(path) = component
+                && let Ok(inside) = path.strip_prefix(folder)
+            {
+                *path = inside.to_owned();
+            }
+        }
+        Digest::of(format!("{block:?}").as_bytes()).hex()
     }
 
     /// The canary as the entry of a filter.

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use crate::config::Name;
 use crate::filter::LoadedFilter;
 use crate::snapshot::{Past, Snapshot};
-use crate::state::{Build, Decision, Failed, Folder, Good, Record, Records, Verdict};
+use crate::state::{Build, Decision, Failed, Folder, Good, Record, Records, Settled, Verdict};
 use probation::{Finding, Probation};
 use shown::Facts;
 pub use shown::Known;
@@ -183,7 +183,7 @@ impl Versions {
             return Err(Undecided::Another { filter });
         }
         if let Some(version) = self.filters.get_mut(&name) {
-            version.decided(decision.clone());
+            version.decided(decision.clone(), &name, snapshot);
         }
         self.keep(snapshot, Build::MayBeUnderWay);
         let filter = name;
@@ -237,7 +237,7 @@ impl Version {
         let rules = snapshot.config.canary(name);
         let decision = self.trial.as_ref().zip(rules);
         if let Some(decision) = decision.and_then(|(trial, rules)| trial.look(rules, now)) {
-            self.decided(decision.clone());
+            self.decided(decision.clone(), name, snapshot);
             let filter = name.clone();
             return (true, Some(Event::Decided { filter, decision }));
         }
@@ -283,12 +283,15 @@ impl Version {
         }
     }
 
-    fn decided(&mut self, decision: Decision) {
+    fn decided(&mut self, decision: Decision, name: &Name, snapshot: &Snapshot) {
         if decision.verdict == Verdict::Promoted {
             let is_other = |failed: &Failed| failed.identity != decision.canary;
             self.record.failed.retain(is_other);
         }
-        self.record.decision = Some(decision);
+        let config = &snapshot.config;
+        let block = config.filters.iter().find(|filter| filter.name == *name);
+        let block = block.map(|filter| filter.written(config.folder()));
+        self.record.decision = block.map(|block| Settled { decision, block });
         self.trial = None;
     }
 
