@@ -34,6 +34,9 @@ use crate::config::{self, Places};
 use crate::filter::Module;
 use crate::secrets::{self, Secret};
 
+/// For all cases that run one after the other: a filter's checks, or one case of a file.
+const LONGEST: Duration = Duration::from_secs(60);
+
 /// The filter that cases are about.
 pub struct Subject<'a> {
     pub module: &'a Arc<Module>,
@@ -93,12 +96,21 @@ impl Outcome {
 }
 
 /// Runs cases one after the other, on a thread of their own. Blocks until the last one
-/// has ended.
+/// has ended, or the time for all of them: then the one under way differs in that, and is
+/// the last one that is told of.
 pub fn run(subject: &Subject<'_>, cases: &[Case]) -> Result<Vec<Outcome>, CannotRun> {
+    run_within(subject, cases, LONGEST)
+}
+
+fn run_within(
+    subject: &Subject<'_>,
+    cases: &[Case],
+    longest: Duration,
+) -> Result<Vec<Outcome>, CannotRun> {
     thread::scope(|scope| {
         let running = thread::Builder::new()
             .name("cases".to_owned())
-            .spawn_scoped(scope, || run_here(subject, cases))
+            .spawn_scoped(scope, || run_here(subject, cases, Time::new(longest)))
             .map_err(CannotRun)?;
         match running.join() {
             Ok(outcomes) => outcomes,
@@ -107,23 +119,49 @@ pub fn run(subject: &Subject<'_>, cases: &[Case]) -> Result<Vec<Outcome>, Cannot
     })
 }
 
-fn run_here(subject: &Subject<'_>, cases: &[Case]) -> Result<Vec<Outcome>, CannotRun> {
+/// How long cases may take together.
+#[derive(Debug, Clone, Copy)]
+struct Time {
+    longest: Duration,
+    ends_at: Instant,
+}
+
+impl Time {
+    fn new(longest: Duration) -> Self {
+        Self {
+            longest,
+            ends_at: Instant::now() + longest,
+        }
+    }
+
+    fn left(self) -> Duration {
+        self.ends_at.saturating_duration_since(Instant::now())
+    }
+}
+
+fn run_here(subject: &Subject<'_>, cases: &[Case], time: Time) -> Result<Vec<Outcome>, CannotRun> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
         .map_err(CannotRun)?;
     let tasks = LocalSet::new();
-    let outcomes = cases
-        .iter()
-        .map(|case| tasks.block_on(&runtime, run_one(subject, case)));
-    Ok(outcomes.collect())
+    let mut outcomes = Vec::new();
+    for case in cases {
+        let outcome = tasks.block_on(&runtime, run_one(subject, case, time));
+        let is_last = !outcome.passed() && time.left().is_zero();
+        outcomes.push(outcome);
+        if is_last {
+            break;
+        }
+    }
+    Ok(outcomes)
 }
 
-async fn run_one(subject: &Subject<'_>, case: &Case) -> Outcome {
+async fn run_one(subject: &Subject<'_>, case: &Case, time: Time) -> Outcome {
     let own = case.secrets.iter().map(Secret::new);
     let known: Vec<_> = own.chain(subject.secrets.iter().cloned()).collect();
     let started = Instant::now();
-    let report = rehearsal::run(subject, case, &known).await;
+    let report = rehearsal::run(subject, case, &known, time).await;
     let took = started.elapsed();
     let from_env = case.masked.iter().cloned();
     let from_env = from_env.map(|bytes| Arc::new(secrets::Value::first(bytes)));

@@ -8,7 +8,7 @@ use super::compare::compare;
 use super::connection;
 use super::found::{Found, Told, Traces};
 use super::stage::{Scenery, Stage};
-use super::{Difference, Subject, message};
+use super::{Difference, Subject, Time, message};
 use crate::client::Client;
 use crate::config::cases::{Case, Sample, SampleRequest, SampleTls, Step};
 use crate::config::{Filter, Mistake, What, filter_config};
@@ -39,8 +39,14 @@ pub struct Report {
     pub notes: Vec<String>,
 }
 
-/// Runs a case with these secrets. The first exchange that differs is the last one.
-pub async fn run(subject: &Subject<'_>, case: &Case, secrets: &[Arc<Secret>]) -> Report {
+/// Runs a case with these secrets, in the time that is left. The first exchange that
+/// differs is the last one.
+pub async fn run(
+    subject: &Subject<'_>,
+    case: &Case,
+    secrets: &[Arc<Secret>],
+    time: Time,
+) -> Report {
     let mut report = Report::default();
     let kind = subject.module.kind();
     report.differences = { case.steps.iter() }
@@ -81,13 +87,18 @@ pub async fn run(subject: &Subject<'_>, case: &Case, secrets: &[Arc<Secret>]) ->
         }
     };
     lines.take();
-    let rehearsal = Rehearsal { case, lines, stats };
+    let rehearsal = Rehearsal {
+        case,
+        lines,
+        stats,
+        time,
+    };
     let mut stage = Stage::new(&filter, loaded);
     for (index, step) in case.steps.iter().enumerate() {
-        for time in 0..step.repeat {
+        for turn in 0..step.repeat {
             rehearsal.step(&mut stage, step, &mut report).await;
             if !report.differences.is_empty() {
-                report.say_when(case, index, time, step.repeat);
+                report.say_when(case, index, turn, step.repeat);
                 return report;
             }
         }
@@ -177,19 +188,25 @@ struct Rehearsal<'a> {
     case: &'a Case,
     lines: Arc<Lines>,
     stats: Arc<PerWorker<FilterStats>>,
+    time: Time,
 }
 
 impl Rehearsal<'_> {
     async fn step(&self, stage: &mut Stage, step: &Step, report: &mut Report) {
+        let left = self.time.left();
+        if left.is_zero() {
+            return report.differences.push(self.late(step));
+        }
         let scenery = stage.set(step);
         let before = self.faults();
         let told = {
             let telling = pin!(self.tell(stage, &scenery, &step.sample));
-            tokio::time::timeout(LONGEST, telling).await
+            tokio::time::timeout(LONGEST.min(left), telling).await
         };
         let told = match told {
             Ok(Ok(told)) => told,
             Ok(Err(difference)) => return report.differences.push(difference),
+            Err(_) if left < LONGEST => return report.differences.push(self.late(step)),
             Err(_) => {
                 return report.differences.push(Difference {
                     pointer: step.sample.pointer().to_owned(),
@@ -232,6 +249,19 @@ impl Rehearsal<'_> {
         );
         report.differences = compare(&step.expect, &found);
         report.notes = notes;
+    }
+
+    /// The time for everything is over.
+    fn late(&self, step: &Step) -> Difference {
+        Difference {
+            pointer: step.sample.pointer().to_owned(),
+            what: "time".to_owned(),
+            expected: format!(
+                "an end within {:?}, cases before it included",
+                self.time.longest
+            ),
+            found: "none".to_owned(),
+        }
     }
 
     async fn tell(

@@ -1,8 +1,9 @@
 //! Cases of a guest that does what it is told.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use super::{Outcome, Subject, run};
+use super::{LONGEST, Outcome, Subject, run_within};
 use crate::config::load_cases_text;
 use crate::digest::Digest;
 use crate::filter::tests::guests;
@@ -29,6 +30,15 @@ fn caller() -> Arc<Module> {
 
 /// What came of these cases of a filter `mine`, of which `head` says more.
 fn outcomes(module: &Arc<Module>, head: &str, cases: &str) -> Vec<Outcome> {
+    outcomes_within(module, head, cases, LONGEST)
+}
+
+fn outcomes_within(
+    module: &Arc<Module>,
+    head: &str,
+    cases: &str,
+    longest: Duration,
+) -> Vec<Outcome> {
     let text = format!("name: mine\ncomponent: ./guest.wasm\n{head}\ncases:\n{cases}");
     let env = |name: &str| (name == "TOKEN").then(|| "correct-horse".to_owned());
     let file = load_cases_text(&text, "x.yaml", &env).unwrap_or_else(|error| panic!("{error}"));
@@ -38,7 +48,7 @@ fn outcomes(module: &Arc<Module>, head: &str, cases: &str) -> Vec<Outcome> {
         secrets: &[],
         places: &file.places,
     };
-    run(&subject, &file.cases).unwrap()
+    run_within(&subject, &file.cases, longest).unwrap()
 }
 
 /// That exactly these differences and notes are told of one case of the guest.
@@ -364,5 +374,23 @@ fn what_is_secret_is_masked() {
     assert_eq!(
         told(outcome),
         ["request.headers.x-key: expected `***`, found `as ***`"]
+    );
+}
+
+#[test]
+fn all_cases_together_have_an_end() {
+    let delayed = config("request", "request: [delay 9000]");
+    let fast = config("request", "request: []");
+    let cases = format!("- name: delayed\n{delayed}  repeat: 1000\n- name: after it\n{fast}");
+    let head = "limits: { max_delay: 10s }";
+    let outcomes = outcomes_within(&guest(), head, &cases, Duration::from_millis(200));
+    let names: Vec<_> = outcomes.iter().map(|outcome| &*outcome.name).collect();
+    assert_eq!(names, ["delayed"]);
+    assert_eq!(
+        told(&outcomes[0]),
+        [
+            "time: expected an end within 200ms, cases before it included, found none",
+            "note: time 1 of 1000"
+        ]
     );
 }

@@ -103,17 +103,19 @@ fn run_file(
 ) -> anyhow::Result<()> {
     let part = options.name.as_deref().unwrap_or_default();
     let wanted = file.cases.iter().filter(|case| case.name.contains(part));
-    let wanted: Vec<_> = wanted.cloned().collect();
     let subject = Subject {
         module,
         filter: &file.filter,
         secrets: &[],
         places: &file.places,
     };
-    let outcomes = cases::run(&subject, &wanted)?.into_iter();
-    report
-        .outcomes
-        .extend(outcomes.map(|outcome| (file.clone(), outcome)));
+    // Each by itself: a file may have any number of them.
+    for case in wanted {
+        let outcomes = cases::run(&subject, std::slice::from_ref(case))?.into_iter();
+        report
+            .outcomes
+            .extend(outcomes.map(|outcome| (file.clone(), outcome)));
+    }
     Ok(())
 }
 

@@ -27,6 +27,7 @@ use crate::config::raw::{
 };
 use crate::config::secret::{Secret, SecretBytes, SecretSource, WANTED};
 use crate::config::words;
+use crate::http::framing::is_bodiless;
 use crate::stats::filter::FAULTS;
 
 /// Whose cases they are.
@@ -313,7 +314,15 @@ impl Checker<'_> {
                 Some(&raw.trailers),
             ),
         };
-        (!raw.unavailable).then_some(response)
+        if raw.unavailable {
+            self.refuse_answer(
+                at,
+                "it without `unavailable`, with which there is no answer",
+            );
+            return None;
+        }
+        self.check_bodiless(at, &response);
+        Some(response)
     }
 
     fn answer(&mut self, at: &str, raw: &RawAnswer) -> Option<Answer> {
@@ -323,12 +332,36 @@ impl Checker<'_> {
             headers: self.sent_fields(&below(at, "headers"), &raw.headers),
             body: self.body(at, raw.body.as_ref(), raw.body_base64.as_ref(), None),
         };
+        match raw.error {
+            Some(_) => self.refuse_answer(at, "it without `error`, with which there is no answer"),
+            None => self.check_bodiless(at, &response),
+        }
         Some(Answer {
             cluster: raw.cluster.as_deref()?.into(),
             method,
             path: raw.path.clone(),
             outcome: raw.error.map_or(Ok(response), Err),
         })
+    }
+
+    /// What is said of an answer that is none.
+    fn refuse_answer(&mut self, at: &str, wanted: &str) {
+        for key in ["status", "headers", "body", "body_base64", "trailers"] {
+            self.refuse_key(&below(at, key), key, wanted);
+        }
+    }
+
+    /// An answer that no origin could give.
+    fn check_bodiless(&mut self, at: &str, response: &SampleResponse) {
+        let SampleResponse { status, body, .. } = response;
+        if is_bodiless(&Method::GET, *status)
+            && !(body.pieces.is_empty() && body.trailers.is_empty())
+        {
+            let wanted = format!("none of it with the status {}", status.as_u16());
+            for key in ["body", "body_base64", "trailers"] {
+                self.refuse_key(&below(at, key), key, &wanted);
+            }
+        }
     }
 
     fn body(

@@ -109,7 +109,7 @@ pub(in crate::config) struct RawCase {
     pub(in crate::config) expect: RawExpect,
     /// Several exchanges in order instead of one: they share the filter's state.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(with = "Vec<RawStep>")]
+    #[schemars(with = "Vec<RawStep>", length(min = 1))]
     pub(in crate::config) steps: Items<RawStep>,
 }
 

@@ -42,6 +42,39 @@ fn structure() {
 }
 
 #[test]
+fn what_means_nothing() {
+    check(
+        "component: ./a.wasm
+cases:
+- name: a
+  steps: []
+- name: b
+  response: { status: 200, body: x, unavailable: true }
+  answers: [ { cluster: a, status: 503, error: timeout } ]
+- name: c
+  response: { status: 204, body: abc }
+  answers: [ { cluster: a, status: 304, body_base64: [YWJj] } ]
+- name: d
+  response: { status: 204, trailers: { x-a: b } }
+- name: e
+  response: { status: 204, headers: { x-a: b } }
+  answers: [ { cluster: a, error: timeout }, { cluster: a, status: 304 } ]
+- name: f
+  response: { unavailable: true }
+",
+        &[
+            "4:10: found an empty list, wanted at least 1 item",
+            "6:15: found `status`, wanted it without `unavailable`, with which there is no answer",
+            "6:28: found `body`, wanted it without `unavailable`, with which there is no answer",
+            "7:28: found `status`, wanted it without `error`, with which there is no answer",
+            "9:28: found `body`, wanted none of it with the status 204",
+            "10:41: found `body_base64`, wanted none of it with the status 304",
+            "12:28: found `trailers`, wanted none of it with the status 204",
+        ],
+    );
+}
+
+#[test]
 fn values() {
     check(
         "component: ./a.wasm
