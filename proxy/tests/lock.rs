@@ -214,3 +214,51 @@ fn a_shadow_that_may_call_more_waits_for_the_lock() {
     lock(&folder);
     assert_eq!(reload(&proxy), [""; 0]);
 }
+
+#[test]
+fn a_lock_that_has_a_filter_twice_is_refused_with_its_place() {
+    let origin = Origin::saying("ok");
+    let folder = Proxy::folder();
+    let file = folder.join("lockgate.yaml");
+    std::fs::write(folder.join("mine.wasm"), guests::component()).unwrap();
+    std::fs::write(&file, policy(&origin, "")).unwrap();
+    lock(&folder);
+    let path = folder.join("lockgate.lock");
+    let entry = locked(&folder)["mine"].to_string();
+    std::fs::write(&path, format!("{{\"mine\":{entry},\n \"mine\":{entry}}}")).unwrap();
+    let output = run(&["check", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let told = "a `lockgate.lock` that is none: `mine` a second time at line 2 column";
+    assert!(text.contains(told), "{text}");
+    std::fs::remove_dir_all(folder).ok();
+}
+
+#[test]
+fn a_lock_that_cannot_be_written_is_told_with_its_path() {
+    let origin = Origin::saying("ok");
+    let folder = Proxy::folder();
+    std::fs::write(folder.join("mine.wasm"), guests::component()).unwrap();
+    std::fs::write(folder.join("lockgate.yaml"), policy(&origin, "")).unwrap();
+    let path = folder.join("lockgate.lock");
+    std::fs::create_dir(&path).unwrap();
+    let output = lockgate(&["filter", "lock", "--config"])
+        .arg(folder.join("lockgate.yaml"))
+        .output()
+        .unwrap();
+    assert!(!output.status.success(), "{output:?}");
+    let text = String::from_utf8_lossy(&output.stderr);
+    let told = format!(
+        "cannot write `{}`, wanted a file that can be replaced, or none",
+        path.display()
+    );
+    assert!(text.contains(&told), "{text}");
+    assert!(output.stdout.is_empty(), "{output:?}");
+    let names = std::fs::read_dir(&folder).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name());
+    let left: Vec<_> = names
+        .filter(|name| name.to_string_lossy().starts_with("lockgate.lock"))
+        .collect();
+    assert_eq!(left, ["lockgate.lock"]);
+    std::fs::remove_dir_all(folder).ok();
+}

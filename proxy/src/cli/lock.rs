@@ -29,9 +29,9 @@ pub fn lock(file: &Path) -> anyhow::Result<Exit> {
     // One that cannot be read is written anew: that is what this is for.
     let before = lock::read(file).ok().flatten().unwrap_or_default();
     let now = Lock::of(&candidate.snapshot);
+    let path = lock::write(file, &now)?;
     for change in now.changes_since(&before) {
         print(&change)?;
     }
-    let path = lock::write(file, &now)?;
     print(&format!("{} written", path.display()))
 }

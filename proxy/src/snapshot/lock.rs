@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::{fs, io};
+use std::{fmt, fs, io};
 
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::{Origin, Reason, Snapshot};
@@ -17,8 +18,16 @@ const RENEW: &str = "what `lockgate filter lock` wrote, which renews it";
 
 /// Filters by name; the canary of `auth` is `auth/canary` and its shadow `auth/shadow`,
 /// which no filter is called.
-#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Lock(BTreeMap<String, Locked>);
+
+/// The file is not written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write `{}`, wanted a file that can be replaced, or none", path.display())]
+pub struct Unwritten {
+    path: PathBuf,
+    source: io::Error,
+}
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -54,14 +63,48 @@ pub fn read(config: &Path) -> Result<Option<Lock>, String> {
 
 /// Writes the lock of a configuration, aside first, so that a reload never sees
 /// half of it.
-pub fn write(config: &Path, lock: &Lock) -> io::Result<PathBuf> {
+pub fn write(config: &Path, lock: &Lock) -> Result<PathBuf, Unwritten> {
     let path = path_of(config);
     let aside = path.with_extension(format!("lock.{}", std::process::id()));
-    let mut text = serde_json::to_string_pretty(lock).map_err(io::Error::other)?;
+    let mut text = serde_json::to_string_pretty(lock).expect("a lock is JSON with text for keys");
     text.push('\n');
-    fs::write(&aside, text)?;
-    fs::rename(&aside, &path)?;
-    Ok(path)
+    let written = fs::write(&aside, text).and_then(|()| fs::rename(&aside, &path));
+    match written {
+        Ok(()) => Ok(path),
+        Err(source) => {
+            // What is left aside is only waste; the first error is what counts.
+            fs::remove_file(&aside).ok();
+            Err(Unwritten { path, source })
+        }
+    }
+}
+
+/// Not derived, because then the last of entries with one name would count.
+impl<'de> Deserialize<'de> for Lock {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Entries).map(Self)
+    }
+}
+
+struct Entries;
+
+impl<'de> Visitor<'de> for Entries {
+    type Value = BTreeMap<String, Locked>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map of filters")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut entries = BTreeMap::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if entries.contains_key(&name) {
+                return Err(A::Error::custom(format_args!("`{name}` a second time")));
+            }
+            entries.insert(name, map.next_value()?);
+        }
+        Ok(entries)
+    }
 }
 
 impl Lock {
