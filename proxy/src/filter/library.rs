@@ -3,8 +3,8 @@
 //! What is read here runs as native code. So the folder belongs to us and to
 //! nobody else, a file is checked the same way, and its content ends with the digest
 //! of the component that it is the code of, and with one of all that. A file that
-//! fails any check is compiled anew, and the log says so. One that is good is mapped and not read: what is never run takes no
-//! memory.
+//! fails any check is compiled anew, and the log says so. One that is good is mapped
+//! and not read: what is never run takes no memory.
 
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -106,9 +106,10 @@ impl Library {
         cache::note_use(&file);
         // SAFETY: the bytes are those that `write` kept: only this user could
         // have written the file, or put another in its place since, they match the
-        // digest behind them, and that of this component is among them. Files here are replaced and never
-        // changed, so the mapping stays as it is. wasmtime checks version and
-        // settings itself, and passes over what stands behind its own sections.
+        // digest behind them, and that of this component is among them. Files here are
+        // replaced and never changed, so the mapping stays as it is. wasmtime checks
+        // version and settings itself, and passes over what stands behind its own
+        // sections.
         unsafe { Component::deserialize_file(engine, path) }.map_err(Unusable::Unfit)
     }
 
