@@ -13,14 +13,20 @@ from tools import HERE
 # Sent with every request, whether a filter looks at them or not.
 HEADERS = {"x-bench": "hello", "x-api-key": "peer-key"}
 
+# Of the body of a request that has one.
+UPLOAD_BYTES = 16 << 10
+
 # As in client.cnf.
 H2LOAD_TLS = ["--tls13-ciphers=TLS_AES_128_GCM_SHA256", "--groups=X25519"]
 H2LOAD_SAYS = ["TLS Protocol: TLSv1.3", "Cipher: TLS_AES_128_GCM_SHA256", "Server Temp Key: X25519"]
 
 
-def request(path="/"):
+def request(path="/", upload=False):
     fields = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
-    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n".encode()
+    if not upload:
+        return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n".encode()
+    fields += f"Content-Length: {UPLOAD_BYTES}\r\n"
+    return f"POST {path} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n".encode() + bytes(UPLOAD_BYTES)
 
 
 def read_answer(connection):
@@ -62,10 +68,10 @@ def client_tls(*protocols):
     return tls
 
 
-def ask(port, path="/", timeout=5.0, tls=None):
+def ask(port, path="/", timeout=5.0, tls=None, upload=False):
     """One request on a connection of its own."""
     with connect(port, tls, timeout=timeout) as connection:
-        connection.sendall(request(path))
+        connection.sendall(request(path, upload))
         return read_answer(connection)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
+import load
 import nginx
 from tools import DEBIAN, TARGET, Certificate, Missing, apt_install, build, find, find_envoy
 
@@ -24,8 +25,9 @@ class Work:
     """What stands between the listener and the origin."""
 
     units: int = 0
-    # Of `both`, `request` or `shipped` (the chain router, auth, mirror, fault), or
-    # `tcp`: bytes are passed on as they are.
+    # Of `both`, `request` or `shipped` (the chain router, auth, mirror, fault), `upload`
+    # (requests have bodies, which units collect first), or `tcp`: bytes are passed on as
+    # they are.
     kind: str = "both"
 
     def stamped(self):
@@ -186,7 +188,7 @@ backend origin
 
 class Envoy:
     name = "Envoy"
-    works = [Work(0), Work(1), Work(5)]
+    works = [Work(0), Work(1), Work(5), Work(0, "upload"), Work(1, "upload")]
 
     def __init__(self, install):
         self.binary = find_envoy(install)
@@ -267,12 +269,15 @@ class Envoy:
 
     def _filter(self, number, work):
         self.filter = self.filter or build("envoy-filter", "wasm32-unknown-unknown")
-        text = f"{number}" if work.kind == "both" else f"{number} request"
+        how = {"both": "", "request": " request", "upload": f" {load.UPLOAD_BYTES}"}
+        text = f"{number}{how[work.kind]}"
         configuration = {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": text}
         plugin = {
             "name": f"stamp-{number}",
             "root_id": "stamp",
             "configuration": configuration,
+            # Or a head that waits keeps its body back.
+            "allow_on_headers_stop_iteration": True,
             "vm_config": {
                 "vm_id": "stamp",
                 "runtime": "envoy.wasm.runtime.v8",
@@ -284,7 +289,16 @@ class Envoy:
 
 class Lockgate:
     name = "Lockgate"
-    works = [Work(0), Work(1), Work(5), Work(1, "request"), Work(5, "request"), Work(4, "shipped")]
+    works = [
+        Work(0),
+        Work(1),
+        Work(5),
+        Work(1, "request"),
+        Work(5, "request"),
+        Work(4, "shipped"),
+        Work(0, "upload"),
+        Work(1, "upload"),
+    ]
 
     def __init__(self, binary):
         self.binary = Path(binary).resolve()
@@ -327,9 +341,11 @@ class Lockgate:
     def _stamps(self, work):
         if work.units:
             self.filter = self.filter or build("stamp-filter", "wasm32-wasip2")
-        both = work.kind == "both"
+        more = {"response": work.kind == "both"}
+        if work.kind == "upload":
+            more["body"] = load.UPLOAD_BYTES
         return {
-            f"stamp-{number}": {"component": str(self.filter), "config": {"number": number, "response": both}}
+            f"stamp-{number}": {"component": str(self.filter), "config": {"number": number, **more}}
             for number in work.stamped()[0]
         }
 

@@ -14,6 +14,8 @@ WORK_NAMES = {
     (1, "request"): "1 filter, request only",
     (5, "request"): "5 filters, request only",
     (4, "shipped"): "router, auth, mirror, fault",
+    (0, "upload"): "uploads of 16 KiB, no filter",
+    (1, "upload"): "uploads of 16 KiB, 1 filter collects them",
 }
 
 
@@ -50,6 +52,8 @@ def derive(cpu):
     def over(one, other):
         return round(one / other, 2) if one is not None and other else None
 
+    none, one = (f"uploads of 16 KiB, {what}" for what in ("no filter", "1 filter collects them"))
+    collecting = {name: minus(f"{name}, {one}", f"{name}, {none}") for name in ("Envoy", "Lockgate")}
     five = {name: minus(f"{name}, 5 filters", f"{name}, no filter") for name in ("nginx", "Envoy", "Lockgate")}
     return {
         "Lockgate: the first filter adds, µs": minus("Lockgate, 1 filter", "Lockgate, no filter"),
@@ -62,6 +66,8 @@ def derive(cpu):
         ),
         "five filters of Lockgate / five units of nginx's Lua": over(five["Lockgate"], five["nginx"]),
         "five filters of Lockgate / five of Envoy": over(five["Lockgate"], five["Envoy"]),
+        "Lockgate: a filter that collects 16 KiB adds, µs": collecting["Lockgate"],
+        "that / the same of Envoy": over(collecting["Lockgate"], collecting["Envoy"]),
     }
 
 

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Lockgate and its peers on this machine, all doing the same, in one run.
 
-Prints what a request costs each proxy in CPU time with 0, 1 and 5 filters, what
-an idle connection keeps, how soon the first answer comes, and the latency at a
-fixed rate. The proxy has one core to itself; load and origin share another.
-Rounds are interleaved, so that a machine that changes its mind does so to all.
+Prints what a request costs each proxy in CPU time with 0, 1 and 5 filters, what one
+with a body that a filter collects costs, what an idle connection keeps, how soon the
+first answer comes, and the latency at a fixed rate. The proxy has one core to itself;
+load and origin share another. Rounds are interleaved, so that a machine that changes
+its mind does so to all.
 
 Needs Linux, two cores, Python 3.9, wrk and nginx; peers that are missing are
 installed where that is possible (apt-get as root, pip into target/), and said
@@ -90,7 +91,7 @@ class Requests(bench.Bench):
         with self.running(proxy, work, self.origin_port) as (_, place, _):
             status, head, body = load.ask(place.port)
             expect(status == 200 and len(body) == 1024, f"answered {status} with {len(body)} bytes")
-            _, _, seen = load.ask(place.port, "/check")
+            _, _, seen = load.ask(place.port, "/check", upload=work.kind == "upload")
             forwarded, request_id, *stamps = seen.decode().split("|")
             # Envoy says its own address for a client on the loopback interface.
             expect(forwarded, "there is no X-Forwarded-For")
@@ -115,18 +116,25 @@ class Requests(bench.Bench):
 
     def _cpu_per_request(self, proxy, work):
         with self.running(proxy, work, self.origin_port) as (process, place, _):
+            more = self._uploading() if work.kind == "upload" else ()
             # Connections, caches and branch predictors first.
-            load.wrk(self.load_core, place.port, 1)
+            load.wrk(self.load_core, place.port, 1, more=more)
             before = process.cpu_seconds()
-            requests = load.wrk(self.load_core, place.port, self.options.seconds)
+            requests = load.wrk(self.load_core, place.port, self.options.seconds, more=more)
             return (process.cpu_seconds() - before) / requests * 1e6
+
+    def _uploading(self):
+        """What makes wrk send bodies."""
+        script = self.folder / "upload.lua"
+        script.write_text(f'wrk.method = "POST"\nwrk.body = string.rep("x", {load.UPLOAD_BYTES})\n')
+        return ["-s", str(script)]
 
     def _measure_rest(self, subjects):
         """Memory, start and latency: without filters, and of the shipped chain."""
         direct = self._latency(self.origin_port)
         rest = {"origin without a proxy": {"p50_us": direct[0], "p99_us": direct[1]}}
         for proxy, work in subjects:
-            if work.units == 0 or work.kind == "shipped":
+            if (work.units == 0 and work.kind == "both") or work.kind == "shipped":
                 name = f"{proxy.name}, {report.work_name(work)}"
                 say(f"at rest: {name}")
                 rest[name] = self._rest(proxy, work, direct[0])

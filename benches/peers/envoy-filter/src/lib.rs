@@ -1,8 +1,9 @@
 //! What `stamp-filter` does, as a Proxy-Wasm filter: read one field, set one in
-//! the request and, unless told otherwise, one in the response.
+//! the request and, unless told otherwise, one in the response. Or collect the request's
+//! body first, and set the field if all of it is there.
 //!
-//! Its configuration is its number, and `request` behind it to leave the
-//! response alone.
+//! Its configuration is its number, and behind it `request` to leave the response alone,
+//! or the length of the body to collect.
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType, LogLevel};
@@ -16,6 +17,14 @@ proxy_wasm::main! {{
 struct Stamp {
     header: String,
     stamps_response: bool,
+    body: Option<usize>,
+}
+
+impl Stamp {
+    fn stamp(&self) {
+        let value = self.get_http_request_header("x-bench").unwrap_or_default();
+        self.set_http_request_header(&self.header, Some(&value));
+    }
 }
 
 struct Root(Stamp);
@@ -33,7 +42,9 @@ impl RootContext for Root {
             return false;
         };
         self.0.header = format!("x-stamp-{number}");
-        self.0.stamps_response = words.next().is_none();
+        let more = words.next();
+        self.0.stamps_response = more.is_none();
+        self.0.body = more.and_then(|length| length.parse().ok());
         true
     }
 
@@ -49,9 +60,26 @@ impl RootContext for Root {
 impl Context for Stamp {}
 
 impl HttpContext for Stamp {
-    fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
-        let value = self.get_http_request_header("x-bench").unwrap_or_default();
-        self.set_http_request_header(&self.header, Some(&value));
+    fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
+        // The head has to wait for what the body will say.
+        if self.body.is_some() && !end_of_stream {
+            return Action::Pause;
+        }
+        self.stamp();
+        Action::Continue
+    }
+
+    fn on_http_request_body(&mut self, length: usize, end_of_stream: bool) -> Action {
+        let Some(expected) = self.body else {
+            return Action::Continue;
+        };
+        if !end_of_stream {
+            return Action::Pause;
+        }
+        let body = self.get_http_request_body(0, length).unwrap_or_default();
+        if body.len() == expected {
+            self.stamp();
+        }
         Action::Continue
     }
 

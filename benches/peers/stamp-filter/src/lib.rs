@@ -1,5 +1,6 @@
 //! The unit of work that the peers are compared with: read one field, set one in
-//! the request and, unless told otherwise, one in the response.
+//! the request and, unless told otherwise, one in the response. Or collect the request's
+//! body first, and set the field if all of it is there.
 
 use lockgate_sdk::prelude::*;
 
@@ -11,6 +12,9 @@ struct Config {
     /// Whether to stamp the response, too.
     #[serde(default = "both_phases")]
     response: bool,
+    /// How long a body it collects first. It collects none without.
+    #[serde(default)]
+    body: Option<u32>,
 }
 
 fn both_phases() -> bool {
@@ -20,6 +24,15 @@ fn both_phases() -> bool {
 struct Stamp {
     header: String,
     stamps_response: bool,
+    body: Option<u32>,
+}
+
+impl Stamp {
+    fn stamp(&self, exchange: &Exchange) -> Result<(), Error> {
+        let request = exchange.request();
+        let value = request.header("x-bench").unwrap_or_default();
+        Ok(request.set_header(&self.header, &value)?)
+    }
 }
 
 impl Filter for Stamp {
@@ -29,6 +42,7 @@ impl Filter for Stamp {
         Ok(Self {
             header: format!("x-stamp-{}", config.number),
             stamps_response: config.response,
+            body: config.body,
         })
     }
 
@@ -42,10 +56,18 @@ impl Filter for Stamp {
     }
 
     fn on_request(&self, exchange: &Exchange) -> Result<Verdict, Error> {
-        let request = exchange.request();
-        let value = request.header("x-bench").unwrap_or_default();
-        request.set_header(&self.header, &value)?;
+        if let Some(length) = self.body {
+            return Ok(Verdict::buffer(length));
+        }
+        self.stamp(exchange)?;
         Ok(Verdict::Next)
+    }
+
+    fn on_request_body(&self, exchange: &Exchange, body: Body) -> Result<BodyVerdict, Error> {
+        if u32::try_from(body.bytes.len()).ok() == self.body {
+            self.stamp(exchange)?;
+        }
+        Ok(BodyVerdict::Keep)
     }
 
     fn on_response(&self, exchange: &Exchange) -> Result<Verdict, Error> {
