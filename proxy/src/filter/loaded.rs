@@ -351,8 +351,8 @@ impl LoadedFilter {
         selected.copied().unwrap_or(Selected::Config(0))
     }
 
-    /// An instance with nothing created in it.
-    /// On a worker no longer than a call may take: what it was measured to be less than.
+    /// An instance with nothing created in it. On a worker that takes no longer than a call
+    /// may: it took a part of that when the filter was built.
     pub(super) fn make(&self, worker: usize) -> Result<Instance, Failure> {
         let limits = &self.owner.limits;
         let cpu = match self.block.is_shadow() {
